@@ -1,0 +1,129 @@
+//! A worker's credential: `machine_<id>:worker_<id>:secret_<secret>`. The secret never leaves this type
+//! except on the wire to the deployment; `Debug` and `Display` show its first characters only.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+
+use super::ids::{MachineId, WorkerId};
+
+/// What a malformed token is answered with, everywhere.
+pub const TOKEN_FORMAT_HELP: &str =
+    "Worker token must be in format: machine_<machine_id>:worker_<worker_id>:secret_<secret>";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{TOKEN_FORMAT_HELP}")]
+pub struct BadToken;
+
+/// A well-formed worker token. Invalid ones cannot exist.
+#[derive(Clone)]
+pub struct WorkerToken {
+    machine: MachineId,
+    worker: WorkerId,
+    secret: SecretString,
+}
+
+impl WorkerToken {
+    pub fn parse(text: &str) -> Result<Self, BadToken> {
+        let mut parts = text.split(':');
+        let machine = part(parts.next(), "machine_")?;
+        let worker = part(parts.next(), "worker_")?;
+        let secret = part(parts.next(), "secret_")?;
+        if parts.next().is_some() {
+            return Err(BadToken);
+        }
+        Ok(Self {
+            machine: MachineId::new(machine),
+            worker: WorkerId::new(worker),
+            secret: SecretString::from(secret.to_owned()),
+        })
+    }
+
+    pub fn machine(&self) -> &MachineId {
+        &self.machine
+    }
+
+    pub fn worker(&self) -> &WorkerId {
+        &self.worker
+    }
+
+    /// The whole token in clear, for the deployment alone.
+    pub fn expose(&self) -> String {
+        format!(
+            "machine_{}:worker_{}:secret_{}",
+            self.machine,
+            self.worker,
+            self.secret.expose_secret()
+        )
+    }
+}
+
+fn part<'a>(text: Option<&'a str>, prefix: &str) -> Result<&'a str, BadToken> {
+    let id = text
+        .and_then(|text| text.strip_prefix(prefix))
+        .ok_or(BadToken)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if id.is_empty() || !id.chars().all(allowed) {
+        return Err(BadToken);
+    }
+    Ok(id)
+}
+
+impl PartialEq for WorkerToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for WorkerToken {}
+
+impl fmt::Display for WorkerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.secret.expose_secret().chars().take(4).collect();
+        write!(
+            f,
+            "machine_{}:worker_{}:secret_{shown}…",
+            self.machine, self.worker
+        )
+    }
+}
+
+impl fmt::Debug for WorkerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_sample_is_a_token() {
+        let text = "machine_abc123:worker_xyz789:secret_def456ghi789jkl012";
+        let token = WorkerToken::parse(text).unwrap();
+        assert_eq!(token.machine().as_str(), "abc123");
+        assert_eq!(token.worker().as_str(), "xyz789");
+        assert_eq!(token.expose(), text);
+        assert_eq!(
+            format!("{token:?}"),
+            "machine_abc123:worker_xyz789:secret_def4…"
+        );
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_format() {
+        for text in [
+            "",
+            "machine_a:worker_b",
+            "machine_:worker_b:secret_c",
+            "worker_b:machine_a:secret_c",
+            "machine_a:worker_b:secret_c:d",
+            "machine_a:worker_b:secret_c d",
+            "machine_a:worker_b:secret_",
+        ] {
+            assert_eq!(WorkerToken::parse(text).unwrap_err(), BadToken, "{text}");
+        }
+    }
+}

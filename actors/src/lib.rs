@@ -1,0 +1,5 @@
+//! The actor tree: one `MachineActor`, a `ConvexBridge` per deployment, a `WorkerActor` per directory, a
+//! `SessionActor` per chat. This crate touches no network, file or process; [`ports`] says what it needs.
+
+pub mod domain;
+pub mod ports;

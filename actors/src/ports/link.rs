@@ -1,0 +1,139 @@
+//! A deployment, as the tree sees it. The link is cheap to share and outlives the bridge actor: calls that
+//! have no answer yet and the streams of running turns live in it, so a bridge's restart loses neither.
+//! The bridge's part is to keep [`Link::drive`] running: one socket, subscriptions in, mutations out.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::Pending;
+use crate::domain::ids::{TurnId, WorkerId};
+use crate::domain::item::Draft;
+use crate::domain::token::WorkerToken;
+use crate::domain::turn::Ending;
+
+/// A worker's right to write: its token and, once connected, its epoch.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    pub token: Arc<WorkerToken>,
+    pub epoch: u64,
+}
+
+impl Credential {
+    pub fn worker(&self) -> &WorkerId {
+        self.token.worker()
+    }
+}
+
+pub trait Link: Send + Sync + 'static {
+    /// Runs a mutation. It stays queued over outages and bridge restarts until the deployment answers it;
+    /// a caller never gets an error for "maybe executed". Arguments carry their own idempotency key.
+    fn mutate(&self, function: &'static str, args: Value) -> Pending<Result<Value, CallError>>;
+
+    /// Watches a query until the sender's other end is closed. A value is sent when it changed, errors of
+    /// the query itself as `Err`. Survives reconnects and bridge restarts.
+    fn watch(
+        &self,
+        function: &'static str,
+        args: Value,
+        to: mpsc::Sender<Result<Value, CallError>>,
+    );
+
+    /// Opens the stream of a claimed turn at `next_index`. Opening an open stream again changes its
+    /// credential only: what it holds is kept.
+    fn open_stream(&self, turn: TurnId, credential: Credential, next_index: u64);
+
+    /// Appends to an open stream. Never blocks. `Err` when the stream is unknown or failed; then the turn must end.
+    fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError>;
+
+    /// Ends a stream: the record goes to the outbox (fsync), then to the deployment with what is
+    /// unacknowledged. Resolves with the deployment's answer. Works for a turn without an open stream, too.
+    fn finish(
+        &self,
+        turn: TurnId,
+        credential: Credential,
+        ending: Ending,
+    ) -> Pending<Result<Finished, CallError>>;
+
+    /// Sends what the outbox holds for this worker under its present epoch. Resolves when all are answered.
+    fn replay(&self, credential: Credential) -> Pending<Result<usize, CallError>>;
+
+    /// Keeps the socket up until dropped: connects, resends, flushes, backs off. Never returns while the
+    /// deployment can be tried again; `Err` is for good (for example a protocol that cannot be spoken).
+    fn drive(&self) -> Pending<LinkDown>;
+
+    /// Where the connection stands now.
+    fn status(&self) -> LinkStatus;
+
+    /// Resolves when everything handed over so far is acknowledged or `within_ms` are over.
+    fn flush(&self, within_ms: u64) -> Pending<bool>;
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkStatus {
+    pub phase: LinkPhase,
+    /// Round trip of the last mutation, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// Calls and streams that wait for an answer.
+    pub waiting: usize,
+    /// Connection attempts since the last success.
+    pub attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkPhase {
+    #[default]
+    Connecting,
+    Synced,
+    Offline,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDown(pub String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// This call closed the turn.
+    Closed,
+    /// It was closed before; the first finish stays.
+    Already,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StreamError {
+    #[error("no stream is open for this turn")]
+    Unknown,
+    #[error("the stream's buffer is full")]
+    Full,
+    /// The deployment will not take more of this turn: it is closed there, or its items are refused.
+    #[error("the deployment refused the stream: {0}")]
+    Refused(String),
+}
+
+/// A call that was answered with an error, or can never be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// A `ConvexError({code, message})` of our functions.
+    #[error("{message}")]
+    Refused { code: String, message: String },
+    /// The function failed in some other way.
+    #[error("the deployment failed: {0}")]
+    Server(String),
+    /// The link was closed for good while the call waited.
+    #[error("the link is closed")]
+    Closed,
+}
+
+impl CallError {
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Refused { code, .. } => code,
+            Self::Server(_) => "server",
+            Self::Closed => "closed",
+        }
+    }
+}

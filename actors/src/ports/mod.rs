@@ -1,0 +1,9 @@
+//! What the tree needs from the outside world. `src/adapters` implements these traits; tests use fakes.
+
+pub mod agent;
+pub mod clock;
+pub mod link;
+pub mod outbox;
+
+/// A boxed future, as the ports return them (they are used as trait objects).
+pub type Pending<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'static>>;

@@ -1,0 +1,1 @@
+//! What listens: the sync protocol, the HTTP API, identity, the Origin check.
