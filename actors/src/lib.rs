@@ -2,4 +2,6 @@
 //! `SessionActor` per chat. This crate touches no network, file or process; [`ports`] says what it needs.
 
 pub mod domain;
+pub mod machine;
 pub mod ports;
+pub mod table;

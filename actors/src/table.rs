@@ -1,0 +1,182 @@
+//! The actor table: what `ps` reads. Every actor keeps one card in it and takes it away by a guard, so reading
+//! it sends no message and works while an actor is stuck. In memory only; a restart rebuilds it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+/// Which actor. Its text form (`worker/xyz789`, `session/…`) is what `restart` and `ps --json` use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ActorKey(String);
+
+impl ActorKey {
+    pub fn machine() -> Self {
+        Self("machine".to_owned())
+    }
+
+    pub fn deployment() -> Self {
+        Self("deployment".to_owned())
+    }
+
+    pub fn bridge(url: &crate::domain::ids::DeploymentUrl) -> Self {
+        Self(format!("bridge/{url}"))
+    }
+
+    pub fn worker(id: &crate::domain::ids::WorkerId) -> Self {
+        Self(format!("worker/{id}"))
+    }
+
+    pub fn session(id: &crate::domain::ids::SessionId) -> Self {
+        Self(format!("session/{id}"))
+    }
+
+    pub fn parse(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ActorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorKind {
+    Machine,
+    Deployment,
+    Bridge,
+    Worker,
+    Session,
+}
+
+/// Where an actor stands, in the words that `ps` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It has begun and is not useful yet.
+    #[default]
+    Starting,
+    /// A bridge without a connection.
+    Connecting,
+    /// A bridge whose subscriptions are current.
+    Synced,
+    /// A bridge that lost its deployment and tries again.
+    Offline,
+    /// A worker that waits for its owner's approval.
+    Pending,
+    /// A machine, deployment or worker that serves; a session whose child waits for a prompt.
+    Ready,
+    /// A session with a running turn.
+    Active,
+    /// A session without a child.
+    Idle,
+    /// It crashed and will be started again.
+    Restarting,
+    /// It crashed too often; `orchestrator restart` un-parks it.
+    Parked,
+    /// It cannot serve; `detail` says why.
+    Failed,
+    /// Its owner took the right away.
+    Revoked,
+    /// Another supervisor took the token over.
+    Displaced,
+    Stopping,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ActorCard {
+    pub key: ActorKey,
+    pub parent: Option<ActorKey>,
+    pub kind: ActorKind,
+    /// What people call it: worker name, session title, URL.
+    pub name: String,
+    pub phase: Phase,
+    /// One line for people: directory, model, reason.
+    pub detail: String,
+    /// How often this actor was replaced after a crash, its own or its child's.
+    pub restarts: u32,
+    pub incarnation: u64,
+    /// Milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    pub last_error: Option<String>,
+    pub agent_pid: Option<u32>,
+    pub agent_rss_bytes: Option<u64>,
+    pub turn: Option<String>,
+    /// Items pushed in the running turn.
+    pub chunks: u64,
+    /// Turns served by this incarnation.
+    pub turns: u64,
+}
+
+impl ActorCard {
+    pub fn new(
+        key: ActorKey,
+        parent: Option<ActorKey>,
+        kind: ActorKind,
+        name: impl Into<String>,
+    ) -> Self {
+        Self {
+            key,
+            parent,
+            kind,
+            name: name.into(),
+            phase: Phase::Starting,
+            detail: String::new(),
+            restarts: 0,
+            incarnation: 0,
+            since_ms: 0,
+            last_error: None,
+            agent_pid: None,
+            agent_rss_bytes: None,
+            turn: None,
+            chunks: 0,
+            turns: 0,
+        }
+    }
+}
+
+/// Shared by all actors of one process.
+#[derive(Clone, Debug, Default)]
+pub struct ActorTable {
+    cards: Arc<Mutex<BTreeMap<ActorKey, ActorCard>>>,
+}
+
+impl ActorTable {
+    /// All cards, in the order of their keys.
+    pub fn snapshot(&self) -> Vec<ActorCard> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub fn get(&self, key: &ActorKey) -> Option<ActorCard> {
+        self.lock().get(key).cloned()
+    }
+
+    /// Puts a card down, or replaces the one under its key.
+    pub fn put(&self, card: ActorCard) {
+        self.lock().insert(card.key.clone(), card);
+    }
+
+    /// Changes a card that is there.
+    pub fn change(&self, key: &ActorKey, change: impl FnOnce(&mut ActorCard)) {
+        if let Some(card) = self.lock().get_mut(key) {
+            change(card);
+        }
+    }
+
+    pub fn remove(&self, key: &ActorKey) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ActorKey, ActorCard>> {
+        // A panic while a card was changed leaves at worst that card half changed: still worth showing.
+        self.cards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
