@@ -4,4 +4,5 @@
 pub mod domain;
 pub mod machine;
 pub mod ports;
+pub mod supervision;
 pub mod table;
