@@ -92,7 +92,11 @@ impl SessionMachine {
             self.child = Child::Stopping;
             out.push(Effect::StopChild);
             // A streaming turn is settled when the child has stopped; every earlier step starts over.
-            if let Some(turn) = self.turn.as_mut().filter(|turn| turn.stage != Stage::Streaming) {
+            if let Some(turn) = self
+                .turn
+                .as_mut()
+                .filter(|turn| turn.stage != Stage::Streaming)
+            {
                 turn.lose_child();
             }
         }

@@ -335,6 +335,15 @@ impl SessionMachine {
         }
     }
 
+    pub fn set_idle(&mut self, idle_ms: u64) {
+        self.limits.idle_ms = idle_ms;
+    }
+
+    /// Whether time matters now; otherwise no [`Input::Tick`] is needed.
+    pub fn has_timers(&self) -> bool {
+        self.turn.is_some() || self.child == Child::Up
+    }
+
     /// For `ps` and the worker's planning.
     pub fn view(&self) -> View {
         View {
