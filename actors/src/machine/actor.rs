@@ -422,7 +422,7 @@ impl MachineState {
                     touched.push(spec.id().clone());
                 }
                 Change::Configure(spec, what) => {
-                    report.changed.push((spec.name.clone(), what.clone()))
+                    report.changed.push((spec.name.clone(), what.clone()));
                 }
                 Change::Keep => report.unchanged += 1,
             }

@@ -87,7 +87,7 @@ fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
 }
 
 fn seconds(ms: u64) -> String {
-    if ms % 1_000 == 0 {
+    if ms.is_multiple_of(1_000) {
         (ms / 1_000).to_string()
     } else {
         format!("{:.1}", ms as f64 / 1_000.0)

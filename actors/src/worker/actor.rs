@@ -167,7 +167,7 @@ impl WorkerState {
         self.args
             .table
             .change(&ActorKey::worker(self.args.spec.id()), |card| {
-                card.phase = Phase::Stopping
+                card.phase = Phase::Stopping;
             });
         self.close_all();
         self.stop_when_empty(myself);

@@ -93,7 +93,7 @@ impl SessionMachine {
             Input::LookedUp(result) => self.looked_up(result, now_ms, jitter, &mut out),
             Input::Delivered(result) => self.delivered(result, now_ms, jitter, &mut out),
             Input::Event(AgentEvent::Exited { report }) => {
-                self.exited(&report, now_ms, jitter, &mut out)
+                self.exited(&report, now_ms, jitter, &mut out);
             }
             Input::Event(event) => self.event(event, now_ms, &mut out),
             Input::StreamRefused(error) => self.stream_refused(&error),
@@ -179,7 +179,7 @@ impl SessionMachine {
                 }
             }
             Err(ConverseError::Agent(error)) => {
-                self.child_failed(error.to_string(), now, jitter, out)
+                self.child_failed(error.to_string(), now, jitter, out);
             }
             Err(ConverseError::Call(CallError::Server(error))) => {
                 self.last_error = Some(error);

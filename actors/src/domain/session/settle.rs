@@ -199,7 +199,7 @@ impl SessionMachine {
             }
             AgentEvent::Alive { turn: id } if id == turn.id => turn.last_event_ms = now,
             AgentEvent::TurnEnded { turn: id, ended } if id == turn.id => {
-                self.turn_ended(ended, out)
+                self.turn_ended(ended, out);
             }
             _ => {}
         }
