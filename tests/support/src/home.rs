@@ -195,9 +195,10 @@ impl Drop for Home {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
-        if !left.is_empty() && !std::thread::panicking() {
-            panic!("left behind: {left:?}");
-        }
+        assert!(
+            left.is_empty() || std::thread::panicking(),
+            "left behind: {left:?}"
+        );
     }
 }
 

@@ -9,7 +9,9 @@
     reason = "tests start real processes, poll for conditions and panic when something is wrong"
 )]
 
+mod api;
 mod home;
+pub mod http;
 mod model;
 mod proxy;
 mod supervisor;
@@ -17,6 +19,7 @@ mod wait;
 
 pub mod processes;
 
+pub use api::{Api, text_of};
 pub use home::{Home, Ran};
 pub use model::Model;
 pub use proxy::Proxy;

@@ -1,11 +1,11 @@
 //! The scripted model as a process of its own, so that it keeps counting whatever else is killed.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::http::request;
 
 pub struct Model {
     child: Child,
@@ -47,20 +47,8 @@ impl Model {
     }
 
     pub fn stats(&self) -> Value {
-        let mut socket = TcpStream::connect(&self.address).expect("the model listens");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("a timeout");
-        write!(
-            socket,
-            "GET /stats HTTP/1.0\r\nHost: {}\r\n\r\n",
-            self.address
-        )
-        .expect("a request");
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).expect("an answer");
-        let body = answer.split_once("\r\n\r\n").expect("a body").1;
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
+        let (_, body) = request("GET", &format!("{}/stats", self.url()), &[], "");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
     }
 }
 
