@@ -8,15 +8,10 @@ import { claimTurn } from "./lib/claiming";
 import { refusal } from "./lib/errors";
 import { finishTurn } from "./lib/finishing";
 import { checkClaim as scheduledCheckClaim } from "./lib/jobs";
-import {
-  ABANDONED_LIMIT_MS,
-  LIST_MESSAGES_DEFAULT,
-  LIST_MESSAGES_MAX,
-  checkIndex,
-} from "./lib/limits";
+import { ABANDONED_LIMIT_MS, LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex } from "./lib/limits";
 import { findMessage, ownedSession, ownedTurn, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
-import { readParts, showMessages } from "./lib/reading";
+import { readParts, showMessages, shownMessage } from "./lib/reading";
 import { sendMessage } from "./lib/sending";
 import { internalMutation, mutation, query,                            } from "./lib/server";
 import { requireServing } from "./lib/tokens";
@@ -39,26 +34,7 @@ export const send = mutation({
 /** The session's newest messages, oldest of them first. May give fewer than `limit` when they are large. */
 export const list = query({
   args: { sessionId: v.string(), limit: v.optional(v.number()), beforeSeq: v.optional(v.number()) },
-  returns: v.object({
-    messages: v.array(
-      v.object({
-        id: v.string(),
-        role: v.union(v.literal("user"), v.literal("assistant")),
-        seq: v.number(),
-        state: v.optional(turnState),
-        content: v.optional(v.string()),
-        model: v.optional(v.string()),
-        error: v.optional(turnError),
-        usage: v.optional(usage),
-        createdAt: v.number(),
-        finishedAt: v.optional(v.number()),
-        abortRequested: v.optional(v.boolean()),
-        parts: v.optional(v.array(part)),
-        partsOmitted: v.optional(v.boolean()),
-        folded: v.boolean(),
-      }),
-    ),
-  }),
+  returns: v.object({ messages: v.array(shownMessage) }),
   handler: async (ctx, { sessionId, limit = LIST_MESSAGES_DEFAULT, beforeSeq }) => {
     const owner = await requireOwner(ctx);
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > LIST_MESSAGES_MAX) {
@@ -169,21 +145,27 @@ export const expire = internalMutation({
   },
 });
 
-/** Closes a claimed turn whose supervisor has been gone for an hour; looks again later while it is there. */
+/**
+ * Closes a claimed turn whose supervisor has been gone for an hour; looks again later while it is there. What seems
+ * gone is looked at twice: a deployment that was itself away, with its laptop asleep, runs this before it can have
+ * heard from anybody.
+ */
 export const checkClaim = internalMutation({
-  args: { turnId: v.string() },
+  args: { turnId: v.string(), again: v.optional(v.boolean()) },
   returns: v.null(),
-  handler: async (ctx, { turnId }) => {
+  handler: async (ctx, { turnId, again }) => {
     const turn = asTurn(await findMessage(ctx, turnId));
     if (turn?.state !== "claimed") return null;
     const presence = await findPresence(ctx, turn.workerId);
-    const lookAgainAt = (presence?.lastBeat ?? turn.claimedAt ?? 0) + ABANDONED_LIMIT_MS;
-    if (Date.now() < lookAgainAt) {
-      await ctx.scheduler.runAt(lookAgainAt, scheduledCheckClaim, { turnId });
-      return null;
+    const goneAt = (presence?.lastBeat ?? turn.claimedAt ?? 0) + ABANDONED_LIMIT_MS;
+    if (Date.now() < goneAt) {
+      await ctx.scheduler.runAt(goneAt, scheduledCheckClaim, { turnId });
+    } else if (!again) {
+      await ctx.scheduler.runAfter(SECOND_LOOK_MS, scheduledCheckClaim, { turnId, again: true });
+    } else {
+      const message = "the supervisor that ran the turn has not been seen for an hour";
+      await closeTurn(ctx, turn, { state: "interrupted", error: { code: "abandoned", message } });
     }
-    const message = "the supervisor that ran the turn has not been seen for an hour";
-    await closeTurn(ctx, turn, { state: "interrupted", error: { code: "abandoned", message } });
     return null;
   },
 });

@@ -26,8 +26,8 @@ import type { Turn } from "./turns";
 import type { PartKind } from "./values";
 
 const PIECES = 4_096;
-/** Rows of a voided part that one transaction deletes: 8 MiB of text. */
-const VOID_ROWS = 32;
+/** Rows of a voided part that one transaction deletes: 4 MiB of text, which counts twice, read and deleted. */
+const VOID_ROWS = 16;
 
 /** A part's last piece, in memory while a page is folded. */
 interface OpenPart {

@@ -1,15 +1,36 @@
 // What people read: a session's messages, with the parts of the answers that are folded. Bounded by bytes as well as
 // by rows, and never the chunks: those change many times a second and are read in windows of their own.
 
+import { v, type Infer } from "convex/values";
 import { LIST_CONTENT_BYTES, LIST_PARTS_BYTES, PARTS_PAGE_BYTES, utf8Bytes } from "./limits";
 import { contentOf } from "./sending";
 import type { Doc, QueryCtx } from "./server";
 import { asTurn, type Turn } from "./turns";
-import type { Part } from "./values";
+import { part, turnError, turnState, usage, type Part } from "./values";
+
+/** A message as `messages:list` shows it: `content` of a user's, the rest of a turn. */
+export const shownMessage = v.object({
+  id: v.string(),
+  role: v.union(v.literal("user"), v.literal("assistant")),
+  seq: v.number(),
+  state: v.optional(turnState),
+  content: v.optional(v.string()),
+  model: v.optional(v.string()),
+  error: v.optional(turnError),
+  usage: v.optional(usage),
+  createdAt: v.number(),
+  finishedAt: v.optional(v.number()),
+  abortRequested: v.optional(v.boolean()),
+  parts: v.optional(v.array(part)),
+  partsOmitted: v.optional(v.boolean()),
+  /** The content is whole in this answer or in `messages:parts`; else it is in chunks. */
+  folded: v.boolean(),
+});
+type ShownMessage = Infer<typeof shownMessage>;
 
 /** The newest rows first, as many as the content's bound allows; the first one always fits. */
-export async function showMessages(ctx: QueryCtx, newestFirst: Doc<"messages">[]) {
-  const shown = [];
+export async function showMessages(ctx: QueryCtx, newestFirst: Doc<"messages">[]): Promise<ShownMessage[]> {
+  const shown: ShownMessage[] = [];
   let contentBytes = 0;
   let partsBudget = LIST_PARTS_BYTES;
   for (const row of newestFirst) {
@@ -48,7 +69,7 @@ async function partsWithin(ctx: QueryCtx, turn: Turn, budget: number): Promise<P
   return (await readParts(ctx, turn.messageId, 0)).parts;
 }
 
-function showTurn(turn: Turn, parts: Part[] | null) {
+function showTurn(turn: Turn, parts: Part[] | null): ShownMessage {
   const folded = turn.folded === true;
   return {
     ...showRow(turn),

@@ -27,8 +27,8 @@ import { dropChunks, foldChunks } from "./jobs";
 
 
 const PIECES = 4_096;
-/** Rows of a voided part that one transaction deletes: 8 MiB of text. */
-const VOID_ROWS = 32;
+/** Rows of a voided part that one transaction deletes: 4 MiB of text, which counts twice, read and deleted. */
+const VOID_ROWS = 16;
 
 /** A part's last piece, in memory while a page is folded. */
 

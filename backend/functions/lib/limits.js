@@ -13,6 +13,8 @@ export const PRESENCE_FRESH_MS = 35 * SECOND;
 export const QUEUED_LIMIT_MS = 24 * HOUR;
 /** A claimed turn whose worker has not beaten for this long is closed as `abandoned`. */
 export const ABANDONED_LIMIT_MS = HOUR;
+/** Time for a supervisor to be heard again, once it seems gone. */
+export const SECOND_LOOK_MS = 60 * SECOND;
 /** Folded chunks live this much longer, for readers that are in the middle of them. */
 export const FOLDED_CHUNKS_KEPT_MS = 60 * SECOND;
 
