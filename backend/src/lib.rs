@@ -4,4 +4,5 @@
 //! [`engine`] is synchronous and lives on one thread; [`server`] is what listens. Nothing else crosses.
 
 pub mod engine;
+pub mod functions;
 pub mod server;
