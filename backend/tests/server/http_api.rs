@@ -42,7 +42,7 @@ async fn calls_answer_200_or_560() {
     let get = json!({"path": "rows:get", "args": {"key": "a"}, "format": "json"});
     let (status, answer) = post(&deployment, "/api/query", get, None).await;
     assert_eq!((status, &answer["value"]), (200, &json!("5")));
-    assert_eq!(answer["logLines"], json!(["ran rows:get"]));
+    assert_eq!(answer["logLines"], json!(["[LOG] 'ran rows:get'"]));
     let (status, answer) = post(
         &deployment,
         "/api/mutation",
@@ -128,7 +128,7 @@ async fn queries_at_one_timestamp_belong_together_or_are_refused() {
 #[tokio::test]
 async fn what_is_not_a_call_says_so() {
     let deployment = deployment(&World::default(), |config| {
-        config.tuning.message_bytes = 10_000
+        config.tuning.message_bytes = 10_000;
     })
     .await;
     for (body, code) in [

@@ -7,7 +7,7 @@ use crate::support::{Client, World, deployment};
 #[tokio::test]
 async fn a_message_that_is_too_large_closes_with_a_reason() {
     let deployment = deployment(&World::default(), |config| {
-        config.tuning.message_bytes = 1 << 20
+        config.tuning.message_bytes = 1 << 20;
     })
     .await;
     for bytes in [2 << 20, 16 << 20] {

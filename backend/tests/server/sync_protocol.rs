@@ -22,7 +22,7 @@ async fn a_response_comes_before_the_transition_that_shows_it() {
     assert_eq!(transition["modifications"][0]["value"], "hello");
     assert_eq!(
         transition["modifications"][0]["logLines"][0],
-        "ran rows:get"
+        "[LOG] 'ran rows:get'"
     );
     assert!(field_ts(&transition["endVersion"]["ts"]) >= field_ts(&response["ts"]));
     deployment.stop().await;

@@ -161,7 +161,7 @@ impl Client {
         loop {
             match self.frame().await {
                 Some(Ok(Message::Text(text))) => {
-                    messages.push(serde_json::from_str(&text).unwrap())
+                    messages.push(serde_json::from_str(&text).unwrap());
                 }
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return (messages, frame.code.into(), frame.reason.to_string());

@@ -111,7 +111,7 @@ impl Executor for Scripted {
                     to: to.map(Into::into),
                 }],
             },
-            log_lines: vec![format!("ran {}", call.path)],
+            log_lines: vec![format!("[LOG] 'ran {}'", call.path)],
         }
     }
 
