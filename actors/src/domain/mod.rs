@@ -3,5 +3,6 @@
 
 pub mod ids;
 pub mod item;
+pub mod stream;
 pub mod token;
 pub mod turn;
