@@ -196,6 +196,13 @@ impl StreamBook {
         self.enter(turn, right, Phase::Open, || Buffer::starting_at(next_index));
     }
 
+    /// Writes a stream under another right from now on, if it is there.
+    pub fn adopt(&mut self, turn: &TurnId, right: Right) {
+        if let Some(stream) = self.streams.get_mut(turn) {
+            stream.adopt(right);
+        }
+    }
+
     /// Puts back the rest of a turn whose finish was not acknowledged in an earlier life.
     pub fn restore(&mut self, turn: TurnId, right: Right, items: Vec<Item>) {
         self.enter(turn, right, Phase::Ending, || Buffer::restored(items));
