@@ -80,7 +80,9 @@ pub enum DriveEnd {
 impl std::fmt::Display for DriveEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::BadUrl(text) | Self::Unauthorized(text) | Self::Protocol(text) => f.write_str(text),
+            Self::BadUrl(text) | Self::Unauthorized(text) | Self::Protocol(text) => {
+                f.write_str(text)
+            }
         }
     }
 }
@@ -144,7 +146,11 @@ struct Watch {
 }
 
 impl Connection {
-    pub fn new(deployment: &str, settings: Settings, auth: Option<Arc<dyn OwnerAuth>>) -> Arc<Self> {
+    pub fn new(
+        deployment: &str,
+        settings: Settings,
+        auth: Option<Arc<dyn OwnerAuth>>,
+    ) -> Arc<Self> {
         let mut base = BaseConvexClient::new();
         let auth = auth.map(|source| Auth {
             source,
@@ -186,7 +192,11 @@ impl Connection {
 
     /// Registers a mutation. The answer comes when the deployment gave one, however many sockets that takes;
     /// an `Err` from here means that it was never sent.
-    pub fn call(&self, function: &str, args: Value) -> Result<oneshot::Receiver<Answer>, CallError> {
+    pub fn call(
+        &self,
+        function: &str,
+        args: Value,
+    ) -> Result<oneshot::Receiver<Answer>, CallError> {
         let (path, args) = parse(function, args)?;
         let (reply, receiver) = oneshot::channel();
         let mut state = self.state();
@@ -380,9 +390,11 @@ impl Connection {
         }
         if is_transition && self.standing.borrow().phase != LinkPhase::Synced {
             tracing::info!("deployment is reached");
-            self.stand(|standing| *standing = Standing {
-                phase: LinkPhase::Synced,
-                ..Standing::default()
+            self.stand(|standing| {
+                *standing = Standing {
+                    phase: LinkPhase::Synced,
+                    ..Standing::default()
+                }
             });
         }
         Ok(is_transition)
@@ -488,7 +500,10 @@ impl Drop for OfflineOnDrop<'_> {
     }
 }
 
-fn parse(function: &str, args: Value) -> Result<(UdfPath, BTreeMap<String, convex::Value>), CallError> {
+fn parse(
+    function: &str,
+    args: Value,
+) -> Result<(UdfPath, BTreeMap<String, convex::Value>), CallError> {
     let path = function
         .parse()
         .map_err(|error| CallError::Server(format!("`{function}` names no function: {error}")))?;

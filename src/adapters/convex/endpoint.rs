@@ -5,11 +5,16 @@ use url::{Host, Url};
 
 /// Where the sync protocol of `deployment` is spoken.
 pub fn sync_endpoint(deployment: &str) -> Result<Url, String> {
-    let mut url = Url::parse(deployment).map_err(|e| format!("`{deployment}` is not a URL: {e}"))?;
+    let mut url =
+        Url::parse(deployment).map_err(|e| format!("`{deployment}` is not a URL: {e}"))?;
     let scheme = match url.scheme() {
         "http" | "ws" => "ws",
         "https" | "wss" => "wss",
-        other => return Err(format!("`{deployment}`: a deployment is reached by http or https, not {other}")),
+        other => {
+            return Err(format!(
+                "`{deployment}`: a deployment is reached by http or https, not {other}"
+            ));
+        }
     };
     if url.host().is_none() || url.set_scheme(scheme).is_err() {
         return Err(format!("`{deployment}` names no host"));
@@ -38,7 +43,10 @@ mod tests {
     fn the_path_is_replaced_and_the_scheme_follows() {
         for (deployment, endpoint) in [
             ("http://127.0.0.1:3210", "ws://127.0.0.1:3210/api/sync"),
-            ("https://a.convex.cloud/x?y#z", "wss://a.convex.cloud/api/sync"),
+            (
+                "https://a.convex.cloud/x?y#z",
+                "wss://a.convex.cloud/api/sync",
+            ),
             ("wss://a.example", "wss://a.example/api/sync"),
             ("ws://[::1]:1/", "ws://[::1]:1/api/sync"),
         ] {

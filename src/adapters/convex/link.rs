@@ -113,7 +113,10 @@ impl Link for ConvexLink {
         if !connection.has_room() {
             let message = "too many calls wait for the deployment".to_owned();
             let code = "queue_full".to_owned();
-            return Box::pin(std::future::ready(Err(CallError::Refused { code, message })));
+            return Box::pin(std::future::ready(Err(CallError::Refused {
+                code,
+                message,
+            })));
         }
         let receiver = connection.call(function, args);
         Box::pin(async move { receiver?.await.unwrap_or(Err(CallError::Closed)) })

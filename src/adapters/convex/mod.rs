@@ -5,15 +5,15 @@
 //! command line's. `values` is the only place where JSON becomes Convex values.
 
 pub mod connection;
+mod endpoint;
 pub mod link;
 pub mod owner;
 mod settle;
 mod socket;
 #[cfg(test)]
-mod testserver;
-#[cfg(test)]
 mod tests;
-mod endpoint;
+#[cfg(test)]
+mod testserver;
 mod values;
 
 pub use connection::Settings;

@@ -163,7 +163,9 @@ impl OwnerClient {
         let standing = self.connection.standing().borrow().clone();
         match standing.phase {
             LinkPhase::Synced => Ok(()),
-            _ => Err(standing.last_error.unwrap_or_else(|| "connecting".to_owned())),
+            _ => Err(standing
+                .last_error
+                .unwrap_or_else(|| "connecting".to_owned())),
         }
     }
 

@@ -144,7 +144,9 @@ async fn settle(core: &Core, record: FinishRecord, is_new: bool) -> Done {
             Err(error) => error,
         };
         failures += 1;
-        let has_new_right = lock(&core.book).right(turn).is_some_and(|now| *now != right);
+        let has_new_right = lock(&core.book)
+            .right(turn)
+            .is_some_and(|now| *now != right);
         match &error {
             CallError::Refused { code, .. } if is_curable(code) => {
                 if !has_new_right {
@@ -193,7 +195,9 @@ async fn call(core: &Core, record: &FinishRecord, right: &Right, items: Vec<Item
     match answer?.get("status").and_then(Value::as_str) {
         Some("closed") => Ok(Finished::Closed),
         Some("already") => Ok(Finished::Already),
-        other => Err(CallError::Server(format!("unknown answer {other:?} to a finish"))),
+        other => Err(CallError::Server(format!(
+            "unknown answer {other:?} to a finish"
+        ))),
     }
 }
 

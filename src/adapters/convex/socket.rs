@@ -121,7 +121,10 @@ fn refused(error: &tungstenite::Error) -> Broken {
             let body = response.body().as_deref().unwrap_or_default();
             let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
             let status = response.status();
-            (Fault::Broken, format!("answered {status} {text}").trim_end().to_owned())
+            (
+                Fault::Broken,
+                format!("answered {status} {text}").trim_end().to_owned(),
+            )
         }
         other => (Fault::Broken, other.to_string()),
     }
