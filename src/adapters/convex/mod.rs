@@ -12,8 +12,6 @@ mod settle;
 mod socket;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod testserver;
 mod values;
 
 pub use connection::Settings;
