@@ -1,5 +1,6 @@
 //! A deployment of ten lines on the other side, and whatever can happen between the two.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -48,14 +49,16 @@ impl Deployment {
         let rows = self.stored.entry(batch.turn.clone()).or_default();
         let mut status = AppendStatus::Ok;
         for item in &batch.items {
-            let next = rows.len() as u64;
-            if item.index < next {
-                assert_eq!(rows[item.index as usize], *item, "a stored item changed");
-            } else if item.index > next {
-                status = AppendStatus::Invalid;
-                break;
-            } else {
-                rows.push(item.clone());
+            match item.index.cmp(&(rows.len() as u64)) {
+                Ordering::Less => {
+                    let known = &rows[item.index as usize];
+                    assert_eq!(known, item, "a stored item changed");
+                }
+                Ordering::Equal => rows.push(item.clone()),
+                Ordering::Greater => {
+                    status = AppendStatus::Invalid;
+                    break;
+                }
             }
         }
         AppendResult {

@@ -235,3 +235,16 @@ fn the_base_client_still_calls_a_forgotten_request_so() {
     };
     assert_eq!(reason, FORGOTTEN_REQUEST);
 }
+
+/// Without a cryptography provider the first TLS connection panics.
+#[tokio::test]
+async fn tls_to_a_server_without_it_is_an_error_like_any_other() {
+    let server = Server::start().await;
+    let url = server.url.replace("http://", "https://");
+    let connection = Connection::new(&url, quick(), None);
+    let drive = drive(&connection);
+    let standing = connection.standing();
+    until("an attempt", || standing.borrow().attempts > 1).await;
+    assert!(standing.borrow().last_error.is_some());
+    assert!(!drive.is_finished());
+}

@@ -37,8 +37,6 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("never came: {what}"),
-    }
+    let waited = tokio::time::timeout(DEADLINE, future).await;
+    waited.unwrap_or_else(|_| panic!("never came: {what}"))
 }

@@ -201,7 +201,9 @@ impl Peer {
             } => {
                 assert_eq!(base_version, self.query_set, "query set versions");
                 self.query_set = new_version;
-                modifications.into_iter().for_each(|one| self.modify(one));
+                for modification in modifications {
+                    self.modify(modification);
+                }
                 After::Transition
             }
             ClientMessage::Mutation {

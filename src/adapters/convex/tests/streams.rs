@@ -48,10 +48,10 @@ proptest! {
             for id in &ids {
                 let finish = rig.link.finish(id.clone(), credential(1), Ending::complete(None));
                 assert_eq!(within("a finish", finish).await, Ok(Finished::Closed));
-                let whole: String = (0..pieces).map(|n| format!("{id}:{n} ")).collect();
+                let whole: Vec<String> = (0..pieces).map(|n| format!("{id}:{n} ")).collect();
                 let world = server.world();
                 let stored = &world.turns[id.as_str()];
-                assert_eq!(stored.text(), whole);
+                assert_eq!(stored.text(), whole.concat());
                 assert_eq!(stored.finishes, 1);
             }
         });
