@@ -1,3 +1,4 @@
-//! The outside world of the orchestrator: what its actors reach through ports, and how people reach it.
+//! The outside world of the orchestrator: everything that touches a process, a file or a network.
 
 pub mod adapters;
+pub mod model;

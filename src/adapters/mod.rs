@@ -1,5 +1,5 @@
-//! The ports of `orchestrator-actors`, implemented over real sockets, files and processes.
+//! Implementations of the ports that `actors/` needs, over real processes, files and sockets.
 
-pub mod convex;
-pub mod identity;
-pub mod outbox;
+pub mod clock;
+pub mod opencode;
+pub mod process;
