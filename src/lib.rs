@@ -1,1 +1,2 @@
-//! x
+//! The outside world of the orchestrator.
+pub mod config;
