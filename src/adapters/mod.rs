@@ -1,0 +1,5 @@
+//! Implementations of the ports that `actors/` needs, over real processes, files and sockets.
+
+pub mod clock;
+pub mod opencode;
+pub mod process;

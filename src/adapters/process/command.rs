@@ -1,0 +1,65 @@
+//! A short command run to its end, under the same rules as any child: a warden, an allow-listed environment, a
+//! time limit after which nothing of it is left. For `npm install`, version probes and git.
+
+use std::time::Duration;
+
+use super::ward::{SpawnError, Ward, WardSpec};
+
+/// What a command printed (cut at the spec's `capture_bytes`) and how it ended.
+#[derive(Clone, Debug, Default)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    /// It was ended because its time was over.
+    pub timed_out: bool,
+}
+
+impl Finished {
+    pub fn success(&self) -> bool {
+        self.code == Some(0) && !self.timed_out
+    }
+
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim().to_owned()
+    }
+
+    /// The end of what it said, for an error message.
+    pub fn last_words(&self) -> String {
+        let text = if self.stderr.is_empty() {
+            &self.stdout
+        } else {
+            &self.stderr
+        };
+        let text = String::from_utf8_lossy(text);
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
+    }
+}
+
+/// The default limit of captured output.
+pub const CAPTURE_BYTES: usize = 1024 * 1024;
+
+/// Runs a command. Dropping the future ends it.
+pub async fn run(mut spec: WardSpec, within: Duration) -> Result<Finished, SpawnError> {
+    if spec.capture_bytes == 0 {
+        spec.capture_bytes = CAPTURE_BYTES;
+    }
+    let ward = Ward::spawn(spec).await?;
+    let (record, timed_out) = match tokio::time::timeout(within, ward.exited()).await {
+        Ok(record) => (record, false),
+        Err(_) => (ward.stop(500).await, true),
+    };
+    let captured = ward.captured();
+    Ok(Finished {
+        code: record.code,
+        signal: record.signal,
+        stdout: captured.stdout,
+        stderr: captured.stderr,
+        timed_out,
+    })
+}

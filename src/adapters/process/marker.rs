@@ -1,0 +1,120 @@
+//! The marker: a variable in the environment of every descendant of a session's child. It finds what no
+//! process tree shows any more (warden and supervisor killed together, a tool in a session of its own).
+//! Only a holder of the session's lock sweeps, so a marked process is always one whose owner is dead.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use sha2::{Digest, Sha256};
+
+use super::sys;
+
+/// The variable's name. It is ours alone: the environment's allow-list never lets another one through.
+pub const MARKER_VARIABLE: &str = "ORCHESTRATOR_MARKER";
+
+/// `<state folder>:<session>`, both shortened to what is safe in an environment and in a file name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker(String);
+
+impl Marker {
+    pub fn new(prefix: &MarkerPrefix, session: &str) -> Self {
+        Self(format!("{}:{}", prefix.0, file_key(session)))
+    }
+
+    /// A marker as it came over the lifeline.
+    pub(super) fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What all markers of one state folder begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkerPrefix(String);
+
+impl MarkerPrefix {
+    /// Of a supervisor's state folder, given by its canonical path.
+    pub fn of_state_folder(path: &std::path::Path) -> Self {
+        let mut digest = hex(path.as_os_str().as_encoded_bytes());
+        digest.truncate(16);
+        Self(digest)
+    }
+
+    pub(super) fn is_in_environment_of(&self, pid: i32) -> bool {
+        let wanted = format!("{MARKER_VARIABLE}={}:", self.0);
+        sys::environment_has(pid, |entry| entry.starts_with(wanted.as_bytes()))
+    }
+}
+
+/// A name that is unique for `id` and safe in a path: the id itself when it is harmless, else with a digest.
+pub fn file_key(id: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !id.is_empty() && id.len() <= 64 && id.chars().all(harmless) {
+        return id.to_owned();
+    }
+    let readable: String = id.chars().filter(|c| harmless(*c)).take(16).collect();
+    // The point cannot occur in a harmless id, so the two forms never meet.
+    format!("{readable}.{}", &hex(id.as_bytes())[..32])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// Kills (SIGKILL) every process that carries exactly this marker and looks again until there is none. Blocks.
+/// Returns how many were hit. Call it only while holding the session's lock.
+pub fn sweep(marker: &Marker) -> usize {
+    let wanted = format!("{MARKER_VARIABLE}={}", marker.as_str());
+    let has_marker = |pid| sys::environment_has(pid, |entry| entry == wanted.as_bytes());
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let mut hit = std::collections::HashSet::new();
+    let mut pause = Duration::from_millis(2);
+    loop {
+        let mut left = false;
+        for pid in sys::all_pids() {
+            if pid == own || !has_marker(pid) {
+                continue;
+            }
+            left = true;
+            if sys::signal_if(pid, Signal::KILL, || has_marker(pid)) {
+                hit.insert(pid);
+            }
+        }
+        if !left {
+            return hit.len();
+        }
+        // A process in an uninterruptible wait dies when that ends; until then the session is not free.
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_could_leave_their_folder_get_a_digest() {
+        assert_eq!(file_key("session_01-a"), "session_01-a");
+        let odd = file_key("../../etc/passwd\0");
+        assert!(odd.starts_with("etcpasswd."), "{odd}");
+        assert_ne!(file_key("a/b"), file_key("ab"));
+        assert_ne!(file_key(""), file_key(" "));
+    }
+
+    #[test]
+    fn markers_of_two_state_folders_differ() {
+        let one = MarkerPrefix::of_state_folder(std::path::Path::new("/a"));
+        let two = MarkerPrefix::of_state_folder(std::path::Path::new("/b"));
+        assert_ne!(Marker::new(&one, "s"), Marker::new(&two, "s"));
+    }
+}

@@ -1,0 +1,157 @@
+//! What the system tells about processes, and signals that cannot hit the wrong one. Linux reads `/proc`; where
+//! there is none the answers are empty, and callers fall back to the process group.
+//! A signal goes through a pidfd that is opened *before* the process is looked at, so that a reused pid is never hit.
+
+use std::collections::HashMap;
+use std::fs;
+
+use rustix::process::{Pid, Signal};
+
+/// A process, as `/proc/PID/stat` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    pub pid: i32,
+    pub parent: i32,
+    /// Clock ticks after boot at which it started; with the pid it names a process for the life of the machine.
+    pub start_time: u64,
+    pub zombie: bool,
+}
+
+pub fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The command name is in parentheses and may hold anything, spaces and parentheses too: fields count from the last `)`.
+fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    Some(Stat {
+        pid,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        start_time: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Every process id of the machine, as far as `/proc` shows them.
+pub fn all_pids() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Whether the process's initial environment satisfies `wanted`, which is given one `NAME=value` at a time.
+pub fn environment_has(pid: i32, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(wanted))
+}
+
+/// The live descendants of `root` (which is not one of them). One look is not atomic: a process whose parent
+/// ends meanwhile can be missed, so callers look again until the kernel says that no child is left.
+pub fn descendants(root: i32) -> Vec<Stat> {
+    let stats: HashMap<i32, Stat> = all_pids()
+        .into_iter()
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .collect();
+    let descends = |pid: i32| {
+        let mut at = pid;
+        // A chain is at most as long as there are processes; reused pids must not make it endless.
+        for _ in 0..stats.len() {
+            match stats.get(&at) {
+                Some(stat) if stat.parent == root => return true,
+                Some(stat) => at = stat.parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    stats
+        .values()
+        .filter(|stat| !stat.zombie && stat.pid != root && descends(stat.pid))
+        .copied()
+        .collect()
+}
+
+/// Sends `signal` to `pid` if `is_meant` still says so once the process is pinned. Returns whether it was sent.
+pub fn signal_if(pid: i32, signal: Signal, is_meant: impl FnOnce() -> bool) -> bool {
+    let Some(pid) = Pid::from_raw(pid) else {
+        return false;
+    };
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+        let Ok(pinned) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return false;
+        };
+        is_meant() && pidfd_send_signal(&pinned, signal).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        is_meant() && rustix::process::kill_process(pid, signal).is_ok()
+    }
+}
+
+/// Changes with every boot of the machine; empty where the system does not tell.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// Resident memory of a process in bytes, 0 when unknown.
+pub fn rss_bytes(pid: u32) -> u64 {
+    // `status` tells kilobytes; `statm` would tell pages, whose size differs between machines.
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        })
+        .map_or(0, |kilobytes| kilobytes * 1024)
+}
+
+/// Marks every descriptor but the standard ones close-on-exec: launchers leak theirs into us, and a child
+/// that inherited one could keep somebody's pipe or lock alive.
+#[allow(unsafe_code)]
+pub fn close_inherited_on_exec() {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<i32> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
+    for fd in open {
+        // SAFETY: the descriptor is borrowed for one fcntl call that neither closes nor keeps it; one that was
+        // closed since the listing (the listing's own) makes the call fail, which is ignored.
+        let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+        let _ = rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
+        let fields = "S 7 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 987654 1 1";
+        let stat = parse_stat(42, &format!("42 (a) (b c) {fields}")).unwrap();
+        assert_eq!(stat.parent, 7);
+        assert_eq!(stat.start_time, 987_654);
+        assert!(!stat.zombie);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_is_found_with_its_memory() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(all_pids().contains(&own));
+        assert!(stat(own).unwrap().start_time > 0);
+        assert!(rss_bytes(std::process::id()) > 100_000);
+        assert!(!boot_id().is_empty());
+    }
+}

@@ -1,0 +1,366 @@
+//! The warden: what our binary is when it is started as `__warden`. One child, one lifeline, one lease.
+//!
+//! It takes the lease, sweeps the session's marker, starts the child in a session of its own and then waits for
+//! the first of: a planned stop, the end of the lifeline, a signal, the child's own end. Each of them ends in the same
+//! place: no process is left below it. Only then does it report, and its exit frees the lease.
+//! It never touches the network and keeps no state.
+#![allow(unsafe_code)] // for `pre_exec`, see `start`
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+
+use super::lease::{Lease, LeaseError};
+use super::marker::{self, Marker};
+use super::protocol::{Control, Report, Spec};
+use super::sys;
+
+/// How often a stopping warden looks whether its descendants are gone.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Between TERM and KILL when somebody signals the warden itself.
+const SIGNALLED_TERM_MS: u64 = 2000;
+
+/// The whole life of a warden. To be called before anything else in `main`; the answer is the exit code.
+pub fn warden_main() -> i32 {
+    // A session of its own: the terminal's Ctrl+C and hang-up are the supervisor's to answer.
+    let _ = rustix::process::setsid();
+    sys::close_inherited_on_exec();
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .and_then(|runtime| runtime.block_on(run()));
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = io::Write::write_all(
+                &mut io::stderr(),
+                format!("warden: {error} (it is started by the supervisor only)\n").as_bytes(),
+            );
+            1
+        }
+    }
+}
+
+/// Why the child has to end.
+enum Why {
+    Asked { term_ms: u64 },
+    Lost,
+    ChildEnded,
+}
+
+async fn run() -> io::Result<()> {
+    let lifeline = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    lifeline.set_nonblocking(true)?;
+    let (read, mut reports) = UnixStream::from_std(lifeline)?.into_split();
+    let mut controls = BufReader::new(read).lines();
+    let Some(line) = controls.next_line().await? else {
+        return Ok(());
+    };
+    let spec: Spec = serde_json::from_str(&line).map_err(io::Error::other)?;
+
+    let _lease = match Lease::try_take(&spec.lease) {
+        Ok(lease) => lease,
+        Err(LeaseError::Busy(path)) => {
+            report(&mut reports, &Report::Busy { path }).await;
+            return Ok(());
+        }
+        Err(error) => {
+            let message = error.to_string();
+            report(&mut reports, &Report::Failed { message }).await;
+            return Ok(());
+        }
+    };
+    let swept = match (&spec.marker, &spec.lease.session) {
+        (Some(text), Some(_)) => marker::sweep(&Marker::from_text(text.clone())),
+        _ => 0,
+    };
+    // Listened to before the child exists: its end must not be missed.
+    let mut signals = Signals::listen()?;
+    let temporary = Temporary::make(spec.temporary.as_deref());
+    let mut brood = match start(&spec, temporary.folder()) {
+        Ok(child) => Brood::of(child),
+        Err(error) => {
+            let message = format!("could not start {}: {error}", spec.program.display());
+            report(&mut reports, &Report::Failed { message }).await;
+            return Ok(());
+        }
+    };
+    let started = Report::Started {
+        pid: brood.child.as_raw_nonzero().get().cast_unsigned(),
+        start_time: sys::stat(brood.child.as_raw_nonzero().get()).map_or(0, |stat| stat.start_time),
+        swept,
+    };
+    report(&mut reports, &started).await;
+
+    let why = wait(&mut controls, &mut signals, &mut brood).await;
+    match why {
+        Why::Asked { term_ms } => brood.terminate(term_ms, &mut controls, &spec).await,
+        Why::Lost => brood.terminate_unheard(spec.lost_term_ms).await,
+        Why::ChildEnded => {}
+    }
+    brood.kill_until_none_is_left().await;
+    drop(temporary);
+    let (code, signal) = brood.ending();
+    report(&mut reports, &Report::Exited { code, signal }).await;
+    Ok(())
+}
+
+async fn wait(
+    controls: &mut Lines<BufReader<OwnedReadHalf>>,
+    signals: &mut Signals,
+    brood: &mut Brood,
+) -> Why {
+    loop {
+        brood.reap();
+        if brood.status.is_some() {
+            return Why::ChildEnded;
+        }
+        tokio::select! {
+            line = controls.next_line() => return match line {
+                Ok(Some(line)) => match serde_json::from_str(&line) {
+                    Ok(Control::Stop { term_ms }) => Why::Asked { term_ms },
+                    Err(_) => continue,
+                },
+                Ok(None) | Err(_) => Why::Lost,
+            },
+            () = signals.any() => if signals.asked_to_end {
+                return Why::Asked { term_ms: SIGNALLED_TERM_MS };
+            },
+        }
+    }
+}
+
+/// The supervisor may be dead: then there is nobody to tell.
+async fn report(to: &mut OwnedWriteHalf, report: &Report) {
+    if let Ok(mut line) = serde_json::to_vec(report) {
+        line.push(b'\n');
+        let _ = to.write_all(&line).await;
+    }
+}
+
+/// Starts the child with the warden's stdout and stderr (pipes to the supervisor), which the warden itself
+/// then gives up, so that they end with the last descendant.
+fn start(spec: &Spec, temporary: Option<&Path>) -> io::Result<Pid> {
+    let own = rustix::process::getpid();
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(own))?;
+
+    let mut command = Command::new(&spec.program);
+    command
+        .args(&spec.args)
+        .env_clear()
+        .envs(&spec.env)
+        .current_dir(&spec.cwd)
+        .stdin(Stdio::null());
+    if let Some(marker) = &spec.marker {
+        command.env(marker::MARKER_VARIABLE, marker);
+    }
+    if let Some(folder) = temporary {
+        for name in ["TMPDIR", "TMP", "TEMP"] {
+            command.env(name, folder);
+        }
+    }
+    // SAFETY: between fork and exec only async-signal-safe system calls run (setsid, prctl, getppid); nothing
+    // allocates or takes a lock. The error values are plain codes.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::setsid()?;
+            #[cfg(target_os = "linux")]
+            {
+                // Safe here, and only here: the warden has one thread and it lives as long as the process.
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+                if rustix::process::getppid() != Some(own) {
+                    return Err(io::Error::from_raw_os_error(
+                        rustix::io::Errno::SRCH.raw_os_error(),
+                    ));
+                }
+            }
+            Ok(())
+        });
+    }
+    // The handle is given up: the warden reaps everything itself, adopted processes too.
+    let child = command.spawn()?;
+    let null = fs::File::options().write(true).open("/dev/null")?;
+    let _ = rustix::stdio::dup2_stdout(&null);
+    let _ = rustix::stdio::dup2_stderr(&null);
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other("the system gave no process id"))
+}
+
+struct Signals {
+    child: SignalStream,
+    terminate: SignalStream,
+    interrupt: SignalStream,
+    hangup: SignalStream,
+    asked_to_end: bool,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            child: signal(SignalKind::child())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            asked_to_end: false,
+        })
+    }
+
+    /// Waits for a child's change or for somebody who wants the warden to end.
+    async fn any(&mut self) {
+        self.asked_to_end = tokio::select! {
+            _ = self.child.recv() => false,
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+            _ = self.hangup.recv() => true,
+        };
+    }
+}
+
+/// The child and all that descends from it.
+struct Brood {
+    child: Pid,
+    status: Option<WaitStatus>,
+    /// No child is left at all, adopted ones included: then there is no descendant either.
+    empty: bool,
+}
+
+impl Brood {
+    fn of(child: Pid) -> Self {
+        Self {
+            child,
+            status: None,
+            empty: false,
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.child => self.status = Some(status),
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.empty = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        for listed in sys::descendants(own) {
+            // Its own parent may have reaped it since, and the pid may be somebody else's by now.
+            sys::signal_if(listed.pid, signal, || {
+                sys::stat(listed.pid).is_some_and(|now| now.start_time == listed.start_time)
+            });
+        }
+        if !cfg!(target_os = "linux") && self.status.is_none() {
+            // Signalled before it is reaped: a reaped leader frees its group's id for others.
+            let _ = rustix::process::kill_process_group(self.child, signal);
+        }
+    }
+
+    /// TERM to all, then until all are gone, the grace is over, or the supervisor dies as well.
+    async fn terminate(
+        &mut self,
+        term_ms: u64,
+        controls: &mut Lines<BufReader<OwnedReadHalf>>,
+        spec: &Spec,
+    ) {
+        self.signal_all(Signal::TERM);
+        let mut until = Instant::now() + Duration::from_millis(term_ms);
+        let mut heard = true;
+        while !self.gone() && Instant::now() < until {
+            tokio::select! {
+                line = controls.next_line(), if heard => {
+                    if !matches!(line, Ok(Some(_))) {
+                        heard = false;
+                        until = until.min(Instant::now() + Duration::from_millis(spec.lost_term_ms));
+                    }
+                }
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn terminate_unheard(&mut self, term_ms: u64) {
+        self.signal_all(Signal::TERM);
+        let until = Instant::now() + Duration::from_millis(term_ms);
+        while !self.gone() && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn gone(&mut self) -> bool {
+        self.reap();
+        self.empty
+    }
+
+    /// Has no time limit on purpose: while something is left, the session is not free for anybody else.
+    async fn kill_until_none_is_left(&mut self) {
+        let mut pause = Duration::from_millis(1);
+        while !self.gone() {
+            self.signal_all(Signal::KILL);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    fn ending(&self) -> (Option<i32>, Option<i32>) {
+        self.status.map_or((None, None), |status| {
+            (status.exit_status(), status.terminating_signal())
+        })
+    }
+}
+
+/// The child's private temporary folder. OpenCode's runtime leaves megabytes in it at every start.
+struct Temporary(Option<PathBuf>);
+
+impl Temporary {
+    /// The caller holds the session's lock, so whatever is in the session's folder is nobody's.
+    fn make(session_folder: Option<&Path>) -> Self {
+        let Some(session_folder) = session_folder else {
+            return Self(None);
+        };
+        let _ = fs::remove_dir_all(session_folder);
+        let folder = session_folder.join(std::process::id().to_string());
+        if fs::create_dir_all(&folder).is_err() {
+            return Self(None);
+        }
+        let _ = fs::set_permissions(
+            session_folder,
+            std::os::unix::fs::PermissionsExt::from_mode(0o700),
+        );
+        Self(Some(folder))
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.0.as_deref()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0 {
+            let _ = fs::remove_dir_all(folder);
+            if let Some(session_folder) = folder.parent() {
+                let _ = fs::remove_dir(session_folder);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What the model reads of a request: the last prompt, how many tool round trips followed it, the tools on offer.
+
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ChatRequest {
+    #[serde(default)]
+    pub model: String,
+    #[serde(default)]
+    pub messages: Vec<Value>,
+    #[serde(default)]
+    pub tools: Vec<Value>,
+}
+
+impl ChatRequest {
+    fn last_user(&self) -> Option<usize> {
+        self.messages
+            .iter()
+            .rposition(|message| message["role"] == "user")
+    }
+
+    /// The text of the last user message.
+    pub fn prompt(&self) -> String {
+        self.last_user()
+            .map(|at| text_of(&self.messages[at]))
+            .unwrap_or_default()
+    }
+
+    /// How many times tools were called since that message.
+    pub fn step(&self) -> usize {
+        let after = self.last_user().map_or(0, |at| at + 1);
+        self.messages[after..]
+            .iter()
+            .filter(|message| {
+                message["role"] == "assistant"
+                    && message["tool_calls"]
+                        .as_array()
+                        .is_some_and(|calls| !calls.is_empty())
+            })
+            .count()
+    }
+
+    /// How many user messages came before the last one.
+    pub fn earlier_prompts(&self) -> usize {
+        let users = self
+            .messages
+            .iter()
+            .filter(|message| message["role"] == "user")
+            .count();
+        users.saturating_sub(1)
+    }
+
+    /// What the last tool answered.
+    pub fn last_tool_result(&self) -> Option<String> {
+        self.messages
+            .iter()
+            .rev()
+            .find(|message| message["role"] == "tool")
+            .map(text_of)
+    }
+
+    pub fn offers(&self, tool: &str) -> bool {
+        self.tools
+            .iter()
+            .any(|offered| offered["function"]["name"] == tool)
+    }
+}
+
+/// A message's text, whether it is a string or a list of parts.
+pub fn text_of(message: &Value) -> String {
+    match &message["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect::<Vec<_>>()
+            .join("\n"),
+        _ => String::new(),
+    }
+}
+
+/// Names a prompt in the statistics.
+pub fn hash_of(prompt: &str) -> String {
+    use std::fmt::Write;
+    Sha256::digest(prompt.as_bytes())[..8]
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn steps_are_counted_from_the_last_prompt() {
+        let request: ChatRequest = serde_json::from_value(json!({"messages": [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "tool_calls": [{"id": "c"}]},
+            {"role": "tool", "content": "r"},
+            {"role": "user", "content": [{"type": "text", "text": "two"}]},
+            {"role": "assistant", "content": "x", "tool_calls": [{"id": "d"}]},
+            {"role": "tool", "content": "result"},
+        ]}))
+        .unwrap();
+        assert_eq!(request.prompt(), "two");
+        assert_eq!(request.step(), 1);
+        assert_eq!(request.earlier_prompts(), 1);
+        assert_eq!(request.last_tool_result().unwrap(), "result");
+    }
+}
