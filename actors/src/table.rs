@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
+
+pub use crate::domain::phase::Phase;
 
 /// Which actor. Its text form (`worker/xyz789`, `session/…`) is what `restart` and `ps --json` use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -57,40 +60,6 @@ pub enum ActorKind {
     Session,
 }
 
-/// Where an actor stands, in the words that `ps` shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// It has begun and is not useful yet.
-    #[default]
-    Starting,
-    /// A bridge without a connection.
-    Connecting,
-    /// A bridge whose subscriptions are current.
-    Synced,
-    /// A bridge that lost its deployment and tries again.
-    Offline,
-    /// A worker that waits for its owner's approval.
-    Pending,
-    /// A machine, deployment or worker that serves; a session whose child waits for a prompt.
-    Ready,
-    /// A session with a running turn.
-    Active,
-    /// A session without a child.
-    Idle,
-    /// It crashed and will be started again.
-    Restarting,
-    /// It crashed too often; `orchestrator restart` un-parks it.
-    Parked,
-    /// It cannot serve; `detail` says why.
-    Failed,
-    /// Its owner took the right away.
-    Revoked,
-    /// Another supervisor took the token over.
-    Displaced,
-    Stopping,
-}
-
 #[derive(Clone, Debug, Serialize)]
 pub struct ActorCard {
     pub key: ActorKey,
@@ -114,6 +83,10 @@ pub struct ActorCard {
     pub chunks: u64,
     /// Turns served by this incarnation.
     pub turns: u64,
+    /// Of a worker.
+    pub directory: Option<String>,
+    /// Of a worker: live children at once.
+    pub max_sessions: Option<usize>,
 }
 
 impl ActorCard {
@@ -139,6 +112,8 @@ impl ActorCard {
             turn: None,
             chunks: 0,
             turns: 0,
+            directory: None,
+            max_sessions: None,
         }
     }
 }
@@ -147,6 +122,7 @@ impl ActorCard {
 #[derive(Clone, Debug, Default)]
 pub struct ActorTable {
     cards: Arc<Mutex<BTreeMap<ActorKey, ActorCard>>>,
+    changed: Arc<watch::Sender<()>>,
 }
 
 impl ActorTable {
@@ -159,9 +135,15 @@ impl ActorTable {
         self.lock().get(key).cloned()
     }
 
+    /// Wakes whoever waits for a change of any card.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Puts a card down, or replaces the one under its key.
     pub fn put(&self, card: ActorCard) {
         self.lock().insert(card.key.clone(), card);
+        self.changed.send_replace(());
     }
 
     /// Changes a card that is there.
@@ -169,14 +151,50 @@ impl ActorTable {
         if let Some(card) = self.lock().get_mut(key) {
             change(card);
         }
+        self.changed.send_replace(());
     }
 
     pub fn remove(&self, key: &ActorKey) {
         self.lock().remove(key);
     }
 
+    /// Removes a card that this incarnation has put there; a successor's stays.
+    pub fn remove_incarnation(&self, key: &ActorKey, incarnation: u64) {
+        let mut cards = self.lock();
+        if cards
+            .get(key)
+            .is_some_and(|card| card.incarnation == incarnation)
+        {
+            cards.remove(key);
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ActorKey, ActorCard>> {
         // A panic while a card was changed leaves at worst that card half changed: still worth showing.
         self.cards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes an actor's card away when the actor's state is dropped, unless a successor has put its own there.
+#[derive(Debug)]
+pub struct CardGuard {
+    table: ActorTable,
+    key: ActorKey,
+    incarnation: u64,
+}
+
+impl CardGuard {
+    pub fn new(table: ActorTable, key: ActorKey, incarnation: u64) -> Self {
+        Self {
+            table,
+            key,
+            incarnation,
+        }
+    }
+}
+
+impl Drop for CardGuard {
+    fn drop(&mut self) {
+        self.table.remove_incarnation(&self.key, self.incarnation);
     }
 }

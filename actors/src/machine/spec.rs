@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::domain::ids::{DeploymentUrl, WorkerDir, WorkerId};
+use crate::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
 use crate::domain::token::WorkerToken;
 use crate::ports::agent::Agents;
 use crate::ports::clock::Clock;
@@ -37,6 +37,26 @@ impl WorkerSpec {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     pub workers: Vec<WorkerSpec>,
+}
+
+/// What the root actor is started with.
+pub struct MachineArgs {
+    /// For people: the host's name.
+    pub name: String,
+    pub machine_id: MachineId,
+    pub ports: Ports,
+    pub desired: Desired,
+    pub settings: Settings,
+    pub identity: StartIdentity,
+    /// The embedded deployment, when this process runs one.
+    pub deployment: Option<DeploymentCard>,
+}
+
+/// What `ps` says of the embedded deployment.
+#[derive(Clone, Debug)]
+pub struct DeploymentCard {
+    pub url: DeploymentUrl,
+    pub detail: String,
 }
 
 /// What tells this start of this installation from every other.
