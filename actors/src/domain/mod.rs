@@ -10,5 +10,6 @@ pub mod ledger;
 pub mod phase;
 pub mod plan;
 pub mod session;
+pub mod stream;
 pub mod token;
 pub mod turn;

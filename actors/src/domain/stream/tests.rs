@@ -1,0 +1,419 @@
+//! A deployment of ten lines on the other side, and whatever can happen between the two.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::item::{ItemKind, MAX_ITEM_BYTES};
+
+fn right(epoch: u64) -> Right {
+    let token = WorkerToken::parse("machine_m:worker_w:secret_s").unwrap();
+    Right {
+        token: Arc::new(token),
+        epoch,
+    }
+}
+
+fn turn(n: usize) -> TurnId {
+    TurnId::new(format!("turn_{n}"))
+}
+
+fn draft(part: usize, kind: ItemKind, content: &str) -> Draft {
+    Draft {
+        part_id: format!("part{part}"),
+        kind,
+        content: content.to_owned(),
+    }
+}
+
+fn text(content: &str) -> Draft {
+    draft(0, ItemKind::Text, content)
+}
+
+/// What `chunks:append` does, without its storage.
+#[derive(Default)]
+struct Deployment {
+    stored: BTreeMap<TurnId, Vec<Item>>,
+    calls: usize,
+}
+
+impl Deployment {
+    fn append(&mut self, batches: &[Batch]) -> Vec<AppendResult> {
+        self.calls += 1;
+        batches.iter().map(|batch| self.take(batch)).collect()
+    }
+
+    fn take(&mut self, batch: &Batch) -> AppendResult {
+        let rows = self.stored.entry(batch.turn.clone()).or_default();
+        let mut status = AppendStatus::Ok;
+        for item in &batch.items {
+            let next = rows.len() as u64;
+            if item.index < next {
+                assert_eq!(rows[item.index as usize], *item, "a stored item changed");
+            } else if item.index > next {
+                status = AppendStatus::Invalid;
+                break;
+            } else {
+                rows.push(item.clone());
+            }
+        }
+        AppendResult {
+            turn: batch.turn.clone(),
+            status,
+            next_index: rows.len() as u64,
+            message: None,
+        }
+    }
+
+    fn has_bad(batches: &[Batch]) -> bool {
+        let mut items = batches.iter().flat_map(|batch| &batch.items);
+        items.any(|item| item.content.contains('☠'))
+    }
+}
+
+/// Neighbours of one part as one piece, the way a reader sees them.
+fn folded(
+    items: impl Iterator<Item = (String, ItemKind, String)>,
+) -> Vec<(String, ItemKind, String)> {
+    let mut out: Vec<(String, ItemKind, String)> = Vec::new();
+    for (part, kind, content) in items {
+        match out.last_mut() {
+            Some(last)
+                if last.0 == part
+                    && last.1 == kind
+                    && matches!(kind, ItemKind::Text | ItemKind::Reasoning) =>
+            {
+                last.2.push_str(&content);
+            }
+            _ => out.push((part, kind, content)),
+        }
+    }
+    out
+}
+
+fn of_items(items: &[Item]) -> Vec<(String, ItemKind, String)> {
+    folded(
+        items
+            .iter()
+            .map(|i| (i.part_id.clone(), i.kind, i.content.clone())),
+    )
+}
+
+fn of_drafts(drafts: &[Draft]) -> Vec<(String, ItemKind, String)> {
+    let said = drafts
+        .iter()
+        .filter(|d| !(d.content.is_empty() && d.kind != ItemKind::Reset));
+    folded(said.map(|d| (d.part_id.clone(), d.kind, d.content.clone())))
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(usize, Vec<Draft>),
+    /// A batch leaves and is answered.
+    Round,
+    /// A batch leaves; it is committed, but the call counts as failed.
+    LostAnswer,
+    /// A batch leaves and nothing of it is committed.
+    Failed,
+    /// A batch leaves, something is pushed behind it, then it is answered in any order of results.
+    Slow(usize, Vec<Draft>),
+    /// The session's actor came back with what the deployment told it.
+    Reopen(usize),
+}
+
+fn any_draft() -> impl Strategy<Value = Draft> {
+    let kind = prop_oneof![
+        4 => Just(ItemKind::Text),
+        2 => Just(ItemKind::Reasoning),
+        1 => Just(ItemKind::Reset),
+    ];
+    (0..2usize, kind, "[a-zäö€ ]{0,12}").prop_map(|(part, kind, content)| {
+        let content = if kind == ItemKind::Reset {
+            String::new()
+        } else {
+            content
+        };
+        draft(part, kind, &content)
+    })
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let drafts = || prop::collection::vec(any_draft(), 1..6);
+    prop_oneof![
+        4 => (0..3usize, drafts()).prop_map(|(n, d)| Step::Push(n, d)),
+        3 => Just(Step::Round),
+        1 => Just(Step::LostAnswer),
+        1 => Just(Step::Failed),
+        2 => (0..3usize, drafts()).prop_map(|(n, d)| Step::Slow(n, d)),
+        1 => (0..3usize).prop_map(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_turn_arrives_exactly_once_in_order_and_without_gaps(
+        steps in prop::collection::vec(any_step(), 1..60),
+        batch in 100..2_000usize,
+    ) {
+        let mut book = StreamBook::new(Limits { batch, ..Limits::default() });
+        let mut there = Deployment::default();
+        let mut said: BTreeMap<TurnId, Vec<Draft>> = BTreeMap::new();
+        for n in 0..3 {
+            book.open(turn(n), right(1), 0);
+        }
+        // A single item that fails three times in a row gives up its turn, rightly: not what is looked at here.
+        let mut failures = 0;
+        for step in steps {
+            match step {
+                Step::Push(n, drafts) => {
+                    said.entry(turn(n)).or_default().extend(drafts.clone());
+                    book.push(&turn(n), drafts, 7).unwrap();
+                }
+                Step::Round => {
+                    if let Some(batches) = book.next_batch() {
+                        let mut results = there.append(&batches);
+                        results.reverse();
+                        prop_assert!(book.acknowledge(&results).is_empty());
+                        failures = 0;
+                    }
+                }
+                Step::LostAnswer | Step::Failed if failures == 2 => {}
+                Step::LostAnswer => {
+                    if let Some(batches) = book.next_batch() {
+                        there.append(&batches);
+                        prop_assert_eq!(book.call_failed("lost", false), None);
+                        failures += 1;
+                    }
+                }
+                Step::Failed => {
+                    if book.next_batch().is_some() {
+                        prop_assert_eq!(book.call_failed("not today", false), None);
+                        failures += 1;
+                    }
+                }
+                Step::Slow(n, drafts) => {
+                    let batches = book.next_batch();
+                    prop_assert!(batches.is_none() || book.next_batch().is_none());
+                    said.entry(turn(n)).or_default().extend(drafts.clone());
+                    book.push(&turn(n), drafts, 8).unwrap();
+                    if let Some(batches) = batches {
+                        let results = there.append(&batches);
+                        prop_assert!(book.acknowledge(&results).is_empty());
+                        failures = 0;
+                    }
+                }
+                Step::Reopen(n) => {
+                    let next = there.stored.get(&turn(n)).map_or(0, Vec::len) as u64;
+                    book.open(turn(n), right(2), next);
+                }
+            }
+        }
+        for n in 0..3 {
+            finish(&mut book, &mut there, &turn(n));
+            let stored = there.stored.get(&turn(n)).cloned().unwrap_or_default();
+            for (at, item) in stored.iter().enumerate() {
+                prop_assert_eq!(item.index, at as u64);
+            }
+            let drafts = said.remove(&turn(n)).unwrap_or_default();
+            prop_assert_eq!(of_items(&stored), of_drafts(&drafts));
+        }
+        prop_assert_eq!(book.weight(), 0);
+    }
+
+    #[test]
+    fn a_bad_item_costs_its_own_turn_only(
+        sizes in prop::collection::vec(1..12usize, 2..6),
+        bad_turn in any::<prop::sample::Index>(),
+        bad_item in any::<prop::sample::Index>(),
+    ) {
+        let mut book = StreamBook::default();
+        let mut there = Deployment::default();
+        let bad_turn = bad_turn.index(sizes.len());
+        let bad_item = bad_item.index(sizes[bad_turn]);
+        for (n, size) in sizes.iter().enumerate() {
+            book.open(turn(n), right(1), 0);
+            for at in 0..*size {
+                let content = if (n, at) == (bad_turn, bad_item) { "☠" } else { "fine" };
+                book.push(&turn(n), vec![draft(at, ItemKind::Text, content)], 1).unwrap();
+            }
+        }
+        let mut refused = Vec::new();
+        let mut rounds = 0;
+        while let Some(batches) = book.next_batch() {
+            rounds += 1;
+            prop_assert!(rounds < 200, "no progress");
+            if Deployment::has_bad(&batches) {
+                refused.extend(book.call_failed("too bad", true));
+            } else {
+                let results = there.append(&batches);
+                prop_assert!(book.acknowledge(&results).is_empty());
+            }
+        }
+        prop_assert_eq!(refused.len(), 1);
+        prop_assert_eq!(&refused[0].0, &turn(bad_turn));
+        for (n, size) in sizes.iter().enumerate() {
+            let stored = there.stored.get(&turn(n)).map_or(0, Vec::len);
+            prop_assert_eq!(stored, if n == bad_turn { bad_item } else { *size });
+        }
+        prop_assert!(matches!(
+            book.push(&turn(bad_turn), vec![text("more")], 1),
+            Err(PushError::Refused(_))
+        ));
+    }
+}
+
+/// What the link does at a turn's end: append until the rest fits, then one last call.
+fn finish(book: &mut StreamBook, there: &mut Deployment, turn: &TurnId) {
+    book.seal(turn, right(3));
+    for _ in 0..500 {
+        match book.rest(turn) {
+            Rest::Appending => {
+                let batches = book.next_batch().expect("nothing to append");
+                let results = there.append(&batches);
+                book.acknowledge(&results);
+            }
+            Rest::Last { right: by, items } => {
+                assert_eq!(by, right(3));
+                let batch = Batch {
+                    turn: turn.clone(),
+                    right: by,
+                    items,
+                };
+                assert_eq!(there.take(&batch).status, AppendStatus::Ok);
+                book.close(turn);
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("the rest never fits");
+}
+
+fn open_with(book: &mut StreamBook, n: usize, content: &str) {
+    book.open(turn(n), right(1), 0);
+    book.push(&turn(n), vec![text(content)], 1).unwrap();
+}
+
+#[test]
+fn batches_take_turns() {
+    let big = "x".repeat(MAX_ITEM_BYTES * 6);
+    let mut book = StreamBook::default();
+    let mut there = Deployment::default();
+    for n in 0..3 {
+        open_with(&mut book, n, &big);
+    }
+    while let Some(batches) = book.next_batch() {
+        let bytes: usize = batches.iter().flat_map(|b| &b.items).map(weight).sum();
+        assert!(bytes <= 256 * 1024);
+        let results = there.append(&batches);
+        book.acknowledge(&results);
+        let lengths: Vec<usize> = there.stored.values().map(Vec::len).collect();
+        let (least, most) = (lengths.iter().min().unwrap(), lengths.iter().max().unwrap());
+        assert!(most - least <= 2, "unfair: {lengths:?}");
+    }
+    assert!(there.stored.values().all(|rows| rows.len() == 6));
+}
+
+#[test]
+fn a_full_stream_takes_nothing_of_a_push() {
+    let mut book = StreamBook::new(Limits {
+        stream: 1_000,
+        total: 1_500,
+        ..Limits::default()
+    });
+    open_with(&mut book, 0, &"x".repeat(800));
+    assert_eq!(
+        book.push(&turn(0), vec![text("ok"), text(&"y".repeat(200))], 1),
+        Err(PushError::Full)
+    );
+    book.open(turn(1), right(1), 0);
+    assert_eq!(
+        book.push(&turn(1), vec![text(&"y".repeat(700))], 1),
+        Err(PushError::Full),
+        "the bound of all turns"
+    );
+    let batches = book.next_batch().unwrap();
+    assert_eq!(batches[0].items[0].content.len(), 800);
+}
+
+#[test]
+fn a_displaced_stream_keeps_its_items_for_the_next_epoch() {
+    let mut book = StreamBook::default();
+    open_with(&mut book, 0, "hello");
+    book.next_batch().unwrap();
+    let displaced = AppendResult {
+        turn: turn(0),
+        status: AppendStatus::Displaced,
+        next_index: 0,
+        message: None,
+    };
+    assert_eq!(book.acknowledge(&[displaced]).len(), 1);
+    assert!(book.next_batch().is_none());
+    assert_eq!(book.seal(&turn(0), right(1)).len(), 1);
+    assert!(matches!(book.rest(&turn(0)), Rest::Refused(r) if r.code == "displaced"));
+    book.restore(turn(0), right(2), Vec::new());
+    assert!(matches!(book.rest(&turn(0)), Rest::Last { items, .. } if items.len() == 1));
+}
+
+#[test]
+fn a_gap_is_resent_from_where_the_deployment_is() {
+    let mut book = StreamBook::default();
+    book.open(turn(0), right(1), 0);
+    for part in 0..4 {
+        book.push(&turn(0), vec![draft(part, ItemKind::Text, "x")], 1)
+            .unwrap();
+    }
+    book.next_batch().unwrap();
+    let gap = AppendResult {
+        turn: turn(0),
+        status: AppendStatus::Invalid,
+        next_index: 2,
+        message: None,
+    };
+    assert!(book.acknowledge(std::slice::from_ref(&gap)).is_empty());
+    let again = book.next_batch().unwrap();
+    assert_eq!(again[0].items[0].index, 2);
+    let refused = book.acknowledge(&[gap]);
+    assert_eq!(refused[0].1.code, "invalid", "the item itself is wrong");
+}
+
+#[test]
+fn a_finish_that_fails_with_items_appends_them_first() {
+    let mut book = StreamBook::default();
+    open_with(&mut book, 0, "fine");
+    book.push(&turn(0), vec![draft(1, ItemKind::Text, "☠")], 1)
+        .unwrap();
+    assert_eq!(book.seal(&turn(0), right(1)).len(), 2);
+    assert!(matches!(book.rest(&turn(0)), Rest::Last { items, .. } if items.len() == 2));
+    assert!(book.next_batch().is_none(), "they are with the finish");
+    book.unfinished(&turn(0), true);
+    assert_eq!(book.rest(&turn(0)), Rest::Appending);
+    let mut there = Deployment::default();
+    while let Some(batches) = book.next_batch() {
+        if Deployment::has_bad(&batches) {
+            book.call_failed("no", true);
+        } else {
+            let results = there.append(&batches);
+            book.acknowledge(&results);
+        }
+    }
+    assert!(matches!(book.rest(&turn(0)), Rest::Last { items, .. } if items.is_empty()));
+    assert_eq!(there.stored[&turn(0)].len(), 1);
+}
+
+#[test]
+fn an_unknown_or_ended_turn_takes_nothing() {
+    let mut book = StreamBook::default();
+    assert_eq!(
+        book.push(&turn(0), vec![text("x")], 1),
+        Err(PushError::Unknown)
+    );
+    open_with(&mut book, 0, "x");
+    book.seal(&turn(0), right(1));
+    assert_eq!(
+        book.push(&turn(0), vec![text("x")], 1),
+        Err(PushError::Unknown)
+    );
+    assert_eq!(book.rest(&turn(9)), Rest::Gone);
+}

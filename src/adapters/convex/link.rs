@@ -1,0 +1,391 @@
+//! The port `Link` over a [`Connection`]: streams of running turns, finishes, the outbox's replay.
+//!
+//! All of it lives here and outlives [`Link::drive`]: a bridge that dies and comes back finds its calls, its
+//! streams and the append in flight where they were. One append is in flight per deployment; what is pushed
+//! meanwhile is merged into the next. How a turn is finished is in `settle`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
+use orchestrator_actors::domain::item::Draft;
+use orchestrator_actors::domain::stream::{AppendResult, Batch, PushError, Right, StreamBook};
+use orchestrator_actors::domain::turn::Ending;
+use orchestrator_actors::ports::Pending;
+use orchestrator_actors::ports::link::{
+    CallError, Credential, Finished, Link, LinkDown, LinkPhase, LinkStatus, StreamError,
+};
+use orchestrator_actors::ports::outbox::{FinishRecord, Outbox};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::connection::{Answer, Connection, Settings, lock};
+use super::settle::{self, Done};
+
+/// Between appends that fail as a whole.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_CAP: Duration = Duration::from_secs(5);
+
+/// Makes links: one per distinct deployment, all on the same outbox.
+pub struct ConvexLinks {
+    outbox: Arc<dyn Outbox>,
+    settings: fn(&str) -> Settings,
+    append_spacing: Option<Duration>,
+    links: Mutex<BTreeMap<DeploymentUrl, Arc<ConvexLink>>>,
+}
+
+impl ConvexLinks {
+    pub fn new(outbox: Arc<dyn Outbox>) -> Self {
+        Self {
+            outbox,
+            settings: Settings::suited_to,
+            append_spacing: None,
+            links: Mutex::default(),
+        }
+    }
+
+    /// The least time between appends, instead of the one that suits the deployment.
+    #[must_use]
+    pub fn with_append_spacing(mut self, spacing: Duration) -> Self {
+        self.append_spacing = Some(spacing);
+        self
+    }
+
+    pub fn link(&self, url: &DeploymentUrl) -> Arc<dyn Link> {
+        let mut links = lock(&self.links);
+        let link = links.entry(url.clone()).or_insert_with(|| {
+            let mut settings = (self.settings)(url.as_str());
+            settings.append_spacing = self.append_spacing.unwrap_or(settings.append_spacing);
+            ConvexLink::new(url, settings, Arc::clone(&self.outbox))
+        });
+        Arc::clone(link) as Arc<dyn Link>
+    }
+}
+
+pub struct ConvexLink {
+    core: Arc<Core>,
+    /// Ends the tasks of finishes and subscriptions with the link.
+    _end: DropGuard,
+}
+
+pub(super) struct Core {
+    pub(super) connection: Arc<Connection>,
+    pub(super) book: Mutex<StreamBook>,
+    pub(super) outbox: Arc<dyn Outbox>,
+    /// Finishes under way, by turn: a second one joins the first.
+    pub(super) settling: Mutex<BTreeMap<TurnId, watch::Receiver<Option<Done>>>>,
+    /// Bumped when the book changed by an answer or a new right.
+    progress: watch::Sender<u64>,
+    /// Something was pushed, or may be appended now.
+    pushed: Notify,
+    /// The append in flight. Kept here so that the next driver still gets its answer.
+    flight: tokio::sync::Mutex<Option<oneshot::Receiver<Answer>>>,
+    pub(super) end: CancellationToken,
+}
+
+impl ConvexLink {
+    pub fn new(url: &DeploymentUrl, settings: Settings, outbox: Arc<dyn Outbox>) -> Arc<Self> {
+        let end = CancellationToken::new();
+        let core = Core {
+            connection: Connection::new(url.as_str(), settings, None),
+            book: Mutex::default(),
+            outbox,
+            settling: Mutex::default(),
+            progress: watch::Sender::new(0),
+            pushed: Notify::new(),
+            flight: tokio::sync::Mutex::default(),
+            end: end.clone(),
+        };
+        Arc::new(Self {
+            core: Arc::new(core),
+            _end: end.drop_guard(),
+        })
+    }
+}
+
+impl Link for ConvexLink {
+    fn mutate(&self, function: &'static str, args: Value) -> Pending<Answer> {
+        let connection = &self.core.connection;
+        if !connection.has_room() {
+            let message = "too many calls wait for the deployment".to_owned();
+            let code = "queue_full".to_owned();
+            return Box::pin(std::future::ready(Err(CallError::Refused {
+                code,
+                message,
+            })));
+        }
+        let receiver = connection.call(function, args);
+        Box::pin(async move { receiver?.await.unwrap_or(Err(CallError::Closed)) })
+    }
+
+    fn watch(&self, function: &'static str, args: Value, to: mpsc::Sender<Answer>) {
+        let watching = self.core.connection.watch(function, args);
+        let end = self.core.end.clone();
+        tokio::spawn(async move {
+            let mut watching = match watching {
+                Ok(watching) => watching,
+                Err(error) => {
+                    let _ = to.send(Err(error)).await;
+                    return;
+                }
+            };
+            loop {
+                tokio::select! {
+                    () = end.cancelled() => return,
+                    () = to.closed() => return,
+                    answer = watching.next() => {
+                        let Some(answer) = answer else { return };
+                        if to.send(answer).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn open_stream(&self, turn: TurnId, credential: Credential, next_index: u64) {
+        lock(&self.core.book).open(turn, right(credential), next_index);
+        self.core.bump();
+    }
+
+    fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError> {
+        let now_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_millis() as u64);
+        let pushed = lock(&self.core.book).push(turn, drafts, now_ms);
+        self.core.pushed.notify_one();
+        pushed.map(|_| ()).map_err(|error| match error {
+            PushError::Unknown => StreamError::Unknown,
+            PushError::Full => StreamError::Full,
+            PushError::Refused(reason) => StreamError::Refused(reason),
+        })
+    }
+
+    fn finish(
+        &self,
+        turn: TurnId,
+        credential: Credential,
+        ending: Ending,
+    ) -> Pending<Result<Finished, CallError>> {
+        let worker = credential.worker().clone();
+        let right = right(credential);
+        let begun = settle::start(&self.core, &turn, &right, true, |book| FinishRecord {
+            worker,
+            turn: turn.clone(),
+            ending,
+            items: book.seal(&turn, right.clone()),
+        });
+        Box::pin(settle::wait(begun.done))
+    }
+
+    fn replay(&self, credential: Credential) -> Pending<Result<usize, CallError>> {
+        let core = Arc::clone(&self.core);
+        let records = core.outbox.pending(credential.worker());
+        let right = right(credential);
+        let begun: Vec<_> = records
+            .into_iter()
+            .map(|record| (core.resume(record.clone(), &right), record))
+            .collect();
+        Box::pin(async move {
+            let mut answered = 0;
+            let mut failed = None;
+            for (begun, record) in begun {
+                let mut result = settle::wait(begun.done).await;
+                // It may have been refused under the older right just before we joined.
+                if begun.joined && result.as_ref().is_err_and(|e| !settle::is_final(e)) {
+                    result = settle::wait(core.resume(record, &right).done).await;
+                }
+                match result {
+                    Err(error) if !settle::is_final(&error) => failed = failed.or(Some(error)),
+                    _ => answered += 1,
+                }
+            }
+            failed.map_or(Ok(answered), Err)
+        })
+    }
+
+    fn drive(&self) -> Pending<LinkDown> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            tokio::select! {
+                end = core.connection.drive() => LinkDown(end.to_string()),
+                never = core.append_forever() => match never {},
+            }
+        })
+    }
+
+    fn status(&self) -> LinkStatus {
+        let standing = self.core.connection.standing().borrow().clone();
+        let (calls, _) = self.core.connection.waiting();
+        LinkStatus {
+            phase: standing.phase,
+            rtt_us: self.core.connection.rtt_us(),
+            last_error: standing.last_error,
+            waiting: calls + lock(&self.core.book).waiting().len(),
+            attempts: standing.attempts,
+        }
+    }
+
+    fn flush(&self, within_ms: u64) -> Pending<bool> {
+        let core = Arc::clone(&self.core);
+        let (_, request) = core.connection.waiting();
+        let streams = lock(&core.book).waiting();
+        let finishes: Vec<_> = lock(&core.settling).values().cloned().collect();
+        Box::pin(async move {
+            let flushed = async {
+                let mut answers = core.connection.progress();
+                while !core.connection.has_answered_before(request) {
+                    if answers.changed().await.is_err() {
+                        return false;
+                    }
+                }
+                let mut progress = core.progress.subscribe();
+                while !core.has_reached(&streams) {
+                    if progress.changed().await.is_err() {
+                        return false;
+                    }
+                }
+                for finish in finishes {
+                    let _ = settle::wait(finish).await;
+                }
+                true
+            };
+            let within = Duration::from_millis(within_ms);
+            tokio::time::timeout(within, flushed).await.unwrap_or(false)
+        })
+    }
+}
+
+/// Nothing: the append loop does not end by itself.
+enum Never {}
+
+#[derive(Deserialize)]
+struct AppendAnswer {
+    results: Vec<AppendResult>,
+}
+
+impl Core {
+    /// Whoever waits for the book looks again, and the append loop too.
+    pub(super) fn bump(&self) {
+        self.progress.send_modify(|count| *count += 1);
+        self.pushed.notify_one();
+    }
+
+    pub(super) fn wake_appends(&self) {
+        self.pushed.notify_one();
+    }
+
+    pub(super) fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.subscribe()
+    }
+
+    /// Finishes what the outbox holds of a turn.
+    fn resume(self: &Arc<Self>, record: FinishRecord, right: &Right) -> settle::Begun {
+        let turn = record.turn.clone();
+        settle::start(self, &turn, right, false, |book| {
+            book.restore(turn.clone(), right.clone(), record.items.clone());
+            record
+        })
+    }
+
+    fn has_reached(&self, streams: &[(TurnId, u64)]) -> bool {
+        let book = lock(&self.book);
+        let mut streams = streams.iter();
+        streams.all(|(turn, index)| book.has_reached(turn, *index))
+    }
+
+    async fn append_forever(&self) -> Never {
+        let mut flight = self.flight.lock().await;
+        let spacing = self.connection.settings.append_spacing;
+        let mut last_sent: Option<Instant> = None;
+        let mut retry = RETRY_FIRST;
+        loop {
+            if flight.is_none() {
+                self.until_synced().await;
+                if let Some(sent) = last_sent {
+                    tokio::time::sleep_until(sent + spacing).await;
+                }
+                *flight = self.send_append();
+                last_sent = Some(Instant::now());
+            }
+            let Some(receiver) = flight.as_mut() else {
+                last_sent = None;
+                self.pushed.notified().await;
+                continue;
+            };
+            let answer = receiver.await.unwrap_or(Err(CallError::Closed));
+            *flight = None;
+            if self.take_append(answer) {
+                retry = RETRY_FIRST;
+            } else {
+                tokio::time::sleep(retry).await;
+                retry = (retry * 2).min(RETRY_CAP);
+            }
+        }
+    }
+
+    async fn until_synced(&self) {
+        let mut standing = self.connection.standing();
+        // Fails only when the connection is gone, and that is us.
+        let _ = standing.wait_for(|s| s.phase == LinkPhase::Synced).await;
+    }
+
+    /// Without an await between the two, so that no driver's end can part them.
+    fn send_append(&self) -> Option<oneshot::Receiver<Answer>> {
+        let batches = lock(&self.book).next_batch()?;
+        let batches: Vec<Value> = batches.iter().map(batch_json).collect();
+        let args = json!({ "batches": batches });
+        match self.connection.call("chunks:append", args) {
+            Ok(receiver) => Some(receiver),
+            Err(error) => {
+                self.take_append(Err(error));
+                None
+            }
+        }
+    }
+
+    /// Whether the call as a whole went through.
+    fn take_append(&self, answer: Answer) -> bool {
+        let results = answer.and_then(|value| {
+            serde_json::from_value::<AppendAnswer>(value)
+                .map_err(|error| CallError::Server(format!("unreadable answer: {error}")))
+        });
+        let mut book = lock(&self.book);
+        let (went_through, refused) = match results {
+            Ok(answer) => (true, book.acknowledge(&answer.results)),
+            Err(error) => {
+                let permanent = matches!(error, CallError::Refused { .. });
+                tracing::warn!(%error, "append failed");
+                let refused = book.call_failed(&error.to_string(), permanent);
+                (false, refused.into_iter().collect())
+            }
+        };
+        drop(book);
+        for (turn, refusal) in refused {
+            tracing::warn!(%turn, code = refusal.code, reason = %refusal.message, "stream refused");
+        }
+        self.bump();
+        went_through
+    }
+}
+
+fn batch_json(batch: &Batch) -> Value {
+    json!({
+        "token": batch.right.token.expose(),
+        "epoch": batch.right.epoch,
+        "turn": batch.turn,
+        "items": batch.items,
+    })
+}
+
+fn right(credential: Credential) -> Right {
+    Right {
+        token: credential.token,
+        epoch: credential.epoch,
+    }
+}

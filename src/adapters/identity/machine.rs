@@ -1,0 +1,174 @@
+//! `machine.json`: this machine's own name for itself. A UUID made once, never a secret; the rest is what
+//! people see. Fields that another version wrote are kept.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use orchestrator_actors::domain::ids::MachineId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::private_file::{self, Existing};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Machine {
+    pub machine_id: Uuid,
+    pub hostname: String,
+    pub os: String,
+    /// What its owner calls it; the host's name otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+#[derive(Debug, Error)]
+pub enum MachineError {
+    #[error("cannot {verb} {}", path.display())]
+    File {
+        verb: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(
+        "{}:{}:{}: not a machine's identity: {source}; repair it, or remove it to become a new machine",
+        path.display(), source.line(), source.column()
+    )]
+    Malformed {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+}
+
+impl Machine {
+    /// The machine of this file, or a new one. Host name and system are brought up to date.
+    pub fn load_or_create(path: &Path) -> Result<Self, MachineError> {
+        let Some(mut machine) = Self::load(path)? else {
+            let machine = Self {
+                machine_id: Uuid::new_v4(),
+                hostname: hostname(),
+                os: std::env::consts::OS.to_owned(),
+                name: None,
+                other: Map::new(),
+            };
+            return match machine.write(path, Existing::Keep) {
+                // Another process was first: its machine is this one.
+                Err(MachineError::File { source, .. })
+                    if source.kind() == ErrorKind::AlreadyExists =>
+                {
+                    Ok(Self::load(path)?.unwrap_or(machine))
+                }
+                written => written.map(|()| machine),
+            };
+        };
+        let now = (hostname(), std::env::consts::OS.to_owned());
+        if now != (machine.hostname.clone(), machine.os.clone()) {
+            (machine.hostname, machine.os) = now;
+            machine.save(path)?;
+        }
+        Ok(machine)
+    }
+
+    /// `None` when there is no such file.
+    pub fn load(path: &Path) -> Result<Option<Self>, MachineError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(MachineError::File {
+                    verb: "read",
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        let machine = serde_json::from_str(&text);
+        machine.map(Some).map_err(|source| MachineError::Malformed {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    pub fn save(&self, path: &Path) -> Result<(), MachineError> {
+        self.write(path, Existing::Replace)
+    }
+
+    fn write(&self, path: &Path, existing: Existing) -> Result<(), MachineError> {
+        let failed = |source| MachineError::File {
+            verb: "write",
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = serde_json::to_string_pretty(self).map_err(|e| failed(e.into()))?;
+        text.push('\n');
+        private_file::write(path, text.as_bytes(), existing).map_err(failed)
+    }
+
+    pub fn id(&self) -> MachineId {
+        MachineId::new(self.machine_id.to_string())
+    }
+
+    pub fn display_name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.hostname)
+    }
+}
+
+fn hostname() -> String {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name.into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_machine_stays_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config/machine.json");
+        let machine = Machine::load_or_create(&path).unwrap();
+        assert_eq!(Machine::load_or_create(&path).unwrap(), machine);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_changed_is_written_and_the_rest_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machine.json");
+        let id = Uuid::from_u128(5);
+        let text = format!(
+            r#"{{"machineId":"{id}","hostname":"old","os":"plan9","name":"mine","later":[1]}}"#
+        );
+        fs::write(&path, text).unwrap();
+        let machine = Machine::load_or_create(&path).unwrap();
+        assert_eq!(machine.machine_id, id);
+        assert_ne!(machine.os, "plan9");
+        assert_eq!(machine.display_name(), "mine");
+        let stored = Machine::load(&path).unwrap().unwrap();
+        assert_eq!(stored, machine);
+        assert_eq!(stored.other["later"], serde_json::json!([1]));
+    }
+
+    #[test]
+    fn a_broken_file_is_named_with_its_place_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machine.json");
+        fs::write(&path, "{\n  \"machineId\": 3\n}").unwrap();
+        let error = Machine::load_or_create(&path).unwrap_err().to_string();
+        assert!(error.contains("machine.json:2:"), "{error}");
+        assert!(fs::read_to_string(&path).unwrap().contains('3'));
+    }
+}

@@ -1,0 +1,12 @@
+//! Who we are: the owner (a person, by a key or a given token), this machine, this install and this boot.
+
+mod install;
+mod machine;
+mod owner_key;
+mod private_file;
+mod static_token;
+
+pub use install::{boot_id, install_id};
+pub use machine::{Machine, MachineError};
+pub use owner_key::{AUDIENCE, ISSUER, KeyError, OWNER_SUBJECT, OwnerKey, TOKEN_TTL};
+pub use static_token::{OWNER_TOKEN_VARIABLE, StaticToken};
