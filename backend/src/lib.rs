@@ -5,6 +5,7 @@
 //! Start one with [`Deployment::start`]; every official Convex client reaches it under [`Deployment::url`].
 
 pub mod engine;
+pub mod functions;
 pub mod server;
 
 pub use server::{
