@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::exit::Exit;
 use super::failure::Failure;
 use super::globals::App;
 use crate::adapters::convex::{OwnerAuth, OwnerClient};
+use crate::adapters::identity::{OwnerKey, StaticToken};
 use crate::config::{self, deployment_url, env};
-use crate::daemon::compose::{KeyAuth, TokenAuth};
 use crate::daemon::{DaemonFile, holder};
 
 /// For a connection, and for each call.
@@ -52,7 +50,12 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             .filter(|file| file.url.as_deref() == Some(url))
             .and_then(|file| file.owner_key.clone())
     };
-    if let Some(text) = app.globals.url.clone().or_else(|| env::get(env::CONVEX_URL)) {
+    if let Some(text) = app
+        .globals
+        .url
+        .clone()
+        .or_else(|| env::get(env::CONVEX_URL))
+    {
         let url = deployment_url(&text, app.url_rule())
             .map_err(|message| Failure::usage(format!("{message}: {text}")))?
             .to_string();
@@ -67,20 +70,17 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             url,
         });
     }
-    let mut urls: Vec<String> = match config::load(
-        &app.paths.workers_file,
-        &app.base(),
-        app.url_rule(),
-    ) {
-        Ok(loaded) => loaded
-            .config
-            .workers
-            .iter()
-            .map(|worker| worker.url.to_string())
-            .collect(),
-        Err(config::ConfigError::Missing { .. }) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let mut urls: Vec<String> =
+        match config::load(&app.paths.workers_file, &app.base(), app.url_rule()) {
+            Ok(loaded) => loaded
+                .config
+                .workers
+                .iter()
+                .map(|worker| worker.url.to_string())
+                .collect(),
+            Err(config::ConfigError::Missing { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
     urls.sort();
     urls.dedup();
     match urls.as_slice() {
@@ -88,10 +88,11 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             url: url.clone(),
             key: None,
         }),
-        [] => Err(
-            Failure::new(Exit::NotRunning, "orchestrator is not running, and no deployment is named")
-                .hint("start one here with orchestrator run --local, or name one with --url"),
-        ),
+        [] => Err(Failure::new(
+            Exit::NotRunning,
+            "orchestrator is not running, and no deployment is named",
+        )
+        .hint("start one here with orchestrator run --local, or name one with --url")),
         many => Err(Failure::usage(format!(
             "workers.json names {} deployments: {}",
             many.len(),
@@ -103,8 +104,8 @@ pub fn find(app: &App) -> Result<Found, Failure> {
 
 /// Who we are for the deployment.
 fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure> {
-    if let Some(token) = env::get(env::OWNER_TOKEN) {
-        return Ok(Arc::new(TokenAuth(SecretString::from(token))));
+    if let Some(token) = StaticToken::from_environment() {
+        return Ok(Arc::new(token));
     }
     let path = match (env::get(env::OWNER_KEY), key) {
         (Some(path), _) => PathBuf::from(path),
@@ -118,7 +119,7 @@ fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure
         )
         .hint("make one with orchestrator owner init, or set ORCHESTRATOR_OWNER_TOKEN"));
     }
-    KeyAuth::load(&path)
-        .map(|auth| Arc::new(auth) as Arc<dyn OwnerAuth>)
-        .map_err(|reason| Failure::new(Exit::Refused, reason))
+    OwnerKey::load(&path)
+        .map(|key| Arc::new(key) as Arc<dyn OwnerAuth>)
+        .map_err(|error| Failure::new(Exit::Refused, error.to_string()))
 }

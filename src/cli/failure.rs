@@ -150,7 +150,11 @@ fn render(problem: &Problem, source: &str, ui: &Ui) -> String {
         text: problem.to_string(),
         help: problem.help.clone(),
         source: NamedSource::new(&problem.file, source.to_owned()),
-        span: (problem.span.0, problem.span.1.saturating_sub(problem.span.0)).into(),
+        span: (
+            problem.span.0,
+            problem.span.1.saturating_sub(problem.span.0),
+        )
+            .into(),
     };
     let mut text = String::new();
     let drawn = GraphicalReportHandler::new_themed(theme)

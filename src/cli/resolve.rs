@@ -53,21 +53,29 @@ pub async fn worker(connection: &Connection, name: &str) -> Result<WorkerRow, Fa
     }
 }
 
-fn worker_named<'w>(workers: &'w [WorkerRow], name: &str) -> Result<Option<&'w WorkerRow>, Failure> {
+fn worker_named<'w>(
+    workers: &'w [WorkerRow],
+    name: &str,
+) -> Result<Option<&'w WorkerRow>, Failure> {
     if let Some(found) = workers.iter().find(|worker| worker.worker_id == name) {
         return Ok(Some(found));
     }
-    let named: Vec<&WorkerRow> = workers.iter().filter(|worker| worker.name == name).collect();
+    let named: Vec<&WorkerRow> = workers
+        .iter()
+        .filter(|worker| worker.name == name)
+        .collect();
     match named.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(one)),
         many => {
-            let ids: Vec<&str> = many.iter().map(|worker| worker.worker_id.as_str()).collect();
-            Err(Failure::usage(format!(
-                "{} workers are called `{name}`",
-                many.len()
-            ))
-            .hint(format!("say which one by its id: {}", ids.join(", "))))
+            let ids: Vec<&str> = many
+                .iter()
+                .map(|worker| worker.worker_id.as_str())
+                .collect();
+            Err(
+                Failure::usage(format!("{} workers are called `{name}`", many.len()))
+                    .hint(format!("say which one by its id: {}", ids.join(", "))),
+            )
         }
     }
 }
@@ -77,7 +85,10 @@ fn session_named(
     name: &str,
     workers: &[WorkerRow],
 ) -> Result<Target, Failure> {
-    let exact: Vec<&SessionRow> = sessions.iter().filter(|row| row.session_id == name).collect();
+    let exact: Vec<&SessionRow> = sessions
+        .iter()
+        .filter(|row| row.session_id == name)
+        .collect();
     let found = if exact.is_empty() && name.len() >= 4 {
         let begins = |row: &&SessionRow| {
             row.session_id.starts_with(name)
@@ -100,11 +111,10 @@ fn session_named(
             names.extend(sessions.iter().map(|row| row.session_id.clone()));
             Err(unknown("worker or session", name, names))
         }
-        many => Err(Failure::usage(format!(
-            "`{name}` is the start of {} sessions",
-            many.len()
-        ))
-        .hint("type more of the id: orchestrator session list")),
+        many => Err(
+            Failure::usage(format!("`{name}` is the start of {} sessions", many.len()))
+                .hint("type more of the id: orchestrator session list"),
+        ),
     }
 }
 
@@ -222,10 +232,11 @@ mod tests {
     #[test]
     fn without_a_name_the_directory_decides_and_then_the_only_one() {
         let two = [worker("w1", "shop", "/a"), worker("w2", "in", "/a/inner")];
-        let chosen = |workers: &[WorkerRow], here: &str| match default_worker(workers, Path::new(here)) {
-            Ok(Target::Worker { id, .. }) => Some(id),
-            _ => None,
-        };
+        let chosen =
+            |workers: &[WorkerRow], here: &str| match default_worker(workers, Path::new(here)) {
+                Ok(Target::Worker { id, .. }) => Some(id),
+                _ => None,
+            };
         assert_eq!(chosen(&two, "/a/inner/deep").as_deref(), Some("w2"));
         assert_eq!(chosen(&two, "/a/other").as_deref(), Some("w1"));
         assert_eq!(chosen(&two, "/elsewhere"), None);

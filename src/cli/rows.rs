@@ -121,7 +121,9 @@ pub struct Sent {
 /// Reads an answer; one that is not as agreed is the deployment's fault and says so.
 pub fn read<T: DeserializeOwned>(function: &str, value: Value) -> Result<T, Failure> {
     serde_json::from_value(value).map_err(|error| {
-        Failure::failed(format!("{function} answered something else than agreed: {error}"))
-            .hint("are the deployment's functions of this version?")
+        Failure::failed(format!(
+            "{function} answered something else than agreed: {error}"
+        ))
+        .hint("are the deployment's functions of this version?")
     })
 }

@@ -97,6 +97,9 @@ pub struct SessionReport {
 #[derive(Clone, Debug)]
 pub struct WorkerFacts {
     pub id: String,
+    pub name: String,
+    /// Why it cannot serve.
+    pub broken: Option<String>,
     pub directory: String,
     pub deployment: String,
     pub max_sessions: usize,
@@ -181,13 +184,20 @@ fn worker(facts: &WorkerFacts, cards: &[ActorCard], now_ms: u64) -> WorkerReport
     let since_ms = card.map_or(now_ms, |card| card.since_ms);
     WorkerReport {
         id: facts.id.clone(),
-        name: card.map_or_else(|| facts.id.clone(), |card| card.name.clone()),
-        phase: card.map_or_else(|| "starting".to_owned(), phase),
+        name: facts.name.clone(),
+        phase: match (card, &facts.broken) {
+            (Some(card), _) => phase(card),
+            (None, Some(_)) => "failed".to_owned(),
+            (None, None) => "starting".to_owned(),
+        },
         since: rfc3339(since_ms),
         age_ms: now_ms.saturating_sub(since_ms),
         directory: facts.directory.clone(),
         deployment: facts.deployment.clone(),
-        detail: card.map(|card| card.detail.clone()).unwrap_or_default(),
+        detail: card
+            .map(|card| card.detail.clone())
+            .or_else(|| facts.broken.clone())
+            .unwrap_or_default(),
         max_sessions: facts.max_sessions,
         restarts: card.map_or(0, |card| card.restarts),
         last_error: card.and_then(|card| card.last_error.clone()),
@@ -290,6 +300,8 @@ pub(crate) mod tests {
             links: &[(url, status)],
             workers: &[WorkerFacts {
                 id: "xyz789".to_owned(),
+                name: "shop".to_owned(),
+                broken: None,
                 directory: "/home/me/shop".to_owned(),
                 deployment: "https://happy-otter-123.convex.cloud".to_owned(),
                 max_sessions: 4,

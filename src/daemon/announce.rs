@@ -22,8 +22,14 @@ pub trait Announce: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The assistant is being installed; bytes are known late or never.
-    Installing { what: String, bytes: Option<u64> },
-    Installed { what: String, bytes: Option<u64> },
+    Installing {
+        what: String,
+        bytes: Option<u64>,
+    },
+    Installed {
+        what: String,
+        bytes: Option<u64>,
+    },
 }
 
 /// The first lines that people see.

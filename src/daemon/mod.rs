@@ -4,6 +4,7 @@
 //! prints: what there is to tell goes to an [`Announce`], what went wrong is a [`RunError`].
 
 mod announce;
+mod assistants;
 pub mod compose;
 mod control;
 mod embedded;

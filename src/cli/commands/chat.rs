@@ -94,7 +94,10 @@ impl Chat {
                 id: turn.session.clone(),
                 worker: worker.clone(),
             };
-            match self.answer(app, &connection, &turn, &worker, person).await? {
+            match self
+                .answer(app, &connection, &turn, &worker, person)
+                .await?
+            {
                 Turn::Closed(closed) if closed.is_complete() => {
                     if person {
                         app.ui.say(footer(&closed).dimmed().to_string());
@@ -162,20 +165,22 @@ impl Chat {
         if person && app.ui.stdout_is_tty() {
             app.ui.data(&format!("{}> ", worker.bold()));
         }
-        let mut grow = |parts: &[PartRow]| screen.show(parts);
-        let mut following = std::pin::pin!(follow(connection, turn, Some(&mut grow)));
-        let mut aborted = false;
-        let closed = loop {
-            tokio::select! {
-                closed = &mut following => break closed?,
-                _ = tokio::signal::ctrl_c() => {
-                    if aborted {
-                        return Ok(Turn::Left);
+        let closed = {
+            let mut grow = |parts: &[PartRow]| screen.show(parts);
+            let mut following = std::pin::pin!(follow(connection, turn, Some(&mut grow)));
+            let mut aborted = false;
+            loop {
+                tokio::select! {
+                    closed = &mut following => break closed?,
+                    _ = tokio::signal::ctrl_c() => {
+                        if aborted {
+                            return Ok(Turn::Left);
+                        }
+                        aborted = true;
+                        app.ui.error("\naborting (Ctrl+C again to leave)");
+                        let args = json!({"turnId": turn.turn});
+                        connection.client.mutation("messages:abort", args).await?;
                     }
-                    aborted = true;
-                    app.ui.error("\naborting (Ctrl+C again to leave)");
-                    let args = json!({"turnId": turn.turn});
-                    connection.client.mutation("messages:abort", args).await?;
                 }
             }
         };
@@ -215,8 +220,14 @@ impl Screen<'_> {
                 continue;
             }
             if let Some(line) = tool_line(&part.text) {
-                let newline = if self.printer.is_at_line_start() { "" } else { "\n" };
-                self.app.ui.data(&format!("{newline}      {}\n", line.dimmed()));
+                let newline = if self.printer.is_at_line_start() {
+                    ""
+                } else {
+                    "\n"
+                };
+                self.app
+                    .ui
+                    .data(&format!("{newline}      {}\n", line.dimmed()));
                 told.push(part.part_id.clone());
             }
         }
@@ -273,7 +284,10 @@ mod tests {
             format!(r#"{{"tool":"write","callId":"c","status":"{status}","title":"a.txt"}}"#)
         };
         assert_eq!(tool_line(&state("running")), None);
-        assert_eq!(tool_line(&state("completed")).as_deref(), Some("✓ write a.txt"));
+        assert_eq!(
+            tool_line(&state("completed")).as_deref(),
+            Some("✓ write a.txt")
+        );
         assert_eq!(tool_line("garbage"), None);
     }
 

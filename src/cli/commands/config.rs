@@ -99,7 +99,10 @@ fn check(app: &App, strict: bool, json: bool) -> Result<Exit, Failure> {
         }
         if !fails {
             let count = plural(config.workers.len(), "worker");
-            app.ui.say(format!("ok: {count} in {}", app.paths.workers_file.display()));
+            app.ui.say(format!(
+                "ok: {count} in {}",
+                app.paths.workers_file.display()
+            ));
         }
     }
     Ok(if fails { Exit::Config } else { Exit::Ok })

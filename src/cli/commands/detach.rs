@@ -39,9 +39,14 @@ pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
     loop {
         if let Ok(supervisor) = Supervisor::find(app)
             && supervisor.holder.pid == pid
-            && supervisor.ask(Verb::Ps, Duration::from_secs(2)).await.is_ok()
+            && supervisor
+                .ask(Verb::Ps, Duration::from_secs(2))
+                .await
+                .is_ok()
         {
-            app.ui.say(format!("running in the background (pid {pid}); stop it: orchestrator stop"));
+            app.ui.say(format!(
+                "running in the background (pid {pid}); stop it: orchestrator stop"
+            ));
             return Ok(Exit::Ok);
         }
         if has_ended(pid) || Instant::now() > deadline {
@@ -58,7 +63,10 @@ pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
 
 /// It is our child: once it has ended it is a zombie until we end, too.
 fn has_ended(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+    let Some(pid) = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    else {
         return true;
     };
     let options = rustix::process::WaitOptions::NOHANG;

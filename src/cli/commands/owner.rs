@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
 
 use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKey};
 use crate::cli::exit::Exit;
@@ -56,28 +57,22 @@ impl Owner {
                 }
                 let key = OwnerKey::load_or_create(&path)
                     .map_err(|error| Failure::failed(error.to_string()))?;
-                app.ui.say(format!("owner's key  {}", app.paths.shown(&path)));
-                app.ui.say("a Convex deployment trusts it with these environment variables:");
+                app.ui
+                    .say(format!("owner's key  {}", app.paths.shown(&path)));
+                app.ui
+                    .say("a Convex deployment trusts it with these environment variables:");
                 app.ui.line(format!("OWNER_ISSUER={ISSUER}"));
                 app.ui.line(format!("OWNER_AUDIENCE={AUDIENCE}"));
-                app.ui.line(format!("OWNER_JWKS={}", data_uri(&key)));
+                app.ui.line(format!("OWNER_JWKS={}", key.jwks_data_uri()));
             }
             Command::Token { ttl, subject } => {
                 let token = load()?
                     .jwt(&subject, ttl)
                     .map_err(|error| Failure::failed(error.to_string()))?;
-                app.ui.line(token);
+                app.ui.line(token.expose_secret());
             }
             Command::Jwks => app.ui.json(&load()?.jwks()),
         }
         Ok(Exit::Ok)
     }
-}
-
-/// The public keys as a URL, so that no server has to hold them.
-fn data_uri(key: &OwnerKey) -> String {
-    use base64::Engine;
-    let text = key.jwks().to_string();
-    let encoded = base64::engine::general_purpose::STANDARD.encode(text);
-    format!("data:text/plain;charset=utf-8;base64,{encoded}")
 }

@@ -100,7 +100,10 @@ mod tests {
     fn a_dry_run_reads_like_a_diff() {
         let changes = Changes {
             added: vec!["blog".to_owned()],
-            changed: vec![("shop".to_owned(), "idle_timeout 300s -> 900s (live)".to_owned())],
+            changed: vec![(
+                "shop".to_owned(),
+                "idle_timeout 300s -> 900s (live)".to_owned(),
+            )],
             removed: vec!["old".to_owned()],
             unchanged: 1,
             sessions_kept: 0,

@@ -79,8 +79,7 @@ impl Run {
         };
         let logs = app.paths.logs();
         let folder = config::paths::private_dir(&logs).is_ok().then_some(logs);
-        let _logging =
-            telemetry::start(folder.as_deref(), &levels, app.ui.colors_on_stderr());
+        let _logging = telemetry::start(folder.as_deref(), &levels, app.ui.colors_on_stderr());
         let printer = Printer { ui: app.ui };
         match crate::daemon::run(options, &printer).await {
             Ok(Ended::Stopped { .. }) => Ok(Exit::Ok),
@@ -138,7 +137,9 @@ fn load(app: &App) -> Result<config::Loaded, Failure> {
                 ),
             )
             .bare()
-            .hint("fill it in and run again; or try it without an account: orchestrator run --local"))
+            .hint(
+                "fill it in and run again; or try it without an account: orchestrator run --local",
+            ))
         }
         Err(error) => Err(error.into()),
     }
@@ -174,7 +175,9 @@ impl Announce for Printer {
         match progress {
             Progress::Installing { what, .. } => self.ui.say(what),
             Progress::Installed { what, bytes: size } => {
-                let size = size.map(|size| format!("   {}", bytes(size))).unwrap_or_default();
+                let size = size
+                    .map(|size| format!("   {}", bytes(size)))
+                    .unwrap_or_default();
                 self.ui.say(format!("{what}{size}   done"));
             }
         }
@@ -193,7 +196,11 @@ impl Announce for Printer {
         } else {
             summary.tools.join(", ")
         };
-        let machine = format!("{} ({})", summary.machine_name, short_id(&summary.machine_id));
+        let machine = format!(
+            "{} ({})",
+            summary.machine_name,
+            short_id(&summary.machine_id)
+        );
         ui.line(format!("machine     {machine:22}  {tools}"));
         for worker in &summary.workers {
             let state = match &worker.start {
@@ -207,7 +214,9 @@ impl Announce for Printer {
             ));
         }
         self.failed_workers(&summary.workers);
-        ui.line("talk to it: orchestrator chat   ·   look at it: orchestrator ps   ·   stop: Ctrl+C");
+        ui.line(
+            "talk to it: orchestrator chat   ·   look at it: orchestrator ps   ·   stop: Ctrl+C",
+        );
     }
 
     fn reloaded(&self, result: Result<&ReloadReport, String>) {

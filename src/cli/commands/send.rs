@@ -71,8 +71,11 @@ impl Send {
         let closed = match waited {
             Some(closed) => closed?,
             None => {
-                return Err(Failure::new(Exit::TimedOut, "no answer in time; the turn goes on")
-                    .hint(format!("its answer: orchestrator session show {}", turn.session)));
+                return Err(
+                    Failure::new(Exit::TimedOut, "no answer in time; the turn goes on").hint(
+                        format!("its answer: orchestrator session show {}", turn.session),
+                    ),
+                );
             }
         };
         if self.json {

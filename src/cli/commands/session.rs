@@ -86,7 +86,9 @@ async fn list(app: &App, connection: &Connection, all: bool, as_json: bool) -> R
             age((now - row.last_activity_at).max(0.0) as u64),
             worker_name(&workers, &row.worker_id),
             short(&row.title, 60),
-            row.reason.map(|reason| format!("  {reason}")).unwrap_or_default()
+            row.reason
+                .map(|reason| format!("  {reason}"))
+                .unwrap_or_default()
         ));
     }
     Ok(())
@@ -102,14 +104,17 @@ async fn show(
     let id = match target(connection, Some(name)).await? {
         Target::Session { id, .. } => id,
         Target::Worker { name, .. } => {
-            return Err(Failure::usage(format!("`{name}` is a worker, not a session"))
-                .hint("its sessions: orchestrator session list"));
+            return Err(
+                Failure::usage(format!("`{name}` is a worker, not a session"))
+                    .hint("its sessions: orchestrator session list"),
+            );
         }
     };
     let args = json!({"sessionId": id, "limit": limit});
     let value = connection.client.query("messages:list", args).await?;
     if as_json {
-        app.ui.json(&json!({"schema": 1, "session": id, "messages": value["messages"]}));
+        app.ui
+            .json(&json!({"schema": 1, "session": id, "messages": value["messages"]}));
         return Ok(());
     }
     let messages: Messages = read("messages:list", value)?;

@@ -61,8 +61,11 @@ impl Stop {
         let gone = || holder(&app.paths.lock_file()).is_none_or(|holder| holder.pid != pid);
         while !gone() {
             if Instant::now() > deadline {
-                return Err(Failure::failed(format!("the supervisor (pid {pid}) does not stop"))
-                    .hint(format!("orchestrator stop --force, or as the last resort: kill -9 {pid}")));
+                return Err(
+                    Failure::failed(format!("the supervisor (pid {pid}) does not stop")).hint(
+                        format!("orchestrator stop --force, or as the last resort: kill -9 {pid}"),
+                    ),
+                );
             }
             tokio::time::sleep(POLL).await;
         }

@@ -89,7 +89,9 @@ impl Worker {
                 };
                 new.add(app).await?;
             }
-            Command::Approve { worker } => change(app, &worker, "workers:approve", "approved").await?,
+            Command::Approve { worker } => {
+                change(app, &worker, "workers:approve", "approved").await?
+            }
             Command::Revoke { worker } => change(app, &worker, "workers:revoke", "revoked").await?,
         }
         Ok(Exit::Ok)
@@ -104,7 +106,8 @@ async fn list(app: &App, connection: &Connection, as_json: bool) -> Result<(), F
     }
     let rows = workers(connection).await?;
     if rows.is_empty() {
-        app.ui.say("no workers yet; orchestrator worker add DIR adds one");
+        app.ui
+            .say("no workers yet; orchestrator worker add DIR adds one");
     }
     for row in rows {
         app.ui.line(format!(
@@ -120,7 +123,10 @@ async fn change(app: &App, name: &str, function: &str, done: &str) -> Result<(),
     let found = worker(&connection, name).await?;
     let args = json!({"workerId": found.worker_id});
     connection.client.mutation(function, args).await?;
-    app.ui.say(format!("worker {} ({}) {done}", found.name, found.worker_id));
+    app.ui.say(format!(
+        "worker {} ({}) {done}",
+        found.name, found.worker_id
+    ));
     Ok(())
 }
 
@@ -156,9 +162,10 @@ impl New {
             .await
             .map_err(Failure::from)?;
         let name = self.name.clone().unwrap_or_else(|| {
-            directory
-                .file_name()
-                .map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned())
+            directory.file_name().map_or_else(
+                || "root".to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            )
         });
         let args = json!({
             "workerId": compose::new_worker_id(),
@@ -182,7 +189,10 @@ impl New {
                 self.name.as_deref(),
             )
             .map_err(Failure::failed)?;
-            app.ui.say(format!("wrote {}", app.paths.shown(&app.paths.workers_file)));
+            app.ui.say(format!(
+                "wrote {}",
+                app.paths.shown(&app.paths.workers_file)
+            ));
         }
         if self.json {
             let token = self.print_token.then_some(&created.token);
@@ -200,7 +210,10 @@ impl New {
         let next = if self.approve {
             "orchestrator run serves it; a running one takes it with orchestrator reload".to_owned()
         } else {
-            format!("approve it: orchestrator worker approve {}", created.worker_id)
+            format!(
+                "approve it: orchestrator worker approve {}",
+                created.worker_id
+            )
         };
         app.ui.say(format!("worker {name} is {state}; {next}"));
         Ok(())

@@ -35,7 +35,10 @@ impl Closed {
     /// Why it did not complete, in one line.
     pub fn reason(&self) -> String {
         match &self.error {
-            Some(error) => format!("the turn is {}: {} ({})", self.state, error.message, error.code),
+            Some(error) => format!(
+                "the turn is {}: {} ({})",
+                self.state, error.message, error.code
+            ),
             None => format!("the turn is {}", self.state),
         }
     }
@@ -100,9 +103,7 @@ fn subscribe_window(connection: &Connection, turn: &Submitted, from: u64) -> Str
     connection.client.subscribe("chunks:page", args)
 }
 
-async fn next_page(
-    window: Option<&mut Stream>,
-) -> Option<Result<serde_json::Value, ClientError>> {
+async fn next_page(window: Option<&mut Stream>) -> Option<Result<serde_json::Value, ClientError>> {
     match window {
         Some(stream) => stream.recv().await,
         None => std::future::pending().await,
@@ -114,12 +115,17 @@ fn received(
 ) -> Result<serde_json::Value, Failure> {
     match answer {
         Some(answer) => Ok(answer?),
-        None => Err(Failure::failed("the connection to the deployment has ended")),
+        None => Err(Failure::failed(
+            "the connection to the deployment has ended",
+        )),
     }
 }
 
 fn find(messages: Messages, turn: &Submitted) -> Option<MessageRow> {
-    messages.messages.into_iter().find(|row| row.id == turn.turn)
+    messages
+        .messages
+        .into_iter()
+        .find(|row| row.id == turn.turn)
 }
 
 /// The content of a closed turn: parts when it is folded, its chunks until then. Folding can happen in between: then the

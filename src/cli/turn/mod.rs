@@ -5,5 +5,5 @@ mod follow;
 pub mod print;
 mod submit;
 
-pub use follow::{Closed, Watching, follow};
+pub use follow::{Closed, follow};
 pub use submit::{MAX_MESSAGE_BYTES, Submitted, submit};

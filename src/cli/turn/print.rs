@@ -15,7 +15,11 @@ impl Printer {
             self.printed.push_str(&rest);
             return rest;
         }
-        let newline = if self.printed.ends_with('\n') { "" } else { "\n" };
+        let newline = if self.printed.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
         text.clone_into(&mut self.printed);
         format!("{newline}{text}")
     }
