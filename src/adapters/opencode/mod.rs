@@ -1,1 +1,186 @@
-//! x
+//! OpenCode behind the [`Agents`] port: one server process per session, under a warden, on loopback, with a random password.
+//!
+//! [`OpenCodeAgents::open`] takes the lease, sweeps, starts and waits until OpenCode really answers ([`boot`]). The
+//! [`agent`] hands prompts over under ids that follow from the turn ([`ids`]), the [`pump`] beside it turns OpenCode's event
+//! stream ([`sse`], [`wire`]) into ours by a pure [`reducer`], and [`stored`] judges what the store says about a turn.
+//! [`install`] finds a compatible OpenCode or installs the pinned one. Nothing here knows a deployment.
+
+mod agent;
+mod api;
+mod boot;
+mod content;
+mod ids;
+pub mod install;
+mod pump;
+mod queue;
+mod reducer;
+mod settings;
+mod sse;
+mod stored;
+mod wire;
+
+pub use settings::HermeticSettings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orchestrator_actors::domain::ids::WorkerId;
+use orchestrator_actors::ports::Pending;
+use orchestrator_actors::ports::agent::{AgentError, Agents, OpenSpec, Opened};
+use tokio::sync::Semaphore;
+
+use crate::adapters::process::marker::MarkerPrefix;
+
+/// The version that is installed when the machine has no compatible one.
+pub const PINNED_VERSION: &str = "1.18.33";
+
+/// Whether we can drive this version: 1.18.x from 1.18.33 on.
+pub fn is_compatible(version: &str) -> bool {
+    let mut numbers = version.trim().trim_start_matches('v').splitn(3, '.');
+    let mut next = || {
+        let digits: String = numbers
+            .next()?
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        digits.parse::<u32>().ok()
+    };
+    matches!((next(), next(), next()), (Some(1), Some(18), Some(patch)) if patch >= 33)
+}
+
+/// Where things are, and which rules hold.
+#[derive(Clone, Debug)]
+pub struct OpenCodeConfig {
+    /// OpenCode's own executable, not npm's shim; see [`install::find_or_install`].
+    pub binary: PathBuf,
+    /// `workers/<worker>/` below it holds each worker's OpenCode database.
+    pub data_dir: PathBuf,
+    /// Locks and temporary folders.
+    pub run_dir: PathBuf,
+    /// The supervisor's state folder: the child journal, and what the markers are named after.
+    pub state_dir: PathBuf,
+    /// The binary that becomes the warden.
+    pub warden: PathBuf,
+    /// For `--demo` and tests.
+    pub hermetic: Option<HermeticSettings>,
+    /// Further environment variables that OpenCode may see (patterns).
+    pub env_passthrough: Vec<String>,
+    /// How many boots may run at once.
+    pub boot_slots: usize,
+    pub deadlines: Deadlines,
+}
+
+impl OpenCodeConfig {
+    pub fn new(
+        binary: impl Into<PathBuf>,
+        data_dir: impl Into<PathBuf>,
+        run_dir: impl Into<PathBuf>,
+        state_dir: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            binary: binary.into(),
+            data_dir: data_dir.into(),
+            run_dir: run_dir.into(),
+            state_dir: state_dir.into(),
+            warden: crate::adapters::process::own_binary(),
+            hermetic: None,
+            env_passthrough: Vec::new(),
+            boot_slots: 2,
+            deadlines: Deadlines::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For the lease of a session whose last owner is just ending.
+    pub lease: Duration,
+    /// From the start of the process to its "listening" line.
+    pub listening: Duration,
+    /// From there to a good configuration and an open event stream.
+    pub ready: Duration,
+    /// From a prompt to the proof that it arrived.
+    pub arrival: Duration,
+    /// For OpenCode to end its turns by itself, on a planned stop.
+    pub ask: Duration,
+    /// From TERM to KILL, on a planned stop.
+    pub term: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(5),
+            listening: Duration::from_secs(20),
+            ready: Duration::from_secs(10),
+            arrival: Duration::from_secs(5),
+            ask: Duration::from_secs(2),
+            term: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Starts OpenCodes.
+#[derive(Clone)]
+pub struct OpenCodeAgents {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: OpenCodeConfig,
+    markers: MarkerPrefix,
+    slots: Arc<Semaphore>,
+}
+
+impl OpenCodeAgents {
+    /// Makes the folders. The state folder's real path names the markers, so it is resolved here.
+    pub fn new(config: OpenCodeConfig) -> std::io::Result<Self> {
+        for folder in [&config.data_dir, &config.run_dir, &config.state_dir] {
+            std::fs::create_dir_all(folder)?;
+        }
+        if let Some(hermetic) = &config.hermetic {
+            hermetic.prepare()?;
+        }
+        let state = config.state_dir.canonicalize()?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                markers: MarkerPrefix::of_state_folder(&state),
+                slots: Arc::new(Semaphore::new(config.boot_slots.max(1))),
+                config,
+            }),
+        })
+    }
+
+    /// What this supervisor's markers begin with, for the sweep at its start.
+    pub fn marker_prefix(&self) -> &MarkerPrefix {
+        &self.shared.markers
+    }
+
+    /// Names the OpenCode store of a worker, for `workers:connect`.
+    pub fn store_id(&self, worker: &WorkerId) -> std::io::Result<String> {
+        settings::Store::of_worker(&self.shared.config.data_dir, worker.as_str()).id()
+    }
+}
+
+impl Agents for OpenCodeAgents {
+    fn open(&self, spec: OpenSpec) -> Pending<Result<Opened, AgentError>> {
+        let shared = self.shared.clone();
+        Box::pin(async move { boot::open(shared, spec).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_versions_that_were_measured_are_compatible() {
+        for version in ["1.18.33", "1.18.40", "v1.18.33", "1.18.34-beta.1"] {
+            assert!(is_compatible(version), "{version}");
+        }
+        for version in ["1.18.32", "1.17.99", "1.19.0", "2.0.0", "1.18", "", "local"] {
+            assert!(!is_compatible(version), "{version}");
+        }
+    }
+}

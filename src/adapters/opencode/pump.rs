@@ -1,0 +1,273 @@
+//! The task beside each OpenCode: reads its events, runs the reducer, asks the store when the reducer wants to know, and
+//! hands the results to the session's actor as fast as that takes them. It ends with the child, and says so last.
+
+use std::time::Duration;
+
+use orchestrator_actors::domain::ids::{ConversationId, TurnId};
+use orchestrator_actors::ports::agent::{AgentEvent, ExitReport};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::api::Api;
+use super::ids::PromptIds;
+use super::queue::Queue;
+use super::reducer::{Effect, Reducer};
+use super::sse::Input;
+use super::wire::{Event, Request, Stored};
+use crate::adapters::clock::wall_ms;
+
+/// While a turn runs, `/session/status` is asked this often, because an idle event can get lost.
+const POLL: Duration = Duration::from_secs(10);
+
+/// How fine the reducer's own times are.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often the store is asked again before what was seen has to do.
+const STORE_TRIES: u32 = 3;
+
+/// How long events that the child sent before its end are still read.
+const LAST_EVENTS: Duration = Duration::from_millis(200);
+
+/// What the agent's handle tells its pump.
+#[derive(Debug)]
+pub enum Command {
+    /// A prompt is about to be handed over. `accepted` is `false` while another turn runs; `arrived` fires when an event proves it.
+    Begin {
+        turn: TurnId,
+        conversation: ConversationId,
+        accepted: oneshot::Sender<bool>,
+        arrived: oneshot::Sender<()>,
+    },
+    /// The prompt did not arrive.
+    Forget {
+        turn: TurnId,
+    },
+    AbortAsked,
+    /// Answers whether a turn runs.
+    IsBusy(oneshot::Sender<bool>),
+}
+
+/// What a task that asked OpenCode brings back.
+enum Answer {
+    Settle(Option<(Vec<Stored>, bool)>),
+    CaughtUp(Option<(Vec<Stored>, bool, Vec<Request>)>),
+    Polled(Option<bool>),
+}
+
+pub struct Pump {
+    api: Api,
+    to: mpsc::Sender<AgentEvent>,
+    queue: Queue,
+    reducer: Reducer,
+    following: Option<TurnId>,
+    arrived: Option<oneshot::Sender<()>>,
+    answers: JoinSet<Answer>,
+    started: Instant,
+    next_poll: Instant,
+}
+
+impl Pump {
+    pub fn new(api: Api, to: mpsc::Sender<AgentEvent>) -> Self {
+        let now = Instant::now();
+        Self {
+            api,
+            to,
+            queue: Queue::default(),
+            reducer: Reducer::default(),
+            following: None,
+            arrived: None,
+            answers: JoinSet::new(),
+            started: now,
+            next_poll: now,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Runs until `exited` says that the child is gone.
+    pub async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut inputs: mpsc::Receiver<Input>,
+        exited: impl Future<Output = ExitReport> + Send,
+    ) {
+        let to = self.to.clone();
+        let mut exited = std::pin::pin!(exited);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut heard = true;
+        let report = loop {
+            tokio::select! {
+                command = commands.recv(), if heard => match command {
+                    Some(command) => self.command(command),
+                    None => heard = false,
+                },
+                room = to.reserve(), if !self.queue.is_empty() => match room {
+                    Ok(room) => if let Some(event) = self.queue.pop() {
+                        room.send(event);
+                    },
+                    // Nobody wants to know any more; the agent itself is stopped by its handle.
+                    Err(_) => self.queue.clear(),
+                },
+                Some(input) = inputs.recv(), if self.queue.has_room() => self.input(input),
+                Some(answer) = self.answers.join_next(), if !self.answers.is_empty() => {
+                    if let Ok(answer) = answer {
+                        self.answer(answer);
+                    }
+                }
+                _ = tick.tick(), if self.reducer.is_following() => self.tick(),
+                report = &mut exited => break report,
+            }
+        };
+        self.last_events(&mut inputs).await;
+        self.queue.push(AgentEvent::Exited { report });
+        while let Some(event) = self.queue.pop() {
+            if to.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Begin {
+                turn,
+                conversation,
+                accepted,
+                arrived,
+            } => {
+                let user = PromptIds::of(&turn).message;
+                let begun = self
+                    .reducer
+                    .begin(turn.clone(), &conversation, &user, self.now());
+                if begun {
+                    self.following = Some(turn);
+                    self.arrived = Some(arrived);
+                    self.next_poll = Instant::now() + POLL;
+                }
+                let _ = accepted.send(begun);
+            }
+            Command::Forget { turn } => self.reducer.forget(&turn),
+            Command::AbortAsked => self.reducer.abort_asked(),
+            Command::IsBusy(to) => {
+                let _ = to.send(self.reducer.is_following());
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Event(mut event) => {
+                if let Event::Status { status, .. } = &mut event {
+                    // The reducer knows no wall clock: it is told how long the wait is.
+                    status.next = (status.next - wall_ms() as f64).max(0.0);
+                }
+                let effects = self.reducer.event(event, self.now());
+                self.apply(effects);
+            }
+            Input::Lost => self.reducer.lost(),
+            Input::Connected => self.catch_up(),
+        }
+    }
+
+    fn tick(&mut self) {
+        let effects = self.reducer.tick(self.now());
+        self.apply(effects);
+        if Instant::now() >= self.next_poll {
+            self.next_poll = Instant::now() + POLL;
+            if let Some(conversation) = self.reducer.conversation() {
+                let api = self.api.clone();
+                self.answers
+                    .spawn(async move { Answer::Polled(api.is_busy(&conversation).await.ok()) });
+            }
+        }
+    }
+
+    fn apply(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Emit(event) => self.queue.push(event),
+                Effect::Arrived => {
+                    if let Some(arrived) = self.arrived.take() {
+                        let _ = arrived.send(());
+                    }
+                }
+                Effect::AskStore => self.ask_store(),
+            }
+        }
+    }
+
+    fn subject(&self) -> Option<(ConversationId, String)> {
+        let conversation = self.reducer.conversation()?;
+        let user = PromptIds::of(self.following.as_ref()?).message;
+        Some((conversation, user))
+    }
+
+    fn ask_store(&mut self) {
+        let Some((conversation, user)) = self.subject() else {
+            return;
+        };
+        let api = self.api.clone();
+        self.answers.spawn(async move {
+            for attempt in 1..=STORE_TRIES {
+                // Busy is read first: a turn that goes on after it would otherwise be taken for ended.
+                if let Ok(busy) = api.is_busy(&conversation).await
+                    && let Ok(messages) = api.messages_from(&conversation, &user).await
+                {
+                    return Answer::Settle(Some((messages, busy)));
+                }
+                tokio::time::sleep(Duration::from_millis(100) * attempt).await;
+            }
+            Answer::Settle(None)
+        });
+    }
+
+    fn catch_up(&mut self) {
+        let Some((conversation, user)) = self.subject() else {
+            return;
+        };
+        let api = self.api.clone();
+        self.answers.spawn(async move {
+            let read = async {
+                let messages = api.messages_from(&conversation, &user).await?;
+                let busy = api.is_busy(&conversation).await?;
+                Ok::<_, super::api::ApiError>((messages, busy, api.requests().await?))
+            };
+            Answer::CaughtUp(read.await.ok())
+        });
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let now = self.now();
+        let effects = match answer {
+            Answer::Settle(Some((messages, busy))) => {
+                self.reducer.settle(Some((&messages, busy)), now)
+            }
+            Answer::Settle(None) => self.reducer.settle(None, now),
+            Answer::CaughtUp(Some((messages, busy, requests))) => {
+                self.reducer.caught_up(&messages, busy, &requests, now)
+            }
+            Answer::Polled(Some(busy)) => self.reducer.polled(busy, now),
+            // The next poll tries again.
+            Answer::CaughtUp(None) | Answer::Polled(None) => Vec::new(),
+        };
+        self.apply(effects);
+    }
+
+    /// What the child had sent before it ended is content all the same.
+    async fn last_events(&mut self, inputs: &mut mpsc::Receiver<Input>) {
+        let until = Instant::now() + LAST_EVENTS;
+        while let Ok(Some(input)) = tokio::time::timeout_at(until, inputs.recv()).await {
+            match input {
+                Input::Event(event) => self.input(Input::Event(event)),
+                Input::Lost => break,
+                Input::Connected => {}
+            }
+        }
+        let effects = self.reducer.child_gone(self.now());
+        self.apply(effects);
+    }
+}
