@@ -77,21 +77,3 @@ impl WriteSet {
         self.keys.is_empty()
     }
 }
-
-impl ReadRange {
-    pub fn contains(&self, index: &str, key: &[u8]) -> bool {
-        *self.index == *index && key >= self.from.as_slice() && self.to.as_deref().is_none_or(|to| key < to)
-    }
-}
-
-impl ReadSet {
-    /// Whether a commit has touched something that was read.
-    pub fn hit_by(&self, writes: &WriteSet) -> bool {
-        writes.keys.iter().any(|(index, key)| self.ranges.iter().any(|range| range.contains(index, key)))
-    }
-
-    /// The indexes that were read: a subscription table keyed by them looks at few read sets per commit.
-    pub fn indexes(&self) -> impl Iterator<Item = &std::sync::Arc<str>> {
-        self.ranges.iter().map(|range| &range.index)
-    }
-}

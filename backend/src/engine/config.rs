@@ -30,8 +30,15 @@ pub struct Functions {
 }
 
 impl Functions {
-    pub fn new<N: Into<String>, S: Into<String>>(modules: impl IntoIterator<Item = (N, S)>) -> Self {
-        Self { modules: modules.into_iter().map(|(name, source)| (name.into(), source.into())).collect() }
+    pub fn new<N: Into<String>, S: Into<String>>(
+        modules: impl IntoIterator<Item = (N, S)>,
+    ) -> Self {
+        Self {
+            modules: modules
+                .into_iter()
+                .map(|(name, source)| (name.into(), source.into()))
+                .collect(),
+        }
     }
 }
 

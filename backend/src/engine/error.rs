@@ -12,7 +12,11 @@ pub enum OpenError {
     #[error("`{}` is not a database of this program, or it is damaged: {reason}", path.display())]
     Corrupt { path: PathBuf, reason: String },
     #[error("`{}` was written by a newer version (layout {found}, this one knows {known})", path.display())]
-    TooNew { path: PathBuf, found: i64, known: i64 },
+    TooNew {
+        path: PathBuf,
+        found: i64,
+        known: i64,
+    },
     #[error("cannot load the function module `{module}`: {message}")]
     Module { module: String, message: String },
     #[error("the schema is not usable: {0}")]

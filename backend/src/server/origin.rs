@@ -85,9 +85,9 @@ impl OriginPolicy {
     fn knows_host(&self, host: &str) -> bool {
         // any port: a tunnel may have put another one in front, and the name is what rebinding needs
         !host.contains('@')
-            && host.parse::<Authority>().is_ok_and(|authority| {
-                self.hosts.contains(&authority.host().to_ascii_lowercase())
-            })
+            && host
+                .parse::<Authority>()
+                .is_ok_and(|authority| self.hosts.contains(&authority.host().to_ascii_lowercase()))
     }
 }
 

@@ -45,9 +45,9 @@ impl Default for Tuning {
         Self {
             websocket_ping: Duration::from_secs(5),
             message_ping: Duration::from_secs(15),
-            client_silence: Duration::from_secs(120),
-            call_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(60),
+            client_silence: Duration::from_mins(2),
+            call_timeout: Duration::from_mins(1),
+            write_timeout: Duration::from_mins(1),
             resume_grace: Duration::from_millis(20),
             message_bytes: 20 << 20,
             result_bytes: (16 << 20) - (64 << 10),

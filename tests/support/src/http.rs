@@ -17,7 +17,7 @@ pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &str) ->
         body.len()
     );
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     write!(socket, "{head}\r\n{body}").expect("a request");
     let mut answer = Vec::new();

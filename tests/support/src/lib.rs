@@ -10,8 +10,10 @@
 )]
 
 mod api;
+mod deployment;
 mod home;
 pub mod http;
+mod local;
 mod model;
 mod proxy;
 mod supervisor;
@@ -20,7 +22,9 @@ mod wait;
 pub mod processes;
 
 pub use api::{Api, text_of};
+pub use deployment::Deployment;
 pub use home::{Home, Ran};
+pub use local::{Stage, script};
 pub use model::Model;
 pub use proxy::Proxy;
 pub use supervisor::Supervisor;

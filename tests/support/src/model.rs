@@ -29,7 +29,11 @@ impl Model {
         stdout.read_line(&mut line).expect("a line");
         let ready: Value =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let url = ready["url"].as_str().expect("an address").to_owned();
+        let url = ready["url"]
+            .as_str()
+            .expect("an address")
+            .trim_end_matches("/v1")
+            .to_owned();
         let address = url
             .trim_start_matches("http://")
             .trim_end_matches('/')

@@ -20,7 +20,7 @@ use super::{Command, EngineHandle, ExecutorFactory, Generation, Phase, Shared};
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// A generation that lived this long was healthy.
-const HEALTHY: Duration = Duration::from_secs(60);
+const HEALTHY: Duration = Duration::from_mins(1);
 /// QuickJS recurses on the C stack.
 const STACK_BYTES: usize = 8 << 20;
 

@@ -67,13 +67,13 @@ fn a_good_token_becomes_an_identity() {
     let claims = claims(json!({
         "email_verified": true, "team": "blue", "tokenIdentifier": "forged", "aud": ["x", "orchestrator"],
     }));
-    let verified = verifier.verify(&owner.token(Some("k1"), &claims)).unwrap();
+    let caller = verifier.verify(&owner.token(Some("k1"), &claims)).unwrap();
     let expected = json!({
         "tokenIdentifier": "https://issuer|owner", "issuer": "https://issuer", "subject": "owner",
         "emailVerified": true, "team": "blue",
     });
-    assert_eq!(Value::Object(verified.identity.0.clone()), expected);
-    assert!(!verified.has_ended());
+    assert_eq!(Value::Object(caller.identity.0.clone()), expected);
+    assert!(!caller.has_ended());
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Connection {
                 Ok(resume_at) => resume_at,
                 Err(end) => return end,
             };
-            let step = tokio::select! {
+            let handled = tokio::select! {
                 frame = frames.next(), if self.may_read() => self.receive(frame),
                 Some(event) = self.events.recv() => {
                     self.engine_said(event);
@@ -150,7 +150,7 @@ impl Connection {
                     Err(End::Close(SERVICE_RESTART, "the deployment is restarting".to_owned()))
                 }
             };
-            if let Err(end) = step {
+            if let Err(end) = handled {
                 return end;
             }
         }

@@ -98,6 +98,9 @@ impl Connection {
             let reason = "this client has seen a later state than this deployment has".to_owned();
             return Err(End::Close(close_code::ERROR, reason));
         }
+        // Stock clients leave Nagle on: what they send next waits for an acknowledgement that the kernel may hold back
+        // for 40 ms, unless it can ride on something of ours.
+        self.outbound.ping();
         let now = Instant::now();
         let grace = self.app.tuning.resume_grace;
         self.session = Some(Session {

@@ -62,7 +62,7 @@ impl Plan {
 
 pub(super) struct QuerySet {
     limit: usize,
-    received_query_set: u32,
+    received_queries: u32,
     received_identity: u32,
     sent: StateVersion,
     /// The ids there are once `pending` is applied.
@@ -76,7 +76,7 @@ impl QuerySet {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
-            received_query_set: 0,
+            received_queries: 0,
             received_identity: 0,
             sent: StateVersion::initial(),
             known: HashSet::new(),
@@ -92,7 +92,7 @@ impl QuerySet {
         new: u32,
         modifications: Vec<QuerySetModification>,
     ) -> Result<(), ProtocolError> {
-        check_base("query set", self.received_query_set, base)?;
+        check_base("query set", self.received_queries, base)?;
         if new <= base {
             return Err(ProtocolError::VersionBackwards { base, new });
         }
@@ -114,7 +114,7 @@ impl QuerySet {
             }
         }
         self.pending.extend(modifications);
-        self.received_query_set = new;
+        self.received_queries = new;
         self.owed = true;
         Ok(())
     }
@@ -181,7 +181,7 @@ impl QuerySet {
             removed,
             runs,
             failed,
-            query_set: self.received_query_set,
+            query_set: self.received_queries,
             identity: self.received_identity,
             owed,
         })
