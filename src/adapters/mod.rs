@@ -1,5 +1,8 @@
-//! Implementations of the ports that `actors/` needs, over real processes, files and sockets.
+//! The ports of `orchestrator-actors`, implemented over real sockets, files and processes.
 
 pub mod clock;
+pub mod convex;
+pub mod identity;
 pub mod opencode;
+pub mod outbox;
 pub mod process;

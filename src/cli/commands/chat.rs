@@ -1,0 +1,310 @@
+//! `orchestrator chat`: one line, one turn, all in one session. On a terminal it prompts and continues the worker's last
+//! session; fed by a pipe it always begins a new one and ends after the answer to the last line.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+
+use owo_colors::OwoColorize;
+
+use crate::cli::connection::{Connection, connect};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::cli::resolve::{Target, sessions, target};
+use crate::cli::rows::PartRow;
+use crate::cli::turn::fold::answer;
+use crate::cli::turn::print::Printer;
+use crate::cli::turn::{Closed, Submitted, follow, submit};
+use crate::ui::format::{count, duration, short};
+
+/// Talk with a worker; the session is made on the first message
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// Worker (name or id) or session (id) [default: the worker of this directory, or the only one]
+    #[arg(value_name = "WORKER_OR_SESSION")]
+    to: Option<String>,
+
+    /// Model for the messages, as provider/model
+    #[arg(long)]
+    model: Option<String>,
+
+    /// Begin a new session instead of going on with the last one
+    #[arg(long)]
+    new: bool,
+}
+
+/// What came of waiting for a line.
+enum Input {
+    Line(String),
+    End,
+    Interrupt,
+}
+
+/// What came of a turn.
+enum Turn {
+    Closed(Closed),
+    /// Ctrl+C twice.
+    Left,
+}
+
+impl Chat {
+    pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
+        let person = std::io::stdin().is_terminal();
+        let connection = connect(app).await?;
+        let mut conversation = self.begin(app, &connection, person).await?;
+        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let mut exit = Exit::Ok;
+        let mut interrupted = false;
+        loop {
+            if person {
+                app.ui.ask("you> ");
+            }
+            let line = match next_line(&mut lines).await? {
+                Input::Line(line) => line,
+                Input::End => break,
+                Input::Interrupt if person && !interrupted => {
+                    interrupted = true;
+                    app.ui.error("\n(Ctrl+C again to leave)");
+                    continue;
+                }
+                Input::Interrupt => return Ok(Exit::Interrupted),
+            };
+            interrupted = false;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let sent = submit(&connection, &conversation, &line, self.model.as_deref()).await;
+            let turn = match sent {
+                Ok(turn) => turn,
+                // A line that is too long is no reason to end a conversation with a person.
+                Err(failure) if person && failure.exit == Exit::Usage => {
+                    failure.show(&app.ui);
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            let worker = match conversation {
+                Target::Worker { name, .. } => name,
+                Target::Session { worker, .. } => worker,
+            };
+            conversation = Target::Session {
+                id: turn.session.clone(),
+                worker: worker.clone(),
+            };
+            match self
+                .answer(app, &connection, &turn, &worker, person)
+                .await?
+            {
+                Turn::Closed(closed) if closed.is_complete() => {
+                    if person {
+                        app.ui.say(footer(&closed).dimmed().to_string());
+                    }
+                }
+                Turn::Closed(closed) => {
+                    app.ui.error(&closed.reason());
+                    // People saw it; a script wants to know.
+                    if !person {
+                        exit = Exit::Failed;
+                    }
+                }
+                Turn::Left => return Ok(Exit::Interrupted),
+            }
+        }
+        Ok(exit)
+    }
+
+    /// Who is talked to, and in which session.
+    async fn begin(
+        &self,
+        app: &App,
+        connection: &Connection,
+        person: bool,
+    ) -> Result<Target, Failure> {
+        let chosen = target(connection, self.to.as_deref()).await?;
+        let Target::Worker { id, name } = &chosen else {
+            return Ok(chosen);
+        };
+        if self.new || !person {
+            return Ok(chosen);
+        }
+        let last = sessions(connection, false)
+            .await?
+            .into_iter()
+            .find(|row| row.worker_id == *id && row.status != "failed");
+        let Some(row) = last else {
+            return Ok(chosen);
+        };
+        app.ui.say(format!(
+            "going on with \"{}\" ({}); --new begins another",
+            short(&row.title, 40),
+            row.session_id
+        ));
+        Ok(Target::Session {
+            id: row.session_id,
+            worker: name.clone(),
+        })
+    }
+
+    /// Prints the answer as it grows; Ctrl+C aborts the turn, a second one leaves.
+    async fn answer(
+        &self,
+        app: &App,
+        connection: &Connection,
+        turn: &Submitted,
+        worker: &str,
+        person: bool,
+    ) -> Result<Turn, Failure> {
+        let mut screen = Screen {
+            app,
+            printer: Printer::default(),
+            tools: person.then(Vec::new),
+        };
+        if person && app.ui.stdout_is_tty() {
+            app.ui.data(&format!("{}> ", worker.bold()));
+        }
+        let closed = {
+            let mut grow = |parts: &[PartRow]| screen.show(parts);
+            let mut following = std::pin::pin!(follow(connection, turn, Some(&mut grow)));
+            let mut aborted = false;
+            loop {
+                tokio::select! {
+                    closed = &mut following => break closed?,
+                    _ = tokio::signal::ctrl_c() => {
+                        if aborted {
+                            return Ok(Turn::Left);
+                        }
+                        aborted = true;
+                        app.ui.error("\naborting (Ctrl+C again to leave)");
+                        let args = json!({"turnId": turn.turn});
+                        connection.client.mutation("messages:abort", args).await?;
+                    }
+                }
+            }
+        };
+        screen.end(&closed.parts);
+        Ok(Turn::Closed(closed))
+    }
+}
+
+async fn next_line(lines: &mut Lines<BufReader<Stdin>>) -> Result<Input, Failure> {
+    tokio::select! {
+        line = lines.next_line() => match line {
+            Ok(Some(line)) => Ok(Input::Line(line)),
+            Ok(None) => Ok(Input::End),
+            Err(error) => Err(Failure::usage(format!("cannot read stdin: {error}"))),
+        },
+        _ = tokio::signal::ctrl_c() => Ok(Input::Interrupt),
+    }
+}
+
+/// The growing answer; for people with a grey line per finished tool.
+struct Screen<'a> {
+    app: &'a App,
+    printer: Printer,
+    /// Ids of the tools that were told; `None` leaves tools out.
+    tools: Option<Vec<String>>,
+}
+
+impl Screen<'_> {
+    fn show(&mut self, parts: &[PartRow]) {
+        let text = self.printer.update(&answer(parts));
+        self.app.ui.data(&text);
+        let Some(told) = &mut self.tools else {
+            return;
+        };
+        for part in parts.iter().filter(|part| part.kind == "tool") {
+            if told.contains(&part.part_id) {
+                continue;
+            }
+            if let Some(line) = tool_line(&part.text) {
+                let newline = if self.printer.is_at_line_start() {
+                    ""
+                } else {
+                    "\n"
+                };
+                self.app
+                    .ui
+                    .data(&format!("{newline}      {}\n", line.dimmed()));
+                told.push(part.part_id.clone());
+            }
+        }
+    }
+
+    fn end(&mut self, parts: &[PartRow]) {
+        let rest = self.printer.finish(&answer(parts));
+        self.app.ui.data(&rest);
+    }
+}
+
+/// `✓ edited src/cart.rs`, once a tool has ended.
+fn tool_line(state: &str) -> Option<String> {
+    let state: orchestrator_actors::domain::item::ToolState = serde_json::from_str(state).ok()?;
+    let mark = match state.status.as_str() {
+        "completed" => "✓",
+        "error" => "✗",
+        _ => return None,
+    };
+    let title = state.title.filter(|title| !title.is_empty());
+    let what = match (title, state.error) {
+        (_, Some(error)) => format!("{}: {}", state.tool, short(&error, 80)),
+        (Some(title), None) => format!("{} {}", state.tool, short(&title, 80)),
+        (None, None) => state.tool,
+    };
+    Some(format!("{mark} {what}"))
+}
+
+/// `12.0 s · 4.1k tokens · $0.01`.
+fn footer(closed: &Closed) -> String {
+    let mut parts = Vec::new();
+    if let Some(took) = closed.took_ms {
+        let took = std::time::Duration::from_millis(took as u64);
+        parts.push(duration(took));
+    }
+    if let Some(usage) = &closed.usage {
+        let tokens = usage.input_tokens + usage.output_tokens + usage.reasoning_tokens;
+        parts.push(format!("{} tokens", count(tokens)));
+        if usage.cost > 0.0 {
+            parts.push(format!("${:.2}", usage.cost));
+        }
+    }
+    format!("      {}", parts.join(" · "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::rows::UsageRow;
+
+    #[test]
+    fn a_tool_is_told_when_it_has_ended() {
+        let state = |status: &str| {
+            format!(r#"{{"tool":"write","callId":"c","status":"{status}","title":"a.txt"}}"#)
+        };
+        assert_eq!(tool_line(&state("running")), None);
+        assert_eq!(
+            tool_line(&state("completed")).as_deref(),
+            Some("✓ write a.txt")
+        );
+        assert_eq!(tool_line("garbage"), None);
+    }
+
+    #[test]
+    fn the_footer_says_what_it_cost() {
+        let closed = Closed {
+            state: "complete".to_owned(),
+            error: None,
+            usage: Some(UsageRow {
+                input_tokens: 4_000.0,
+                output_tokens: 120.0,
+                cost: 0.012,
+                ..UsageRow::default()
+            }),
+            parts: Vec::new(),
+            took_ms: Some(12_000.0),
+        };
+        assert_eq!(footer(&closed), "      12.0 s · 4.1k tokens · $0.01");
+    }
+}

@@ -1,0 +1,74 @@
+//! `orchestrator run --detach`: the same command again, in the background. Returns when the control socket answers, or
+//! shows the end of the log when it does not come up.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::adapters::process::companion::spawn_detached;
+use crate::adapters::process::own_binary;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::cli::supervisor::Supervisor;
+use crate::config::paths::private_dir;
+use crate::control::Verb;
+use crate::daemon::{RunError, holder};
+
+/// An installation of OpenCode may be part of the start.
+const LIMIT: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(100);
+/// Lines of the log to show when the start fails.
+const TAIL: usize = 15;
+
+pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
+    if let Some(holder) = holder(&app.paths.lock_file()) {
+        return Err(RunError::AlreadyRunning(Some(holder)).into());
+    }
+    let logs = app.paths.logs();
+    private_dir(&logs)?;
+    let log = logs.join("detached.log");
+    // The file is the start's own: an older start's errors would be misleading.
+    let _ = std::fs::remove_file(&log);
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--detach")
+        .collect();
+    let pid = spawn_detached(&own_binary(), &args, &BTreeMap::new(), &log)
+        .map_err(|error| Failure::failed(format!("cannot start in the background: {error}")))?;
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Ok(supervisor) = Supervisor::find(app)
+            && supervisor.holder.pid == pid
+            && supervisor
+                .ask(Verb::Ps, Duration::from_secs(2))
+                .await
+                .is_ok()
+        {
+            app.ui.say(format!(
+                "running in the background (pid {pid}); stop it: orchestrator stop"
+            ));
+            return Ok(Exit::Ok);
+        }
+        if has_ended(pid) || Instant::now() > deadline {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            let tail = lines[lines.len().saturating_sub(TAIL)..].to_vec();
+            return Err(Failure::failed("it did not come up in the background")
+                .lines(tail)
+                .hint(format!("its output is in {}", log.display())));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// It is our child: once it has ended it is a zombie until we end, too.
+fn has_ended(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    else {
+        return true;
+    };
+    let options = rustix::process::WaitOptions::NOHANG;
+    !matches!(rustix::process::waitpid(Some(pid), options), Ok(None))
+}

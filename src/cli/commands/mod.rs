@@ -1,0 +1,20 @@
+//! One file per command.
+
+pub mod chat;
+pub mod completions;
+pub mod config;
+#[cfg(debug_assertions)]
+pub mod debug;
+pub mod deployment;
+mod detach;
+pub mod owner;
+pub mod ps;
+pub mod reload;
+pub mod restart;
+pub mod run;
+pub mod send;
+pub mod session;
+pub mod status;
+pub mod stop;
+pub mod version;
+pub mod worker;

@@ -1,0 +1,276 @@
+//! `orchestrator run`: the supervisor, in the foreground. What it prints at its start is data (stdout), because people and
+//! scripts read it; everything later is talk.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use orchestrator_actors::machine::{ReloadReport, WorkerStart};
+
+use crate::cli::commands::config::warning_text;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::config::{self, ConfigError, env, parse_duration, template};
+use crate::daemon::{
+    Announce, Ended, LocalOptions, Mode, Progress, RunError, RunOptions, Summary, WorkerLine,
+};
+use crate::telemetry;
+use crate::ui::Ui;
+use crate::ui::format::{bytes, duration, plural, short_id};
+
+/// Convex's own port for local deployments.
+const DEFAULT_PORT: u16 = 3210;
+const PRODUCTION_LIMIT: Duration = Duration::from_secs(30);
+const LOCAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Run the supervisor in the foreground: the workers of workers.json, or --local directories
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Serve these directories with a deployment of our own; no account, no workers.json [default: .]
+    #[arg(long, value_name = "DIR", num_args = 0..)]
+    local: Option<Vec<PathBuf>>,
+
+    /// Port of the deployment with --local; 0 takes any free one [default: 3210]
+    #[arg(long, requires = "local")]
+    port: Option<u16>,
+
+    /// Answer from a scripted model instead of a provider: no key, no network
+    #[arg(long)]
+    demo: bool,
+
+    /// Serve tokens that another supervisor holds; that one stops serving them
+    #[arg(long)]
+    take_over: bool,
+
+    /// Run in the background: return when it is up
+    #[arg(long)]
+    detach: bool,
+
+    /// How long a graceful stop may take [default: 30s, with --local 10s]
+    #[arg(long, value_name = "TIME", env = env::SHUTDOWN_TIMEOUT, hide_env_values = true,
+          value_parser = parse_duration)]
+    shutdown_timeout: Option<Duration>,
+
+    /// Stop a session's assistant after this time without a turn [default: 300s, or what workers.json says]
+    #[arg(long, value_name = "TIME", env = env::IDLE_TIMEOUT, hide_env_values = true,
+          value_parser = parse_duration)]
+    idle_timeout: Option<Duration>,
+
+    /// OpenCode to use [default: a compatible one in PATH, else the pinned one, installed once]
+    #[arg(long, value_name = "PATH", env = env::OPENCODE_BIN, hide_env_values = true)]
+    opencode: Option<PathBuf>,
+}
+
+impl Run {
+    pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
+        if self.detach {
+            return super::detach::detach(app).await;
+        }
+        let options = self.options(app)?;
+        let levels = telemetry::Levels {
+            file: app
+                .globals
+                .log_level
+                .clone()
+                .or_else(|| log_level(&options.mode))
+                .unwrap_or_else(|| "info".to_owned()),
+            stderr: app.stderr_level(),
+        };
+        let logs = app.paths.logs();
+        let folder = config::paths::private_dir(&logs).is_ok().then_some(logs);
+        let _logging = telemetry::start(folder.as_deref(), &levels, app.ui.colors_on_stderr());
+        let printer = Printer { ui: app.ui };
+        match crate::daemon::run(options, &printer).await {
+            Ok(Ended::Stopped { .. }) => Ok(Exit::Ok),
+            Ok(Ended::Interrupted) => Ok(Exit::Interrupted),
+            Ok(Ended::Forced { .. }) => Ok(Exit::Failed),
+            Err(error) => {
+                if let RunError::NoWorker(lines) = &error {
+                    printer.failed_workers(lines);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn options(self, app: &App) -> Result<RunOptions, Failure> {
+        let local = self.local.is_some();
+        let mode = match self.local {
+            Some(directories) => Mode::Local(LocalOptions {
+                directories: if directories.is_empty() {
+                    vec![PathBuf::from(".")]
+                } else {
+                    directories
+                },
+                port: self.port.unwrap_or(DEFAULT_PORT),
+            }),
+            None => Mode::Workers(load(app)?),
+        };
+        let limit = if local { LOCAL_LIMIT } else { PRODUCTION_LIMIT };
+        Ok(RunOptions {
+            paths: app.paths.clone(),
+            mode,
+            take_over: self.take_over,
+            demo: self.demo,
+            opencode: self.opencode,
+            shutdown: self.shutdown_timeout.unwrap_or(limit),
+            idle_timeout_ms: self.idle_timeout.map(|time| time.as_millis() as u64),
+            base: app.base(),
+            url_rule: app.url_rule(),
+        })
+    }
+}
+
+/// The configuration; a missing one is replaced by a template, and the run ends.
+fn load(app: &App) -> Result<config::Loaded, Failure> {
+    let path = &app.paths.workers_file;
+    match config::load(path, &app.base(), app.url_rule()) {
+        Ok(loaded) => Ok(loaded),
+        Err(ConfigError::Missing { .. }) => {
+            template::write(path)?;
+            Err(Failure::new(
+                Exit::Config,
+                format!(
+                    "No workers configuration found. A template has been created at:\n{}",
+                    path.display()
+                ),
+            )
+            .bare()
+            .hint(
+                "fill it in and run again; or try it without an account: orchestrator run --local",
+            ))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn log_level(mode: &Mode) -> Option<String> {
+    match mode {
+        Mode::Workers(loaded) => loaded.config.log_level.clone(),
+        Mode::Local(_) => None,
+    }
+}
+
+struct Printer {
+    ui: Ui,
+}
+
+impl Printer {
+    fn failed_workers(&self, lines: &[WorkerLine]) {
+        for line in lines {
+            if let WorkerStart::Failed(reason) = &line.start {
+                self.ui.error(&format!("worker {}: {reason}", line.name));
+            }
+        }
+    }
+}
+
+impl Announce for Printer {
+    fn warning(&self, problem: &config::Problem) {
+        self.ui.error(&warning_text(problem));
+    }
+
+    fn progress(&self, progress: Progress) {
+        match progress {
+            Progress::Installing { what, .. } => self.ui.say(what),
+            Progress::Installed { what, bytes: size } => {
+                let size = size
+                    .map(|size| format!("   {}", bytes(size)))
+                    .unwrap_or_default();
+                self.ui.say(format!("{what}{size}   done"));
+            }
+        }
+    }
+
+    fn started(&self, summary: &Summary) {
+        let ui = &self.ui;
+        if summary.demo {
+            ui.line("demo        answers come from a scripted model, not from a provider");
+        }
+        if let Some((url, detail)) = &summary.deployment {
+            ui.line(format!("deployment  {url}   {detail}"));
+        }
+        let tools = if summary.tools.is_empty() {
+            "no assistants in PATH".to_owned()
+        } else {
+            summary.tools.join(", ")
+        };
+        let machine = format!(
+            "{} ({})",
+            summary.machine_name,
+            short_id(&summary.machine_id)
+        );
+        ui.line(format!("machine     {machine:22}  {tools}"));
+        for worker in &summary.workers {
+            let state = match &worker.start {
+                WorkerStart::Ready => "ready".to_owned(),
+                WorkerStart::Waiting(reason) => format!("waiting: {reason}"),
+                WorkerStart::Failed(_) => "failed".to_owned(),
+            };
+            ui.line(format!(
+                "worker      {:22}  {}   {state}",
+                worker.name, worker.directory
+            ));
+        }
+        self.failed_workers(&summary.workers);
+        ui.line(
+            "talk to it: orchestrator chat   ·   look at it: orchestrator ps   ·   stop: Ctrl+C",
+        );
+    }
+
+    fn reloaded(&self, result: Result<&ReloadReport, String>) {
+        match result {
+            Ok(report) => self.ui.say(format!(
+                "reloaded: {} added, {} changed, {} removed; sessions kept: {}",
+                report.added.len(),
+                report.changed.len(),
+                report.removed.len(),
+                report.sessions_kept
+            )),
+            Err(reason) => self.ui.error(&format!(
+                "{reason}\nerror: not reloaded; the running configuration stays"
+            )),
+        }
+    }
+
+    fn stopping(&self, workers: usize, sessions: usize, limit: Duration) {
+        self.ui.say(format!(
+            "stopping {}, {} (up to {}; again to stop at once) …",
+            plural(workers, "worker"),
+            plural(sessions, "session"),
+            duration(limit)
+        ));
+    }
+
+    fn stopped(&self, ended: &Ended) {
+        match ended {
+            Ended::Stopped { took, flushed } => {
+                self.ui.say(format!("stopped in {}", duration(*took)));
+                if !flushed {
+                    self.ui.say("not everything reached the deployment: it is in the outbox and goes out with the next start");
+                }
+            }
+            Ended::Forced { limit, killed } => {
+                let killed = if *killed == 1 {
+                    "killed 1 child".to_owned()
+                } else {
+                    format!("killed {killed} children")
+                };
+                self.ui.error(&match limit {
+                    Some(limit) => format!(
+                        "graceful shutdown timed out after {}; {killed}",
+                        duration_words(*limit)
+                    ),
+                    None => format!("stopped at once; {killed}"),
+                });
+            }
+            Ended::Interrupted => self.ui.error("interrupted before it was up"),
+        }
+    }
+}
+
+/// `30s`: limits are said as they are set.
+fn duration_words(limit: Duration) -> String {
+    humantime::format_duration(limit).to_string()
+}

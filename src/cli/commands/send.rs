@@ -1,0 +1,165 @@
+//! `orchestrator send`: one message. On stdout is the answer and nothing else; talk is on stderr.
+
+use std::io::Read;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::connection::{Connection, connect};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::cli::resolve::target;
+use crate::cli::rows::PartRow;
+use crate::cli::turn::fold::answer;
+use crate::cli::turn::print::Printer;
+use crate::cli::turn::{Closed, MAX_MESSAGE_BYTES, Submitted, follow, submit};
+use crate::config::parse_duration;
+
+/// Send one message to a worker or a session
+#[derive(Debug, Args)]
+pub struct Send {
+    /// The message, or - to read it from stdin
+    text: String,
+
+    /// Worker (name or id) or session (id) [default: the worker of this directory, or the only one]
+    #[arg(long, value_name = "WORKER_OR_SESSION")]
+    to: Option<String>,
+
+    /// Model for this message, as provider/model
+    #[arg(long)]
+    model: Option<String>,
+
+    /// Wait for the answer and print it
+    #[arg(long)]
+    wait: bool,
+
+    /// Print the answer as it arrives
+    #[arg(long)]
+    stream: bool,
+
+    /// Give up waiting after this time (exit 124); the turn goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Send {
+    pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
+        let content = self.content()?;
+        let connection = connect(app).await?;
+        let target = target(&connection, self.to.as_deref()).await?;
+        let turn = submit(&connection, &target, &content, self.model.as_deref()).await?;
+        if !(self.wait || self.stream) {
+            self.accepted(app, &turn);
+            return Ok(Exit::Ok);
+        }
+        let waited = tokio::select! {
+            closed = limited(self.timeout, self.answer(app, &connection, &turn)) => closed,
+            _ = tokio::signal::ctrl_c() => {
+                app.ui.say(format!(
+                    "\nthe turn goes on; its answer: orchestrator session show {}",
+                    turn.session
+                ));
+                return Ok(Exit::Interrupted);
+            }
+        };
+        let closed = match waited {
+            Some(closed) => closed?,
+            None => {
+                return Err(
+                    Failure::new(Exit::TimedOut, "no answer in time; the turn goes on").hint(
+                        format!("its answer: orchestrator session show {}", turn.session),
+                    ),
+                );
+            }
+        };
+        if self.json {
+            app.ui.json(&as_json(&turn, &closed));
+        }
+        if closed.is_complete() {
+            return Ok(Exit::Ok);
+        }
+        if !self.json {
+            app.ui.error(&format!("error: {}", closed.reason()));
+        }
+        Ok(Exit::Failed)
+    }
+
+    fn content(&self) -> Result<String, Failure> {
+        if self.text != "-" {
+            return Ok(self.text.clone());
+        }
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .take(MAX_MESSAGE_BYTES as u64 * 4)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Failure::failed(format!("cannot read stdin: {error}")))?;
+        String::from_utf8(bytes).map_err(|_| Failure::usage("the message is not UTF-8"))
+    }
+
+    fn accepted(&self, app: &App, turn: &Submitted) {
+        if self.json {
+            app.ui
+                .json(&json!({"schema": 1, "session": turn.session, "turn": turn.turn}));
+        } else {
+            app.ui.line(&turn.turn);
+            app.ui.say(format!("accepted in {}", turn.session));
+        }
+    }
+
+    /// Follows the turn and prints its text (not with `--json`, which prints at the end).
+    async fn answer(
+        &self,
+        app: &App,
+        connection: &Connection,
+        turn: &Submitted,
+    ) -> Result<Closed, Failure> {
+        let mut printer = Printer::default();
+        let live = self.stream && !self.json;
+        let closed = if live {
+            let mut grow = |parts: &[PartRow]| {
+                let text = printer.update(&answer(parts));
+                app.ui.data(&text);
+            };
+            follow(connection, turn, Some(&mut grow)).await?
+        } else {
+            follow(connection, turn, None).await?
+        };
+        if !self.json {
+            let rest = printer.finish(&answer(&closed.parts));
+            app.ui.data(&rest);
+        }
+        Ok(closed)
+    }
+}
+
+/// `None` when the time is over.
+async fn limited<T>(limit: Option<Duration>, what: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, what).await.ok(),
+        None => Some(what.await),
+    }
+}
+
+fn as_json(turn: &Submitted, closed: &Closed) -> serde_json::Value {
+    let parts: Vec<_> = closed
+        .parts
+        .iter()
+        .map(|part| json!({"partId": part.part_id, "kind": part.kind, "text": part.text}))
+        .collect();
+    json!({
+        "schema": 1,
+        "session": turn.session,
+        "turn": turn.turn,
+        "state": closed.state,
+        "text": answer(&closed.parts),
+        "parts": parts,
+        "error": closed.error.as_ref().map(|error| json!({"code": error.code, "message": error.message})),
+    })
+}

@@ -1,0 +1,87 @@
+//! `orchestrator status`: is it running, in one line.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::cli::rows::read;
+use crate::cli::supervisor::{SHORT, Supervisor};
+use crate::control::Verb;
+use crate::control::report::{Report, rfc3339};
+use crate::ui::format::{clock_time, plural};
+
+/// Say whether the supervisor runs, and how it is, in one line
+#[derive(Debug, Args)]
+pub struct Status {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Status {
+    pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
+        let supervisor = match Supervisor::find(app) {
+            Ok(supervisor) => supervisor,
+            Err(failure) if self.json && failure.exit == Exit::NotRunning => {
+                app.ui.json(&json!({"schema": 1, "running": false}));
+                return Ok(Exit::NotRunning);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let report: Report = read("ps", supervisor.ask(Verb::Ps, SHORT).await?)?;
+        let counts = Counts::of(&report);
+        let holder = supervisor.holder;
+        if self.json {
+            app.ui.json(&json!({
+                "schema": 1,
+                "running": true,
+                "pid": holder.pid,
+                "since": rfc3339(holder.since_ms),
+                "version": report.machine.version,
+                "url": supervisor.file.as_ref().and_then(|file| file.url.clone()),
+                "workers": counts.workers,
+                "workers_ready": counts.ready,
+                "sessions": counts.sessions,
+                "sessions_active": counts.active,
+                "outbox": report.machine.outbox,
+            }));
+        } else {
+            app.ui.line(format!(
+                "running (pid {}, since {}): {}, {} ready; {}, {} active; outbox {}",
+                holder.pid,
+                clock_time(holder.since_ms),
+                plural(counts.workers, "worker"),
+                counts.ready,
+                plural(counts.sessions, "session"),
+                counts.active,
+                report.machine.outbox
+            ));
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+struct Counts {
+    workers: usize,
+    ready: usize,
+    sessions: usize,
+    active: usize,
+}
+
+impl Counts {
+    fn of(report: &Report) -> Self {
+        let sessions = || report.workers.iter().flat_map(|worker| &worker.sessions);
+        Self {
+            workers: report.workers.len(),
+            ready: report
+                .workers
+                .iter()
+                .filter(|worker| worker.phase == "ready")
+                .count(),
+            sessions: sessions().count(),
+            active: sessions().filter(|row| row.phase == "active").count(),
+        }
+    }
+}

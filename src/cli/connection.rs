@@ -1,0 +1,125 @@
+//! The way to a deployment, as its owner. Which one: `--url`, then the environment, then the running supervisor's, then
+//! the only one in `workers.json`. Who: `ORCHESTRATOR_OWNER_TOKEN`, else a short-lived JWT made from the owner's key.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::globals::App;
+use crate::adapters::convex::{OwnerAuth, OwnerClient};
+use crate::adapters::identity::{OwnerKey, StaticToken};
+use crate::config::{self, deployment_url, env};
+use crate::daemon::{DaemonFile, holder};
+
+/// For a connection, and for each call.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A connected deployment.
+pub struct Connection {
+    pub client: OwnerClient,
+    pub url: String,
+}
+
+/// A deployment that was found, not yet talked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub url: String,
+    /// The key that the running supervisor uses with it.
+    pub key: Option<PathBuf>,
+}
+
+pub async fn connect(app: &App) -> Result<Connection, Failure> {
+    let found = find(app)?;
+    let auth = identity(app, found.key.as_deref())?;
+    let client = OwnerClient::connect(&found.url, auth, TIMEOUT).await?;
+    Ok(Connection {
+        client,
+        url: found.url,
+    })
+}
+
+pub fn find(app: &App) -> Result<Found, Failure> {
+    let running = holder(&app.paths.lock_file())
+        .and_then(|_| DaemonFile::read(&app.paths.daemon_file()))
+        .filter(|file| file.exited.is_none());
+    let key_of = |url: &str| {
+        running
+            .as_ref()
+            .filter(|file| file.url.as_deref() == Some(url))
+            .and_then(|file| file.owner_key.clone())
+    };
+    if let Some(text) = app
+        .globals
+        .url
+        .clone()
+        .or_else(|| env::get(env::CONVEX_URL))
+    {
+        let url = deployment_url(&text, app.url_rule())
+            .map_err(|message| Failure::usage(format!("{message}: {text}")))?
+            .to_string();
+        return Ok(Found {
+            key: key_of(&url),
+            url,
+        });
+    }
+    if let Some(url) = running.as_ref().and_then(|file| file.url.clone()) {
+        return Ok(Found {
+            key: key_of(&url),
+            url,
+        });
+    }
+    let mut urls: Vec<String> =
+        match config::load(&app.paths.workers_file, &app.base(), app.url_rule()) {
+            Ok(loaded) => loaded
+                .config
+                .workers
+                .iter()
+                .map(|worker| worker.url.to_string())
+                .collect(),
+            Err(config::ConfigError::Missing { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+    urls.sort();
+    urls.dedup();
+    match urls.as_slice() {
+        [url] => Ok(Found {
+            url: url.clone(),
+            key: None,
+        }),
+        [] => Err(Failure::new(
+            Exit::NotRunning,
+            "orchestrator is not running, and no deployment is named",
+        )
+        .hint("start one here with orchestrator run --local, or name one with --url")),
+        many => Err(Failure::usage(format!(
+            "workers.json names {} deployments: {}",
+            many.len(),
+            many.join(", ")
+        ))
+        .hint("choose one with --url")),
+    }
+}
+
+/// Who we are for the deployment.
+fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure> {
+    if let Some(token) = StaticToken::from_environment() {
+        return Ok(Arc::new(token));
+    }
+    let path = match (env::get(env::OWNER_KEY), key) {
+        (Some(path), _) => PathBuf::from(path),
+        (None, Some(path)) => path.to_owned(),
+        (None, None) => app.paths.owner_key(),
+    };
+    if !path.exists() {
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("there is no owner's key at {}", path.display()),
+        )
+        .hint("make one with orchestrator owner init, or set ORCHESTRATOR_OWNER_TOKEN"));
+    }
+    OwnerKey::load(&path)
+        .map(|key| Arc::new(key) as Arc<dyn OwnerAuth>)
+        .map_err(|error| Failure::new(Exit::Refused, error.to_string()))
+}

@@ -1,0 +1,308 @@
+//! What a command fails with, and how that is shown: what happened, then what to do next, on stderr; with `--json` one
+//! object on stdout instead. Mistakes in a configuration are shown in their source, secrets blotted out.
+
+use std::fmt;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
+
+use super::exit::Exit;
+use crate::adapters::convex::ClientError;
+use crate::config::{ConfigError, Problem};
+use crate::control;
+use crate::daemon::RunError;
+use crate::ui::Ui;
+
+/// A command's failure.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// Shown before the message, as it is.
+    detail: Detail,
+}
+
+#[derive(Debug, Default)]
+enum Detail {
+    #[default]
+    None,
+    Lines(Vec<String>),
+    Problems {
+        source_text: String,
+        problems: Vec<Problem>,
+    },
+    /// The message is complete by itself: no `error:` before it.
+    Bare,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            hint: None,
+            detail: Detail::None,
+        }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn lines(mut self, lines: Vec<String>) -> Self {
+        self.detail = Detail::Lines(lines);
+        self
+    }
+
+    /// Prints the message without `error:`, as the documents word it.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.detail = Detail::Bare;
+        self
+    }
+
+    /// Nobody runs with this state folder.
+    pub fn not_running(last: Option<&crate::daemon::DaemonFile>) -> Self {
+        let failure = Self::new(Exit::NotRunning, "orchestrator is not running");
+        let start = "start it: orchestrator run (or orchestrator run --local)";
+        match last.and_then(|file| file.exited.as_ref()) {
+            Some(exited) => failure.hint(format!(
+                "the last one ended at {} ({}); {start}",
+                exited.at, exited.reason
+            )),
+            None => failure.hint(start),
+        }
+    }
+
+    pub fn show(&self, ui: &Ui) {
+        match &self.detail {
+            Detail::None => ui.error(&format!("error: {}", self.message)),
+            Detail::Bare => ui.error(&self.message),
+            Detail::Lines(lines) => {
+                for line in lines {
+                    ui.error(line);
+                }
+                ui.error(&format!("error: {}", self.message));
+            }
+            Detail::Problems {
+                source_text,
+                problems,
+            } => {
+                for problem in problems {
+                    ui.error(render(problem, source_text, ui).trim_end());
+                }
+                ui.error(&format!("error: {}", self.message));
+            }
+        }
+        if let Some(hint) = &self.hint {
+            ui.error(&format!("hint: {hint}"));
+        }
+    }
+
+    pub fn show_json(&self, ui: &Ui) {
+        let problems = match &self.detail {
+            Detail::Problems { problems, .. } => problems.as_slice(),
+            _ => &[],
+        };
+        let lines = match &self.detail {
+            Detail::Lines(lines) => lines.as_slice(),
+            _ => &[],
+        };
+        ui.json(&serde_json::json!({
+            "schema": 1,
+            "error": {
+                "exit": self.exit.code(),
+                "message": self.message,
+                "hint": self.hint,
+                "problems": problems,
+                "details": lines,
+            },
+        }));
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// One problem in its source.
+fn render(problem: &Problem, source: &str, ui: &Ui) -> String {
+    let theme = if ui.colors_on_stderr() {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let shown = Shown {
+        text: problem.to_string(),
+        help: problem.help.clone(),
+        source: NamedSource::new(&problem.file, source.to_owned()),
+        span: (
+            problem.span.0,
+            problem.span.1.saturating_sub(problem.span.0),
+        )
+            .into(),
+    };
+    let mut text = String::new();
+    let drawn = GraphicalReportHandler::new_themed(theme)
+        .with_width(120)
+        .render_report(&mut text, &shown);
+    match drawn {
+        Ok(()) => text,
+        Err(_) => problem.to_string(),
+    }
+}
+
+#[derive(Debug)]
+struct Shown {
+    text: String,
+    help: Option<String>,
+    source: NamedSource<String>,
+    span: SourceSpan,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Shown {}
+
+impl Diagnostic for Shown {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<_>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        let label = miette::LabeledSpan::new_with_span(None, self.span);
+        Some(Box::new(std::iter::once(label)))
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let message = error.to_string();
+        match error {
+            ConfigError::Missing { .. } => Self::new(Exit::Config, message)
+                .hint("orchestrator config template prints one to start from"),
+            ConfigError::Unreadable { .. } => Self::new(Exit::Config, message)
+                .hint("check that the file is yours and that it is text"),
+            ConfigError::Invalid {
+                path,
+                source_text,
+                problems,
+            } => Self {
+                exit: Exit::Config,
+                message: format!(
+                    "{} in {}",
+                    crate::ui::format::plural(problems.len(), "problem"),
+                    path.display()
+                ),
+                hint: Some("correct the file, then: orchestrator config check".to_owned()),
+                detail: Detail::Problems {
+                    source_text,
+                    problems,
+                },
+            },
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClientError::Unreachable { .. } => Self::new(Exit::Unreachable, message)
+                .hint("is it running? look at orchestrator status, or name another one with --url"),
+            ClientError::Unauthorized { .. } => Self::new(Exit::Refused, message)
+                .hint("prove who you are: ORCHESTRATOR_OWNER_TOKEN, or the owner's key (orchestrator owner init)"),
+            ClientError::Refused { code, .. } => Self::new(exit_for(&code), message),
+            ClientError::Server(_) => Self::failed(message),
+        }
+    }
+}
+
+/// What a refusal of the deployment's functions means for the caller.
+fn exit_for(code: &str) -> Exit {
+    match code {
+        "invalid" | "too_large" | "not_found" | "conflict" | "ended" => Exit::Usage,
+        "queue_full" => Exit::Failed,
+        _ => Exit::Refused,
+    }
+}
+
+impl From<control::ClientError> for Failure {
+    fn from(error: control::ClientError) -> Self {
+        let message = error.to_string();
+        match error {
+            control::ClientError::NotListening { .. } => Self::not_running(None),
+            control::ClientError::Silent { .. } | control::ClientError::Broken { .. } => {
+                Self::failed(message)
+            }
+            control::ClientError::Refused(refusal) => {
+                let exit = match refusal.code.as_str() {
+                    "config" => Exit::Config,
+                    "invalid" | "unknown_actor" => Exit::Usage,
+                    _ => Exit::Failed,
+                };
+                let failure = Self::new(exit, message);
+                match refusal.hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let message = error.to_string();
+        match error {
+            RunError::AlreadyRunning(_) | RunError::LocalInUse { .. } => {
+                Self::new(Exit::AlreadyRunning, message)
+                    .hint("look at it: orchestrator ps; stop it: orchestrator stop")
+            }
+            RunError::PortInUse { port } => Self::failed(message).hint(format!(
+                "choose another one: --port {}, or --port 0 for any free one",
+                port.saturating_add(1)
+            )),
+            RunError::AssistantMissing(_) => Self::new(Exit::ToolMissing, message),
+            RunError::Unreachable { .. } => Self::new(Exit::Unreachable, message),
+            RunError::Refused(_) => Self::new(Exit::Refused, message),
+            // The lines themselves were printed when the start was told.
+            RunError::NoWorker(_) => Self::failed(message).bare(),
+            RunError::Setup(_) => Self::failed(message),
+        }
+    }
+}
+
+impl From<crate::config::paths::PathsError> for Failure {
+    fn from(error: crate::config::paths::PathsError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<crate::control::SocketError> for Failure {
+    fn from(error: crate::control::SocketError) -> Self {
+        Self::failed(error.to_string())
+    }
+}

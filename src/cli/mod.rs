@@ -1,0 +1,153 @@
+//! The command line: one file per command in [`commands`], flags that hold everywhere in [`globals`], exit codes in
+//! [`exit`]. It talks to a deployment as its owner ([`connection`]) and to the supervisor over its control socket
+//! ([`supervisor`]). Help texts are the doc comments.
+
+mod commands;
+mod connection;
+pub mod exit;
+mod failure;
+mod globals;
+mod resolve;
+mod rows;
+mod supervisor;
+mod turn;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use exit::Exit;
+use failure::Failure;
+use globals::{App, Globals};
+
+/// Supervises coding assistants in your directories, reached through a Convex deployment.
+#[derive(Debug, Parser)]
+#[command(
+    name = "orchestrator",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = exit::HELP,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(commands::run::Run),
+    Ps(commands::ps::Ps),
+    Reload(commands::reload::Reload),
+    Status(commands::status::Status),
+    Stop(commands::stop::Stop),
+    Restart(commands::restart::Restart),
+    Send(commands::send::Send),
+    Chat(commands::chat::Chat),
+    Session(commands::session::Session),
+    Worker(commands::worker::Worker),
+    Owner(commands::owner::Owner),
+    Config(commands::config::Config),
+    Deployment(commands::deployment::Deployment),
+    Completions(commands::completions::Completions),
+    Version(commands::version::Version),
+    #[cfg(debug_assertions)]
+    #[command(hide = true)]
+    Debug(commands::debug::Debug),
+}
+
+impl Command {
+    async fn execute(self, app: &App) -> Result<Exit, Failure> {
+        match self {
+            Self::Run(command) => command.execute(app).await,
+            Self::Ps(command) => command.execute(app).await,
+            Self::Reload(command) => command.execute(app).await,
+            Self::Status(command) => command.execute(app).await,
+            Self::Stop(command) => command.execute(app).await,
+            Self::Restart(command) => command.execute(app).await,
+            Self::Send(command) => command.execute(app).await,
+            Self::Chat(command) => command.execute(app).await,
+            Self::Session(command) => command.execute(app).await,
+            Self::Worker(command) => command.execute(app).await,
+            Self::Owner(command) => command.execute(app),
+            Self::Config(command) => command.execute(app),
+            Self::Deployment(command) => command.execute(app).await,
+            Self::Completions(command) => Ok(command.execute(app, Cli::command())),
+            Self::Version(command) => Ok(command.execute(app)),
+            #[cfg(debug_assertions)]
+            Self::Debug(command) => command.execute(app).await,
+        }
+    }
+
+    /// Whether errors go to stdout as JSON, too.
+    fn wants_json(&self) -> bool {
+        match self {
+            Self::Ps(command) => command.json,
+            Self::Reload(command) => command.json,
+            Self::Status(command) => command.json,
+            Self::Send(command) => command.json,
+            Self::Session(command) => command.wants_json(),
+            Self::Worker(command) => command.wants_json(),
+            Self::Config(command) => command.wants_json(),
+            Self::Version(command) => command.json,
+            _ => false,
+        }
+    }
+}
+
+/// The whole program, from arguments to exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let json = cli.command.wants_json();
+    let app = match App::new(cli.globals) {
+        Ok(app) => app,
+        Err((ui, failure)) => {
+            failure.show(&ui);
+            return failure.exit.into();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)))
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            app.ui.error(&format!("error: cannot start: {error}"));
+            return Exit::Failed.into();
+        }
+    };
+    let outcome = runtime.block_on(Box::pin(cli.command.execute(&app)));
+    // A read of the terminal may still block a thread; it must not keep the program.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if json {
+                failure.show_json(&app.ui);
+            } else {
+                failure.show(&app.ui);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

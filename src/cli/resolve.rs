@@ -1,0 +1,253 @@
+//! From what people type to a worker or a session: an id, a name, the start of a session's id; nothing at all means the
+//! worker of this directory, or the only one. A name that is not known is answered with the nearest one.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::rows::{SessionRow, WorkerRow, read};
+
+/// Who is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Worker { id: String, name: String },
+    Session { id: String, worker: String },
+}
+
+pub async fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Failure> {
+    let value = connection.client.query("workers:list", json!({})).await?;
+    read("workers:list", value)
+}
+
+pub async fn sessions(connection: &Connection, ended: bool) -> Result<Vec<SessionRow>, Failure> {
+    let args = json!({"includeEnded": ended});
+    let value = connection.client.query("sessions:list", args).await?;
+    read("sessions:list", value)
+}
+
+/// Finds who `name` is.
+pub async fn target(connection: &Connection, name: Option<&str>) -> Result<Target, Failure> {
+    let workers = workers(connection).await?;
+    let Some(name) = name else {
+        let here = std::env::current_dir().unwrap_or_default();
+        return default_worker(&workers, &here);
+    };
+    if let Some(found) = worker_named(&workers, name)? {
+        return Ok(Target::Worker {
+            id: found.worker_id.clone(),
+            name: found.name.clone(),
+        });
+    }
+    let sessions = sessions(connection, true).await?;
+    session_named(&sessions, name, &workers)
+}
+
+/// Finds a worker and nothing else.
+pub async fn worker(connection: &Connection, name: &str) -> Result<WorkerRow, Failure> {
+    let workers = workers(connection).await?;
+    match worker_named(&workers, name)? {
+        Some(found) => Ok(found.clone()),
+        None => Err(unknown("worker", name, worker_names(&workers))),
+    }
+}
+
+fn worker_named<'w>(
+    workers: &'w [WorkerRow],
+    name: &str,
+) -> Result<Option<&'w WorkerRow>, Failure> {
+    if let Some(found) = workers.iter().find(|worker| worker.worker_id == name) {
+        return Ok(Some(found));
+    }
+    let named: Vec<&WorkerRow> = workers
+        .iter()
+        .filter(|worker| worker.name == name)
+        .collect();
+    match named.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        many => {
+            let ids: Vec<&str> = many
+                .iter()
+                .map(|worker| worker.worker_id.as_str())
+                .collect();
+            Err(
+                Failure::usage(format!("{} workers are called `{name}`", many.len()))
+                    .hint(format!("say which one by its id: {}", ids.join(", "))),
+            )
+        }
+    }
+}
+
+fn session_named(
+    sessions: &[SessionRow],
+    name: &str,
+    workers: &[WorkerRow],
+) -> Result<Target, Failure> {
+    let exact: Vec<&SessionRow> = sessions
+        .iter()
+        .filter(|row| row.session_id == name)
+        .collect();
+    let found = if exact.is_empty() && name.len() >= 4 {
+        let begins = |row: &&SessionRow| {
+            row.session_id.starts_with(name)
+                || row
+                    .session_id
+                    .strip_prefix("session_")
+                    .is_some_and(|rest| rest.starts_with(name))
+        };
+        sessions.iter().filter(begins).collect()
+    } else {
+        exact
+    };
+    match found.as_slice() {
+        [one] => Ok(Target::Session {
+            id: one.session_id.clone(),
+            worker: worker_name(workers, &one.worker_id),
+        }),
+        [] => {
+            let mut names = worker_names(workers);
+            names.extend(sessions.iter().map(|row| row.session_id.clone()));
+            Err(unknown("worker or session", name, names))
+        }
+        many => Err(
+            Failure::usage(format!("`{name}` is the start of {} sessions", many.len()))
+                .hint("type more of the id: orchestrator session list"),
+        ),
+    }
+}
+
+/// What a worker is called, for display.
+pub fn worker_name(workers: &[WorkerRow], id: &str) -> String {
+    workers
+        .iter()
+        .find(|worker| worker.worker_id == id)
+        .map_or_else(|| id.to_owned(), |worker| worker.name.clone())
+}
+
+fn worker_names(workers: &[WorkerRow]) -> Vec<String> {
+    let ids = workers.iter().map(|worker| worker.worker_id.clone());
+    ids.chain(workers.iter().map(|worker| worker.name.clone()))
+        .collect()
+}
+
+fn default_worker(workers: &[WorkerRow], here: &Path) -> Result<Target, Failure> {
+    let real = std::fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
+    let usable: Vec<&WorkerRow> = workers
+        .iter()
+        .filter(|worker| worker.state != "revoked")
+        .collect();
+    // The deepest directory that holds this one: a subfolder of a project means the project.
+    let nearest = usable
+        .iter()
+        .filter(|worker| real.starts_with(&worker.directory))
+        .max_by_key(|worker| worker.directory.len());
+    let chosen = match (nearest, usable.as_slice()) {
+        (Some(worker), _) => worker,
+        (None, [only]) => only,
+        (None, []) => {
+            return Err(Failure::usage("the deployment has no worker")
+                .hint("add one: orchestrator worker add DIR"));
+        }
+        (None, many) => {
+            let names: Vec<&str> = many.iter().map(|worker| worker.name.as_str()).collect();
+            return Err(Failure::usage(format!(
+                "there are {} workers, and none of them works in this directory",
+                many.len()
+            ))
+            .hint(format!("name one: {}", names.join(", "))));
+        }
+    };
+    Ok(Target::Worker {
+        id: chosen.worker_id.clone(),
+        name: chosen.name.clone(),
+    })
+}
+
+/// "unknown …", with the name that was probably meant.
+pub fn unknown(what: &str, name: &str, known: Vec<String>) -> Failure {
+    let failure = Failure::usage(format!("unknown {what} `{name}`"));
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, candidate)) => failure.hint(format!("did you mean `{candidate}`?")),
+        None => failure.hint("look at orchestrator worker list and orchestrator session list"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(id: &str, name: &str, directory: &str) -> WorkerRow {
+        WorkerRow {
+            worker_id: id.to_owned(),
+            machine_id: "m".to_owned(),
+            name: name.to_owned(),
+            directory: directory.to_owned(),
+            state: "approved".to_owned(),
+        }
+    }
+
+    fn session(id: &str) -> SessionRow {
+        SessionRow {
+            session_id: id.to_owned(),
+            worker_id: "w1".to_owned(),
+            title: "t".to_owned(),
+            model: None,
+            status: "idle".to_owned(),
+            reason: None,
+            created_at: 0.0,
+            last_activity_at: 0.0,
+        }
+    }
+
+    #[test]
+    fn a_typo_is_answered_with_the_nearest_name() {
+        let workers = [worker("w1", "shop", "/a"), worker("w2", "blog", "/b")];
+        let failure = session_named(&[], "shp", &workers).unwrap_err();
+        assert_eq!(failure.message, "unknown worker or session `shp`");
+        assert_eq!(failure.hint.as_deref(), Some("did you mean `shop`?"));
+    }
+
+    #[test]
+    fn a_session_is_known_by_a_unique_start_of_its_id() {
+        let workers = [worker("w1", "shop", "/a")];
+        let sessions = [session("session_abcd1"), session("session_abzz2")];
+        let found = session_named(&sessions, "abcd", &workers).unwrap();
+        assert_eq!(
+            found,
+            Target::Session {
+                id: "session_abcd1".to_owned(),
+                worker: "shop".to_owned()
+            }
+        );
+        assert!(session_named(&sessions, "session_ab", &workers).is_err());
+    }
+
+    #[test]
+    fn without_a_name_the_directory_decides_and_then_the_only_one() {
+        let two = [worker("w1", "shop", "/a"), worker("w2", "in", "/a/inner")];
+        let chosen =
+            |workers: &[WorkerRow], here: &str| match default_worker(workers, Path::new(here)) {
+                Ok(Target::Worker { id, .. }) => Some(id),
+                _ => None,
+            };
+        assert_eq!(chosen(&two, "/a/inner/deep").as_deref(), Some("w2"));
+        assert_eq!(chosen(&two, "/a/other").as_deref(), Some("w1"));
+        assert_eq!(chosen(&two, "/elsewhere"), None);
+        assert_eq!(chosen(&two[..1], "/elsewhere").as_deref(), Some("w1"));
+        assert_eq!(chosen(&[], "/a"), None);
+    }
+
+    #[test]
+    fn two_workers_of_one_name_need_the_id() {
+        let two = [worker("w1", "shop", "/a"), worker("w2", "shop", "/b")];
+        assert!(worker_named(&two, "shop").is_err());
+        assert_eq!(worker_named(&two, "w2").unwrap().unwrap().directory, "/b");
+    }
+}

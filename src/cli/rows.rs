@@ -1,0 +1,129 @@
+//! The rows that the deployment's functions return, as far as commands read them.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::failure::Failure;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerRow {
+    pub worker_id: String,
+    pub machine_id: String,
+    pub name: String,
+    pub directory: String,
+    /// `pending | approved | revoked`.
+    pub state: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRow {
+    pub session_id: String,
+    pub worker_id: String,
+    pub title: String,
+    pub model: Option<String>,
+    /// `pending | active | idle | ended | failed`.
+    pub status: String,
+    pub reason: Option<String>,
+    pub created_at: f64,
+    pub last_activity_at: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageRow {
+    pub id: String,
+    /// `user | assistant`.
+    pub role: String,
+    pub seq: f64,
+    /// Of a turn: `queued | claimed | complete | interrupted | failed | aborted`.
+    pub state: Option<String>,
+    pub content: Option<String>,
+    pub error: Option<ErrorRow>,
+    pub usage: Option<UsageRow>,
+    pub created_at: f64,
+    pub finished_at: Option<f64>,
+    pub parts: Option<Vec<PartRow>>,
+    #[serde(default)]
+    pub parts_omitted: bool,
+    #[serde(default)]
+    pub folded: bool,
+}
+
+impl MessageRow {
+    /// A turn that will not change any more (but for a provisional close).
+    pub fn is_closed(&self) -> bool {
+        !matches!(self.state.as_deref(), None | Some("queued" | "claimed"))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ErrorRow {
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UsageRow {
+    pub input_tokens: f64,
+    pub output_tokens: f64,
+    pub reasoning_tokens: f64,
+    pub cost: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartRow {
+    pub part_id: String,
+    /// `text | reasoning | tool`.
+    pub kind: String,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemRow {
+    pub index: f64,
+    pub part_id: String,
+    pub kind: String,
+    pub content: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Page {
+    pub items: Vec<ItemRow>,
+    #[serde(default)]
+    pub folded: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Messages {
+    pub messages: Vec<MessageRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Parts {
+    pub parts: Vec<PartRow>,
+    pub next: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sent {
+    pub session_id: String,
+    pub turn_id: String,
+    pub seq: f64,
+}
+
+/// Reads an answer; one that is not as agreed is the deployment's fault and says so.
+pub fn read<T: DeserializeOwned>(function: &str, value: Value) -> Result<T, Failure> {
+    serde_json::from_value(value).map_err(|error| {
+        Failure::failed(format!(
+            "{function} answered something else than agreed: {error}"
+        ))
+        .hint("are the deployment's functions of this version?")
+    })
+}

@@ -1,0 +1,191 @@
+//! Follows a turn until it is closed. Its row is watched for the end; with `live` its chunks are watched in fixed
+//! windows of 32, so that only the last window is ever sent again. The end is read once more from what is stored
+//! (parts when folded, chunks else), because that is the truth.
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::fold::Fold;
+use super::submit::Submitted;
+use crate::adapters::convex::ClientError;
+use crate::cli::connection::Connection;
+use crate::cli::failure::Failure;
+use crate::cli::rows::{ErrorRow, MessageRow, Messages, Page, PartRow, Parts, UsageRow, read};
+
+/// Items in one window of `chunks:page`.
+const WINDOW: u64 = 32;
+
+/// A turn that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closed {
+    /// `complete | interrupted | failed | aborted`.
+    pub state: String,
+    pub error: Option<ErrorRow>,
+    pub usage: Option<UsageRow>,
+    pub parts: Vec<PartRow>,
+    /// From the message to its end.
+    pub took_ms: Option<f64>,
+}
+
+impl Closed {
+    pub fn is_complete(&self) -> bool {
+        self.state == "complete"
+    }
+
+    /// Why it did not complete, in one line.
+    pub fn reason(&self) -> String {
+        match &self.error {
+            Some(error) => format!(
+                "the turn is {}: {} ({})",
+                self.state, error.message, error.code
+            ),
+            None => format!("the turn is {}", self.state),
+        }
+    }
+}
+
+/// What is told while the turn runs: its parts so far.
+pub type Watching<'a> = Option<&'a mut (dyn FnMut(&[PartRow]) + Send)>;
+
+type Stream = mpsc::Receiver<Result<serde_json::Value, ClientError>>;
+
+/// Waits for the end of a turn; `watching` sees the parts grow.
+pub async fn follow(
+    connection: &Connection,
+    turn: &Submitted,
+    mut watching: Watching<'_>,
+) -> Result<Closed, Failure> {
+    let mut rows = connection.client.subscribe("messages:list", row_args(turn));
+    let mut window = watching
+        .is_some()
+        .then(|| subscribe_window(connection, turn, 0));
+    let mut fold = Fold::default();
+    let row = loop {
+        tokio::select! {
+            answer = rows.recv() => {
+                let messages: Messages = read("messages:list", received(answer)?)?;
+                if let Some(row) = find(messages, turn).filter(MessageRow::is_closed) {
+                    break row;
+                }
+            }
+            answer = next_page(window.as_mut()) => {
+                let page: Page = read("chunks:page", received(answer)?)?;
+                let before = fold.next();
+                fold.apply(&page.items);
+                if fold.next() != before {
+                    if let Some(watching) = watching.as_mut() {
+                        watching(fold.parts());
+                    }
+                    if fold.next() % WINDOW == 0 {
+                        window = Some(subscribe_window(connection, turn, fold.next()));
+                    }
+                }
+            }
+        }
+    };
+    let took_ms = row.finished_at.map(|end| (end - row.created_at).max(0.0));
+    Ok(Closed {
+        state: row.state.clone().unwrap_or_default(),
+        error: row.error.clone(),
+        usage: row.usage.clone(),
+        parts: stored_parts(connection, turn, row).await?,
+        took_ms,
+    })
+}
+
+/// The two rows of this exchange and nothing else, so that nothing else wakes the subscription.
+fn row_args(turn: &Submitted) -> serde_json::Value {
+    json!({"sessionId": turn.session, "limit": 2, "beforeSeq": turn.seq + 2})
+}
+
+fn subscribe_window(connection: &Connection, turn: &Submitted, from: u64) -> Stream {
+    let args = json!({"turnId": turn.turn, "from": from});
+    connection.client.subscribe("chunks:page", args)
+}
+
+async fn next_page(window: Option<&mut Stream>) -> Option<Result<serde_json::Value, ClientError>> {
+    match window {
+        Some(stream) => stream.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn received(
+    answer: Option<Result<serde_json::Value, ClientError>>,
+) -> Result<serde_json::Value, Failure> {
+    match answer {
+        Some(answer) => Ok(answer?),
+        None => Err(Failure::failed(
+            "the connection to the deployment has ended",
+        )),
+    }
+}
+
+fn find(messages: Messages, turn: &Submitted) -> Option<MessageRow> {
+    messages
+        .messages
+        .into_iter()
+        .find(|row| row.id == turn.turn)
+}
+
+/// The content of a closed turn: parts when it is folded, its chunks until then. Folding can happen in between: then the
+/// row is read again.
+async fn stored_parts(
+    connection: &Connection,
+    turn: &Submitted,
+    mut row: MessageRow,
+) -> Result<Vec<PartRow>, Failure> {
+    loop {
+        if row.folded {
+            return match (row.parts, row.parts_omitted) {
+                (Some(parts), false) => Ok(parts),
+                _ => all_parts(connection, turn).await,
+            };
+        }
+        if let Some(parts) = all_chunks(connection, turn).await? {
+            return Ok(parts);
+        }
+        let value = connection
+            .client
+            .query("messages:list", row_args(turn))
+            .await?;
+        row = find(read("messages:list", value)?, turn)
+            .ok_or_else(|| Failure::failed("the turn is gone"))?;
+    }
+}
+
+async fn all_parts(connection: &Connection, turn: &Submitted) -> Result<Vec<PartRow>, Failure> {
+    let mut parts = Vec::new();
+    let mut from = 0.0;
+    loop {
+        let args = json!({"turnId": turn.turn, "from": from});
+        let value = connection.client.query("messages:parts", args).await?;
+        let page: Parts = read("messages:parts", value)?;
+        parts.extend(page.parts);
+        match page.next {
+            Some(next) => from = next,
+            None => return Ok(parts),
+        }
+    }
+}
+
+/// `None` when the turn was folded meanwhile.
+async fn all_chunks(
+    connection: &Connection,
+    turn: &Submitted,
+) -> Result<Option<Vec<PartRow>>, Failure> {
+    let mut fold = Fold::default();
+    loop {
+        let from = fold.next();
+        let args = json!({"turnId": turn.turn, "from": from});
+        let value = connection.client.query("chunks:page", args).await?;
+        let page: Page = read("chunks:page", value)?;
+        if page.folded {
+            return Ok(None);
+        }
+        fold.apply(&page.items);
+        if fold.next() < from + WINDOW {
+            return Ok(Some(fold.into_parts()));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! One turn, seen from a terminal: sent, followed until it is closed, printed. `send` and `chat` share it.
+
+pub mod fold;
+mod follow;
+pub mod print;
+mod submit;
+
+pub use follow::{Closed, follow};
+pub use submit::{MAX_MESSAGE_BYTES, Submitted, submit};

@@ -1,0 +1,73 @@
+//! Sends a message. The id is made here, so that a repeated call is the same message.
+
+use serde_json::json;
+
+use crate::cli::connection::Connection;
+use crate::cli::failure::Failure;
+use crate::cli::resolve::Target;
+use crate::cli::rows::{Sent, read};
+
+/// The deployment's own limit, checked here first so that nobody waits for an upload that is refused.
+pub const MAX_MESSAGE_BYTES: usize = 900_000;
+
+/// A message that the deployment has accepted, and the turn that will answer it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    pub session: String,
+    pub turn: String,
+    pub seq: u64,
+}
+
+pub async fn submit(
+    connection: &Connection,
+    target: &Target,
+    content: &str,
+    model: Option<&str>,
+) -> Result<Submitted, Failure> {
+    check(content)?;
+    let mut args = json!({"id": uuid::Uuid::now_v7().simple().to_string(), "content": content});
+    match target {
+        Target::Worker { id, .. } => args["workerId"] = json!(id),
+        Target::Session { id, .. } => args["sessionId"] = json!(id),
+    }
+    if let Some(model) = model {
+        args["model"] = json!(model);
+    }
+    let value = connection.client.mutation("messages:send", args).await?;
+    let sent: Sent = read("messages:send", value)?;
+    Ok(Submitted {
+        session: sent.session_id,
+        turn: sent.turn_id,
+        seq: sent.seq as u64,
+    })
+}
+
+fn check(content: &str) -> Result<(), Failure> {
+    if content.trim().is_empty() {
+        return Err(Failure::usage("the message is empty"));
+    }
+    if content.len() > MAX_MESSAGE_BYTES {
+        return Err(Failure::usage(format!(
+            "the message is too large: {} bytes, at most {MAX_MESSAGE_BYTES}",
+            content.len()
+        ))
+        .hint("put it into a file in the worker's directory and ask about the file"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_and_huge_messages_are_refused_before_they_travel() {
+        assert!(check("hello").is_ok());
+        assert!(check(" \n").is_err());
+        let failure = check(&"x".repeat(2_000_000)).unwrap_err();
+        assert_eq!(
+            failure.message,
+            "the message is too large: 2000000 bytes, at most 900000"
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! The one list of environment variables that the program reads. Everything else in the environment is none of its
+//! business; what of it an assistant gets is decided in the process adapter.
+
+/// `workers.json` to use instead of the one in the configuration folder.
+pub const CONFIG: &str = "ORCHESTRATOR_CONFIG";
+/// State folder: lock, outbox, logs.
+pub const STATE_DIR: &str = "ORCHESTRATOR_STATE_DIR";
+/// Log level or filter, as `--log-level` takes it.
+pub const LOG: &str = "ORCHESTRATOR_LOG";
+/// `auto`, `always` or `never`.
+pub const COLOR: &str = "ORCHESTRATOR_COLOR";
+/// Any value but `0` and `false`: never ask anything.
+pub const NO_INPUT: &str = "ORCHESTRATOR_NO_INPUT";
+/// The deployment that commands talk to.
+pub const URL: &str = "ORCHESTRATOR_URL";
+/// The same, under the name that Convex's own tools use.
+pub const CONVEX_URL: &str = "CONVEX_URL";
+/// An owner's JWT, in the place of one made from the owner's key.
+pub const OWNER_TOKEN: &str = "ORCHESTRATOR_OWNER_TOKEN";
+/// The owner's key to prove ownership with.
+pub const OWNER_KEY: &str = "ORCHESTRATOR_OWNER_KEY";
+/// The OpenCode binary to use.
+pub const OPENCODE_BIN: &str = "ORCHESTRATOR_OPENCODE_BIN";
+/// How long a graceful shutdown may take.
+pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
+/// Idle time in milliseconds, or with a unit, after which a session's child is stopped.
+pub const IDLE_TIMEOUT: &str = "IDLE_TIMEOUT";
+
+/// The value of a variable that is set and not empty.
+pub fn get(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,30 @@
+//! What the user tells the program before it starts: folders, the environment, `workers.json`.
+//!
+//! `workers.json` is JSONC, read by a real parser, and every mistake in it is found in one pass, each with the path of
+//! its field and its place in the file. Nothing here prints: `src/cli` renders, the daemon logs.
+//! Layering is plain: flag > environment > file > default.
+
+mod edit;
+pub mod env;
+mod fields;
+mod load;
+pub mod mask;
+pub mod paths;
+mod place;
+mod problem;
+pub mod template;
+mod time;
+mod url;
+mod workers;
+
+#[cfg(test)]
+mod tests;
+
+pub use edit::append_worker;
+pub use load::{Loaded, load, parse};
+pub use paths::Paths;
+pub use place::Base;
+pub use problem::{ConfigError, Problem};
+pub use time::{Millis, parse_duration};
+pub use url::{UrlRule, deployment_url};
+pub use workers::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};

@@ -1,0 +1,15 @@
+//! The configuration that a first `run` without one leaves behind, to be filled in.
+
+use std::path::Path;
+
+use super::paths::{PathsError, write_private};
+
+pub const TEXT: &str = include_str!("../../config-templates/workers.jsonc");
+
+/// Writes the template where the configuration was looked for. Never replaces anything.
+pub fn write(path: &Path) -> Result<(), PathsError> {
+    if path.exists() {
+        return Ok(());
+    }
+    write_private(path, TEXT.as_bytes())
+}

@@ -1,0 +1,267 @@
+//! The meaning of `workers.json`: which fields there are, which of them must be there, and what may not be there twice.
+//! A directory that is missing is no mistake of the file: that worker is broken, and the others run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jsonc_parser::ast::{Object, Value};
+use jsonc_parser::common::Range;
+use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
+
+use super::fields::{Reader, join};
+use super::place::{Base, inspect};
+use super::time::Millis;
+use super::url::{UrlRule, deployment_url};
+
+/// Five minutes, as the documents say.
+pub const DEFAULT_IDLE_TIMEOUT_MS: Millis = 300_000;
+/// Live assistants of one worker at once.
+pub const DEFAULT_MAX_SESSIONS: usize = 4;
+
+const TOP_KEYS: &[&str] = &["workers", "machine", "logs", "defaults", "$schema"];
+const WORKER_KEYS: &[&str] = &[
+    "token",
+    "working_directory",
+    "convex_url",
+    "name",
+    "idle_timeout",
+    "max_sessions",
+    "goose",
+    "git",
+];
+const DEFAULTS_KEYS: &[&str] = &["idle_timeout", "max_sessions", "env_passthrough"];
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WorkersConfig {
+    pub machine_name: Option<String>,
+    pub log_level: Option<String>,
+    /// Variables of the environment that assistants get besides the usual ones.
+    pub env_passthrough: Vec<String>,
+    pub workers: Vec<WorkerEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerEntry {
+    /// Given, or the directory's last part; unique.
+    pub name: String,
+    pub token: Arc<WorkerToken>,
+    /// Absolute; without links when it exists.
+    pub directory: PathBuf,
+    pub url: DeploymentUrl,
+    pub idle_timeout_ms: Millis,
+    pub max_sessions: usize,
+    /// Why this worker cannot serve.
+    pub broken: Option<String>,
+}
+
+struct Defaults {
+    idle_timeout_ms: Millis,
+    max_sessions: usize,
+    env_passthrough: Vec<String>,
+}
+
+/// Reads the top-level object. Problems and warnings are left in the reader.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    root: &Object<'_>,
+    base: &Base,
+    rule: UrlRule,
+) -> WorkersConfig {
+    reader.check_keys("", root, TOP_KEYS);
+    let mut config = WorkersConfig::default();
+    if let Some(machine) = reader.optional_object("", root, "machine") {
+        reader.check_keys("machine", machine, &["name"]);
+        config.machine_name = reader
+            .optional_string("machine", machine, "name")
+            .map(|(name, _)| name.to_owned());
+    }
+    if let Some(logs) = reader.optional_object("", root, "logs") {
+        reader.check_keys("logs", logs, &["level"]);
+        config.log_level = read_level(reader, logs);
+    }
+    let defaults = read_defaults(reader, root);
+    config.env_passthrough.clone_from(&defaults.env_passthrough);
+    let start = Range::new(root.range.start, root.range.start + 1);
+    match root.get("workers").map(|property| &property.value) {
+        None => reader.problem("workers", start, "a list of workers is required"),
+        Some(Value::Array(array)) if array.elements.is_empty() => {
+            reader.problem("workers", array.range, "at least one worker is required");
+        }
+        Some(Value::Array(array)) => {
+            let mut names = Names::default();
+            for (index, element) in array.elements.iter().enumerate() {
+                let path = format!("workers.{index}");
+                let Value::Object(object) = element else {
+                    reader.wrong_kind(&path, element, "an object");
+                    continue;
+                };
+                reader.check_keys(&path, object, WORKER_KEYS);
+                if let Some(entry) =
+                    read_worker(reader, &path, object, &defaults, base, rule, &mut names)
+                {
+                    config.workers.push(entry);
+                }
+            }
+        }
+        Some(other) => reader.wrong_kind("workers", other, "a list"),
+    }
+    config
+}
+
+fn read_level(reader: &mut Reader<'_>, logs: &Object<'_>) -> Option<String> {
+    let (level, range) = reader.optional_string("logs", logs, "level")?;
+    if ["error", "warn", "info", "debug", "trace"].contains(&level) {
+        return Some(level.to_owned());
+    }
+    reader.problem(
+        "logs.level",
+        range,
+        "must be one of error, warn, info, debug, trace",
+    );
+    None
+}
+
+fn read_defaults(reader: &mut Reader<'_>, root: &Object<'_>) -> Defaults {
+    let mut defaults = Defaults {
+        idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
+        max_sessions: DEFAULT_MAX_SESSIONS,
+        env_passthrough: Vec::new(),
+    };
+    if let Some(object) = reader.optional_object("", root, "defaults") {
+        reader.check_keys("defaults", object, DEFAULTS_KEYS);
+        if let Some(time) = reader.optional_millis("defaults", object, "idle_timeout") {
+            defaults.idle_timeout_ms = time;
+        }
+        if let Some(count) = reader.optional_count("defaults", object, "max_sessions", 1..=64) {
+            defaults.max_sessions = count;
+        }
+        defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
+    }
+    defaults
+}
+
+fn read_worker(
+    reader: &mut Reader<'_>,
+    path: &str,
+    object: &Object<'_>,
+    defaults: &Defaults,
+    base: &Base,
+    rule: UrlRule,
+    names: &mut Names,
+) -> Option<WorkerEntry> {
+    let token = reader
+        .required_string(path, object, "token", "Worker token")
+        .and_then(|(text, range)| read_token(reader, path, text, range, names));
+    let directory = reader.required_string(path, object, "working_directory", "Working directory");
+    let url = reader
+        .required_string(path, object, "convex_url", "Convex URL")
+        .and_then(|(text, range)| match deployment_url(text, rule) {
+            Ok(url) => Some(url),
+            Err(message) => {
+                reader.problem(&join(path, "convex_url"), range, message);
+                None
+            }
+        });
+    let idle_timeout_ms = reader
+        .optional_millis(path, object, "idle_timeout")
+        .unwrap_or(defaults.idle_timeout_ms);
+    let max_sessions = reader
+        .optional_count(path, object, "max_sessions", 1..=64)
+        .unwrap_or(defaults.max_sessions);
+    // Known to later commands; their content is theirs to check.
+    for key in ["goose", "git"] {
+        reader.optional_object(path, object, key);
+    }
+    let given_name = match reader.optional_string(path, object, "name") {
+        Some((name, range)) => Some(read_name(reader, path, name, range, names)?),
+        None => None,
+    };
+    let (token, (given, _), url) = (token?, directory?, url?);
+    let expanded = base.expand(given);
+    let (directory, broken) = match inspect(given, &expanded) {
+        Ok(directory) => (directory, None),
+        Err(reason) => (expanded, Some(reason)),
+    };
+    Some(WorkerEntry {
+        name: given_name.unwrap_or_else(|| names.derive(&directory)),
+        token: Arc::new(token),
+        directory,
+        url,
+        idle_timeout_ms,
+        max_sessions,
+        broken,
+    })
+}
+
+fn read_token(
+    reader: &mut Reader<'_>,
+    path: &str,
+    text: &str,
+    range: Range,
+    names: &mut Names,
+) -> Option<WorkerToken> {
+    let at = join(path, "token");
+    let Ok(token) = WorkerToken::parse(text) else {
+        reader.problem(&at, range, TOKEN_FORMAT_HELP);
+        return None;
+    };
+    let id = token.worker().to_string();
+    if let Some((_, first)) = names.workers.iter().find(|(known, _)| *known == id) {
+        let message = format!("each worker must have a unique token (worker {id} is also {first})");
+        reader.problem(&at, range, message);
+        return None;
+    }
+    names.workers.push((id, path.to_owned()));
+    Some(token)
+}
+
+fn read_name(
+    reader: &mut Reader<'_>,
+    path: &str,
+    name: &str,
+    range: Range,
+    names: &mut Names,
+) -> Option<String> {
+    let at = join(path, "name");
+    let fits = !name.trim().is_empty()
+        && name.chars().count() <= 60
+        && !name.chars().any(|c| c.is_control() || c == '/');
+    if !fits {
+        reader.problem(&at, range, "must be 1 to 60 characters without a slash");
+        return None;
+    }
+    if names.taken.iter().any(|taken| taken == name) {
+        reader.problem(&at, range, format!("another worker is called `{name}`"));
+        return None;
+    }
+    names.taken.push(name.to_owned());
+    Some(name.to_owned())
+}
+
+/// What is taken already in this file.
+#[derive(Default)]
+struct Names {
+    taken: Vec<String>,
+    /// Worker id and the path of its entry.
+    workers: Vec<(String, String)>,
+}
+
+impl Names {
+    /// The directory's last part, with a number when that is taken.
+    fn derive(&mut self, directory: &std::path::Path) -> String {
+        let stem = directory.file_name().map_or_else(
+            || "root".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        let mut name = stem.clone();
+        let mut number = 2;
+        while self.taken.contains(&name) {
+            name = format!("{stem}-{number}");
+            number += 1;
+        }
+        self.taken.push(name.clone());
+        name
+    }
+}

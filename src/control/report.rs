@@ -1,0 +1,326 @@
+//! What `ps` shows, as data: the actor table joined with the configuration and the links. It is the `--json` of `ps`, so
+//! its fields are a contract: they are added to, never renamed. Times are RFC 3339 in UTC.
+
+use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::ports::link::{LinkPhase, LinkStatus};
+use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
+use serde::{Deserialize, Serialize};
+
+/// Raised when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub schema: u32,
+    pub machine: MachineReport,
+    pub deployments: Vec<DeploymentReport>,
+    pub bridges: Vec<BridgeReport>,
+    pub workers: Vec<WorkerReport>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineReport {
+    pub id: String,
+    pub name: String,
+    pub phase: String,
+    pub pid: u32,
+    pub version: String,
+    pub since: String,
+    pub uptime_ms: u64,
+    /// Finishes that no deployment has acknowledged yet.
+    pub outbox: usize,
+    pub last_error: Option<String>,
+}
+
+/// An embedded deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentReport {
+    pub url: String,
+    pub phase: String,
+    pub detail: String,
+    pub restarts: u32,
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeReport {
+    pub key: String,
+    pub url: String,
+    pub phase: String,
+    pub since: String,
+    pub restarts: u32,
+    /// Of the last mutation.
+    pub rtt_us: Option<u64>,
+    /// Calls and streams without an answer.
+    pub waiting: usize,
+    /// Connection attempts since the last success.
+    pub attempts: u32,
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerReport {
+    pub id: String,
+    pub key: String,
+    pub name: String,
+    pub phase: String,
+    pub since: String,
+    pub age_ms: u64,
+    pub directory: String,
+    pub deployment: String,
+    pub detail: String,
+    pub max_sessions: usize,
+    pub restarts: u32,
+    pub last_error: Option<String>,
+    pub sessions: Vec<SessionReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionReport {
+    pub id: String,
+    pub key: String,
+    pub title: String,
+    pub phase: String,
+    pub since: String,
+    pub age_ms: u64,
+    pub agent_pid: Option<u32>,
+    pub agent_rss_bytes: Option<u64>,
+    pub restarts: u32,
+    pub turn: Option<String>,
+    pub chunks: u64,
+    pub turns: u64,
+    pub detail: String,
+    pub last_error: Option<String>,
+}
+
+/// What the table does not know about a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerFacts {
+    pub id: String,
+    pub name: String,
+    /// Why it cannot serve.
+    pub broken: Option<String>,
+    pub directory: String,
+    pub deployment: String,
+    pub max_sessions: usize,
+}
+
+/// Everything a report is made of.
+pub struct Sources<'a> {
+    pub machine: MachineReport,
+    pub cards: &'a [ActorCard],
+    pub links: &'a [(DeploymentUrl, LinkStatus)],
+    pub workers: &'a [WorkerFacts],
+    pub now_ms: u64,
+}
+
+/// Joins the sources. Sessions whose worker's card is missing for a moment (it is being replaced) are shown under it.
+pub fn build(sources: Sources<'_>) -> Report {
+    let Sources {
+        mut machine,
+        cards,
+        links,
+        workers,
+        now_ms,
+    } = sources;
+    if let Some(card) = cards.iter().find(|card| card.kind == ActorKind::Machine) {
+        machine.phase = phase(card);
+        machine.last_error.clone_from(&card.last_error);
+    }
+    Report {
+        schema: SCHEMA,
+        machine,
+        deployments: of(cards, ActorKind::Deployment)
+            .map(|card| DeploymentReport {
+                url: card.name.clone(),
+                phase: phase(card),
+                detail: card.detail.clone(),
+                restarts: card.restarts,
+                last_error: card.last_error.clone(),
+            })
+            .collect(),
+        bridges: of(cards, ActorKind::Bridge)
+            .map(|card| bridge(card, links))
+            .collect(),
+        workers: workers
+            .iter()
+            .map(|facts| worker(facts, cards, now_ms))
+            .collect(),
+    }
+}
+
+fn of(cards: &[ActorCard], kind: ActorKind) -> impl Iterator<Item = &ActorCard> {
+    cards.iter().filter(move |card| card.kind == kind)
+}
+
+fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)]) -> BridgeReport {
+    let url = card.key.as_str().trim_start_matches("bridge/").to_owned();
+    let link = links
+        .iter()
+        .find(|(known, _)| known.as_str() == url)
+        .map(|(_, status)| status.clone())
+        .unwrap_or_default();
+    BridgeReport {
+        key: card.key.to_string(),
+        // The link knows it first: the bridge's actor may be between two lives.
+        phase: match link.phase {
+            LinkPhase::Synced => "synced".to_owned(),
+            LinkPhase::Offline => "offline".to_owned(),
+            LinkPhase::Connecting => phase(card),
+        },
+        url,
+        since: rfc3339(card.since_ms),
+        restarts: card.restarts,
+        rtt_us: link.rtt_us,
+        waiting: link.waiting,
+        attempts: link.attempts,
+        last_error: link.last_error.or_else(|| card.last_error.clone()),
+    }
+}
+
+fn worker(facts: &WorkerFacts, cards: &[ActorCard], now_ms: u64) -> WorkerReport {
+    let key = ActorKey::parse(&format!("worker/{}", facts.id));
+    let card = cards.iter().find(|card| card.key == key);
+    let since_ms = card.map_or(now_ms, |card| card.since_ms);
+    WorkerReport {
+        id: facts.id.clone(),
+        name: facts.name.clone(),
+        phase: match (card, &facts.broken) {
+            (Some(card), _) => phase(card),
+            (None, Some(_)) => "failed".to_owned(),
+            (None, None) => "starting".to_owned(),
+        },
+        since: rfc3339(since_ms),
+        age_ms: now_ms.saturating_sub(since_ms),
+        directory: facts.directory.clone(),
+        deployment: facts.deployment.clone(),
+        detail: card
+            .map(|card| card.detail.clone())
+            .or_else(|| facts.broken.clone())
+            .unwrap_or_default(),
+        max_sessions: facts.max_sessions,
+        restarts: card.map_or(0, |card| card.restarts),
+        last_error: card.and_then(|card| card.last_error.clone()),
+        sessions: of(cards, ActorKind::Session)
+            .filter(|card| card.parent.as_ref() == Some(&key))
+            .map(|card| session(card, now_ms))
+            .collect(),
+        key: key.to_string(),
+    }
+}
+
+fn session(card: &ActorCard, now_ms: u64) -> SessionReport {
+    SessionReport {
+        id: card
+            .key
+            .as_str()
+            .strip_prefix("session/")
+            .unwrap_or(card.key.as_str())
+            .to_owned(),
+        key: card.key.to_string(),
+        title: card.name.clone(),
+        phase: phase(card),
+        since: rfc3339(card.since_ms),
+        age_ms: now_ms.saturating_sub(card.since_ms),
+        agent_pid: card.agent_pid,
+        agent_rss_bytes: card.agent_rss_bytes,
+        restarts: card.restarts,
+        turn: card.turn.clone(),
+        chunks: card.chunks,
+        turns: card.turns,
+        detail: card.detail.clone(),
+        last_error: card.last_error.clone(),
+    }
+}
+
+/// The word that the table's own serialisation uses.
+fn phase(card: &ActorCard) -> String {
+    serde_json::to_value(card.phase)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// Milliseconds since the epoch as `2026-11-20T09:12:00Z`.
+pub fn rfc3339(ms: u64) -> String {
+    jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX))
+        .map(|time| time.to_string())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use orchestrator_actors::table::Phase;
+
+    use super::*;
+
+    pub(crate) fn sample() -> Report {
+        let url = DeploymentUrl::new("https://happy-otter-123.convex.cloud");
+        let machine = ActorKey::machine();
+        let worker = ActorKey::parse("worker/xyz789");
+        let mut root = ActorCard::new(machine.clone(), None, ActorKind::Machine, "laptop");
+        root.phase = Phase::Ready;
+        let mut bridge = ActorCard::new(
+            ActorKey::bridge(&url),
+            Some(machine.clone()),
+            ActorKind::Bridge,
+            "happy-otter-123",
+        );
+        bridge.phase = Phase::Synced;
+        let mut shop = ActorCard::new(worker.clone(), Some(machine), ActorKind::Worker, "shop");
+        shop.phase = Phase::Ready;
+        shop.since_ms = 1_795_170_253_000;
+        let mut chat = ActorCard::new(
+            ActorKey::parse("session/c_81f"),
+            Some(worker),
+            ActorKind::Session,
+            "fix the cart",
+        );
+        chat.phase = Phase::Active;
+        chat.since_ms = 1_795_170_301_000;
+        chat.agent_pid = Some(4711);
+        chat.agent_rss_bytes = Some(412 * 1024 * 1024);
+        chat.turn = Some("turn_1".to_owned());
+        chat.chunks = 14;
+        chat.restarts = 1;
+        let status = LinkStatus {
+            phase: LinkPhase::Synced,
+            rtt_us: Some(84_000),
+            ..LinkStatus::default()
+        };
+        build(Sources {
+            machine: MachineReport {
+                id: "5f0cd1c2-aaaa".to_owned(),
+                name: "laptop".to_owned(),
+                pid: 4100,
+                uptime_ms: 180_000,
+                ..MachineReport::default()
+            },
+            cards: &[root, bridge, shop, chat],
+            links: &[(url, status)],
+            workers: &[WorkerFacts {
+                id: "xyz789".to_owned(),
+                name: "shop".to_owned(),
+                broken: None,
+                directory: "/home/me/shop".to_owned(),
+                deployment: "https://happy-otter-123.convex.cloud".to_owned(),
+                max_sessions: 4,
+            }],
+            now_ms: 1_795_170_313_000,
+        })
+    }
+
+    #[test]
+    fn sessions_are_under_their_worker_with_the_promised_fields() {
+        let value = serde_json::to_value(sample()).unwrap();
+        assert_eq!(value["schema"], 1);
+        let session = &value["workers"][0]["sessions"][0];
+        assert_eq!(session["id"], "c_81f");
+        assert_eq!(session["phase"], "active");
+        assert_eq!(session["agent_pid"], 4711);
+        assert_eq!(session["restarts"], 1);
+        assert_eq!(session["age_ms"], 12_000);
+        assert_eq!(value["bridges"][0]["rtt_us"], 84_000);
+        assert_eq!(value["bridges"][0]["phase"], "synced");
+    }
+}

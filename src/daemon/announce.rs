@@ -1,0 +1,67 @@
+//! What the supervisor has to tell while it starts and stops. The command line prints it; tests record it.
+
+use std::time::Duration;
+
+use orchestrator_actors::machine::{ReloadReport, WorkerStart};
+
+use crate::config::Problem;
+
+/// Listens to a supervisor's life.
+pub trait Announce: Send + Sync {
+    fn warning(&self, problem: &Problem);
+    fn progress(&self, progress: Progress);
+    /// Everything is up.
+    fn started(&self, summary: &Summary);
+    /// A reload by signal.
+    fn reloaded(&self, result: Result<&ReloadReport, String>);
+    fn stopping(&self, workers: usize, sessions: usize, limit: Duration);
+    fn stopped(&self, ended: &Ended);
+}
+
+/// A step that takes its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The assistant is being installed; bytes are known late or never.
+    Installing {
+        what: String,
+        bytes: Option<u64>,
+    },
+    Installed {
+        what: String,
+        bytes: Option<u64>,
+    },
+}
+
+/// The first lines that people see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// URL and detail of the embedded deployment.
+    pub deployment: Option<(String, String)>,
+    pub machine_name: String,
+    pub machine_id: String,
+    pub tools: Vec<String>,
+    pub workers: Vec<WorkerLine>,
+    /// The scripted model answers instead of a provider.
+    pub demo: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerLine {
+    pub name: String,
+    pub directory: String,
+    pub start: WorkerStart,
+}
+
+/// How the supervisor ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// In order, in this time.
+    Stopped { took: Duration, flushed: bool },
+    /// The limit was over, or somebody insisted.
+    Forced {
+        limit: Option<Duration>,
+        killed: usize,
+    },
+    /// Asked to stop before it was up.
+    Interrupted,
+}

@@ -1,0 +1,165 @@
+//! The composition root: the only place that knows which adapter stands behind which port.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use orchestrator_actors::domain::ids::{DeploymentUrl, WorkerDir};
+use orchestrator_actors::machine::{
+    DeploymentCard, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, WorkerSpec,
+};
+use orchestrator_actors::ports::link::LinkStatus;
+use orchestrator_actors::ports::outbox::Outbox;
+use serde_json::json;
+
+use super::assistants::Assistants;
+use super::error::RunError;
+use super::options::RunOptions;
+use super::tools;
+use crate::adapters::clock::SystemClock;
+use crate::adapters::convex::{ClientError, ConvexLinks, OwnerClient};
+use crate::adapters::identity::{Machine, boot_id, install_id};
+use crate::adapters::outbox::FileOutbox;
+use crate::config::{Millis, Paths, WorkersConfig};
+
+/// This machine, as a deployment gets to know it.
+#[derive(Clone, Debug)]
+pub struct KnownMachine {
+    pub identity: Machine,
+    pub id: String,
+    pub name: String,
+    pub tools: Vec<String>,
+}
+
+/// Reads `machine.json`, making it on first use, and looks which assistants are installed.
+pub fn machine(paths: &Paths, name: Option<&str>) -> Result<KnownMachine, String> {
+    crate::config::paths::private_dir(&paths.config).map_err(|error| error.to_string())?;
+    let identity =
+        Machine::load_or_create(&paths.machine_file()).map_err(|error| error.to_string())?;
+    Ok(KnownMachine {
+        id: identity.id().to_string(),
+        name: name.unwrap_or(identity.display_name()).to_owned(),
+        tools: std::env::var_os("PATH").map_or_else(Vec::new, |path| tools::detect(&path)),
+        identity,
+    })
+}
+
+/// Makes the machine known to a deployment, or brings what is known up to date.
+pub async fn register_machine(
+    client: &OwnerClient,
+    machine: &KnownMachine,
+) -> Result<(), ClientError> {
+    let args = json!({
+        "machineId": machine.id,
+        "name": machine.name,
+        "hostname": machine.identity.hostname,
+        "os": machine.identity.os,
+        "tools": machine.tools,
+    });
+    client.mutation("machines:register", args).await.map(drop)
+}
+
+/// Short enough to read aloud, long enough never to meet another one.
+pub fn new_worker_id() -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    id[..12].to_owned()
+}
+
+/// The tree, and what of its ports is looked at from outside.
+pub(super) struct Tree {
+    pub handle: MachineHandle,
+    links: Arc<ConvexLinks>,
+    outbox: Arc<FileOutbox>,
+}
+
+impl Tree {
+    /// Records that wait for an acknowledgement.
+    pub fn outbox_depth(&self) -> usize {
+        self.outbox.depth()
+    }
+
+    /// Where a link stands; asks the link itself, so it works while the tree is stuck.
+    pub fn link_status(&self, url: &DeploymentUrl) -> LinkStatus {
+        self.links.link(url).status()
+    }
+}
+
+/// Starts the tree over the real adapters.
+pub(super) async fn start_tree(
+    options: &RunOptions,
+    machine: &KnownMachine,
+    desired: Desired,
+    deployment: Option<DeploymentCard>,
+    assistants: &Assistants,
+) -> Result<Tree, RunError> {
+    let outbox = open_outbox(&options.paths.outbox()).await?;
+    let links = Arc::new(ConvexLinks::new(Arc::clone(&outbox) as Arc<dyn Outbox>));
+    let state = std::fs::canonicalize(&options.paths.state).map_err(|error| {
+        RunError::Setup(format!(
+            "cannot use the state folder {}: {error}",
+            options.paths.state.display()
+        ))
+    })?;
+    let args = MachineArgs {
+        name: machine.name.clone(),
+        machine_id: machine.identity.id(),
+        ports: Ports {
+            agents: assistants.agents(),
+            links: Arc::clone(&links) as _,
+            outbox: Arc::clone(&outbox) as _,
+            clock: Arc::new(SystemClock),
+            stores: assistants.stores(),
+        },
+        desired,
+        settings: Settings::default(),
+        identity: StartIdentity {
+            install_id: install_id(&machine.identity.machine_id, &state),
+            start_id: uuid::Uuid::now_v7().to_string(),
+            boot_id: boot_id(),
+            hostname: machine.identity.hostname.clone(),
+            os: machine.identity.os.clone(),
+            tools: machine.tools.clone(),
+            take_over: options.take_over,
+        },
+        deployment,
+    };
+    let handle = orchestrator_actors::machine::start(args)
+        .await
+        .map_err(|error| RunError::Setup(format!("the tree cannot be started: {error}")))?;
+    Ok(Tree {
+        handle,
+        links,
+        outbox,
+    })
+}
+
+async fn open_outbox(path: &Path) -> Result<Arc<FileOutbox>, RunError> {
+    let path = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || FileOutbox::open(&path)).await;
+    match opened {
+        Ok(Ok(outbox)) => Ok(Arc::new(outbox)),
+        Ok(Err(error)) => Err(RunError::Setup(error.to_string())),
+        Err(error) => Err(RunError::Setup(format!("cannot open the outbox: {error}"))),
+    }
+}
+
+/// A configuration in the tree's words.
+pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -> Desired {
+    let workers = config.workers.iter().map(|entry| WorkerSpec {
+        name: entry.name.clone(),
+        token: Arc::clone(&entry.token),
+        directory: WorkerDir::canonical(entry.directory.clone()),
+        url: entry.url.clone(),
+        idle_timeout_ms: idle_timeout_ms.unwrap_or(entry.idle_timeout_ms),
+        max_sessions: entry.max_sessions,
+        broken: entry.broken.clone(),
+    });
+    Desired {
+        workers: workers.collect(),
+    }
+}
+
+impl orchestrator_actors::machine::Links for ConvexLinks {
+    fn link(&self, url: &DeploymentUrl) -> Arc<dyn orchestrator_actors::ports::link::Link> {
+        Self::link(self, url)
+    }
+}

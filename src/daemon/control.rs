@@ -1,0 +1,103 @@
+//! Meets the verbs of the control socket. A stop is handed to the main loop, which owns it; the answer says what is being
+//! stopped and how long that may take.
+
+use std::time::Duration;
+
+use orchestrator_actors::ports::Pending;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::running::Shared;
+use crate::control::{Handler, Refusal, Verb};
+
+/// What a `stop` asks of the main loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StopRequest {
+    pub force: bool,
+    pub limit: Duration,
+}
+
+pub(super) struct Controls {
+    running: Shared,
+    stops: mpsc::Sender<StopRequest>,
+}
+
+impl Controls {
+    pub fn new(running: Shared, stops: mpsc::Sender<StopRequest>) -> Self {
+        Self { running, stops }
+    }
+}
+
+impl Handler for Controls {
+    fn handle(&self, verb: Verb) -> Pending<Result<Value, Refusal>> {
+        let running = Shared::clone(&self.running);
+        let stops = self.stops.clone();
+        Box::pin(async move {
+            match verb {
+                Verb::Ps => value(&running.report()),
+                Verb::Reload { dry_run } => value(&running.reload(dry_run).await?),
+                Verb::Stop { force, timeout_ms } => {
+                    let limit = timeout_ms.map_or(running.options.shutdown, Duration::from_millis);
+                    stop(&running, &stops, StopRequest { force, limit })
+                }
+                Verb::Restart { actor } => {
+                    let key = running.actor_named(&actor)?;
+                    let done = running.tree.handle.restart(key.clone()).await;
+                    done.map_err(|reason| Refusal::new("failed", reason))?;
+                    Ok(json!({"actor": key}))
+                }
+                Verb::Panic { actor } => panic_in(&running, &actor),
+            }
+        })
+    }
+}
+
+fn value(of: &impl serde::Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(of).map_err(|error| Refusal::new("failed", error.to_string()))
+}
+
+fn stop(
+    running: &Shared,
+    stops: &mpsc::Sender<StopRequest>,
+    request: StopRequest,
+) -> Result<Value, Refusal> {
+    let (workers, sessions) = running.counts();
+    stops
+        .try_send(request)
+        .map_err(|_| Refusal::new("stopping", "the supervisor is stopping already"))?;
+    let limit_ms = if request.force {
+        1_000
+    } else {
+        request.limit.as_millis() as u64
+    };
+    Ok(json!({"workers": workers, "sessions": sessions, "limit_ms": limit_ms}))
+}
+
+#[cfg(debug_assertions)]
+fn panic_in(running: &Shared, actor: &str) -> Result<Value, Refusal> {
+    let key = running.actor_named(actor)?;
+    if key == orchestrator_actors::table::ActorKey::deployment() {
+        let embedded = running
+            .embedded
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(embedded) = embedded.as_ref() {
+            embedded.inject_panic();
+        }
+        return Ok(json!({"actor": key}));
+    }
+    running
+        .tree
+        .handle
+        .inject_panic(key.clone())
+        .map_err(|reason| Refusal::new("failed", reason))?;
+    Ok(json!({"actor": key}))
+}
+
+#[cfg(not(debug_assertions))]
+fn panic_in(_running: &Shared, _actor: &str) -> Result<Value, Refusal> {
+    Err(Refusal::new(
+        "invalid",
+        "panics are injected in debug builds only",
+    ))
+}

@@ -1,0 +1,167 @@
+//! The embedded deployment inside a supervisor (`run --local`), or alone (`deployment run`). Its folder holds the
+//! database, the owner's key and the tokens, all private; a lock keeps a second process from opening it.
+
+use std::fs::OpenOptions;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::phase::Phase;
+use orchestrator_actors::table::{ActorKey, ActorTable};
+use orchestrator_backend::functions::product;
+use orchestrator_backend::{
+    AuthProvider, Deployment, DeploymentConfig, Instance as Named, StartError,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::error::RunError;
+use super::instance::{Instance, LockError};
+use super::signals::Signals;
+use crate::adapters::clock::wall_ms;
+use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKey};
+use crate::config::paths::private_dir;
+
+/// Sockets say goodbye, the engine finishes and checkpoints; then the process ends anyway.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running embedded deployment.
+pub(super) struct Embedded {
+    deployment: Deployment,
+    pub url: DeploymentUrl,
+    pub owner: Arc<OwnerKey>,
+    pub key_path: PathBuf,
+    pub database: PathBuf,
+    _lock: Instance,
+}
+
+impl Embedded {
+    pub async fn start(folder: &Path, port: u16) -> Result<Self, RunError> {
+        private_dir(folder).map_err(|error| RunError::Setup(error.to_string()))?;
+        let lock = lock(folder).await?;
+        let key_path = folder.join("owner.key");
+        let owner = OwnerKey::load_or_create(&key_path)
+            .map_err(|error| RunError::Setup(error.to_string()))?;
+        let database = folder.join("local.sqlite3");
+        make_private(&database)?;
+        let functions = product()
+            .into_iter()
+            .map(|(name, source)| (name.to_owned(), source.to_owned()))
+            .collect();
+        let config = DeploymentConfig {
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            data: database.clone(),
+            functions,
+            identity: vec![AuthProvider {
+                issuer: ISSUER.to_owned(),
+                audience: AUDIENCE.to_owned(),
+                jwks: owner.jwks(),
+            }],
+            allowed_origins: Vec::new(),
+            instance: Named::default(),
+        };
+        let deployment = Deployment::start(config)
+            .await
+            .map_err(|error| match error {
+                StartError::AddressInUse { .. } => RunError::PortInUse { port },
+                other => RunError::Setup(other.to_string()),
+            })?;
+        Ok(Self {
+            url: DeploymentUrl::new(deployment.url()),
+            deployment,
+            owner: Arc::new(owner),
+            key_path,
+            database,
+            _lock: lock,
+        })
+    }
+
+    /// Keeps the deployment's card in the actor table up to date, for as long as the handle lives.
+    pub fn show_in(&self, table: ActorTable) -> AbortOnDropHandle<()> {
+        let mut phases = self.deployment.watch_phase();
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut restarts = 0;
+            loop {
+                let now = phases.borrow_and_update().clone();
+                let (phase, reason) = match now {
+                    orchestrator_backend::Phase::Starting => (Phase::Starting, None),
+                    orchestrator_backend::Phase::Ready => (Phase::Ready, None),
+                    orchestrator_backend::Phase::Restarting { reason } => {
+                        restarts += 1;
+                        (Phase::Restarting, Some(reason))
+                    }
+                    orchestrator_backend::Phase::Stopped => (Phase::Stopping, None),
+                };
+                table.change(&ActorKey::deployment(), |card| {
+                    card.phase = phase;
+                    card.restarts = restarts;
+                    if reason.is_some() {
+                        card.last_error = reason;
+                    }
+                });
+                if phases.changed().await.is_err() {
+                    return;
+                }
+            }
+        }))
+    }
+
+    #[cfg(debug_assertions)]
+    pub fn inject_panic(&self) {
+        self.deployment.inject_engine_panic();
+    }
+
+    /// Checkpoints and closes the file.
+    pub async fn stop(self) {
+        if tokio::time::timeout(STOP_LIMIT, self.deployment.stop())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the embedded deployment did not stop in time");
+        }
+    }
+}
+
+/// Serves a deployment alone until a signal; `up` is told its URL and the owner's key.
+pub async fn serve_deployment(
+    folder: &Path,
+    port: u16,
+    up: impl FnOnce(&str, &Path),
+) -> Result<(), RunError> {
+    let mut signals = Signals::register().map_err(|error| RunError::Setup(error.to_string()))?;
+    let embedded = Embedded::start(folder, port).await?;
+    up(embedded.url.as_str(), &embedded.key_path);
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    signals.stop().await;
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+    tokio::select! {
+        () = embedded.stop() => {}
+        () = signals.stop() => {}
+    }
+    Ok(())
+}
+
+async fn lock(folder: &Path) -> Result<Instance, RunError> {
+    Instance::acquire(&folder.join("lock"), wall_ms())
+        .await
+        .map_err(|error| match error {
+            LockError::Held { holder, .. } => RunError::LocalInUse {
+                folder: folder.to_owned(),
+                holder,
+            },
+            other @ LockError::Unusable { .. } => RunError::Setup(other.to_string()),
+        })
+}
+
+/// SQLite makes its other files with the mode of the first.
+fn make_private(path: &Path) -> Result<(), RunError> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|error| RunError::Setup(format!("cannot make {}: {error}", path.display())))
+}

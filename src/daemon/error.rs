@@ -1,0 +1,46 @@
+//! Why a supervisor did not start, or gave up. Each variant has its exit code in `src/cli/exit.rs`.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::announce::WorkerLine;
+use super::instance::Holder;
+
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error("orchestrator is already running{}", describe(*.0))]
+    AlreadyRunning(Option<Holder>),
+    #[error("the deployment in {} is in use{}", folder.display(), describe(*holder))]
+    LocalInUse {
+        folder: PathBuf,
+        holder: Option<Holder>,
+    },
+    #[error("port {port} is in use")]
+    PortInUse { port: u16 },
+    /// No usable assistant, and none could be installed.
+    #[error("{0}")]
+    AssistantMissing(String),
+    #[error("cannot reach the deployment {url}: {reason}")]
+    Unreachable { url: String, reason: String },
+    #[error("{0}")]
+    Refused(String),
+    /// Every worker failed; what each one said.
+    #[error("Failed to start any workers. Check the errors above.")]
+    NoWorker(Vec<WorkerLine>),
+    /// A file, a folder, a socket.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// ` (pid 4100, since 09:12)`.
+fn describe(holder: Option<Holder>) -> String {
+    match holder {
+        Some(holder) if holder.pid != 0 => format!(
+            " (pid {}, since {})",
+            holder.pid,
+            crate::ui::format::clock_time(holder.since_ms)
+        ),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,294 @@
+//! What `run --local` does before the tree starts: the machine is registered with the embedded deployment, and every
+//! directory gets a worker, approved at once. Its token is kept (`tokens.json`, 0600), so that the next start is the same
+//! worker with the same sessions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::token::WorkerToken;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::compose::{KnownMachine, new_worker_id, register_machine};
+use super::embedded::Embedded;
+use super::error::RunError;
+use crate::adapters::convex::{ClientError, OwnerClient};
+use crate::config::paths::write_private;
+use crate::config::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The kept tokens.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Tokens {
+    schema: u32,
+    workers: Vec<Kept>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Kept {
+    directory: PathBuf,
+    name: String,
+    token: String,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A directory that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Absolute, without links.
+    There(PathBuf),
+    Missing {
+        given: String,
+        reason: String,
+    },
+}
+
+/// Looks at the directories of the command line; one that is named twice counts once.
+pub(super) fn look(directories: &[PathBuf]) -> Vec<Asked> {
+    let mut found: Vec<Asked> = Vec::new();
+    for given in directories {
+        let asked = match std::fs::canonicalize(given) {
+            Ok(path) if path.is_dir() => Asked::There(path),
+            Ok(_) => missing(given, "is not a directory"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                missing(given, "does not exist")
+            }
+            Err(error) => missing(given, &format!("cannot be used: {error}")),
+        };
+        if !found.contains(&asked) {
+            found.push(asked);
+        }
+    }
+    found
+}
+
+fn missing(given: &Path, why: &str) -> Asked {
+    let given = given.display().to_string();
+    Asked::Missing {
+        reason: format!("working directory {given} {why}"),
+        given,
+    }
+}
+
+/// Makes the workers of the directories that are there, and gives the configuration to serve.
+pub(super) async fn prepare(
+    embedded: &Embedded,
+    folder: &Path,
+    machine: &KnownMachine,
+    directories: &[PathBuf],
+) -> Result<WorkersConfig, RunError> {
+    let url = embedded.url.clone();
+    let client = OwnerClient::connect(url.as_str(), Arc::clone(&embedded.owner) as _, TIMEOUT)
+        .await
+        .map_err(refused)?;
+    register_machine(&client, machine).await.map_err(refused)?;
+    let known = client
+        .query("workers:list", json!({"machineId": machine.id}))
+        .await
+        .map_err(refused)?;
+    let path = folder.join("tokens.json");
+    let mut tokens = read(&path)?;
+    let mut workers: Vec<WorkerEntry> = Vec::new();
+    for directory in directories {
+        let taken: Vec<&str> = workers.iter().map(|entry| entry.name.as_str()).collect();
+        let name = unique_name(directory, &taken);
+        let kept = match kept(&tokens, directory, machine, &known) {
+            Some(kept) => kept,
+            None => {
+                let made = create(&client, machine, directory, &name).await?;
+                tokens.workers.retain(|entry| entry.directory != *directory);
+                tokens.workers.push(made.clone());
+                // Kept before it is approved: a crash in between must not lose the only copy.
+                let text = serde_json::to_vec_pretty(&tokens).unwrap_or_default();
+                write_private(&path, &text).map_err(|error| RunError::Setup(error.to_string()))?;
+                made
+            }
+        };
+        let entry = entry(kept, directory, name, &url)?;
+        if state_of(&known, entry.token.worker().as_str()) != Some("revoked") {
+            let args = json!({"workerId": entry.token.worker()});
+            client
+                .mutation("workers:approve", args)
+                .await
+                .map_err(refused)?;
+        }
+        workers.push(entry);
+    }
+    Ok(WorkersConfig {
+        workers,
+        ..WorkersConfig::default()
+    })
+}
+
+/// The token of this directory, if the deployment still knows its worker as one of this machine.
+fn kept(tokens: &Tokens, directory: &Path, machine: &KnownMachine, known: &Value) -> Option<Kept> {
+    let kept = tokens
+        .workers
+        .iter()
+        .find(|entry| entry.directory == directory)?;
+    let token = WorkerToken::parse(&kept.token).ok()?;
+    let is_ours = token.machine().as_str() == machine.id;
+    (is_ours && state_of(known, token.worker().as_str()).is_some()).then(|| kept.clone())
+}
+
+fn state_of<'v>(known: &'v Value, worker: &str) -> Option<&'v str> {
+    known
+        .as_array()?
+        .iter()
+        .find(|row| row["workerId"] == worker)?["state"]
+        .as_str()
+}
+
+async fn create(
+    client: &OwnerClient,
+    machine: &KnownMachine,
+    directory: &Path,
+    name: &str,
+) -> Result<Kept, RunError> {
+    let args = json!({
+        "workerId": new_worker_id(),
+        "machineId": machine.id,
+        "name": name,
+        "directory": directory.display().to_string(),
+    });
+    let created = client
+        .mutation("workers:create", args)
+        .await
+        .map_err(refused)?;
+    let token = created["token"].as_str().unwrap_or_default().to_owned();
+    Ok(Kept {
+        directory: directory.to_owned(),
+        name: name.to_owned(),
+        token,
+    })
+}
+
+fn entry(
+    kept: Kept,
+    directory: &Path,
+    name: String,
+    url: &DeploymentUrl,
+) -> Result<WorkerEntry, RunError> {
+    let token = WorkerToken::parse(&kept.token)
+        .map_err(|error| RunError::Setup(format!("the deployment gave a bad token: {error}")))?;
+    Ok(WorkerEntry {
+        name,
+        token: Arc::new(token),
+        directory: directory.to_owned(),
+        url: url.clone(),
+        idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
+        max_sessions: DEFAULT_MAX_SESSIONS,
+        broken: None,
+    })
+}
+
+fn unique_name(directory: &Path, taken: &[&str]) -> String {
+    let stem = directory.file_name().map_or_else(
+        || "root".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let mut name = stem.clone();
+    let mut number = 2;
+    while taken.contains(&name.as_str()) {
+        name = format!("{stem}-{number}");
+        number += 1;
+    }
+    name
+}
+
+fn read(path: &Path) -> Result<Tokens, RunError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Tokens {
+                schema: 1,
+                workers: Vec::new(),
+            });
+        }
+        Err(error) => {
+            return Err(RunError::Setup(format!(
+                "cannot read {}: {error}",
+                path.display()
+            )));
+        }
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        RunError::Setup(format!(
+            "{}:{}:{} is not as it was written: move the file away to get new workers",
+            path.display(),
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+fn refused(error: ClientError) -> RunError {
+    match error {
+        ClientError::Unreachable { url, reason } => RunError::Unreachable { url, reason },
+        other => RunError::Refused(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_count_once_and_missing_ones_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        let file = real.join("file");
+        std::fs::write(&file, "").unwrap();
+        let asked = look(&[real.clone(), real.join("."), real.join("no"), file]);
+        assert_eq!(asked.len(), 3);
+        assert_eq!(asked[0], Asked::There(real.clone()));
+        match &asked[1] {
+            Asked::Missing { reason, .. } => assert!(reason.ends_with("no does not exist")),
+            Asked::There(_) => panic!("{asked:?}"),
+        }
+    }
+
+    #[test]
+    fn a_token_is_used_again_only_for_a_worker_that_is_still_known() {
+        let tokens = Tokens {
+            schema: 1,
+            workers: vec![Kept {
+                directory: PathBuf::from("/a"),
+                name: "a".to_owned(),
+                token: "machine_m1:worker_w1:secret_s".to_owned(),
+            }],
+        };
+        let machine = |id: &str| KnownMachine {
+            identity: serde_json::from_value(json!({
+                "machineId": "67e55044-10b1-426f-9247-bb680e5fe0c8", "hostname": "h", "os": "linux"
+            }))
+            .unwrap(),
+            id: id.to_owned(),
+            name: "n".to_owned(),
+            tools: Vec::new(),
+        };
+        let known = json!([{"workerId": "w1", "state": "approved"}]);
+        assert!(kept(&tokens, Path::new("/a"), &machine("m1"), &known).is_some());
+        assert!(kept(&tokens, Path::new("/a"), &machine("m2"), &known).is_none());
+        assert!(kept(&tokens, Path::new("/a"), &machine("m1"), &json!([])).is_none());
+        assert!(kept(&tokens, Path::new("/b"), &machine("m1"), &known).is_none());
+        assert!(!format!("{tokens:?}").contains("secret"));
+    }
+
+    #[test]
+    fn two_directories_of_one_name_are_told_apart() {
+        assert_eq!(unique_name(Path::new("/a/shop"), &[]), "shop");
+        assert_eq!(unique_name(Path::new("/b/shop"), &["shop"]), "shop-2");
+        assert_eq!(unique_name(Path::new("/"), &[]), "root");
+    }
+}

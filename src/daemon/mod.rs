@@ -1,0 +1,27 @@
+//! The supervisor's life: one instance per state folder, start in order, serve, stop in reverse order.
+//!
+//! [`run`] is the story. [`compose`] is the composition root, the only place that knows every adapter. Nothing here
+//! prints: what there is to tell goes to an [`Announce`], what went wrong is a [`RunError`].
+
+mod announce;
+mod assistants;
+pub mod compose;
+mod control;
+mod embedded;
+mod error;
+pub mod instance;
+mod local;
+mod options;
+mod run;
+mod running;
+mod signals;
+pub mod state_file;
+mod tools;
+
+pub use announce::{Announce, Ended, Progress, Summary, WorkerLine};
+pub use embedded::serve_deployment;
+pub use error::RunError;
+pub use instance::{Holder, Instance, holder};
+pub use options::{LocalOptions, Mode, RunOptions};
+pub use run::run;
+pub use state_file::{DaemonFile, Exited};

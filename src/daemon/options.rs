@@ -1,0 +1,49 @@
+//! What the supervisor is started with, flags and environment already resolved.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{Base, Loaded, Millis, Paths, UrlRule};
+
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    pub paths: Paths,
+    pub mode: Mode,
+    /// Serve a token that another supervisor holds.
+    pub take_over: bool,
+    /// Answer from the scripted model.
+    pub demo: bool,
+    /// The OpenCode binary to use.
+    pub opencode: Option<PathBuf>,
+    /// For the graceful stop.
+    pub shutdown: Duration,
+    /// Over what the configuration says.
+    pub idle_timeout_ms: Option<Millis>,
+    pub base: Base,
+    pub url_rule: UrlRule,
+}
+
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// The workers of `workers.json`.
+    Workers(Loaded),
+    /// The embedded deployment, and the directories given.
+    Local(LocalOptions),
+}
+
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// As given on the command line; never empty.
+    pub directories: Vec<PathBuf>,
+    /// 0 for any free one.
+    pub port: u16,
+}
+
+impl Mode {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Workers(_) => "workers",
+            Self::Local(_) => "local",
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! A supervisor's life from lock to unlock. Start: lock, assistant, embedded deployment, tree, control socket, summary.
+//! Stop, in reverse: no more claims, children stopped, finishes handed over or in the outbox (the tree does these), the
+//! scripted model, the deployment last. A second signal or the limit's end leaves at once: the wardens see their lifelines
+//! close and end every descendant.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use orchestrator_actors::machine::{DeploymentCard, Desired, StopReport, WorkerStart};
+use sd_notify::NotifyState;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::announce::{Announce, Ended, Summary, WorkerLine};
+use super::assistants::Assistants;
+use super::compose::{self, KnownMachine};
+use super::control::{Controls, StopRequest};
+use super::embedded::Embedded;
+use super::error::RunError;
+use super::instance::{Instance, LockError};
+use super::local::{self, Asked};
+use super::options::{Mode, RunOptions};
+use super::running::{Running, Shared};
+use super::signals::{Asked as Signal, Signals};
+use super::state_file::{DaemonFile, Exited};
+use crate::adapters::clock::wall_ms;
+use crate::config::paths::private_dir;
+use crate::control::report::rfc3339;
+use crate::control::{Server, socket_path};
+
+/// How long the summary waits for workers that are still connecting.
+const SUMMARY_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs until it is told to stop.
+pub async fn run(options: RunOptions, announce: &dyn Announce) -> Result<Ended, RunError> {
+    let mut signals = Signals::register().map_err(|error| setup(&error))?;
+    private_dir(&options.paths.state).map_err(|error| setup(&error))?;
+    let instance = Instance::acquire(&options.paths.lock_file(), wall_ms())
+        .await
+        .map_err(|error| match error {
+            LockError::Held { holder, .. } => RunError::AlreadyRunning(holder),
+            other @ LockError::Unusable { .. } => setup(&other),
+        })?;
+    let file = daemon_file(&options, &instance)?;
+    let path = options.paths.daemon_file();
+    let result = live(options, announce, &mut signals, &instance, file.clone()).await;
+    // What was written meanwhile (URL, key) stays; the reason is added.
+    let mut last = DaemonFile::read(&path).unwrap_or(file);
+    last.exited = Some(exited(&result));
+    if let Err(error) = last.write(&path) {
+        warn!(%error, "cannot write the state file");
+    }
+    result
+}
+
+async fn live(
+    options: RunOptions,
+    announce: &dyn Announce,
+    signals: &mut Signals,
+    instance: &Instance,
+    file: DaemonFile,
+) -> Result<Ended, RunError> {
+    let (stops, mut stop_requests) = mpsc::channel(4);
+    let starting = Box::pin(start(options, announce, instance, file, stops));
+    let started = tokio::select! {
+        started = starting => started?,
+        () = signals.stop() => {
+            announce.stopped(&Ended::Interrupted);
+            return Ok(Ended::Interrupted);
+        }
+    };
+    let request = match &started.failed {
+        Some(_) => StopRequest {
+            force: false,
+            limit: started.running.options.shutdown,
+        },
+        None => serve(&started.running, announce, signals, &mut stop_requests).await,
+    };
+    let Started {
+        running,
+        control,
+        assistants,
+        failed,
+        shown,
+    } = started;
+    let ended = stop(
+        &running,
+        request,
+        announce,
+        signals,
+        &mut stop_requests,
+        failed.is_some(),
+    )
+    .await;
+    drop(shown);
+    if matches!(ended, Ended::Stopped { .. }) {
+        assistants.stop().await;
+        let embedded = running
+            .embedded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(embedded) = embedded {
+            embedded.stop().await;
+        }
+    }
+    drop(control);
+    match failed {
+        Some(lines) => Err(RunError::NoWorker(lines)),
+        None => {
+            announce.stopped(&ended);
+            Ok(ended)
+        }
+    }
+}
+
+/// What a start leaves behind.
+struct Started {
+    running: Shared,
+    control: Server,
+    assistants: Assistants,
+    /// Every worker failed: these are their reasons.
+    failed: Option<Vec<WorkerLine>>,
+    /// Keeps the deployment's card current.
+    shown: Option<tokio_util::task::AbortOnDropHandle<()>>,
+}
+
+async fn start(
+    options: RunOptions,
+    announce: &dyn Announce,
+    instance: &Instance,
+    mut file: DaemonFile,
+    stops: mpsc::Sender<StopRequest>,
+) -> Result<Started, RunError> {
+    if let Mode::Workers(loaded) = &options.mode {
+        for warning in &loaded.warnings {
+            announce.warning(warning);
+        }
+    }
+    let asked = match &options.mode {
+        Mode::Local(local) => local::look(&local.directories),
+        Mode::Workers(_) => Vec::new(),
+    };
+    let missing = missing_lines(&asked);
+    if !asked.is_empty() && missing.len() == asked.len() {
+        return Err(RunError::NoWorker(missing));
+    }
+    let machine_name = match &options.mode {
+        Mode::Workers(loaded) => loaded.config.machine_name.clone(),
+        Mode::Local(_) => None,
+    };
+    let machine = compose::machine(&options.paths, machine_name.as_deref())
+        .map_err(|reason| RunError::Setup(reason.clone()))?;
+    let assistants = Assistants::ready(&options, announce).await?;
+    let (desired, embedded) = wanted(&options, &machine, &asked).await?;
+    let card = embedded.as_ref().map(|embedded| DeploymentCard {
+        url: embedded.url.clone(),
+        detail: format!("embedded, {}", options.paths.shown(&embedded.database)),
+    });
+    let summary_deployment = card
+        .as_ref()
+        .map(|card| (card.url.to_string(), card.detail.clone()));
+    file.url = only_url(&desired);
+    file.owner_key = embedded.as_ref().map(|embedded| embedded.key_path.clone());
+    let tree = compose::start_tree(&options, &machine, desired.clone(), card, &assistants).await?;
+    let shown = embedded
+        .as_ref()
+        .map(|embedded| embedded.show_in(tree.handle.table()));
+    let demo = options.demo;
+    let path = options.paths.daemon_file();
+    let running = Arc::new(Running {
+        tree,
+        options,
+        machine,
+        holder: instance.holder,
+        desired: Mutex::new(desired),
+        embedded: Mutex::new(embedded),
+    });
+    let controls = Controls::new(Shared::clone(&running), stops);
+    let control = Server::start(&file.socket, Arc::new(controls)).map_err(|error| setup(&error))?;
+    file.write(&path).map_err(|error| setup(&error))?;
+    let mut lines = worker_lines(&running).await;
+    lines.extend(missing);
+    let all_failed = lines
+        .iter()
+        .all(|line| matches!(line.start, WorkerStart::Failed(_)));
+    if !all_failed {
+        announce.started(&Summary {
+            deployment: summary_deployment,
+            machine_name: running.machine.name.clone(),
+            machine_id: running.machine.id.clone(),
+            tools: running.machine.tools.clone(),
+            workers: lines.clone(),
+            demo,
+        });
+        let _ = sd_notify::notify(false, &[NotifyState::Ready]);
+        info!(workers = lines.len(), "serving");
+    }
+    Ok(Started {
+        running,
+        control,
+        assistants,
+        failed: all_failed.then_some(lines),
+        shown,
+    })
+}
+
+/// The workers to serve, and the deployment that belongs to them.
+async fn wanted(
+    options: &RunOptions,
+    machine: &KnownMachine,
+    asked: &[Asked],
+) -> Result<(Desired, Option<Embedded>), RunError> {
+    match &options.mode {
+        Mode::Workers(loaded) => {
+            for worker in &loaded.config.workers {
+                if worker.token.machine().as_str() != machine.id {
+                    warn!(
+                        worker = %worker.name,
+                        token_machine = %worker.token.machine(),
+                        "the token names another machine than machine.json"
+                    );
+                }
+            }
+            Ok((
+                compose::desired(&loaded.config, options.idle_timeout_ms),
+                None,
+            ))
+        }
+        Mode::Local(local) => {
+            let folder = options.paths.local();
+            let embedded = Embedded::start(&folder, local.port).await?;
+            let directories: Vec<PathBuf> = asked
+                .iter()
+                .filter_map(|asked| match asked {
+                    Asked::There(path) => Some(path.clone()),
+                    Asked::Missing { .. } => None,
+                })
+                .collect();
+            let config = local::prepare(&embedded, &folder, machine, &directories).await?;
+            let desired = compose::desired(&config, options.idle_timeout_ms);
+            Ok((desired, Some(embedded)))
+        }
+    }
+}
+
+fn missing_lines(asked: &[Asked]) -> Vec<WorkerLine> {
+    asked
+        .iter()
+        .filter_map(|asked| match asked {
+            Asked::Missing { given, reason } => Some(WorkerLine {
+                name: given.clone(),
+                directory: given.clone(),
+                start: WorkerStart::Failed(reason.clone()),
+            }),
+            Asked::There(_) => None,
+        })
+        .collect()
+}
+
+async fn worker_lines(running: &Running) -> Vec<WorkerLine> {
+    let starts = running.tree.handle.started(SUMMARY_LIMIT).await;
+    let desired = running
+        .desired
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let directory = |name: &str| {
+        desired
+            .workers
+            .iter()
+            .find(|worker| worker.name == name)
+            .map(|worker| running.options.paths.shown(worker.directory.as_path()))
+            .unwrap_or_default()
+    };
+    starts
+        .into_iter()
+        .map(|(name, start)| WorkerLine {
+            directory: directory(&name),
+            name,
+            start,
+        })
+        .collect()
+}
+
+/// Until somebody asks for the end.
+async fn serve(
+    running: &Running,
+    announce: &dyn Announce,
+    signals: &mut Signals,
+    stop_requests: &mut mpsc::Receiver<StopRequest>,
+) -> StopRequest {
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop => return StopRequest {
+                    force: false,
+                    limit: running.options.shutdown,
+                },
+                Signal::Reload => {
+                    let result = running.reload(false).await;
+                    if let Err(refusal) = &result {
+                        warn!(reason = %refusal, "not reloaded");
+                    }
+                    announce.reloaded(result.as_ref().map_err(ToString::to_string));
+                }
+            },
+            Some(request) = stop_requests.recv() => return request,
+        }
+    }
+}
+
+async fn stop(
+    running: &Running,
+    request: StopRequest,
+    announce: &dyn Announce,
+    signals: &mut Signals,
+    stop_requests: &mut mpsc::Receiver<StopRequest>,
+    quiet: bool,
+) -> Ended {
+    let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
+    let begun = Instant::now();
+    let forced = |limit| Ended::Forced {
+        limit,
+        killed: running.live_children(),
+    };
+    if request.force {
+        return forced(None);
+    }
+    let (workers, sessions) = running.counts();
+    if !quiet {
+        announce.stopping(workers, sessions, request.limit);
+    }
+    info!(workers, sessions, "stopping");
+    // The tree's own patience is longer than ours, so that an answer means "done".
+    let stopping = running.tree.handle.stop(request.limit * 2);
+    tokio::select! {
+        report = tokio::time::timeout(request.limit, stopping) => match report {
+            Ok(StopReport { flushed, .. }) => Ended::Stopped { took: begun.elapsed(), flushed },
+            Err(_) => forced(Some(request.limit)),
+        },
+        () = signals.stop() => forced(None),
+        () = insisted(stop_requests) => forced(None),
+    }
+}
+
+/// A `stop --force` while a graceful one is under way.
+async fn insisted(stop_requests: &mut mpsc::Receiver<StopRequest>) {
+    while let Some(request) = stop_requests.recv().await {
+        if request.force {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, RunError> {
+    let config = match &options.mode {
+        Mode::Workers(_) => Some(options.paths.workers_file.clone()),
+        Mode::Local(_) => None,
+    };
+    Ok(DaemonFile {
+        schema: 1,
+        pid: instance.holder.pid,
+        started_at: rfc3339(instance.holder.since_ms),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: options.mode.name().to_owned(),
+        socket: socket_path(&options.paths).map_err(|error| setup(&error))?,
+        url: None,
+        owner_key: None,
+        config,
+        exited: None,
+    })
+}
+
+/// The deployment, when there is just one.
+fn only_url(desired: &Desired) -> Option<String> {
+    let mut urls = desired.workers.iter().map(|worker| &worker.url);
+    let first = urls.next()?;
+    urls.all(|url| url == first).then(|| first.to_string())
+}
+
+fn exited(result: &Result<Ended, RunError>) -> Exited {
+    let (reason, code) = match result {
+        Ok(Ended::Stopped { .. }) => ("stopped".to_owned(), 0),
+        Ok(Ended::Forced { killed, .. }) => (format!("forced; children killed: {killed}"), 1),
+        Ok(Ended::Interrupted) => ("interrupted while starting".to_owned(), 130),
+        Err(error) => (format!("failed: {error}"), 1),
+    };
+    Exited {
+        at: rfc3339(wall_ms()),
+        reason,
+        code,
+    }
+}
+
+fn setup(error: &dyn std::fmt::Display) -> RunError {
+    RunError::Setup(error.to_string())
+}

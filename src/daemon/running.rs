@@ -1,0 +1,211 @@
+//! A supervisor that runs: the tree and what belongs to it. It answers for the control socket: the report, a reload, the
+//! actor that somebody means by a name.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orchestrator_actors::machine::{Desired, ReloadReport};
+use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
+
+use super::compose::{KnownMachine, Tree, desired};
+use super::embedded::Embedded;
+use super::instance::Holder;
+use super::options::{Mode, RunOptions};
+use crate::adapters::clock::wall_ms;
+use crate::config::{ConfigError, load};
+use crate::control::Refusal;
+use crate::control::report::{MachineReport, Report, Sources, WorkerFacts, build, rfc3339};
+
+pub(super) struct Running {
+    pub tree: Tree,
+    pub options: RunOptions,
+    pub machine: KnownMachine,
+    pub holder: Holder,
+    /// What the tree was last told to be.
+    pub desired: Mutex<Desired>,
+    pub embedded: Mutex<Option<Embedded>>,
+}
+
+impl Running {
+    pub fn report(&self) -> Report {
+        let now_ms = wall_ms();
+        let cards = self.cards();
+        let desired = self.desired();
+        let mut urls: Vec<_> = desired
+            .workers
+            .iter()
+            .map(|worker| worker.url.clone())
+            .collect();
+        urls.sort();
+        urls.dedup();
+        let links: Vec<_> = urls
+            .into_iter()
+            .map(|url| {
+                let status = self.tree.link_status(&url);
+                (url, status)
+            })
+            .collect();
+        let workers: Vec<_> = desired
+            .workers
+            .iter()
+            .map(|worker| WorkerFacts {
+                id: worker.id().to_string(),
+                name: worker.name.clone(),
+                directory: worker.directory.to_string(),
+                deployment: worker.url.to_string(),
+                max_sessions: worker.max_sessions,
+                broken: worker.broken.clone(),
+            })
+            .collect();
+        build(Sources {
+            machine: MachineReport {
+                id: self.machine.id.clone(),
+                name: self.machine.name.clone(),
+                phase: "starting".to_owned(),
+                pid: self.holder.pid,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                since: rfc3339(self.holder.since_ms),
+                uptime_ms: now_ms.saturating_sub(self.holder.since_ms),
+                outbox: self.tree.outbox_depth(),
+                last_error: None,
+            },
+            cards: &cards,
+            links: &links,
+            workers: &workers,
+            now_ms,
+        })
+    }
+
+    pub fn cards(&self) -> Vec<ActorCard> {
+        self.tree.handle.table().snapshot()
+    }
+
+    /// Workers and live sessions, for "stopping …".
+    pub fn counts(&self) -> (usize, usize) {
+        let cards = self.cards();
+        let workers = cards
+            .iter()
+            .filter(|card| card.kind == ActorKind::Worker)
+            .count();
+        (workers, self.live_children())
+    }
+
+    /// Assistants that run now.
+    pub fn live_children(&self) -> usize {
+        self.cards()
+            .iter()
+            .filter(|card| card.agent_pid.is_some())
+            .count()
+    }
+
+    /// Reads the configuration again and applies it. A bad one changes nothing.
+    pub async fn reload(&self, dry_run: bool) -> Result<ReloadReport, Refusal> {
+        let Mode::Workers(_) = &self.options.mode else {
+            return Err(Refusal::new(
+                "invalid",
+                "a --local supervisor has no workers.json to reload",
+            )
+            .hint("stop it and run it with the directories you want"));
+        };
+        let options = &self.options;
+        let path = options.paths.workers_file.clone();
+        let (base, rule) = (options.base.clone(), options.url_rule);
+        let read = tokio::task::spawn_blocking(move || load(&path, &base, rule)).await;
+        let loaded = match read {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => return Err(bad_configuration(&error)),
+            Err(error) => return Err(Refusal::new("failed", error.to_string())),
+        };
+        let next = desired(&loaded.config, options.idle_timeout_ms);
+        let report = self
+            .tree
+            .handle
+            .reload(next.clone(), dry_run)
+            .await
+            .map_err(|reason| Refusal::new("failed", reason))?;
+        if !dry_run {
+            *self.desired.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        }
+        Ok(report)
+    }
+
+    /// The actor that somebody means: its key, a worker's name or id, a session's id.
+    pub fn actor_named(&self, name: &str) -> Result<ActorKey, Refusal> {
+        find(&self.cards(), name)
+    }
+
+    fn desired(&self) -> Desired {
+        self.desired
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+fn find(cards: &[ActorCard], name: &str) -> Result<ActorKey, Refusal> {
+    let exact = cards.iter().find(|card| card.key.as_str() == name);
+    let by_id = || {
+        cards.iter().find(|card| {
+            card.key
+                .as_str()
+                .split_once('/')
+                .is_some_and(|(_, id)| id == name)
+        })
+    };
+    let by_name = || {
+        let mut named = cards.iter().filter(|card| {
+            (card.kind == ActorKind::Worker && card.name == name)
+                || (card.kind == ActorKind::Bridge && name == "bridge")
+        });
+        named.next().filter(|_| named.next().is_none())
+    };
+    if let Some(card) = exact.or_else(by_id).or_else(by_name) {
+        return Ok(card.key.clone());
+    }
+    let nearest = cards
+        .iter()
+        .flat_map(|card| [card.key.as_str(), card.name.as_str()])
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let refusal = Refusal::new("unknown_actor", format!("unknown actor `{name}`"));
+    Err(match nearest {
+        Some((_, known)) => refusal.hint(format!("did you mean `{known}`?")),
+        None => refusal.hint("orchestrator ps --json shows the keys"),
+    })
+}
+
+fn bad_configuration(error: &ConfigError) -> Refusal {
+    Refusal::new("config", error.to_string()).hint("the running configuration stays")
+}
+
+/// What the control socket and the main loop share.
+pub(super) type Shared = Arc<Running>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_known_by_key_id_or_name() {
+        let worker = ActorCard::new(
+            ActorKey::parse("worker/xyz789"),
+            None,
+            ActorKind::Worker,
+            "shop",
+        );
+        let bridge = ActorCard::new(
+            ActorKey::parse("bridge/http://127.0.0.1:1"),
+            None,
+            ActorKind::Bridge,
+            "127.0.0.1:1",
+        );
+        let cards = [worker, bridge];
+        for name in ["worker/xyz789", "xyz789", "shop"] {
+            assert_eq!(find(&cards, name).unwrap().as_str(), "worker/xyz789");
+        }
+        assert!(find(&cards, "bridge").is_ok());
+        let refusal = find(&cards, "shp").unwrap_err();
+        assert_eq!(refusal.hint.as_deref(), Some("did you mean `shop`?"));
+        assert_eq!(refusal.code, "unknown_actor");
+    }
+}

@@ -1,0 +1,82 @@
+//! `daemon.json`: what the running supervisor tells other commands (where it listens, which deployment, whose key), and
+//! what the last one left as its reason. It holds no secret. Whether a supervisor runs is the lock's to say, not this
+//! file's.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::paths::{PathsError, write_private};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonFile {
+    pub schema: u32,
+    pub pid: u32,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    pub version: String,
+    /// `local` or `workers`.
+    pub mode: String,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// The deployment that commands talk to when nothing else is said.
+    pub url: Option<String>,
+    /// The owner's key of that deployment, when it is ours.
+    pub owner_key: Option<PathBuf>,
+    /// The configuration in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
+    /// How the supervisor ended; absent while it runs or when it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exited: Option<Exited>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exited {
+    pub at: String,
+    /// `stopped`, `forced`, `failed: …`.
+    pub reason: String,
+    /// The process's exit code.
+    pub code: u8,
+}
+
+impl DaemonFile {
+    pub fn write(&self, path: &Path) -> Result<(), PathsError> {
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        write_private(path, text.as_bytes())
+    }
+
+    /// `None` when there is none, or none that this version understands.
+    pub fn read(path: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(path).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_as_written_and_garbage_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.json");
+        assert_eq!(DaemonFile::read(&path), None);
+        let file = DaemonFile {
+            schema: 1,
+            pid: 7,
+            started_at: "2026-11-20T09:12:00Z".to_owned(),
+            version: "0.1.0".to_owned(),
+            mode: "local".to_owned(),
+            socket: PathBuf::from("/run/x.sock"),
+            url: Some("http://127.0.0.1:3210".to_owned()),
+            owner_key: None,
+            config: None,
+            exited: None,
+        };
+        file.write(&path).unwrap();
+        assert_eq!(DaemonFile::read(&path), Some(file));
+        std::fs::write(&path, "{").unwrap();
+        assert_eq!(DaemonFile::read(&path), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Logs: fields in spans, to a file a day in the state folder (14 are kept) and to stderr by level. Secrets never get
+//! here: tokens print as `secret_def4…`, and contents of messages are not logged at all.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::rolling::{Builder, Rotation};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Days of log files to keep.
+const KEPT: usize = 14;
+
+/// Keeps the log file's writer alive; what is buffered is written when it is dropped, so it lives as long as `main`.
+#[must_use]
+pub struct Logging {
+    _file: Option<WorkerGuard>,
+}
+
+/// What goes where.
+#[derive(Clone, Debug)]
+pub struct Levels {
+    /// A level or a filter (`info`, `orchestrator=debug,warn`) for the file.
+    pub file: String,
+    /// The same for stderr.
+    pub stderr: String,
+}
+
+/// Starts logging for the supervisor. A log folder that cannot be written is no reason not to run: it is said on stderr.
+pub fn start(folder: Option<&Path>, levels: &Levels, color: bool) -> Logging {
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(color && std::io::stderr().is_terminal())
+        .with_target(false)
+        .with_filter(filter(&levels.stderr, "warn"));
+    let opened = folder.map(|folder| {
+        Builder::new()
+            .rotation(Rotation::DAILY)
+            .filename_prefix("orchestrator")
+            .filename_suffix("log")
+            .max_log_files(KEPT)
+            .build(folder)
+    });
+    let (writer, guard, trouble) = match opened {
+        Some(Ok(appender)) => {
+            let (writer, guard) = tracing_appender::non_blocking(appender);
+            (Some(writer), Some(guard), None)
+        }
+        Some(Err(error)) => (None, None, Some(error)),
+        None => (None, None, None),
+    };
+    let file = writer.map(|writer| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(writer)
+            .with_ansi(false)
+            .with_filter(filter(&levels.file, "info"))
+    });
+    // A second start in one process (tests) keeps the first subscriber.
+    let _ = tracing_subscriber::registry()
+        .with(stderr)
+        .with(file)
+        .try_init();
+    if let Some(error) = trouble {
+        tracing::warn!(%error, "no log file can be written; logging to stderr only");
+    }
+    Logging { _file: guard }
+}
+
+fn filter(text: &str, fallback: &str) -> EnvFilter {
+    EnvFilter::try_new(text).unwrap_or_else(|_| EnvFilter::new(fallback))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_falls_back() {
+        assert_eq!(filter("orchestrator=nonsense", "info").to_string(), "info");
+        assert_eq!(filter("debug", "info").to_string(), "debug");
+    }
+}

@@ -1,0 +1,103 @@
+//! Numbers as people read them. Machines get raw values in JSON instead.
+
+use std::time::Duration;
+
+/// `850 ms`, `12s`, `3m`, `5h`, `2d`: one unit, rounded down.
+pub fn age(ms: u64) -> String {
+    match ms / 1000 {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m", seconds / 60),
+        seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// `1.2 s`, `84 ms`.
+pub fn duration(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
+
+/// `412 MB`.
+pub fn bytes(count: u64) -> String {
+    const MB: u64 = 1024 * 1024;
+    if count < MB {
+        format!("{} kB", count / 1024)
+    } else {
+        format!("{} MB", count / MB)
+    }
+}
+
+/// `4.1k`.
+pub fn count(number: f64) -> String {
+    if number < 1000.0 {
+        format!("{number:.0}")
+    } else {
+        format!("{:.1}k", number / 1000.0)
+    }
+}
+
+/// At most `limit` characters, with an ellipsis when something is left out; one line.
+pub fn short(text: &str, limit: usize) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let more = text.lines().nth(1).is_some() || line.chars().count() > limit;
+    if !more {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(limit.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// The first characters of an id: `5f0c…`.
+pub fn short_id(id: &str) -> String {
+    short(id, 5)
+}
+
+/// `1 session`, `2 sessions`.
+pub fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Local time of day, with the date when it is not today: what "since" is answered with.
+pub fn clock_time(ms: u64) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let Ok(time) = jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX)) else {
+        return "?".to_owned();
+    };
+    let time = time.to_zoned(zone.clone());
+    let today = jiff::Timestamp::now().to_zoned(zone).date();
+    if time.date() == today {
+        time.strftime("%H:%M").to_string()
+    } else {
+        time.strftime("%Y-%m-%d %H:%M").to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_one_unit() {
+        assert_eq!(age(12_300), "12s");
+        assert_eq!(age(180_000), "3m");
+        assert_eq!(age(90_000_000), "1d");
+        assert_eq!(duration(Duration::from_millis(84)), "84 ms");
+        assert_eq!(duration(Duration::from_millis(1_240)), "1.2 s");
+        assert_eq!(bytes(412 * 1024 * 1024), "412 MB");
+        assert_eq!(count(4_120.0), "4.1k");
+        assert_eq!(plural(1, "session"), "1 session");
+        assert_eq!(plural(0, "session"), "0 sessions");
+    }
+
+    #[test]
+    fn long_or_many_lines_are_cut_by_characters() {
+        assert_eq!(short("fix the cart", 40), "fix the cart");
+        assert_eq!(short("日本語テキスト", 4), "日本語…");
+        assert_eq!(short("one\ntwo", 10), "one…");
+        assert_eq!(short_id("5f0cd1c2-aaaa"), "5f0c…");
+    }
+}

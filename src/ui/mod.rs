@@ -1,0 +1,78 @@
+//! What people see: stdout for data, stderr for talk, colours only where somebody looks. The only place that prints.
+//! A reader that hangs up (`orchestrator ps | head -1`) ends the program quietly.
+
+pub mod format;
+pub mod tree;
+
+use std::io::{IsTerminal, Write};
+
+use anstream::{AutoStream, ColorChoice};
+
+/// How much to say and in which colours; fixed at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    color: ColorChoice,
+    quiet: bool,
+}
+
+impl Ui {
+    pub fn new(color: ColorChoice, quiet: bool) -> Self {
+        Self { color, quiet }
+    }
+
+    /// Data: one line on stdout.
+    pub fn line(&self, text: impl AsRef<str>) {
+        self.data(&format!("{}\n", text.as_ref()));
+    }
+
+    /// Data as it is, flushed at once, because somebody may be watching it grow.
+    pub fn data(&self, text: &str) {
+        let mut out = AutoStream::new(std::io::stdout(), self.color).lock();
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        if written.is_err() {
+            // The reader is gone; there is nobody left to tell.
+            std::process::exit(0);
+        }
+    }
+
+    /// One JSON object on stdout.
+    pub fn json(&self, value: &impl serde::Serialize) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.line(text),
+            Err(error) => self.error(&format!("error: cannot print as JSON: {error}")),
+        }
+    }
+
+    /// Talk that `--quiet` leaves out.
+    pub fn say(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            self.error(text.as_ref());
+        }
+    }
+
+    /// Talk that must be seen.
+    pub fn error(&self, text: &str) {
+        let mut err = AutoStream::new(std::io::stderr(), self.color).lock();
+        let _ = writeln!(err, "{text}");
+    }
+
+    /// Talk without a newline, for prompts and progress.
+    pub fn ask(&self, text: &str) {
+        let mut err = AutoStream::new(std::io::stderr(), self.color).lock();
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
+
+    /// Whether stdout is looked at by a person.
+    pub fn stdout_is_tty(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
+    /// Whether colours may be used on stderr (for renderers that do not go through here).
+    pub fn colors_on_stderr(&self) -> bool {
+        match self.color {
+            ColorChoice::Never => false,
+            ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
+            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Draws the actor tree of `ps`. Columns line up over all depths: each row's name is padded by what its branch leaves.
+
+use owo_colors::OwoColorize;
+use termtree::Tree;
+
+use super::format::{age, bytes, plural, short, short_id};
+use crate::control::report::{BridgeReport, DeploymentReport, Report, SessionReport, WorkerReport};
+
+/// Width of one branch (`├─ `).
+const BRANCH: usize = 3;
+
+/// Which rows to leave out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shown {
+    /// Idle and ended sessions, too.
+    pub all: bool,
+}
+
+struct Row {
+    name: String,
+    phase: String,
+    age: String,
+    detail: String,
+    below: Vec<Row>,
+}
+
+/// The whole tree, one row a line, with colours that a plain stream strips.
+pub fn draw(report: &Report, home: Option<&str>, shown: Shown) -> String {
+    let root = rows(report, home, shown);
+    let name_width = width(&root, 0);
+    let phase_width = widest(&root, &|row| row.phase.chars().count());
+    let age_width = widest(&root, &|row| row.age.chars().count());
+    let tree = build(&root, 0, name_width, phase_width, age_width);
+    let text = tree.to_string();
+    text.lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn rows(report: &Report, home: Option<&str>, shown: Shown) -> Row {
+    let machine = &report.machine;
+    let mut below: Vec<Row> = report.deployments.iter().map(deployment).collect();
+    below.extend(report.bridges.iter().map(bridge));
+    below.extend(report.workers.iter().map(|item| worker(item, home, shown)));
+    Row {
+        name: format!("machine {} ({})", machine.name, short_id(&machine.id)),
+        phase: machine.phase.clone(),
+        age: age(machine.uptime_ms),
+        detail: format!("outbox {}", machine.outbox),
+        below,
+    }
+}
+
+fn deployment(item: &DeploymentReport) -> Row {
+    let detail = join(&[
+        item.detail.clone(),
+        format!("restarts {}", item.restarts),
+        item.last_error.clone().unwrap_or_default(),
+    ]);
+    Row {
+        name: format!("deployment {}", host(&item.url)),
+        phase: item.phase.clone(),
+        age: String::new(),
+        detail,
+        below: Vec::new(),
+    }
+}
+
+fn bridge(item: &BridgeReport) -> Row {
+    let rtt = item.rtt_us.map_or_else(String::new, |micros| {
+        format!(
+            "rtt {}",
+            super::format::duration(std::time::Duration::from_micros(micros))
+        )
+    });
+    let trouble = if item.phase == "synced" {
+        String::new()
+    } else {
+        item.last_error.clone().unwrap_or_default()
+    };
+    Row {
+        name: format!("bridge {}", host(&item.url)),
+        phase: item.phase.clone(),
+        age: String::new(),
+        detail: join(&[rtt, format!("restarts {}", item.restarts), trouble]),
+        below: Vec::new(),
+    }
+}
+
+fn worker(item: &WorkerReport, home: Option<&str>, shown: Shown) -> Row {
+    let live = item
+        .sessions
+        .iter()
+        .filter(|session| session.agent_pid.is_some())
+        .count();
+    let directory = match home.and_then(|home| item.directory.strip_prefix(home)) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}"),
+        _ => item.directory.clone(),
+    };
+    let reason = match (&item.last_error, item.phase.as_str()) {
+        (_, "ready") => String::new(),
+        (Some(error), _) => error.clone(),
+        (None, _) if item.detail == item.directory => String::new(),
+        (None, _) => item.detail.clone(),
+    };
+    let sessions = format!(
+        "{directory}   sessions {live}/{}, restarts {}",
+        item.max_sessions, item.restarts
+    );
+    Row {
+        name: format!("worker {} ({})", item.name, short(&item.id, 12)),
+        phase: item.phase.clone(),
+        age: age(item.age_ms),
+        detail: join(&[sessions, reason]),
+        below: item
+            .sessions
+            .iter()
+            .filter(|session| shown.all || session.phase != "ended")
+            .map(session)
+            .collect(),
+    }
+}
+
+fn session(item: &SessionReport) -> Row {
+    let pid = item
+        .agent_pid
+        .map_or_else(String::new, |pid| format!("pid {pid}"));
+    let memory = item
+        .agent_rss_bytes
+        .filter(|count| *count > 0)
+        .map_or_else(String::new, bytes);
+    let turn = match (&item.turn, item.chunks) {
+        (Some(_), chunks) => format!(
+            "turn {}, {}",
+            item.turns.max(1),
+            plural(usize::try_from(chunks).unwrap_or(usize::MAX), "chunk")
+        ),
+        (None, _) => String::new(),
+    };
+    let trouble = match item.phase.as_str() {
+        "restarting" | "parked" | "failed" => item.last_error.clone().unwrap_or_default(),
+        _ => String::new(),
+    };
+    Row {
+        name: format!(
+            "session {} \"{}\"",
+            short(&item.id, 20),
+            short(&item.title, 30)
+        ),
+        phase: item.phase.clone(),
+        age: age(item.age_ms),
+        detail: join(&[
+            pid,
+            memory,
+            item.detail.clone(),
+            turn,
+            format!("restarts {}", item.restarts),
+            trouble,
+        ]),
+        below: Vec::new(),
+    }
+}
+
+fn join(parts: &[String]) -> String {
+    let parts: Vec<&str> = parts
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join(", ")
+}
+
+/// The part of a URL that people tell deployments apart by.
+fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.strip_suffix(".convex.cloud")
+        .unwrap_or(rest)
+        .to_owned()
+}
+
+fn width(row: &Row, depth: usize) -> usize {
+    let own = depth * BRANCH + row.name.chars().count();
+    row.below
+        .iter()
+        .map(|below| width(below, depth + 1))
+        .fold(own, usize::max)
+}
+
+fn widest(row: &Row, of: &dyn Fn(&Row) -> usize) -> usize {
+    row.below
+        .iter()
+        .map(|below| widest(below, of))
+        .fold(of(row), usize::max)
+}
+
+fn build(row: &Row, depth: usize, name: usize, phase: usize, age: usize) -> Tree<String> {
+    let padding = name - depth * BRANCH;
+    let text = format!(
+        "{:padding$}  {}  {:age$}  {}",
+        row.name,
+        painted(&row.phase, phase),
+        row.age,
+        row.detail,
+    );
+    let mut tree = Tree::new(text.trim_end().to_owned()).with_glyphs(termtree::GlyphPalette {
+        item_indent: "─ ",
+        skip_indent: "  ",
+        ..termtree::GlyphPalette::new()
+    });
+    for below in &row.below {
+        tree.push(build(below, depth + 1, name, phase, age));
+    }
+    tree
+}
+
+fn painted(phase: &str, width: usize) -> String {
+    let padded = format!("{phase:width$}");
+    match phase {
+        "ready" | "synced" | "online" => padded.green().to_string(),
+        "active" => padded.cyan().to_string(),
+        "starting" | "connecting" | "pending" | "restarting" | "stopping" => {
+            padded.yellow().to_string()
+        }
+        "offline" | "parked" | "failed" | "revoked" | "displaced" => padded.red().to_string(),
+        _ => padded.dimmed().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_what_the_readme_shows() {
+        let text = draw(
+            &crate::control::report::tests::sample(),
+            Some("/home/me"),
+            Shown::default(),
+        );
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        insta::assert_snapshot!(plain);
+    }
+}
