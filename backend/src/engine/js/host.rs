@@ -118,9 +118,9 @@ impl Host {
     }
 
     /// One operation on behalf of the running function; its failure is thrown there.
-    pub fn operate<'js, R>(
+    pub fn operate<R>(
         &self,
-        ctx: &Ctx<'js>,
+        ctx: &Ctx<'_>,
         operation: impl FnOnce(&mut Database<'_>) -> Result<R, OpError>,
     ) -> rquickjs::Result<R> {
         let started = Instant::now();
