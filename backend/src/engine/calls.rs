@@ -309,20 +309,45 @@ mod tests {
     use super::super::{EngineConfig, Functions, Limits, Store as Place};
     use super::*;
 
-    const SCHEMA: &str = "import { defineSchema, defineTable } from 'convex/server';
-        export default defineSchema({ rows: defineTable({}) });";
+    const SCHEMA: &str = "import { defineSchema, defineTable } from 'convex/server'; import { v } from 'convex/values';
+        export default defineSchema({ rows: defineTable(v.any()) });";
     const MODULE: &str = "import { mutationGeneric, queryGeneric } from 'convex/server';
         export const add = mutationGeneric({ handler: (ctx) => ctx.db.insert('rows', {}) });
+        export const fill = mutationGeneric({ handler: async (ctx) => {
+            for (let i = 0; i < 50; i++) try { await ctx.db.insert('rows', { text: 'x'.repeat(9000) }); } catch {} } });
         export const count = queryGeneric({ handler: async (ctx) => (await ctx.db.query('rows').collect()).length });";
 
-    #[test]
-    fn a_panic_in_the_middle_of_a_mutation_leaves_nothing_behind() {
+    fn open() -> Engine {
         let config = EngineConfig {
             store: Place::Memory,
             functions: Functions::new([("schema", SCHEMA), ("m", MODULE)]),
             limits: Limits::default(),
         };
-        let mut engine = Engine::open(config).unwrap();
+        Engine::open(config).unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_fails_the_call_and_not_the_engine() {
+        let mut engine = open();
+        let call = Call {
+            path: "m:fill".into(),
+            args: json!({}),
+            identity: None,
+        };
+        engine.with_store(|store| store.limit_pages(1)).unwrap();
+        let outcome = engine.mutation(&call, None);
+        let error = outcome.result.unwrap_err().message;
+        assert!(error.contains("disk is full"), "{error}");
+        assert!(outcome.writes.is_empty());
+        engine
+            .with_store(|store| store.limit_pages(1_000_000))
+            .unwrap();
+        engine.mutation(&call, None).result.unwrap();
+    }
+
+    #[test]
+    fn a_panic_in_the_middle_of_a_mutation_leaves_nothing_behind() {
+        let mut engine = open();
         let call = |path: &str| Call {
             path: path.into(),
             args: json!({}),

@@ -138,6 +138,16 @@ impl Store {
         Ok(())
     }
 
+    /// Lets the disk run full.
+    #[cfg(test)]
+    pub fn limit_pages(&self, pages: u32) -> Result<()> {
+        Ok(self.connection.query_row(
+            &format!("PRAGMA max_page_count = {pages}"),
+            [],
+            |_| Ok(()),
+        )?)
+    }
+
     fn run(&self, sql: &str) -> Result<()> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
