@@ -1,5 +1,12 @@
 //! The actor tree: one `MachineActor`, a `ConvexBridge` per deployment, a `WorkerActor` per directory, a
 //! `SessionActor` per chat. This crate touches no network, file or process; [`ports`] says what it needs.
 
+pub mod bridge;
+pub mod calls;
 pub mod domain;
+pub mod machine;
 pub mod ports;
+pub mod session;
+pub mod supervision;
+pub mod table;
+pub mod worker;

@@ -2,6 +2,12 @@
 //! `convex/`, Convex's WebSocket sync protocol and HTTP API in front.
 //!
 //! [`engine`] is synchronous and lives on one thread; [`server`] is what listens. Nothing else crosses.
+//! Start one with [`Deployment::start`]; every official Convex client reaches it under [`Deployment::url`].
 
 pub mod engine;
+pub mod functions;
 pub mod server;
+
+pub use server::{
+    AuthProvider, Deployment, DeploymentConfig, Instance, Phase, ServerConfig, StartError, Tuning,
+};

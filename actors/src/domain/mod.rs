@@ -1,8 +1,15 @@
 //! Synchronous and pure: ids, chunk items, plans and state machines. Nothing here knows tokio, ractor,
 //! a clock or a file, so every rule of the product can be tested without a process.
 
+pub mod assistant;
+pub mod call;
 pub mod ids;
+pub mod inbox;
 pub mod item;
 pub mod stream;
+pub mod ledger;
+pub mod phase;
+pub mod plan;
+pub mod session;
 pub mod token;
 pub mod turn;

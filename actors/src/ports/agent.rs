@@ -5,13 +5,14 @@
 //! dead owner left behind (the sweep), and only then starts anything. Dropping an [`Agent`] closes the child's
 //! lifeline without blocking; its warden then ends every descendant and frees the lease.
 
-use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::Pending;
-use crate::domain::ids::{ConversationId, ModelId, SessionId, TurnId, WorkerDir, WorkerId};
-use crate::domain::item::Draft;
-use crate::domain::turn::{StoredTurn, TurnError, Usage};
+pub use crate::domain::assistant::{
+    AgentError, AgentEvent, ExitReport, Prompt, RequestId, TurnEnd,
+};
+use crate::domain::ids::{ConversationId, SessionId, TurnId, WorkerDir, WorkerId};
+use crate::domain::turn::StoredTurn;
 
 /// Starts assistants. One per kind of assistant and process.
 pub trait Agents: Send + Sync + 'static {
@@ -71,91 +72,4 @@ pub trait Agent: Send + Sync + 'static {
     /// The planned stop: asked (2 s), TERM (2 s), KILL of every descendant; done when none is left and
     /// the lease is free. Idempotent.
     fn stop(&self) -> Pending<()>;
-}
-
-#[derive(Clone, Debug)]
-pub struct Prompt {
-    pub conversation: ConversationId,
-    pub turn: TurnId,
-    pub content: String,
-    pub model: Option<ModelId>,
-}
-
-/// A pending permission request or question of the assistant.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RequestId(pub String);
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum AgentEvent {
-    /// A piece of the turn's content.
-    Item { turn: TurnId, draft: Draft },
-    /// The assistant's provider refused and it will try again by itself in `next_ms`.
-    Retrying {
-        turn: TurnId,
-        attempt: u32,
-        next_ms: u64,
-        message: String,
-    },
-    /// The assistant waits for an answer from a person.
-    Asked {
-        turn: TurnId,
-        request: RequestId,
-        what: String,
-    },
-    /// A request was answered, rejected or dropped.
-    Settled { request: RequestId },
-    /// Sign of life of a running turn without content.
-    Alive { turn: TurnId },
-    /// The turn is over in the assistant's store. Nothing more of it follows.
-    TurnEnded { turn: TurnId, ended: TurnEnd },
-    /// The child is gone; the last event.
-    Exited { report: ExitReport },
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum TurnEnd {
-    Complete {
-        usage: Option<Usage>,
-    },
-    Aborted {
-        usage: Option<Usage>,
-    },
-    Failed {
-        error: TurnError,
-        usage: Option<Usage>,
-    },
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExitReport {
-    pub code: Option<i32>,
-    pub signal: Option<i32>,
-    /// The last lines the child printed, without secrets.
-    pub last_lines: Vec<String>,
-}
-
-#[derive(Debug, Clone, Error)]
-pub enum AgentError {
-    /// No usable assistant on this machine. Trying again will not help.
-    #[error("{0}")]
-    Missing(String),
-    /// The assistant answers, but says that its configuration is broken. Trying again will not help.
-    #[error("{0}")]
-    Misconfigured(String),
-    /// Somebody else holds the session's or the directory's lease.
-    #[error("{0}")]
-    Leased(String),
-    /// It did not start, or did not answer in time.
-    #[error("{0}")]
-    Boot(String),
-    /// A request failed or the child is gone.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl AgentError {
-    /// Whether the same call can succeed later without anybody changing anything.
-    pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Missing(_) | Self::Misconfigured(_))
-    }
 }

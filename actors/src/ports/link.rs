@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::Pending;
+pub use crate::domain::call::{CallError, Finished, StreamError};
 use crate::domain::ids::{TurnId, WorkerId};
 use crate::domain::item::Draft;
 use crate::domain::token::WorkerToken;
@@ -94,46 +94,3 @@ pub enum LinkPhase {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkDown(pub String);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finished {
-    /// This call closed the turn.
-    Closed,
-    /// It was closed before; the first finish stays.
-    Already,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum StreamError {
-    #[error("no stream is open for this turn")]
-    Unknown,
-    #[error("the stream's buffer is full")]
-    Full,
-    /// The deployment will not take more of this turn: it is closed there, or its items are refused.
-    #[error("the deployment refused the stream: {0}")]
-    Refused(String),
-}
-
-/// A call that was answered with an error, or can never be.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum CallError {
-    /// A `ConvexError({code, message})` of our functions.
-    #[error("{message}")]
-    Refused { code: String, message: String },
-    /// The function failed in some other way.
-    #[error("the deployment failed: {0}")]
-    Server(String),
-    /// The link was closed for good while the call waited.
-    #[error("the link is closed")]
-    Closed,
-}
-
-impl CallError {
-    pub fn code(&self) -> &str {
-        match self {
-            Self::Refused { code, .. } => code,
-            Self::Server(_) => "server",
-            Self::Closed => "closed",
-        }
-    }
-}

@@ -1,4 +1,138 @@
 //! The engine: one thread, one SQLite writer, one QuickJS runtime. Functions run to completion, so every call is
 //! a serial transaction at one timestamp.
+//!
+//! [`Engine`] is not `Send`: open it on the thread that keeps it and talk to that thread by messages. It opens no
+//! socket, starts no thread and reads no file but its own database.
+//!
+//! | file | what |
+//! |---|---|
+//! | `api`, `reads` | what a call takes and gives; which commits touch which reads |
+//! | `calls`, `scheduler` | queries and mutations; scheduled functions |
+//! | `js/` | QuickJS, the functions' modules, the host operations |
+//! | `database`, `range`, `transaction` | `ctx.db` and `ctx.scheduler`; one call's reads, writes, limits |
+//! | `schema`, `validator/` | tables, indexes, validators |
+//! | `store/` | the SQLite file |
+//! | `value`, `json`, `key`, `id` | values, their encodings, ids |
 
 pub mod api;
+mod calls;
+pub mod config;
+mod database;
+pub mod error;
+mod id;
+mod js;
+mod json;
+mod key;
+mod range;
+mod reads;
+mod scheduler;
+mod schema;
+mod store;
+mod transaction;
+mod validator;
+mod value;
+
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use api::{
+    Call, FunctionError, Identity, MutationOutcome, QueryOutcome, ReadRange, ReadSet,
+    SessionRequest, WriteSet,
+};
+pub use config::{EngineConfig, Functions, Limits, Store};
+pub use error::{OpenError, StorageError};
+pub use reads::ReadIndex;
+
+use js::{Host, Scripts};
+
+/// An open deployment. Holds its file exclusively until it is dropped.
+pub struct Engine {
+    /// `None` after a call that spoiled the runtime: it is loaded again with the next one.
+    scripts: Option<Scripts>,
+    host: Rc<Host>,
+    functions: Functions,
+    limits: Limits,
+    next_due_ms: Option<u64>,
+}
+
+impl Engine {
+    /// Loads the functions, opens the store and brings it to the schema. Nothing is changed when it fails.
+    pub fn open(config: EngineConfig) -> Result<Engine, OpenError> {
+        let EngineConfig {
+            store,
+            functions,
+            limits,
+        } = config;
+        let host = Host::new(limits);
+        let (scripts, loaded) = Scripts::load(&functions, &host, &limits)?;
+        let (store, schema) = store::Store::open(&store, &loaded.declared)?;
+        let next_due_ms = store.next_due_ms()?;
+        {
+            let mut state = host.state();
+            state.store = Some(store);
+            state.schema = Rc::new(schema);
+            state.functions = loaded.functions;
+        }
+        Ok(Engine {
+            scripts: Some(scripts),
+            host,
+            functions,
+            limits,
+            next_due_ms,
+        })
+    }
+
+    /// Runs a public query at the latest timestamp.
+    pub fn query(&mut self, call: &Call) -> QueryOutcome {
+        self.run_query(call)
+    }
+
+    /// Runs a public mutation in one transaction; with `record`, a replay is answered from the record.
+    pub fn mutation(&mut self, call: &Call, record: Option<&SessionRequest>) -> MutationOutcome {
+        self.run_mutation(call, record)
+    }
+
+    /// The timestamp of the last commit: nanoseconds, monotonic, also over restarts.
+    pub fn latest_ts(&self) -> u64 {
+        self.host
+            .state()
+            .store
+            .as_ref()
+            .map_or(0, store::Store::latest_ts)
+    }
+
+    /// Runs the scheduled functions that are due, each in a transaction of its own. A few at a time: while
+    /// [`Self::next_due_ms`] is not later than now, there are more.
+    pub fn run_due_jobs(&mut self, now_ms: u64) -> Vec<WriteSet> {
+        self.run_jobs(now_ms)
+    }
+
+    /// When the next scheduled function is due (ms since the epoch).
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.next_due_ms
+    }
+
+    /// The latest scheduled functions that failed, the newest first: their paths and errors.
+    pub fn job_failures(&self, limit: usize) -> Result<Vec<(String, String)>, StorageError> {
+        self.host
+            .state()
+            .store
+            .as_ref()
+            .map_or(Ok(Vec::new()), |store| store.job_failures(limit))
+    }
+
+    /// Moves the write-ahead log into the file; for the end of the process.
+    pub fn checkpoint(&mut self) -> Result<(), StorageError> {
+        self.host
+            .state()
+            .store
+            .as_ref()
+            .map_or(Ok(()), store::Store::checkpoint)
+    }
+}
+
+fn now_ns() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
+}

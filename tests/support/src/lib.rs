@@ -1,1 +1,31 @@
-//! x
+//! What the tests with real processes share. Everything lives in a temporary home of its own, listens on random
+//! ports, waits on conditions with a deadline, and is looked for at the end: a process left behind fails the test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests start real processes, poll for conditions and panic when something is wrong"
+)]
+
+mod api;
+mod deployment;
+mod home;
+pub mod http;
+mod local;
+mod model;
+mod proxy;
+mod supervisor;
+mod wait;
+
+pub mod processes;
+
+pub use api::{Api, text_of};
+pub use deployment::Deployment;
+pub use home::{Home, Ran};
+pub use local::{Stage, script};
+pub use model::Model;
+pub use proxy::Proxy;
+pub use supervisor::Supervisor;
+pub use wait::{eventually, until};

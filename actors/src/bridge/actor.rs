@@ -1,0 +1,211 @@
+//! The actor: attachments and the drive task, all of them ended with its state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tracing::info;
+
+use super::attachment::Attachment;
+use super::messages::{Attach, BridgeMsg};
+use crate::calls;
+use crate::domain::ids::{DeploymentUrl, WorkerId};
+use crate::domain::phase::Phase;
+use crate::machine::{Settings, StartIdentity, Stores};
+use crate::ports::clock::Clock;
+use crate::ports::link::{Credential, Link, LinkPhase};
+use crate::supervision::Tasks;
+use crate::table::{ActorCard, ActorKey, ActorKind, ActorTable, CardGuard};
+
+/// How often the link's state is copied to the bridge's card.
+const SHOW: Duration = Duration::from_millis(250);
+
+pub struct BridgeArgs {
+    pub url: DeploymentUrl,
+    pub link: Arc<dyn Link>,
+    pub stores: Arc<dyn Stores>,
+    pub clock: Arc<dyn Clock>,
+    pub identity: StartIdentity,
+    pub settings: Settings,
+    pub table: ActorTable,
+    pub incarnation: u64,
+    pub restarts: u32,
+    /// The workers that were attached to its predecessor.
+    pub attached: Vec<Attach>,
+}
+
+pub struct BridgeState {
+    args: BridgeArgs,
+    attachments: BTreeMap<WorkerId, AbortHandle>,
+    held: BTreeMap<WorkerId, Credential>,
+    tasks: Tasks,
+    _card: CardGuard,
+}
+
+pub struct ConvexBridge;
+
+impl Actor for ConvexBridge {
+    type Msg = BridgeMsg;
+    type State = BridgeState;
+    type Arguments = BridgeArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<BridgeMsg>,
+        mut args: BridgeArgs,
+    ) -> Result<BridgeState, ActorProcessingErr> {
+        let key = ActorKey::bridge(&args.url);
+        let mut card = ActorCard::new(
+            key.clone(),
+            Some(ActorKey::machine()),
+            ActorKind::Bridge,
+            args.url.as_str(),
+        );
+        card.phase = Phase::Connecting;
+        card.incarnation = args.incarnation;
+        card.restarts = args.restarts;
+        card.since_ms = args.clock.wall_ms();
+        args.table.put(card);
+        let guard = CardGuard::new(args.table.clone(), key, args.incarnation);
+        let attached = std::mem::take(&mut args.attached);
+        let mut state = BridgeState {
+            args,
+            attachments: BTreeMap::new(),
+            held: BTreeMap::new(),
+            tasks: Tasks::default(),
+            _card: guard,
+        };
+        state.drive(&myself);
+        for attach in attached {
+            state.attach(&myself, attach);
+        }
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<BridgeMsg>,
+        message: BridgeMsg,
+        state: &mut BridgeState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            BridgeMsg::Attach(attach) => state.attach(&myself, attach),
+            BridgeMsg::Detach(worker) => state.detach(&worker),
+            BridgeMsg::Holds(worker, credential) => state.holds(worker, credential),
+            BridgeMsg::DriveEnded(down) => return Err(down.0.into()),
+            BridgeMsg::Shutdown { flush_ms, reply } => state.shutdown(flush_ms, reply),
+            #[cfg(debug_assertions)]
+            BridgeMsg::Panic => {
+                panic!("a panic was injected into the bridge to {}", state.args.url)
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BridgeState {
+    fn drive(&mut self, myself: &ActorRef<BridgeMsg>) {
+        let driving = self.args.link.drive();
+        let myself = myself.clone();
+        self.tasks.spawn(async move {
+            let down = driving.await;
+            let _ = myself.cast(BridgeMsg::DriveEnded(down));
+        });
+        let (link, table) = (self.args.link.clone(), self.args.table.clone());
+        let (key, clock) = (ActorKey::bridge(&self.args.url), self.args.clock.clone());
+        self.tasks.spawn(async move {
+            let mut interval = tokio::time::interval(SHOW);
+            let mut shown = None;
+            loop {
+                interval.tick().await;
+                let status = link.status();
+                if shown.as_ref() == Some(&status) {
+                    continue;
+                }
+                table.change(&key, |card| {
+                    let phase = phase(status.phase);
+                    if card.phase != phase {
+                        card.since_ms = clock.wall_ms();
+                    }
+                    card.phase = phase;
+                    card.detail = match status.rtt_us {
+                        Some(us) if status.phase == LinkPhase::Synced => {
+                            format!("rtt {}.{} ms", us / 1_000, us % 1_000 / 100)
+                        }
+                        _ if status.attempts > 0 => format!("attempt {}", status.attempts),
+                        _ => String::new(),
+                    };
+                    card.last_error.clone_from(&status.last_error);
+                });
+                shown = Some(status);
+            }
+        });
+    }
+
+    fn attach(&mut self, myself: &ActorRef<BridgeMsg>, attach: Attach) {
+        let worker = attach.token.worker().clone();
+        let attachment = Attachment {
+            attach,
+            bridge: myself.clone(),
+            link: self.args.link.clone(),
+            stores: self.args.stores.clone(),
+            identity: self.args.identity.clone(),
+            beat: Duration::from_millis(self.args.settings.beat_ms),
+        };
+        let task = self.tasks.spawn(attachment.run());
+        if let Some(old) = self.attachments.insert(worker, task) {
+            old.abort();
+        }
+    }
+
+    fn detach(&mut self, worker: &WorkerId) {
+        if let Some(task) = self.attachments.remove(worker) {
+            task.abort();
+        }
+        if let Some(credential) = self.held.remove(worker) {
+            let answer = calls::disconnect(&self.args.link, &credential);
+            self.tasks.spawn(async move {
+                let _ = answer.await;
+            });
+        }
+    }
+
+    fn holds(&mut self, worker: WorkerId, credential: Option<Credential>) {
+        match credential {
+            Some(credential) => self.held.insert(worker, credential),
+            None => self.held.remove(&worker),
+        };
+    }
+
+    fn shutdown(&mut self, flush_ms: u64, reply: oneshot::Sender<bool>) {
+        info!(bridge = %self.args.url, "flushing");
+        for task in std::mem::take(&mut self.attachments).into_values() {
+            task.abort();
+        }
+        let link = self.args.link.clone();
+        let held = std::mem::take(&mut self.held);
+        self.tasks.spawn(async move {
+            let flushed = link.flush(flush_ms).await;
+            let farewells = held
+                .values()
+                .map(|credential| calls::disconnect(&link, credential));
+            let _ =
+                tokio::time::timeout(DISCONNECT, futures_util::future::join_all(farewells)).await;
+            let _ = reply.send(flushed);
+        });
+    }
+}
+
+/// What the farewell may take; a deployment that is away learns of it from the missing beats.
+const DISCONNECT: Duration = Duration::from_millis(500);
+
+fn phase(phase: LinkPhase) -> Phase {
+    match phase {
+        LinkPhase::Connecting => Phase::Connecting,
+        LinkPhase::Synced => Phase::Synced,
+        LinkPhase::Offline => Phase::Offline,
+    }
+}

@@ -1,0 +1,169 @@
+//! One worker's side of a bridge: connect, deliver what the outbox holds, watch the inbox, beat. A task of the
+//! bridge; it ends with the bridge, and the next one starts from nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::messages::{Attach, BridgeMsg};
+use crate::calls;
+use crate::domain::call::CallError;
+use crate::domain::inbox::{Inbox, WorkerState};
+use crate::domain::phase::Phase;
+use crate::machine::{StartIdentity, Stores};
+use crate::ports::link::{Credential, Link};
+use crate::worker::{Standing, WorkerMsg};
+
+/// A refused worker asks again after this time: its owner may have changed something.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+pub(super) struct Attachment {
+    pub attach: Attach,
+    pub bridge: ActorRef<BridgeMsg>,
+    pub link: Arc<dyn Link>,
+    pub stores: Arc<dyn Stores>,
+    pub identity: StartIdentity,
+    pub beat: Duration,
+}
+
+/// Why a watch ended.
+enum Over {
+    /// Another supervisor has the token: for good.
+    Displaced,
+    /// Ask for a new epoch, now or later.
+    Again(Duration),
+}
+
+impl Attachment {
+    pub async fn run(mut self) {
+        loop {
+            let pause = match self.connect().await {
+                Ok(credential) => match self.serve(credential).await {
+                    Over::Displaced => return,
+                    Over::Again(pause) => pause,
+                },
+                Err(pause) => pause,
+            };
+            let _ = self
+                .bridge
+                .cast(BridgeMsg::Holds(self.attach.token.worker().clone(), None));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Credential, Duration> {
+        let store_id = match self.stores.store_id(self.attach.token.worker()) {
+            Ok(store_id) => store_id,
+            Err(error) => {
+                self.stand(
+                    Phase::Failed,
+                    format!("the assistant's store cannot be named: {error}"),
+                );
+                return Err(ASK_AGAIN);
+            }
+        };
+        match calls::connect(&self.link, &self.attach.token, &self.identity, store_id).await {
+            Ok(connected) => {
+                // A takeover is asked for once; later it would fight over the token for ever.
+                self.identity.take_over = false;
+                info!(worker = %self.attach.token.worker(), epoch = connected.epoch, "worker connected");
+                Ok(Credential {
+                    token: self.attach.token.clone(),
+                    epoch: connected.epoch,
+                })
+            }
+            Err(error) => {
+                let phase = if error.code() == "revoked" {
+                    Phase::Revoked
+                } else {
+                    Phase::Failed
+                };
+                warn!(worker = %self.attach.token.worker(), code = error.code(), %error, "worker refused");
+                self.stand(phase, refusal(&error));
+                Err(ASK_AGAIN)
+            }
+        }
+    }
+
+    fn stand(&self, phase: Phase, detail: String) {
+        let _ = self
+            .attach
+            .worker
+            .cast(WorkerMsg::Standing(Standing { phase, detail }));
+    }
+
+    async fn serve(&self, credential: Credential) -> Over {
+        if let Err(error) = self.link.replay(credential.clone()).await {
+            warn!(worker = %credential.worker(), %error, "the outbox could not be delivered");
+        }
+        let _ = self.bridge.cast(BridgeMsg::Holds(
+            credential.worker().clone(),
+            Some(credential.clone()),
+        ));
+        let _ = self
+            .attach
+            .worker
+            .cast(WorkerMsg::Connected(credential.clone()));
+        let (to, inbox) = mpsc::channel(4);
+        self.link
+            .watch("work:inbox", calls::inbox_args(&credential), to);
+        tokio::select! {
+            over = self.watch(inbox) => over,
+            over = self.keep_beating(&credential) => over,
+        }
+    }
+
+    async fn watch(&self, mut inbox: mpsc::Receiver<Result<Value, CallError>>) -> Over {
+        let mut revoked = false;
+        while let Some(value) = inbox.recv().await {
+            let snapshot = value.and_then(|value| {
+                serde_json::from_value::<Inbox>(value).map_err(|error| {
+                    CallError::Server(format!("work:inbox answered in an unknown form: {error}"))
+                })
+            });
+            match snapshot {
+                // Revoking ends the epoch: an approval after it needs a new one.
+                Ok(snapshot) if revoked && snapshot.state == WorkerState::Approved => {
+                    return Over::Again(Duration::ZERO);
+                }
+                Ok(snapshot) => {
+                    let displaced = snapshot.displaced && snapshot.state == WorkerState::Approved;
+                    revoked = matches!(snapshot.state, WorkerState::Revoked | WorkerState::Removed);
+                    let _ = self.attach.worker.cast(WorkerMsg::Snapshot(snapshot));
+                    if displaced {
+                        return Over::Displaced;
+                    }
+                }
+                Err(error) => {
+                    self.stand(Phase::Failed, refusal(&error));
+                    return Over::Again(ASK_AGAIN);
+                }
+            }
+        }
+        Over::Again(ASK_AGAIN)
+    }
+
+    /// One beat at a time: while the deployment is away, none piles up.
+    async fn keep_beating(&self, credential: &Credential) -> Over {
+        loop {
+            tokio::time::sleep(self.beat).await;
+            if let Err(error) = calls::beat(&self.link, credential).await {
+                // What it means is said by the inbox.
+                tracing::debug!(worker = %credential.worker(), %error, "beat refused");
+            }
+        }
+    }
+}
+
+fn refusal(error: &CallError) -> String {
+    match error.code() {
+        "held" => {
+            format!("{error}; stop the other supervisor, or start this one with `--take-over`")
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,169 @@
+//! The worker's side of the deployment's API, typed. What a call means is written beside its function in
+//! `convex/`; this file only knows names, arguments and answers.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::domain::call::CallError;
+use crate::domain::ids::{ConversationId, ModelId, SessionId, TurnId};
+use crate::domain::session::{Claim, Granted, Saying};
+use crate::domain::token::WorkerToken;
+use crate::machine::StartIdentity;
+use crate::ports::Pending;
+use crate::ports::link::{Credential, Link};
+
+/// The deployment's answer to `workers:connect`. A worker that is not approved yet has an epoch, too.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Connected {
+    pub epoch: u64,
+    pub name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+enum ClaimAnswer {
+    #[serde(rename_all = "camelCase")]
+    Claimed {
+        content: String,
+        model: Option<ModelId>,
+        title: String,
+        agent_session_id: Option<ConversationId>,
+        abort: bool,
+        next_index: f64,
+        claimed_boot_id: String,
+    },
+    Closed,
+    NotNext,
+}
+
+pub fn connect(
+    link: &Arc<dyn Link>,
+    token: &Arc<WorkerToken>,
+    identity: &StartIdentity,
+    store_id: String,
+) -> Pending<Result<Connected, CallError>> {
+    let args = json!({
+        "token": token.expose(),
+        "installId": identity.install_id,
+        "startId": identity.start_id,
+        "bootId": identity.boot_id,
+        "storeId": store_id,
+        "takeOver": identity.take_over,
+        "machine": { "hostname": identity.hostname, "os": identity.os, "tools": identity.tools },
+    });
+    let answer = link.mutate("workers:connect", args);
+    Box::pin(async move {
+        let value = answer.await?;
+        let epoch = value
+            .get("epoch")
+            .and_then(Value::as_f64)
+            .ok_or_else(|| unreadable("workers:connect", &value))?;
+        let name = value
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        Ok(Connected {
+            epoch: epoch as u64,
+            name,
+        })
+    })
+}
+
+pub fn disconnect(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+) -> Pending<Result<Value, CallError>> {
+    link.mutate("workers:disconnect", authorized(credential, json!({})))
+}
+
+pub fn beat(link: &Arc<dyn Link>, credential: &Credential) -> Pending<Result<Value, CallError>> {
+    link.mutate("presence:beat", authorized(credential, json!({})))
+}
+
+pub fn inbox_args(credential: &Credential) -> Value {
+    authorized(credential, json!({}))
+}
+
+pub fn claim(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    turn: &TurnId,
+) -> Pending<Result<Claim, CallError>> {
+    let answer = link.mutate(
+        "messages:claim",
+        authorized(credential, json!({ "turnId": turn })),
+    );
+    Box::pin(async move {
+        let value = answer.await?;
+        match serde_json::from_value(value) {
+            Ok(ClaimAnswer::Claimed {
+                content,
+                model,
+                title,
+                agent_session_id,
+                abort,
+                next_index,
+                claimed_boot_id,
+            }) => Ok(Claim::Granted(Box::new(Granted {
+                content,
+                model,
+                title,
+                conversation: agent_session_id,
+                abort,
+                next_index: next_index as u64,
+                claimed_boot: claimed_boot_id,
+            }))),
+            Ok(ClaimAnswer::Closed) => Ok(Claim::Closed),
+            Ok(ClaimAnswer::NotNext) => Ok(Claim::NotNext),
+            // The answer holds a person's message: only the shape's fault is told.
+            Err(error) => Err(CallError::Server(format!(
+                "messages:claim answered in an unknown form: {error}"
+            ))),
+        }
+    })
+}
+
+/// The first confirmation of a session stays; the answer is the one that counts.
+pub fn confirm(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    session: &SessionId,
+    conversation: &ConversationId,
+) -> Pending<Result<ConversationId, CallError>> {
+    let args = json!({ "sessionId": session, "agentSessionId": conversation });
+    let answer = link.mutate("sessions:confirm", authorized(credential, args));
+    Box::pin(async move {
+        let value = answer.await?;
+        let stored = value.get("agentSessionId").and_then(Value::as_str);
+        stored
+            .map(ConversationId::from)
+            .ok_or_else(|| unreadable("sessions:confirm", &value))
+    })
+}
+
+pub fn set_status(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    session: &SessionId,
+    saying: Saying,
+    reason: Option<String>,
+) -> Pending<Result<Value, CallError>> {
+    let mut args = json!({ "sessionId": session, "status": saying.as_str() });
+    if let Some(reason) = reason {
+        args["reason"] = reason.into();
+    }
+    link.mutate("sessions:setStatus", authorized(credential, args))
+}
+
+fn authorized(credential: &Credential, mut args: Value) -> Value {
+    args["token"] = credential.token.expose().into();
+    args["epoch"] = (credential.epoch as f64).into();
+    args
+}
+
+fn unreadable(function: &str, value: &Value) -> CallError {
+    CallError::Server(format!("{function} answered in an unknown form: {value}"))
+}

@@ -1,0 +1,60 @@
+//! A snapshot of `work:inbox`: what the deployment wants of one worker, in ids and states only.
+
+use serde::Deserialize;
+
+use super::ids::{SessionId, TurnId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inbox {
+    pub state: WorkerState,
+    /// Another supervisor has the token now.
+    pub displaced: bool,
+    /// Of each session its oldest unfinished turn.
+    pub turns: Vec<OpenTurn>,
+    /// Sessions that this worker said it serves, ended ones too.
+    pub sessions: Vec<ServedSession>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkerState {
+    Pending,
+    Approved,
+    Revoked,
+    Removed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenTurn {
+    pub turn_id: TurnId,
+    pub session_id: SessionId,
+    pub state: OpenState,
+    /// The owner wants it stopped.
+    pub abort: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpenState {
+    Queued,
+    Claimed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServedSession {
+    pub session_id: SessionId,
+    pub status: SessionStatus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionStatus {
+    Pending,
+    Active,
+    Idle,
+    Ended,
+    Failed,
+}

@@ -1,0 +1,154 @@
+//! Desired against actual: what a worker has to do about a snapshot. Pure, so a worker that restarts with no
+//! memory at all comes to the same actions from the same snapshot.
+
+use std::collections::BTreeMap;
+
+use super::ids::SessionId;
+use super::inbox::{Inbox, OpenTurn, SessionStatus, WorkerState};
+
+/// What the worker has for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actual {
+    /// An actor is there and takes messages.
+    Live,
+    /// It crashed and waits for its restart.
+    BackingOff,
+    /// It crashed too often.
+    Parked,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// There is no actor for this session: start one, then hand it the turn.
+    Start(OpenTurn),
+    /// Hand the turn to the session's actor (it may know it already).
+    Serve(OpenTurn),
+    /// Nothing is open for this live session any more.
+    Relax(SessionId),
+    /// The session is parked: close its turn with the reason.
+    Refuse(OpenTurn),
+    /// The owner ended the session: stop its actor, then say so.
+    End(SessionId),
+    /// The deployment believes that we run an assistant for this session, and we do not: say `idle`.
+    SayIdle(SessionId),
+    /// The owner ended a session that has no actor: say so.
+    SayEnded(SessionId),
+    /// The worker may not serve: stop everything.
+    StopAll,
+}
+
+/// Turns of sessions that wait for their restart are left out: the restart asks for a fresh plan.
+pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>) -> Vec<Action> {
+    if inbox.displaced || inbox.state != WorkerState::Approved {
+        return vec![Action::StopAll];
+    }
+    let mut actions = Vec::new();
+    for turn in &inbox.turns {
+        match actual.get(&turn.session_id) {
+            None => actions.push(Action::Start(turn.clone())),
+            Some(Actual::Live) => actions.push(Action::Serve(turn.clone())),
+            Some(Actual::Parked) => actions.push(Action::Refuse(turn.clone())),
+            Some(Actual::BackingOff) => {}
+        }
+    }
+    let has_turn = |session: &SessionId| inbox.turns.iter().any(|turn| turn.session_id == *session);
+    for served in &inbox.sessions {
+        let live = actual.contains_key(&served.session_id);
+        match served.status {
+            SessionStatus::Ended if live => actions.push(Action::End(served.session_id.clone())),
+            SessionStatus::Ended => actions.push(Action::SayEnded(served.session_id.clone())),
+            _ if !live && !has_turn(&served.session_id) => {
+                actions.push(Action::SayIdle(served.session_id.clone()));
+            }
+            _ => {}
+        }
+    }
+    for (session, actual) in actual {
+        if *actual == Actual::Live && !has_turn(session) {
+            actions.push(Action::Relax(session.clone()));
+        }
+    }
+    actions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inbox::{OpenState, ServedSession};
+    use super::*;
+
+    fn turn(session: &str) -> OpenTurn {
+        OpenTurn {
+            turn_id: format!("turn_{session}").as_str().into(),
+            session_id: session.into(),
+            state: OpenState::Queued,
+            abort: false,
+        }
+    }
+
+    fn inbox(turns: &[&str], sessions: &[(&str, SessionStatus)]) -> Inbox {
+        Inbox {
+            state: WorkerState::Approved,
+            displaced: false,
+            turns: turns.iter().map(|session| turn(session)).collect(),
+            sessions: sessions
+                .iter()
+                .map(|(session, status)| ServedSession {
+                    session_id: (*session).into(),
+                    status: *status,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_worker_without_memory_starts_what_is_open_and_settles_what_is_not() {
+        let inbox = inbox(
+            &["a"],
+            &[
+                ("a", SessionStatus::Active),
+                ("b", SessionStatus::Active),
+                ("c", SessionStatus::Ended),
+            ],
+        );
+        assert_eq!(
+            plan(&inbox, &BTreeMap::new()),
+            [
+                Action::Start(turn("a")),
+                Action::SayIdle("b".into()),
+                Action::SayEnded("c".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn each_kind_of_actual_gets_its_action() {
+        let actual = BTreeMap::from([
+            ("a".into(), Actual::Live),
+            ("b".into(), Actual::BackingOff),
+            ("c".into(), Actual::Parked),
+            ("d".into(), Actual::Live),
+            ("e".into(), Actual::Live),
+        ]);
+        let inbox = inbox(&["a", "b", "c"], &[("d", SessionStatus::Ended)]);
+        assert_eq!(
+            plan(&inbox, &actual),
+            [
+                Action::Serve(turn("a")),
+                Action::Refuse(turn("c")),
+                Action::End("d".into()),
+                Action::Relax("d".into()),
+                Action::Relax("e".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_displaced_or_unapproved_worker_stops_everything() {
+        let mut snapshot = inbox(&["a"], &[]);
+        snapshot.displaced = true;
+        assert_eq!(plan(&snapshot, &BTreeMap::new()), [Action::StopAll]);
+        snapshot.displaced = false;
+        snapshot.state = WorkerState::Revoked;
+        assert_eq!(plan(&snapshot, &BTreeMap::new()), [Action::StopAll]);
+    }
+}

@@ -1,0 +1,155 @@
+//! The child's life: opening, crashing, the planned stop, idling.
+
+use super::machine::{Child, SessionMachine};
+use super::turn::Stage;
+use super::{Closing, Effect, Saying};
+use crate::domain::assistant::{AgentError, ExitReport};
+use crate::domain::ledger::Verdict;
+use crate::domain::turn::{Ending, Outcome};
+
+impl SessionMachine {
+    pub(super) fn opened(
+        &mut self,
+        result: Result<(), AgentError>,
+        now: u64,
+        jitter: f64,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.child != Child::Opening {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.child = Child::Up;
+                out.push(Effect::Say(Saying::Active, None));
+            }
+            Err(error) if error.is_transient() => {
+                self.child = Child::None;
+                self.crashed(error.to_string(), now, jitter, out);
+            }
+            Err(error) => {
+                self.child = Child::None;
+                self.last_error = Some(error.to_string());
+                let code = match error {
+                    AgentError::Missing(_) => "agent_missing",
+                    _ => "agent_misconfigured",
+                };
+                self.finish(
+                    Ending::because(Outcome::Failed, code, error.to_string()),
+                    out,
+                );
+            }
+        }
+    }
+
+    /// The child ended without being asked.
+    pub(super) fn exited(
+        &mut self,
+        report: &ExitReport,
+        now: u64,
+        jitter: f64,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.child == Child::Stopping || self.child == Child::None {
+            // A planned stop reports by itself.
+            return;
+        }
+        self.child = Child::None;
+        self.crashed(describe(report), now, jitter, out);
+    }
+
+    /// The child answers, but not as it should: it is replaced.
+    pub(super) fn child_failed(
+        &mut self,
+        error: String,
+        now: u64,
+        jitter: f64,
+        out: &mut Vec<Effect>,
+    ) {
+        self.stop_child(out);
+        self.crashed(error, now, jitter, out);
+    }
+
+    fn crashed(&mut self, error: String, now: u64, jitter: f64, out: &mut Vec<Effect>) {
+        self.last_error = Some(error);
+        self.idle_since = None;
+        if let Some(turn) = &mut self.turn {
+            turn.lose_child();
+        }
+        match self.ledger.on_crash(now, jitter) {
+            Verdict::Restart { after_ms } => {
+                self.not_before = self.not_before.max(now + after_ms);
+                if self.turn.is_none() && self.child == Child::None {
+                    out.push(Effect::Say(Saying::Idle, None));
+                }
+            }
+            Verdict::Park => out.push(Effect::Say(Saying::Failed, Some(self.parked_reason()))),
+        }
+    }
+
+    pub(super) fn stop_child(&mut self, out: &mut Vec<Effect>) {
+        if matches!(self.child, Child::Opening | Child::Up) {
+            self.child = Child::Stopping;
+            out.push(Effect::StopChild);
+            // A streaming turn is settled when the child has stopped; every earlier step starts over.
+            if let Some(turn) = self
+                .turn
+                .as_mut()
+                .filter(|turn| turn.stage != Stage::Streaming)
+            {
+                turn.lose_child();
+            }
+        }
+    }
+
+    pub(super) fn child_stopped(&mut self, now: u64, out: &mut Vec<Effect>) {
+        self.child = Child::None;
+        self.idle_since = None;
+        if self
+            .turn
+            .as_ref()
+            .is_some_and(|turn| turn.stage == Stage::Streaming)
+        {
+            let ending = self.ending_without_answer(Ending::because(
+                Outcome::Interrupted,
+                "stopped",
+                "the supervisor stopped during the answer",
+            ));
+            self.finish(ending, out);
+        }
+        if let Some(turn) = &mut self.turn {
+            turn.lose_child();
+            turn.last_event_ms = now;
+        } else if self.closing != Some(Closing::Ended) {
+            out.push(Effect::Say(Saying::Idle, None));
+        }
+    }
+
+    pub(super) fn release(&mut self, out: &mut Vec<Effect>) {
+        if self.turn.is_none() && self.wanted.is_none() && self.child == Child::Up {
+            self.stop_child(out);
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: u64, out: &mut Vec<Effect>) {
+        self.guard_turn(now, out);
+        let idle = self
+            .idle_since
+            .is_some_and(|since| now.saturating_sub(since) >= self.limits.idle_ms);
+        if idle {
+            self.release(out);
+        }
+    }
+}
+
+fn describe(report: &ExitReport) -> String {
+    let how = match (report.code, report.signal) {
+        (_, Some(signal)) => format!("signal {signal}"),
+        (Some(code), None) => format!("exit code {code}"),
+        (None, None) => "an unknown end".to_owned(),
+    };
+    match report.last_lines.last() {
+        Some(line) => format!("the assistant ended by {how}; its last line: {line}"),
+        None => format!("the assistant ended by {how}"),
+    }
+}

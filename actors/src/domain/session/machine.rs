@@ -1,0 +1,380 @@
+//! The machine itself: its state, one method per input, and `advance`, which decides what comes next.
+
+use super::turn::{Stage, Turn};
+use super::{Claim, Closing, ConverseError, Effect, Input, Saying};
+use crate::domain::assistant::AgentEvent;
+use crate::domain::call::{CallError, Finished, StreamError};
+use crate::domain::ids::{ConversationId, TurnId};
+use crate::domain::inbox::OpenTurn;
+use crate::domain::ledger::{Intensity, RestartLedger};
+use crate::domain::phase::Phase;
+use crate::domain::turn::{Ending, Outcome};
+
+/// Durations in milliseconds; `u64::MAX` switches a guard off.
+#[derive(Clone, Debug)]
+pub struct SessionLimits {
+    pub idle_ms: u64,
+    pub silence_ms: u64,
+    pub retry_limit_ms: u64,
+    pub request_ms: u64,
+}
+
+/// The pause before a call that the deployment failed to answer properly is made again.
+const AGAIN_MS: u64 = 2_000;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Child {
+    None,
+    Opening,
+    Up,
+    Stopping,
+}
+
+#[derive(Debug)]
+pub struct SessionMachine {
+    pub(super) boot_id: String,
+    pub(super) limits: SessionLimits,
+    pub(super) child: Child,
+    pub(super) turn: Option<Turn>,
+    /// The newest snapshot's open turn.
+    pub(super) wanted: Option<OpenTurn>,
+    /// Closed here; a stale snapshot may still name it.
+    pub(super) last_closed: Option<TurnId>,
+    pub(super) idle_since: Option<u64>,
+    pub(super) closing: Option<Closing>,
+    pub(super) ledger: RestartLedger,
+    /// Nothing is opened or claimed before this time.
+    pub(super) not_before: u64,
+    pub(super) last_error: Option<String>,
+    pub(super) turns_served: u64,
+    pub(super) done: bool,
+}
+
+/// What `ps` shows of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub phase: Phase,
+    pub turn: Option<TurnId>,
+    pub items: u64,
+    pub turns_served: u64,
+    pub crashes: u32,
+    pub last_error: Option<String>,
+    /// What the assistant waits for.
+    pub waits_for: Option<String>,
+}
+
+impl SessionMachine {
+    pub fn new(boot_id: String, limits: SessionLimits) -> Self {
+        Self {
+            boot_id,
+            limits,
+            child: Child::None,
+            turn: None,
+            wanted: None,
+            last_closed: None,
+            idle_since: None,
+            closing: None,
+            ledger: RestartLedger::new(Intensity::SESSION),
+            not_before: 0,
+            last_error: None,
+            turns_served: 0,
+            done: false,
+        }
+    }
+
+    /// Takes one input at `now_ms` (monotonic). `jitter` in 0..=1 spreads backoffs.
+    pub fn on(&mut self, input: Input, now_ms: u64, jitter: f64) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match input {
+            Input::Wanted(open) => self.wanted(open),
+            Input::Opened(result) => self.opened(result, now_ms, jitter, &mut out),
+            Input::Claimed(result) => self.claimed(result, now_ms, &mut out),
+            Input::Conversed(result) => self.conversed(result, now_ms, jitter, &mut out),
+            Input::LookedUp(result) => self.looked_up(result, now_ms, jitter, &mut out),
+            Input::Delivered(result) => self.delivered(result, now_ms, jitter, &mut out),
+            Input::Event(AgentEvent::Exited { report }) => {
+                self.exited(&report, now_ms, jitter, &mut out);
+            }
+            Input::Event(event) => self.event(event, now_ms, &mut out),
+            Input::StreamRefused(error) => self.stream_refused(&error),
+            Input::Finished(turn, result) => self.finished(&turn, result, now_ms),
+            Input::ChildStopped => self.child_stopped(now_ms, &mut out),
+            Input::Tick => self.tick(now_ms, &mut out),
+            Input::Release => self.release(&mut out),
+            Input::Restart => self.restart(&mut out),
+            Input::Close(closing) => self.closing = self.closing.or(Some(closing)),
+        }
+        self.advance(now_ms, &mut out);
+        out
+    }
+
+    fn wanted(&mut self, open: Option<OpenTurn>) {
+        let open = open.filter(|open| self.last_closed.as_ref() != Some(&open.turn_id));
+        if let Some(turn) = &mut self.turn {
+            match &open {
+                Some(open) if open.turn_id == turn.id => turn.abort |= open.abort,
+                // Nothing was given to the assistant yet, and the deployment has closed it.
+                _ if turn.granted.is_none() && turn.stage == Stage::NeedsChild => self.turn = None,
+                _ => {}
+            }
+        }
+        self.wanted = open;
+    }
+
+    fn claimed(&mut self, result: Result<Claim, CallError>, now: u64, out: &mut Vec<Effect>) {
+        let Some(turn) = self
+            .turn
+            .as_mut()
+            .filter(|turn| turn.stage == Stage::Claiming)
+        else {
+            return;
+        };
+        match result {
+            Ok(Claim::Granted(granted)) => {
+                turn.abort |= granted.abort;
+                out.push(Effect::OpenStream {
+                    turn: turn.id.clone(),
+                    next_index: granted.next_index,
+                });
+                turn.granted = Some(*granted);
+                turn.stage = Stage::NeedsChild;
+            }
+            Ok(Claim::Closed) => {
+                self.last_closed = self.turn.take().map(|turn| turn.id);
+                self.wanted = None;
+            }
+            // The next snapshot names the right one.
+            Ok(Claim::NotNext) | Err(CallError::Refused { .. } | CallError::Closed) => {
+                self.turn = None;
+                self.wanted = None;
+            }
+            Err(CallError::Server(error)) => {
+                self.last_error = Some(error);
+                self.not_before = now + AGAIN_MS;
+                turn.stage = Stage::NeedsChild;
+            }
+        }
+    }
+
+    fn conversed(
+        &mut self,
+        result: Result<ConversationId, ConverseError>,
+        now: u64,
+        jitter: f64,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(turn) = self
+            .turn
+            .as_mut()
+            .filter(|turn| turn.stage == Stage::Conversing)
+        else {
+            return;
+        };
+        match result {
+            Ok(conversation) => {
+                turn.stage = Stage::LookingUp;
+                out.push(Effect::Lookup(conversation.clone(), turn.id.clone()));
+                if let Some(granted) = &mut turn.granted {
+                    granted.conversation = Some(conversation);
+                }
+            }
+            Err(ConverseError::Agent(error)) => {
+                self.child_failed(error.to_string(), now, jitter, out);
+            }
+            Err(ConverseError::Call(CallError::Server(error))) => {
+                self.last_error = Some(error);
+                self.not_before = now + AGAIN_MS;
+                turn.stage = Stage::NeedsChild;
+            }
+            Err(ConverseError::Call(_)) => self.turn = None,
+        }
+    }
+
+    fn stream_refused(&mut self, error: &StreamError) {
+        if let Some(turn) = self
+            .turn
+            .as_mut()
+            .filter(|turn| turn.stage != Stage::Finishing)
+            && turn.verdict.is_none()
+        {
+            turn.verdict = Some(Ending::because(
+                Outcome::Failed,
+                "stream_refused",
+                error.to_string(),
+            ));
+        }
+    }
+
+    fn finished(&mut self, id: &TurnId, result: Result<Finished, CallError>, now: u64) {
+        if self
+            .turn
+            .as_ref()
+            .is_none_or(|turn| turn.id != *id || turn.stage != Stage::Finishing)
+        {
+            return;
+        }
+        self.turn = None;
+        self.turns_served += 1;
+        self.idle_since = Some(now);
+        match result {
+            Ok(_) | Err(CallError::Refused { .. } | CallError::Closed) => {
+                self.last_closed = Some(id.clone());
+                if self.wanted.as_ref().is_some_and(|open| open.turn_id == *id) {
+                    self.wanted = None;
+                }
+            }
+            // Open there, answered here: claimed again, looked up and recovered.
+            Err(CallError::Server(error)) => {
+                self.last_error = Some(error);
+                self.not_before = now + AGAIN_MS;
+            }
+        }
+    }
+
+    fn restart(&mut self, out: &mut Vec<Effect>) {
+        self.ledger.forgive();
+        self.not_before = 0;
+        self.last_error = None;
+        self.stop_child(out);
+    }
+
+    /// What comes next, from the state alone.
+    pub(super) fn advance(&mut self, now: u64, out: &mut Vec<Effect>) {
+        if self.closing.is_some() {
+            return self.advance_closing(out);
+        }
+        if self.turn.is_none()
+            && let Some(open) = self.wanted.take()
+        {
+            self.turn = Some(Turn::new(&open, now));
+            self.idle_since = None;
+        }
+        let Some(turn) = &self.turn else {
+            if self.child == Child::Up && self.idle_since.is_none() {
+                self.idle_since = Some(now);
+            }
+            return;
+        };
+        if turn.stage == Stage::NeedsChild {
+            self.advance_waiting(now, out);
+        } else if turn.is_running() {
+            self.advance_running(now, out);
+        }
+    }
+
+    fn advance_waiting(&mut self, now: u64, out: &mut Vec<Effect>) {
+        if self.ledger.is_parked() {
+            let reason = self.parked_reason();
+            return self.finish(Ending::because(Outcome::Failed, "parked", reason), out);
+        }
+        if now < self.not_before {
+            return;
+        }
+        let Some(turn) = &mut self.turn else { return };
+        match self.child {
+            Child::None => {
+                self.child = Child::Opening;
+                out.push(Effect::OpenChild);
+            }
+            Child::Up => match &turn.granted {
+                None => {
+                    turn.stage = Stage::Claiming;
+                    out.push(Effect::Claim(turn.id.clone()));
+                }
+                Some(granted) => {
+                    turn.stage = Stage::Conversing;
+                    out.push(Effect::Converse {
+                        known: granted.conversation.clone(),
+                        title: granted.title.clone(),
+                    });
+                }
+            },
+            Child::Opening | Child::Stopping => {}
+        }
+    }
+
+    pub(super) fn parked_reason(&self) -> String {
+        format!(
+            "the assistant crashed {} times ({}); `orchestrator restart` with the session's name un-parks it",
+            self.ledger.total(),
+            self.last_error.as_deref().unwrap_or("no reason known")
+        )
+    }
+
+    fn advance_closing(&mut self, out: &mut Vec<Effect>) {
+        match self.child {
+            Child::Opening | Child::Up => self.stop_child(out),
+            Child::Stopping => {}
+            Child::None if !self.done => {
+                self.done = true;
+                if self.closing == Some(Closing::Ended) {
+                    if self
+                        .turn
+                        .as_ref()
+                        .is_some_and(|turn| turn.stage != Stage::Finishing)
+                    {
+                        self.finish(
+                            Ending::because(Outcome::Aborted, "ended", "the session was ended"),
+                            out,
+                        );
+                    }
+                    out.push(Effect::Say(Saying::Ended, None));
+                }
+                out.push(Effect::Done);
+            }
+            Child::None => {}
+        }
+    }
+
+    /// Hands the end of the current turn to the link.
+    pub(super) fn finish(&mut self, ending: Ending, out: &mut Vec<Effect>) {
+        if let Some(turn) = &mut self.turn {
+            turn.stage = Stage::Finishing;
+            turn.requests.clear();
+            out.push(Effect::Finish(turn.id.clone(), ending));
+        }
+    }
+
+    pub fn set_idle(&mut self, idle_ms: u64) {
+        self.limits.idle_ms = idle_ms;
+    }
+
+    /// Whether time matters now; otherwise no [`Input::Tick`] is needed.
+    pub fn has_timers(&self) -> bool {
+        self.turn.is_some() || self.child == Child::Up
+    }
+
+    /// For `ps` and the worker's planning.
+    pub fn view(&self) -> View {
+        View {
+            phase: self.phase(),
+            turn: self.turn.as_ref().map(|turn| turn.id.clone()),
+            items: self.turn.as_ref().map_or(0, |turn| turn.items),
+            turns_served: self.turns_served,
+            crashes: self.ledger.total(),
+            last_error: self.last_error.clone(),
+            waits_for: self
+                .turn
+                .as_ref()
+                .and_then(|turn| turn.requests.iter().find(|request| !request.rejected))
+                .map(|request| request.what.clone()),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        if self.closing.is_some() {
+            return Phase::Stopping;
+        }
+        if self.ledger.is_parked() {
+            return Phase::Parked;
+        }
+        match (&self.child, &self.turn) {
+            (Child::Stopping, _) => Phase::Stopping,
+            (Child::Up, Some(_)) => Phase::Active,
+            (Child::Up, None) => Phase::Ready,
+            (Child::Opening, _) => Phase::Starting,
+            (Child::None, Some(_)) => Phase::Restarting,
+            (Child::None, None) => Phase::Idle,
+        }
+    }
+}

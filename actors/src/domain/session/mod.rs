@@ -1,0 +1,136 @@
+//! One chat session as a state machine: inputs in, effects out, no clock and no task of its own. The
+//! `SessionActor` carries the effects out and feeds their results back.
+//!
+//! It keeps the first promise: before **every** delivery the turn is looked up in the assistant's store, and
+//! an answer that has begun is never asked for again. Each way a turn can be settled is in `settle.rs`; what
+//! happens to the child is in `child.rs`.
+
+mod child;
+mod machine;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+pub use machine::{SessionLimits, SessionMachine, View};
+pub use turn::Stage;
+
+use super::assistant::{AgentError, AgentEvent, Prompt, RequestId};
+use super::call::{CallError, Finished, StreamError};
+use super::ids::{ConversationId, ModelId, TurnId};
+use super::inbox::OpenTurn;
+use super::item::Draft;
+use super::turn::{Ending, StoredTurn};
+
+/// What happens to a session.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A snapshot's view: the session's oldest open turn, or none.
+    Wanted(Option<OpenTurn>),
+    /// The child is up, or did not come up.
+    Opened(Result<(), AgentError>),
+    /// The deployment answered the claim of the current turn.
+    Claimed(Result<Claim, CallError>),
+    /// The conversation was found or made, and its confirmation is acknowledged.
+    Conversed(Result<ConversationId, ConverseError>),
+    LookedUp(Result<StoredTurn, AgentError>),
+    Delivered(Result<(), AgentError>),
+    Event(AgentEvent),
+    /// The current turn's stream takes no more.
+    StreamRefused(StreamError),
+    /// The deployment answered the finish of this turn.
+    Finished(TurnId, Result<Finished, CallError>),
+    /// The planned stop of the child is done; its lease is free.
+    ChildStopped,
+    /// Time passed.
+    Tick,
+    /// Another session of the worker needs the child slot.
+    Release,
+    /// A person wants the child replaced, or the session un-parked.
+    Restart,
+    /// The session's actor is to end.
+    Close(Closing),
+}
+
+/// Why a session's actor is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// The supervisor or its worker stops; the session goes on later.
+    Supervisor,
+    /// The owner ended the session.
+    Ended,
+}
+
+/// The deployment's answer to a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    Granted(Box<Granted>),
+    /// The turn is closed there.
+    Closed,
+    /// An older turn of the session is open.
+    NotNext,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Granted {
+    pub content: String,
+    pub model: Option<ModelId>,
+    pub title: String,
+    pub conversation: Option<ConversationId>,
+    pub abort: bool,
+    pub next_index: u64,
+    /// The machine's boot id at the first claim.
+    pub claimed_boot: String,
+}
+
+#[derive(Clone, Debug)]
+pub enum ConverseError {
+    Agent(AgentError),
+    Call(CallError),
+}
+
+/// What the actor has to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    OpenChild,
+    /// The planned stop. Answered by [`Input::ChildStopped`], also while the child still opens.
+    StopChild,
+    Claim(TurnId),
+    OpenStream {
+        turn: TurnId,
+        next_index: u64,
+    },
+    Converse {
+        known: Option<ConversationId>,
+        title: String,
+    },
+    Lookup(ConversationId, TurnId),
+    Deliver(Box<Prompt>),
+    Abort(ConversationId),
+    Reject(RequestId, String),
+    Push(TurnId, Vec<Draft>),
+    Finish(TurnId, Ending),
+    /// Tell the deployment how the session stands.
+    Say(Saying, Option<String>),
+    /// The actor has nothing left to do and stops.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saying {
+    Active,
+    Idle,
+    Failed,
+    Ended,
+}
+
+impl Saying {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Idle => "idle",
+            Self::Failed => "failed",
+            Self::Ended => "ended",
+        }
+    }
+}

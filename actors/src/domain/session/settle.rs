@@ -1,0 +1,318 @@
+//! Settling a turn: from the assistant's store, from its events, by guards, by the owner's abort.
+
+use super::machine::{Child, SessionMachine};
+use super::turn::{Request, Stage};
+use super::{Effect, Prompt};
+use crate::domain::assistant::{AgentError, AgentEvent, TurnEnd};
+use crate::domain::item::{ALL_PARTS, Draft, ItemKind};
+use crate::domain::turn::{Ending, Outcome, StoredTurn};
+
+/// The abort is asked for again after this time, until the turn is over.
+const ABORT_AGAIN_MS: u64 = 2_000;
+/// An assistant that has not stopped this long after the first abort is replaced.
+const ABORT_LIMIT_MS: u64 = 15_000;
+
+impl SessionMachine {
+    /// The table of "a prompt is given once".
+    pub(super) fn looked_up(
+        &mut self,
+        result: Result<StoredTurn, AgentError>,
+        now: u64,
+        jitter: f64,
+        out: &mut Vec<Effect>,
+    ) {
+        if self
+            .turn
+            .as_ref()
+            .is_none_or(|turn| turn.stage != Stage::LookingUp)
+        {
+            return;
+        }
+        match result {
+            Err(error) => self.child_failed(error.to_string(), now, jitter, out),
+            Ok(StoredTurn::Absent | StoredTurn::Unanswered) => self.deliver_or_close(now, out),
+            Ok(StoredTurn::Complete { parts, usage }) => {
+                self.recover(parts, out);
+                self.finish(Ending::complete(usage), out);
+            }
+            Ok(StoredTurn::Failed {
+                parts,
+                error,
+                aborted,
+                usage,
+            }) => {
+                self.recover(parts, out);
+                let outcome = if aborted {
+                    Outcome::Aborted
+                } else {
+                    Outcome::Failed
+                };
+                self.finish(
+                    Ending {
+                        outcome,
+                        error: Some(error),
+                        usage,
+                    },
+                    out,
+                );
+            }
+            Ok(StoredTurn::Begun) => {
+                let reason = match &self.last_error {
+                    Some(error) => {
+                        format!("the answer had begun when its assistant ended ({error})")
+                    }
+                    None => {
+                        "the answer had begun when its supervisor or assistant ended".to_owned()
+                    }
+                };
+                let ending = self.ending_without_answer(Ending::because(
+                    Outcome::Interrupted,
+                    "begun",
+                    reason,
+                ));
+                self.finish(ending, out);
+            }
+        }
+    }
+
+    fn deliver_or_close(&mut self, now: u64, out: &mut Vec<Effect>) {
+        let Some(turn) = &mut self.turn else { return };
+        let Some(granted) = &turn.granted else { return };
+        let Some(conversation) = granted.conversation.clone() else {
+            return;
+        };
+        if turn.abort {
+            return self.finish(aborted(), out);
+        }
+        if let Some(verdict) = turn.verdict.take() {
+            return self.finish(verdict, out);
+        }
+        if granted.claimed_boot != self.boot_id {
+            return self.finish(
+                Ending::because(
+                    Outcome::Interrupted,
+                    "machine_restarted",
+                    "the machine restarted after this message was taken; whether the assistant saw it is not certain",
+                ),
+                out,
+            );
+        }
+        turn.stage = Stage::Delivering;
+        turn.last_event_ms = now;
+        out.push(Effect::Deliver(Box::new(Prompt {
+            conversation,
+            turn: turn.id.clone(),
+            content: granted.content.clone(),
+            model: granted.model.clone(),
+        })));
+    }
+
+    /// What the store has replaces what was streamed.
+    fn recover(&mut self, parts: Vec<Draft>, out: &mut Vec<Effect>) {
+        let Some(turn) = &mut self.turn else { return };
+        let mut drafts = Vec::with_capacity(parts.len() + 1);
+        if turn.items > 0
+            || turn
+                .granted
+                .as_ref()
+                .is_some_and(|granted| granted.next_index > 0)
+        {
+            drafts.push(Draft {
+                part_id: ALL_PARTS.to_owned(),
+                kind: ItemKind::Reset,
+                content: String::new(),
+            });
+        }
+        drafts.extend(parts);
+        turn.items += drafts.len() as u64;
+        out.push(Effect::Push(turn.id.clone(), drafts));
+    }
+
+    pub(super) fn delivered(
+        &mut self,
+        result: Result<(), AgentError>,
+        now: u64,
+        jitter: f64,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(turn) = self
+            .turn
+            .as_mut()
+            .filter(|turn| turn.stage == Stage::Delivering)
+        else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                turn.stage = Stage::Streaming;
+                turn.last_event_ms = now;
+            }
+            // Whether it arrived is looked up again, in a new child.
+            Err(error) => self.child_failed(error.to_string(), now, jitter, out),
+        }
+    }
+
+    pub(super) fn event(&mut self, event: AgentEvent, now: u64, out: &mut Vec<Effect>) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.is_running()) else {
+            return;
+        };
+        match event {
+            AgentEvent::Item { turn: id, draft } if id == turn.id => {
+                turn.stage = Stage::Streaming;
+                turn.last_event_ms = now;
+                turn.items += 1;
+                if turn.verdict.is_none() {
+                    out.push(Effect::Push(id, vec![draft]));
+                }
+            }
+            AgentEvent::Retrying {
+                turn: id,
+                next_ms,
+                message,
+                ..
+            } if id == turn.id => {
+                turn.last_event_ms = now;
+                if next_ms > self.limits.retry_limit_ms && turn.verdict.is_none() {
+                    turn.verdict = Some(Ending::because(
+                        Outcome::Failed,
+                        "provider_retry",
+                        format!("the provider asks to wait {} s: {message}", next_ms / 1_000),
+                    ));
+                }
+            }
+            AgentEvent::Asked {
+                turn: id,
+                request,
+                what,
+            } if id == turn.id => {
+                turn.last_event_ms = now;
+                turn.requests.push(Request {
+                    id: request,
+                    what,
+                    since_ms: now,
+                    rejected: false,
+                });
+            }
+            AgentEvent::Settled { request } => {
+                turn.last_event_ms = now;
+                turn.requests.retain(|pending| pending.id != request);
+            }
+            AgentEvent::Alive { turn: id } if id == turn.id => turn.last_event_ms = now,
+            AgentEvent::TurnEnded { turn: id, ended } if id == turn.id => {
+                self.turn_ended(ended, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn turn_ended(&mut self, ended: TurnEnd, out: &mut Vec<Effect>) {
+        let ending = match ended {
+            // An answer that was complete before a stop reached it stays complete.
+            TurnEnd::Complete { usage } => Ending::complete(usage),
+            TurnEnd::Failed { error, usage } => Ending {
+                outcome: Outcome::Failed,
+                error: Some(error),
+                usage,
+            },
+            TurnEnd::Aborted { usage } => {
+                let otherwise = if self.child == Child::Stopping {
+                    Ending::because(
+                        Outcome::Interrupted,
+                        "stopped",
+                        "the supervisor stopped during the answer",
+                    )
+                } else {
+                    Ending::because(
+                        Outcome::Aborted,
+                        "aborted",
+                        "the answer was stopped in the assistant",
+                    )
+                };
+                Ending {
+                    usage,
+                    ..self.ending_without_answer(otherwise)
+                }
+            }
+        };
+        self.finish(ending, out);
+    }
+
+    /// How a turn ends whose answer will not be complete: by its guard's verdict, the owner's abort, or `otherwise`.
+    pub(super) fn ending_without_answer(&mut self, otherwise: Ending) -> Ending {
+        let Some(turn) = &mut self.turn else {
+            return otherwise;
+        };
+        match turn.verdict.take() {
+            Some(verdict) => verdict,
+            None if turn.abort => aborted(),
+            None => otherwise,
+        }
+    }
+
+    /// Silence and requests that nobody answers.
+    pub(super) fn guard_turn(&mut self, now: u64, out: &mut Vec<Effect>) {
+        let limits = self.limits.clone();
+        let Some(turn) = self
+            .turn
+            .as_mut()
+            .filter(|turn| turn.stage == Stage::Streaming)
+        else {
+            return;
+        };
+        for request in turn.requests.iter_mut().filter(|request| !request.rejected) {
+            if now.saturating_sub(request.since_ms) >= limits.request_ms {
+                request.rejected = true;
+                let reason = format!("nobody answered within {} s", limits.request_ms / 1_000);
+                out.push(Effect::Reject(request.id.clone(), reason));
+                turn.last_event_ms = now;
+            }
+        }
+        let waiting = turn.requests.iter().any(|request| !request.rejected);
+        if !waiting
+            && turn.verdict.is_none()
+            && now.saturating_sub(turn.last_event_ms) >= limits.silence_ms
+        {
+            turn.verdict = Some(Ending::because(
+                Outcome::Failed,
+                "silent",
+                format!(
+                    "the assistant was silent for {} s",
+                    limits.silence_ms / 1_000
+                ),
+            ));
+        }
+    }
+
+    /// Asks a running turn to stop, again and again, when it has to.
+    pub(super) fn advance_running(&mut self, now: u64, out: &mut Vec<Effect>) {
+        let Some(turn) = self
+            .turn
+            .as_mut()
+            .filter(|turn| turn.stage == Stage::Streaming)
+        else {
+            return;
+        };
+        if !turn.abort && turn.verdict.is_none() {
+            return;
+        }
+        let Some(conversation) = turn
+            .granted
+            .as_ref()
+            .and_then(|granted| granted.conversation.clone())
+        else {
+            return;
+        };
+        match turn.abort_asked {
+            Some((first, _)) if now.saturating_sub(first) >= ABORT_LIMIT_MS => self.stop_child(out),
+            Some((_, last)) if now.saturating_sub(last) < ABORT_AGAIN_MS => {}
+            asked => {
+                turn.abort_asked = Some((asked.map_or(now, |(first, _)| first), now));
+                out.push(Effect::Abort(conversation));
+            }
+        }
+    }
+}
+
+fn aborted() -> Ending {
+    Ending::because(Outcome::Aborted, "aborted", "stopped by its owner")
+}

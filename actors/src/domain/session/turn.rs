@@ -1,0 +1,78 @@
+//! The turn that a session works on.
+
+use crate::domain::assistant::RequestId;
+use crate::domain::ids::TurnId;
+use crate::domain::inbox::OpenTurn;
+use crate::domain::turn::Ending;
+
+use super::Granted;
+
+/// How far the current turn has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for a child.
+    NeedsChild,
+    Claiming,
+    Conversing,
+    LookingUp,
+    Delivering,
+    /// The assistant answers.
+    Streaming,
+    /// Its end is handed to the link.
+    Finishing,
+}
+
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub id: TurnId,
+    pub stage: Stage,
+    pub granted: Option<Granted>,
+    /// The owner wants it stopped.
+    pub abort: bool,
+    /// How it ends once the assistant has stopped, whatever the assistant says.
+    pub verdict: Option<Ending>,
+    /// When the assistant was asked to stop: first and last time.
+    pub abort_asked: Option<(u64, u64)>,
+    pub last_event_ms: u64,
+    pub requests: Vec<Request>,
+    pub items: u64,
+}
+
+/// A permission or question that the assistant waits for.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub id: RequestId,
+    pub what: String,
+    pub since_ms: u64,
+    pub rejected: bool,
+}
+
+impl Turn {
+    pub fn new(open: &OpenTurn, now: u64) -> Self {
+        Self {
+            id: open.turn_id.clone(),
+            stage: Stage::NeedsChild,
+            granted: None,
+            abort: open.abort,
+            verdict: None,
+            abort_asked: None,
+            last_event_ms: now,
+            requests: Vec::new(),
+            items: 0,
+        }
+    }
+
+    /// The assistant may be working on it.
+    pub fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Delivering | Stage::Streaming)
+    }
+
+    /// The child it was worked on with is gone: back to the step that looks the truth up.
+    pub fn lose_child(&mut self) {
+        if self.stage != Stage::Finishing && self.stage != Stage::Claiming {
+            self.stage = Stage::NeedsChild;
+        }
+        self.requests.clear();
+        self.abort_asked = None;
+    }
+}

@@ -1,0 +1,95 @@
+//! What a reload changes: desired against present, as actions per worker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::WorkerSpec;
+use crate::domain::ids::WorkerId;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
+    Add(Arc<WorkerSpec>),
+    Remove(Arc<WorkerSpec>),
+    /// Directory, token or deployment changed: it is stopped and started anew.
+    Replace(Arc<WorkerSpec>, String),
+    /// It goes on; its sessions do not notice.
+    Configure(Arc<WorkerSpec>, String),
+    Keep,
+}
+
+pub(super) fn diff(
+    present: &BTreeMap<WorkerId, Arc<WorkerSpec>>,
+    desired: &[WorkerSpec],
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for spec in desired {
+        let new = Arc::new(spec.clone());
+        changes.push(match present.get(spec.id()) {
+            None => Change::Add(new),
+            Some(old) => compare(old, new),
+        });
+    }
+    for (id, old) in present {
+        if !desired.iter().any(|spec| spec.id() == id) {
+            changes.push(Change::Remove(old.clone()));
+        }
+    }
+    changes
+}
+
+fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
+    let mut replaced = Vec::new();
+    if old.directory != new.directory {
+        replaced.push(format!(
+            "working_directory {} -> {}",
+            old.directory, new.directory
+        ));
+    }
+    if old.token != new.token {
+        replaced.push("token changed".to_owned());
+    }
+    if old.url != new.url {
+        replaced.push(format!("convex_url {} -> {}", old.url, new.url));
+    }
+    if old.broken != new.broken {
+        replaced.push(
+            new.broken
+                .clone()
+                .unwrap_or_else(|| "can serve now".to_owned()),
+        );
+    }
+    let mut live = Vec::new();
+    if old.name != new.name {
+        live.push(format!("name {} -> {} (live)", old.name, new.name));
+    }
+    if old.idle_timeout_ms != new.idle_timeout_ms {
+        live.push(format!(
+            "idle_timeout {}s -> {}s (live)",
+            seconds(old.idle_timeout_ms),
+            seconds(new.idle_timeout_ms)
+        ));
+    }
+    if old.max_sessions != new.max_sessions {
+        live.push(format!(
+            "max_sessions {} -> {} (live)",
+            old.max_sessions, new.max_sessions
+        ));
+    }
+    if !replaced.is_empty() {
+        replaced.extend(live);
+        return Change::Replace(new, replaced.join(", "));
+    }
+    if live.is_empty() {
+        Change::Keep
+    } else {
+        Change::Configure(new, live.join(", "))
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    if ms.is_multiple_of(1_000) {
+        (ms / 1_000).to_string()
+    } else {
+        format!("{:.1}", ms as f64 / 1_000.0)
+    }
+}

@@ -1,0 +1,130 @@
+//! How the outside world talks to the tree.
+
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::sync::oneshot;
+
+use super::messages::MachineMsg;
+use super::{Desired, ReloadReport, StopReport, WorkerStart};
+use crate::domain::ids::DeploymentUrl;
+use crate::domain::phase::Phase;
+use crate::ports::link::LinkStatus;
+use crate::table::{ActorKey, ActorKind, ActorTable};
+
+/// The control task's patience with the machine actor.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Cheap to clone. Dropping it does not stop the tree; [`MachineHandle::stop`] does.
+#[derive(Clone)]
+pub struct MachineHandle {
+    pub(super) actor: ActorRef<MachineMsg>,
+    pub(super) table: ActorTable,
+}
+
+impl MachineHandle {
+    /// What `ps` reads, without a message to anybody.
+    pub fn table(&self) -> ActorTable {
+        self.table.clone()
+    }
+
+    /// Waits until every worker serves, waits or has failed, or `limit` is over; then says which.
+    pub async fn started(&self, limit: Duration) -> Vec<(String, WorkerStart)> {
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut changed = self.table.changes();
+        loop {
+            let starts = self.starts();
+            if starts.iter().all(|(_, start)| start.is_some())
+                || tokio::time::Instant::now() >= deadline
+            {
+                return starts
+                    .into_iter()
+                    .map(|(name, start)| {
+                        let waiting =
+                            || WorkerStart::Waiting("waits for its deployment".to_owned());
+                        (name, start.unwrap_or_else(waiting))
+                    })
+                    .collect();
+            }
+            let _ = tokio::time::timeout_at(deadline, changed.changed()).await;
+        }
+    }
+
+    fn starts(&self) -> Vec<(String, Option<WorkerStart>)> {
+        let cards = self.table.snapshot();
+        let workers = cards
+            .into_iter()
+            .filter(|card| card.kind == ActorKind::Worker);
+        workers
+            .map(|card| {
+                let start = match card.phase {
+                    Phase::Ready => Some(WorkerStart::Ready),
+                    Phase::Pending => Some(WorkerStart::Waiting(card.detail)),
+                    Phase::Failed | Phase::Revoked | Phase::Displaced | Phase::Parked => {
+                        Some(WorkerStart::Failed(card.detail))
+                    }
+                    _ => None,
+                };
+                (card.name, start)
+            })
+            .collect()
+    }
+
+    /// Makes the tree what `desired` says; with `dry_run` only tells the difference.
+    pub async fn reload(&self, desired: Desired, dry_run: bool) -> Result<ReloadReport, String> {
+        self.ask(|reply| MachineMsg::Reload {
+            desired,
+            dry_run,
+            reply,
+        })
+        .await
+    }
+
+    /// Restarts or un-parks one actor.
+    pub async fn restart(&self, actor: ActorKey) -> Result<(), String> {
+        self.ask(|reply| MachineMsg::Restart { actor, reply })
+            .await?
+    }
+
+    /// Stops the tree: no more claims, children stopped, finishes handed over, sockets closed.
+    pub async fn stop(&self, limit: Duration) -> StopReport {
+        let (reply, answer) = oneshot::channel();
+        if self.actor.cast(MachineMsg::Stop { reply }).is_err() {
+            return StopReport::default();
+        }
+        let report = tokio::time::timeout(limit, answer).await;
+        report.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    pub async fn link_status(&self) -> Vec<(DeploymentUrl, LinkStatus)> {
+        self.ask(|reply| MachineMsg::Links { reply })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Debug builds: makes one actor panic.
+    #[cfg(debug_assertions)]
+    pub fn inject_panic(&self, actor: ActorKey) -> Result<(), String> {
+        self.actor
+            .cast(MachineMsg::Panic { actor })
+            .map_err(|error| error.to_string())
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> MachineMsg,
+    ) -> Result<T, String> {
+        let (reply, answer) = oneshot::channel();
+        self.actor
+            .cast(message(reply))
+            .map_err(|_| "the machine actor is gone".to_owned())?;
+        match tokio::time::timeout(ANSWER, answer).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(_)) => Err("the machine actor dropped the question".to_owned()),
+            Err(_) => Err(format!(
+                "the machine actor did not answer within {} s",
+                ANSWER.as_secs()
+            )),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What the machine is told.
+
+use tokio::sync::oneshot;
+
+use super::{Desired, ReloadReport, StopReport};
+use crate::domain::ids::{DeploymentUrl, WorkerId};
+use crate::ports::link::LinkStatus;
+use crate::table::ActorKey;
+
+pub enum MachineMsg {
+    /// Become what `desired` says.
+    Reload {
+        desired: Desired,
+        dry_run: bool,
+        reply: oneshot::Sender<ReloadReport>,
+    },
+    /// Restart or un-park one actor.
+    Restart {
+        actor: ActorKey,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Stop everything in order.
+    Stop { reply: oneshot::Sender<StopReport> },
+    /// Where each deployment's link stands.
+    Links {
+        reply: oneshot::Sender<Vec<(DeploymentUrl, LinkStatus)>>,
+    },
+    /// The backoff of a crashed worker is over.
+    WorkerDue(WorkerId),
+    /// The backoff of a crashed bridge is over.
+    BridgeDue(DeploymentUrl),
+    /// The deployments have everything, or their time is over.
+    Flushed(bool),
+    #[cfg(debug_assertions)]
+    /// Debug builds: crash one actor.
+    Panic { actor: ActorKey },
+}

@@ -1,0 +1,200 @@
+//! The actor table: what `ps` reads. Every actor keeps one card in it and takes it away by a guard, so reading
+//! it sends no message and works while an actor is stuck. In memory only; a restart rebuilds it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+pub use crate::domain::phase::Phase;
+
+/// Which actor. Its text form (`worker/xyz789`, `session/…`) is what `restart` and `ps --json` use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ActorKey(String);
+
+impl ActorKey {
+    pub fn machine() -> Self {
+        Self("machine".to_owned())
+    }
+
+    pub fn deployment() -> Self {
+        Self("deployment".to_owned())
+    }
+
+    pub fn bridge(url: &crate::domain::ids::DeploymentUrl) -> Self {
+        Self(format!("bridge/{url}"))
+    }
+
+    pub fn worker(id: &crate::domain::ids::WorkerId) -> Self {
+        Self(format!("worker/{id}"))
+    }
+
+    pub fn session(id: &crate::domain::ids::SessionId) -> Self {
+        Self(format!("session/{id}"))
+    }
+
+    pub fn parse(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ActorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorKind {
+    Machine,
+    Deployment,
+    Bridge,
+    Worker,
+    Session,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ActorCard {
+    pub key: ActorKey,
+    pub parent: Option<ActorKey>,
+    pub kind: ActorKind,
+    /// What people call it: worker name, session title, URL.
+    pub name: String,
+    pub phase: Phase,
+    /// One line for people: directory, model, reason.
+    pub detail: String,
+    /// How often this actor was replaced after a crash, its own or its child's.
+    pub restarts: u32,
+    pub incarnation: u64,
+    /// Milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    pub last_error: Option<String>,
+    pub agent_pid: Option<u32>,
+    pub agent_rss_bytes: Option<u64>,
+    pub turn: Option<String>,
+    /// Items pushed in the running turn.
+    pub chunks: u64,
+    /// Turns served by this incarnation.
+    pub turns: u64,
+    /// Of a worker.
+    pub directory: Option<String>,
+    /// Of a worker: live children at once.
+    pub max_sessions: Option<usize>,
+}
+
+impl ActorCard {
+    pub fn new(
+        key: ActorKey,
+        parent: Option<ActorKey>,
+        kind: ActorKind,
+        name: impl Into<String>,
+    ) -> Self {
+        Self {
+            key,
+            parent,
+            kind,
+            name: name.into(),
+            phase: Phase::Starting,
+            detail: String::new(),
+            restarts: 0,
+            incarnation: 0,
+            since_ms: 0,
+            last_error: None,
+            agent_pid: None,
+            agent_rss_bytes: None,
+            turn: None,
+            chunks: 0,
+            turns: 0,
+            directory: None,
+            max_sessions: None,
+        }
+    }
+}
+
+/// Shared by all actors of one process.
+#[derive(Clone, Debug, Default)]
+pub struct ActorTable {
+    cards: Arc<Mutex<BTreeMap<ActorKey, ActorCard>>>,
+    changed: Arc<watch::Sender<()>>,
+}
+
+impl ActorTable {
+    /// All cards, in the order of their keys.
+    pub fn snapshot(&self) -> Vec<ActorCard> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub fn get(&self, key: &ActorKey) -> Option<ActorCard> {
+        self.lock().get(key).cloned()
+    }
+
+    /// Wakes whoever waits for a change of any card.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Puts a card down, or replaces the one under its key.
+    pub fn put(&self, card: ActorCard) {
+        self.lock().insert(card.key.clone(), card);
+        self.changed.send_replace(());
+    }
+
+    /// Changes a card that is there.
+    pub fn change(&self, key: &ActorKey, change: impl FnOnce(&mut ActorCard)) {
+        if let Some(card) = self.lock().get_mut(key) {
+            change(card);
+        }
+        self.changed.send_replace(());
+    }
+
+    pub fn remove(&self, key: &ActorKey) {
+        self.lock().remove(key);
+    }
+
+    /// Removes a card that this incarnation has put there; a successor's stays.
+    pub fn remove_incarnation(&self, key: &ActorKey, incarnation: u64) {
+        let mut cards = self.lock();
+        if cards
+            .get(key)
+            .is_some_and(|card| card.incarnation == incarnation)
+        {
+            cards.remove(key);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ActorKey, ActorCard>> {
+        // A panic while a card was changed leaves at worst that card half changed: still worth showing.
+        self.cards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes an actor's card away when the actor's state is dropped, unless a successor has put its own there.
+#[derive(Debug)]
+pub struct CardGuard {
+    table: ActorTable,
+    key: ActorKey,
+    incarnation: u64,
+}
+
+impl CardGuard {
+    pub fn new(table: ActorTable, key: ActorKey, incarnation: u64) -> Self {
+        Self {
+            table,
+            key,
+            incarnation,
+        }
+    }
+}
+
+impl Drop for CardGuard {
+    fn drop(&mut self) {
+        self.table.remove_incarnation(&self.key, self.incarnation);
+    }
+}

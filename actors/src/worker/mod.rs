@@ -1,0 +1,12 @@
+//! One directory: plans and spawns, nothing else. Each snapshot of its inbox is compared with the sessions it
+//! has, and the difference is carried out. A crashed session is replaced; one that keeps crashing is parked
+//! and its turns are closed with the reason.
+
+mod actor;
+mod messages;
+mod sessions;
+mod state;
+
+pub use actor::WorkerActor;
+pub use messages::{Standing, WorkerMsg};
+pub use state::WorkerArgs;

@@ -1,0 +1,298 @@
+//! The worker's sessions: carrying out the plan, replacing what crashed, freeing slots.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ractor::{Actor, ActorRef};
+use tracing::{info, warn};
+
+use super::messages::WorkerMsg;
+use super::state::{Entry, WorkerState};
+use crate::calls;
+use crate::domain::ids::SessionId;
+use crate::domain::inbox::OpenTurn;
+use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
+use crate::domain::phase::Phase;
+use crate::domain::plan::{Action, Actual, plan};
+use crate::domain::session::{Closing, Saying, SessionLimits};
+use crate::domain::turn::{Ending, Outcome};
+use crate::session::{SessionActor, SessionArgs, SessionMsg};
+use crate::supervision::{ChildEnd, next_incarnation};
+use crate::table::{ActorCard, ActorKey, ActorKind};
+
+/// Sessions without a child that are kept as actors; beyond it the quietest ones are let go.
+const MAX_IDLE_ACTORS: usize = 64;
+
+impl WorkerState {
+    /// Compares the newest snapshot with what is there and carries out the difference.
+    pub(super) async fn reconcile(&mut self, myself: &ActorRef<WorkerMsg>) {
+        if self.stopping || self.credential.is_none() {
+            return;
+        }
+        let Some(inbox) = &self.inbox else { return };
+        let actual: BTreeMap<_, _> = self
+            .sessions
+            .iter()
+            .map(|(session, entry)| (session.clone(), entry.actual()))
+            .collect();
+        for action in plan(inbox, &actual) {
+            self.act(myself, action).await;
+        }
+    }
+
+    async fn act(&mut self, myself: &ActorRef<WorkerMsg>, action: Action) {
+        match action {
+            Action::Start(turn) => {
+                self.let_idle_actors_go();
+                let session = turn.session_id.clone();
+                self.start(myself, session, Some(turn)).await;
+            }
+            Action::Serve(turn) => {
+                let session = turn.session_id.clone();
+                self.tell(&session, SessionMsg::Wanted(Some(turn)));
+            }
+            Action::Relax(session) => self.tell(&session, SessionMsg::Wanted(None)),
+            Action::Refuse(turn) => self.refuse(myself, &turn),
+            Action::End(session) => self.tell(&session, SessionMsg::Close(Closing::Ended)),
+            Action::SayIdle(session) => self.say(&session, Saying::Idle),
+            Action::SayEnded(session) => self.say(&session, Saying::Ended),
+            Action::StopAll => self.close_all(),
+        }
+    }
+
+    fn tell(&self, session: &SessionId, message: SessionMsg) {
+        if let Some((_, actor)) = self
+            .sessions
+            .get(session)
+            .and_then(|entry| entry.actor.as_ref())
+        {
+            // A dead actor is reported to us; its successor is planned afresh.
+            let _ = actor.cast(message);
+        }
+    }
+
+    fn say(&self, session: &SessionId, saying: Saying) {
+        let Some(credential) = &self.credential else {
+            return;
+        };
+        let answer = calls::set_status(&self.args.link, credential, session, saying, None);
+        tokio::spawn(async move {
+            let _ = answer.await;
+        });
+    }
+
+    pub(super) fn close_all(&self) {
+        for session in self.sessions.keys() {
+            self.tell(session, SessionMsg::Close(Closing::Supervisor));
+        }
+    }
+
+    async fn start(
+        &mut self,
+        myself: &ActorRef<WorkerMsg>,
+        session: SessionId,
+        first: Option<OpenTurn>,
+    ) {
+        let Some(credential) = self.credential.clone() else {
+            return;
+        };
+        let entry = self
+            .sessions
+            .entry(session.clone())
+            .or_insert_with(Entry::new);
+        let settings = &self.args.settings;
+        let args = SessionArgs {
+            session: session.clone(),
+            worker: self.args.spec.clone(),
+            parent: myself.clone(),
+            ports: self.args.ports.clone(),
+            link: self.args.link.clone(),
+            credential,
+            boot_id: self.args.boot_id.clone(),
+            limits: SessionLimits {
+                idle_ms: self.args.spec.idle_timeout_ms,
+                silence_ms: settings.silence_ms,
+                retry_limit_ms: settings.retry_limit_ms,
+                request_ms: settings.request_ms,
+            },
+            slots: self.slots.clone(),
+            table: self.args.table.clone(),
+            incarnation: next_incarnation(),
+            restarts: entry.ledger.total(),
+            first,
+        };
+        match SessionActor::spawn_linked(None, SessionActor, args, myself.get_cell()).await {
+            Ok((actor, _)) => entry.actor = Some((actor.get_id(), actor)),
+            Err(error) => warn!(%session, %error, "session did not start"),
+        }
+    }
+
+    pub(super) async fn session_ended(&mut self, myself: &ActorRef<WorkerMsg>, end: ChildEnd) {
+        let (ChildEnd::Stopped(id) | ChildEnd::Crashed(id, _)) = &end;
+        let Some(session) = self.session_of(*id) else {
+            return;
+        };
+        match end {
+            ChildEnd::Stopped(_) => {
+                self.sessions.remove(&session);
+                if !self.stopping && self.inbox.as_ref().is_some_and(|inbox| !inbox.displaced) {
+                    self.reconcile(myself).await;
+                }
+            }
+            ChildEnd::Crashed(_, error) => self.session_crashed(myself, session, error),
+        }
+        self.stop_when_empty(myself);
+    }
+
+    fn session_of(&self, id: ractor::ActorId) -> Option<SessionId> {
+        self.sessions
+            .iter()
+            .find(|(_, entry)| entry.actor.as_ref().is_some_and(|(actor, _)| *actor == id))
+            .map(|(session, _)| session.clone())
+    }
+
+    fn session_crashed(&mut self, myself: &ActorRef<WorkerMsg>, session: SessionId, error: String) {
+        let now = self.args.ports.clock.monotonic_ms();
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        entry.actor = None;
+        let verdict = entry.ledger.on_crash(now, rand::random());
+        let restarts = entry.ledger.total();
+        warn!(%session, %error, restarts, ?verdict, "session crashed");
+        let mut card = ActorCard::new(
+            ActorKey::session(&session),
+            Some(ActorKey::worker(self.args.spec.id())),
+            ActorKind::Session,
+            session.as_str(),
+        );
+        card.restarts = restarts;
+        card.last_error = Some(error);
+        card.since_ms = self.args.ports.clock.wall_ms();
+        card.phase = if verdict == Verdict::Park {
+            Phase::Parked
+        } else {
+            Phase::Restarting
+        };
+        self.args.table.put(card);
+        match verdict {
+            Verdict::Restart { after_ms } => {
+                let myself = myself.clone();
+                self.tasks.spawn(async move {
+                    if after_ms > 0 {
+                        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    }
+                    let _ = myself.cast(WorkerMsg::SessionDue(session));
+                });
+            }
+            // The next snapshot, or this one again, closes its turn.
+            Verdict::Park => {
+                let _ = myself.cast(WorkerMsg::SessionDue(session));
+            }
+        }
+    }
+
+    /// Backoff over: a successor, and a fresh plan for it.
+    pub(super) async fn session_due(&mut self, myself: &ActorRef<WorkerMsg>, session: SessionId) {
+        let due = self
+            .sessions
+            .get(&session)
+            .is_some_and(|entry| entry.actual() == Actual::BackingOff);
+        if due && !self.stopping {
+            self.start(myself, session, None).await;
+        }
+        self.reconcile(myself).await;
+    }
+
+    pub(super) async fn restart_session(
+        &mut self,
+        myself: &ActorRef<WorkerMsg>,
+        session: SessionId,
+    ) {
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        entry.ledger.forgive();
+        if entry.actor.is_some() {
+            self.tell(&session, SessionMsg::Restart);
+        } else {
+            self.session_due(myself, session).await;
+        }
+    }
+
+    /// Closes the turn of a parked session with the reason.
+    fn refuse(&mut self, myself: &ActorRef<WorkerMsg>, turn: &OpenTurn) {
+        let Some(credential) = self.credential.clone() else {
+            return;
+        };
+        if !self.refusing.insert(turn.session_id.clone()) {
+            return;
+        }
+        let reason = format!(
+            "this session crashed too often and is parked; `orchestrator restart session/{}` gives it another chance",
+            turn.session_id
+        );
+        let ending = Ending::because(Outcome::Failed, "parked", reason);
+        let answer = self
+            .args
+            .link
+            .finish(turn.turn_id.clone(), credential, ending);
+        let (myself, session) = (myself.clone(), turn.session_id.clone());
+        tokio::spawn(async move {
+            let _ = answer.await;
+            let _ = myself.cast(WorkerMsg::Refused(session));
+        });
+    }
+
+    /// Somebody waits for a child slot: the session that has been ready the longest gives its child up.
+    pub(super) fn free_a_slot(&self, wanted_by: &SessionId) {
+        let quietest = self
+            .cards()
+            .filter(|(session, card)| session != wanted_by && card.phase == Phase::Ready)
+            .min_by_key(|(_, card)| card.since_ms);
+        if let Some((session, _)) = quietest {
+            info!(%session, for_session = %wanted_by, "child given up for another session");
+            self.tell(&session, SessionMsg::Release);
+        }
+    }
+
+    fn let_idle_actors_go(&self) {
+        let mut idle: Vec<_> = self
+            .cards()
+            .filter(|(_, card)| card.phase == Phase::Idle)
+            .collect();
+        if idle.len() < MAX_IDLE_ACTORS {
+            return;
+        }
+        idle.sort_by_key(|(_, card)| card.since_ms);
+        for (session, _) in idle.iter().take(idle.len() + 1 - MAX_IDLE_ACTORS) {
+            self.tell(session, SessionMsg::Close(Closing::Supervisor));
+        }
+    }
+
+    fn cards(&self) -> impl Iterator<Item = (SessionId, ActorCard)> {
+        self.sessions.keys().filter_map(|session| {
+            self.args
+                .table
+                .get(&ActorKey::session(session))
+                .map(|card| (session.clone(), card))
+        })
+    }
+}
+
+impl Entry {
+    fn new() -> Self {
+        Self {
+            actor: None,
+            ledger: RestartLedger::new(Intensity::SESSION),
+        }
+    }
+
+    fn actual(&self) -> Actual {
+        match &self.actor {
+            Some(_) => Actual::Live,
+            None if self.ledger.is_parked() => Actual::Parked,
+            None => Actual::BackingOff,
+        }
+    }
+}

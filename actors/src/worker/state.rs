@@ -1,0 +1,47 @@
+//! A worker's state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ractor::{ActorId, ActorRef};
+use tokio::sync::Semaphore;
+
+use crate::domain::ids::SessionId;
+use crate::domain::inbox::Inbox;
+use crate::domain::ledger::RestartLedger;
+use crate::machine::{Ports, Settings, WorkerSpec};
+use crate::ports::link::{Credential, Link};
+use crate::session::SessionMsg;
+use crate::supervision::Tasks;
+use crate::table::{ActorTable, CardGuard};
+
+pub struct WorkerArgs {
+    pub spec: Arc<WorkerSpec>,
+    pub ports: Ports,
+    pub link: Arc<dyn Link>,
+    pub settings: Settings,
+    pub boot_id: String,
+    pub table: ActorTable,
+    pub incarnation: u64,
+    /// Crashes of earlier incarnations.
+    pub restarts: u32,
+}
+
+/// One session, as its worker knows it.
+pub(super) struct Entry {
+    pub actor: Option<(ActorId, ActorRef<SessionMsg>)>,
+    pub ledger: RestartLedger,
+}
+
+pub struct WorkerState {
+    pub(super) args: WorkerArgs,
+    pub(super) credential: Option<Credential>,
+    pub(super) inbox: Option<Inbox>,
+    pub(super) sessions: BTreeMap<SessionId, Entry>,
+    pub(super) slots: Arc<Semaphore>,
+    /// Parked sessions whose turn is being closed.
+    pub(super) refusing: BTreeSet<SessionId>,
+    pub(super) stopping: bool,
+    pub(super) tasks: Tasks,
+    pub(super) _card: CardGuard,
+}

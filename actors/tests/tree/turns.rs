@@ -1,0 +1,122 @@
+//! Turns without accidents.
+
+use std::time::Duration;
+
+use orchestrator_actors::domain::phase::Phase;
+use orchestrator_actors::domain::turn::Outcome;
+use orchestrator_actors::machine::Desired;
+
+use crate::world::{World, spec};
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_answered_and_the_child_goes_when_idle_and_comes_back() {
+    let world = World::start().await;
+    world.streaming("s", "t1", "hi").await;
+    world.agents.complete("s", "t1", "hi").await;
+    assert_eq!(
+        world.deployment.ended("t1").await,
+        (Outcome::Complete, "hi".to_owned())
+    );
+    world
+        .until_card("session/s", |card| card.phase == Phase::Idle)
+        .await;
+    assert_eq!(world.agents.alive(), 0);
+    assert_eq!(world.deployment.status("s").as_deref(), Some("idle"));
+    world.streaming("s", "t2", "again").await;
+    world.agents.complete("s", "t2", "again").await;
+    assert_eq!(world.deployment.ended("t2").await.0, Outcome::Complete);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_messages_to_one_session_are_answered_one_after_the_other() {
+    let world = World::start().await;
+    world.deployment.send("s", "t1");
+    world.deployment.send("s", "t2");
+    world
+        .until_card("session/s", |card| {
+            card.turn.as_deref() == Some("t1") && card.phase == Phase::Active
+        })
+        .await;
+    while world.agents.deliveries("t1") == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(world.agents.deliveries("t2"), 0);
+    world.agents.complete("s", "t1", "one").await;
+    world.deployment.ended("t1").await;
+    while world.agents.deliveries("t2") == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.agents.complete("s", "t2", "two").await;
+    assert_eq!(world.deployment.ended("t2").await.0, Outcome::Complete);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_interrupts_a_busy_turn_with_its_text_and_leaves_no_child() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    let deployment = world.deployment.clone();
+    world.stop().await;
+    assert_eq!(
+        deployment.ended("t").await,
+        (Outcome::Interrupted, "half".to_owned())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_displaced_supervisor_stops_its_children_and_says_so() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    world.deployment.displace();
+    world
+        .until_card("worker/w", |card| card.phase == Phase::Displaced)
+        .await;
+    while world.agents.alive() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_changes_the_idle_time_without_touching_the_stream_and_adds_and_removes_workers() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    let desired = Desired {
+        workers: vec![spec("w", 900_000), spec("x", 300_000)],
+    };
+    let report = world.machine.reload(desired.clone(), true).await.unwrap();
+    assert_eq!(report.added, ["x"]);
+    assert_eq!(
+        report.changed,
+        [(
+            "w".to_owned(),
+            "idle_timeout 300s -> 900s (live)".to_owned()
+        )]
+    );
+    assert!(
+        world.card("worker/x").is_none(),
+        "a dry run changes nothing"
+    );
+    world.machine.reload(desired, false).await.unwrap();
+    world
+        .until_card("worker/x", |card| card.phase == Phase::Ready)
+        .await;
+    let report = world
+        .machine
+        .reload(
+            Desired {
+                workers: vec![spec("w", 900_000)],
+            },
+            false,
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.removed, report.sessions_kept),
+        (vec!["x".to_owned()], 1)
+    );
+    world.agents.complete("s", "t", "half").await;
+    assert_eq!(world.deployment.ended("t").await.0, Outcome::Complete);
+    world.stop().await;
+}

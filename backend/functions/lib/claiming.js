@@ -1,0 +1,65 @@
+// Generated from convex/lib/claiming.ts by `npm run strip`: change that file, not this one.
+// Claiming: a supervisor takes a turn to run it. The first claim records the machine's boot and the assistant's store,
+// because they decide later what a lookup in that store proves; a claim after a restart gets the recorded ones.
+
+import { checkClaim } from "./jobs";
+import { ABANDONED_LIMIT_MS } from "./limits";
+import { findSession } from "./owners";
+import { contentOf } from "./sending";
+
+import { nextIndex } from "./stream";
+import { OTHER_STORE, closeTurn, openTurns,           } from "./turns";
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+export async function claimTurn(ctx             , worker                , turn      )                 {
+  if (turn.state !== "queued" && turn.state !== "claimed") return { status: "closed", state: turn.state };
+  const [oldest] = await openTurns(ctx, turn.sessionId, 1);
+  if (oldest?.messageId !== turn.messageId) return { status: "not_next" };
+  if (turn.state === "claimed" && turn.claimedStoreId !== worker.storeId) {
+    await closeTurn(ctx, turn, OTHER_STORE);
+    return { status: "closed", state: OTHER_STORE.state };
+  }
+  const first = turn.state === "queued";
+  if (first) await recordClaim(ctx, worker, turn);
+  const session = await findSession(ctx, turn.sessionId);
+  return {
+    status: "claimed",
+    sessionId: turn.sessionId,
+    content: (await contentOf(ctx, turn.promptId)) ?? "",
+    model: turn.model ?? session?.model ?? null,
+    title: session?.title ?? "",
+    agentSessionId: session?.agentSessionId ?? null,
+    abort: turn.abortRequested === true,
+    nextIndex: await nextIndex(ctx, turn.messageId),
+    first,
+    claimedBootId: (first ? worker.bootId : turn.claimedBootId) ?? "",
+  };
+}
+
+async function recordClaim(ctx             , worker                , turn      )                {
+  const { bootId, storeId } = worker;
+  if (bootId === undefined || storeId === undefined) throw new Error(`worker ${worker.workerId} has an epoch but never connected`);
+  await ctx.db.patch(turn._id, {
+    state: "claimed",
+    claimedAt: Date.now(),
+    claimedBootId: bootId,
+    claimedStoreId: storeId,
+  });
+  await ctx.scheduler.runAfter(ABANDONED_LIMIT_MS, checkClaim, { turnId: turn.messageId });
+}

@@ -1,0 +1,124 @@
+// Generated from convex/lib/limits.ts by `npm run strip`: change that file, not this one.
+// Every bound of the deployment in one place, and the checks that keep to them. What is the caller's to choose is
+// refused beyond its bound; what only explains something to people (a reason, an error's text) is cut instead.
+
+import { refusal } from "./errors";
+
+export const SECOND = 1_000;
+export const HOUR = 3_600 * SECOND;
+
+/** A supervisor that has not beaten for this long is judged offline; it beats every 10 s. */
+export const PRESENCE_FRESH_MS = 35 * SECOND;
+/** A turn that nobody claimed in this time is closed as `expired`. */
+export const QUEUED_LIMIT_MS = 24 * HOUR;
+/** A claimed turn whose worker has not beaten for this long is closed as `abandoned`. */
+export const ABANDONED_LIMIT_MS = HOUR;
+/** Time for a supervisor to be heard again, once it seems gone. */
+export const SECOND_LOOK_MS = 60 * SECOND;
+/** Folded chunks live this much longer, for readers that are in the middle of them. */
+export const FOLDED_CHUNKS_KEPT_MS = 60 * SECOND;
+
+export const KIB = 1_024;
+/** A message's content. A document may have 1 MiB. */
+export const MESSAGE_BYTES = 900_000;
+export const OPEN_TURNS_PER_SESSION = 100;
+/** One chunk item's content. */
+export const ITEM_BYTES = 64 * KIB;
+/** The content of one `chunks:append`. */
+export const APPEND_BYTES = 256 * KIB;
+/** The content of the items in one `messages:finish`: more than an append, because it must not fail in halves. */
+export const FINISH_BYTES = 4_096 * KIB;
+/** Items of one call: each is an index read and a write, of which a transaction may have a few thousand. */
+export const ITEMS_PER_CALL = 3_000;
+/** Chunks in one window of `chunks:page`. */
+export const WINDOW = 32;
+
+/** A turn up to here is folded in `messages:finish` itself. */
+export const FOLD_AT_ONCE_ROWS = 128;
+export const FOLD_AT_ONCE_BYTES = 256 * KIB;
+/** What one scheduled fold reads. */
+export const FOLD_PAGE_ROWS = 256;
+export const FOLD_PAGE_BYTES = 1_024 * KIB;
+/** The text of one row of `parts`. */
+export const PART_ROW_BYTES = 256 * KIB;
+/** What one scheduled deletion of chunks reads. */
+export const DROP_PAGE_ROWS = 500;
+export const DROP_PAGE_BYTES = 4_096 * KIB;
+
+export const LIST_MESSAGES_DEFAULT = 50;
+export const LIST_MESSAGES_MAX = 100;
+/** Parts that `messages:list` gives along. */
+export const LIST_PARTS_BYTES = 256 * KIB;
+/** Users' contents that `messages:list` gives in one answer; beyond it the answer is shorter than its limit. */
+export const LIST_CONTENT_BYTES = 1_024 * KIB;
+/** What one `messages:parts` gives. */
+export const PARTS_PAGE_BYTES = 512 * KIB;
+
+export const INBOX_SESSIONS = 200;
+export const INBOX_SERVED = 500;
+export const LIST_MACHINES = 100;
+export const LIST_WORKERS = 500;
+export const LIST_SESSIONS = 200;
+export const CREDENTIALS_PER_WORKER = 20;
+/** Turns that one transaction closes when a worker is revoked or removed. */
+export const CLOSE_PAGE = 200;
+
+export const NAME_CHARS = 200;
+export const PATH_CHARS = 4_096;
+export const MODEL_CHARS = 300;
+export const TOOLS = 64;
+const EXPLANATION_CHARS = 4_000;
+const ID_CHARS = 128;
+
+/** Ids are the callers' own; they end up in file names, environments and tokens, hence the alphabet. */
+const ID = /^[A-Za-z0-9_-]+$/;
+
+export function checkId(what        , id        )       {
+  if (id.length > ID_CHARS || !ID.test(id)) {
+    throw refusal("invalid", `${what} must be 1 to ${ID_CHARS} letters, digits, - or _`);
+  }
+}
+
+export function checkText(what        , text        , most        )       {
+  if (text.length === 0 || text.length > most) {
+    throw refusal("invalid", `${what} must have 1 to ${most} characters, this one has ${text.length}`);
+  }
+}
+
+export function checkTools(tools          )       {
+  if (tools.length > TOOLS) {
+    throw refusal("invalid", `tools can name ${TOOLS} programs at most, these are ${tools.length}`);
+  }
+  for (const tool of tools) checkText("a tool's name", tool, NAME_CHARS);
+}
+
+/** A position in a turn: a whole number from 0. */
+export function isIndex(value        )          {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+export function checkIndex(what        , value        )       {
+  if (!isIndex(value)) throw refusal("invalid", `${what} must be a whole number from 0`);
+}
+
+/** An explanation for people: losing its end is better than losing the call that carries it. */
+export function cut(text        )         {
+  return text.length > EXPLANATION_CHARS ? `${text.slice(0, EXPLANATION_CHARS)}…` : text;
+}
+
+const encoder = new TextEncoder();
+
+export function utf8Bytes(text        )         {
+  return encoder.encode(text).length;
+}
+
+/** Whether the texts together have more UTF-8 bytes than `limit`. Encodes them only when their lengths do not tell. */
+export function exceeds(texts          , limit        )          {
+  let units = 0;
+  for (const text of texts) units += text.length;
+  if (units > limit) return true;
+  if (units * 3 <= limit) return false;
+  let bytes = 0;
+  for (const text of texts) bytes += utf8Bytes(text);
+  return bytes > limit;
+}

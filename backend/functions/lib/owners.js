@@ -1,0 +1,78 @@
+// Generated from convex/lib/owners.ts by `npm run strip`: change that file, not this one.
+// What an owner may touch: their own rows. A row of somebody else is `forbidden`, a missing one `not_found`.
+
+
+import { refusal } from "./errors";
+
+import { asTurn,           } from "./turns";
+
+/** The caller's identity, as the rows carry it. */
+export async function requireOwner(ctx                )                  {
+  const identity = await ctx.auth.getUserIdentity();
+  if (!identity) {
+    throw refusal("unauthorized", "an owner's identity is needed: sign in, or pass a token from `orchestrator owner token`");
+  }
+  return identity.tokenIdentifier;
+}
+
+export async function findMachine(ctx          , machineId        )                                  {
+  return await ctx.db
+    .query("machines")
+    .withIndex("by_machine", (q) => q.eq("machineId", machineId))
+    .unique();
+}
+
+export async function findWorker(ctx          , workerId        )                                 {
+  return await ctx.db
+    .query("workers")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId))
+    .unique();
+}
+
+export async function findSession(ctx          , sessionId        )                                  {
+  return await ctx.db
+    .query("sessions")
+    .withIndex("by_session", (q) => q.eq("sessionId", sessionId))
+    .unique();
+}
+
+export async function findMessage(ctx          , messageId        )                                  {
+  return await ctx.db
+    .query("messages")
+    .withIndex("by_message", (q) => q.eq("messageId", messageId))
+    .unique();
+}
+
+export async function ownedMachine(ctx          , owner        , machineId        )                           {
+  return owned(owner, `machine ${machineId}`, await findMachine(ctx, machineId));
+}
+
+/** The owner's worker, a removed one too. */
+export async function ownedWorker(ctx          , owner        , workerId        )                          {
+  return owned(owner, `worker ${workerId}`, await findWorker(ctx, workerId));
+}
+
+/** The owner's worker, if it can be given work: pending ones can, it waits for them. */
+export async function usableWorker(ctx          , owner        , workerId        )                          {
+  const worker = await ownedWorker(ctx, owner, workerId);
+  if (worker.state === "revoked" || worker.state === "removed") {
+    throw refusal("revoked", `worker ${workerId} was ${worker.state}: nothing can be sent to it, use another worker`);
+  }
+  return worker;
+}
+
+export async function ownedSession(ctx          , owner        , sessionId        )                           {
+  return owned(owner, `session ${sessionId}`, await findSession(ctx, sessionId));
+}
+
+export async function ownedTurn(ctx          , owner        , turnId        )                {
+  const turn = asTurn(owned(owner, `turn ${turnId}`, await findMessage(ctx, turnId)));
+  if (!turn) throw refusal("not_found", `${turnId} is a user's message, not a turn`);
+  return turn;
+}
+
+function owned                               (owner        , what        , row            )      {
+  if (!row) throw refusal("not_found", `${what} does not exist here: check the id and the deployment`);
+  if (row.owner !== owner) throw refusal("forbidden", `${what} belongs to somebody else`);
+  return row;
+}

@@ -1,0 +1,96 @@
+// Generated from convex/lib/reading.ts by `npm run strip`: change that file, not this one.
+// What people read: a session's messages, with the parts of the answers that are folded. Bounded by bytes as well as
+// by rows, and never the chunks: those change many times a second and are read in windows of their own.
+
+import { v,            } from "convex/values";
+import { LIST_CONTENT_BYTES, LIST_PARTS_BYTES, PARTS_PAGE_BYTES, utf8Bytes } from "./limits";
+import { contentOf } from "./sending";
+
+import { asTurn,           } from "./turns";
+import { part, turnError, turnState, usage,           } from "./values";
+
+/** A message as `messages:list` shows it: `content` of a user's, the rest of a turn. */
+export const shownMessage = v.object({
+  id: v.string(),
+  role: v.union(v.literal("user"), v.literal("assistant")),
+  seq: v.number(),
+  state: v.optional(turnState),
+  content: v.optional(v.string()),
+  model: v.optional(v.string()),
+  error: v.optional(turnError),
+  usage: v.optional(usage),
+  createdAt: v.number(),
+  finishedAt: v.optional(v.number()),
+  abortRequested: v.optional(v.boolean()),
+  parts: v.optional(v.array(part)),
+  partsOmitted: v.optional(v.boolean()),
+  /** The content is whole in this answer or in `messages:parts`; else it is in chunks. */
+  folded: v.boolean(),
+});
+
+
+/** The newest rows first, as many as the content's bound allows; the first one always fits. */
+export async function showMessages(ctx          , newestFirst                   )                          {
+  const shown                 = [];
+  let contentBytes = 0;
+  let partsBudget = LIST_PARTS_BYTES;
+  for (const row of newestFirst) {
+    const turn = asTurn(row);
+    if (turn) {
+      const parts = await partsWithin(ctx, turn, partsBudget);
+      if (parts) partsBudget -= turn.partsBytes ?? 0;
+      shown.push(showTurn(turn, parts));
+    } else {
+      const content = (await contentOf(ctx, row.messageId)) ?? "";
+      contentBytes += utf8Bytes(content);
+      if (shown.length > 0 && contentBytes > LIST_CONTENT_BYTES) break;
+      shown.push({ ...showRow(row), content, folded: true });
+    }
+  }
+  return shown;
+}
+
+/** A page of a folded turn's parts, from an ordinal on, and the ordinal of the next page. */
+export async function readParts(ctx          , turnId        , from        ) {
+  const parts         = [];
+  let bytes = 0;
+  const rows = ctx.db.query("parts").withIndex("by_turn", (q) => q.eq("turnId", turnId).gte("ordinal", from));
+  for await (const row of rows) {
+    bytes += utf8Bytes(row.text);
+    if (parts.length > 0 && bytes > PARTS_PAGE_BYTES) return { parts, next: row.ordinal };
+    if (row.text !== "") parts.push({ partId: row.partId, kind: row.kind, text: row.text });
+  }
+  return { parts, next: null };
+}
+
+/** The turn's parts, if it is folded and they fit into what is left of the budget. */
+async function partsWithin(ctx          , turn      , budget        )                         {
+  if (!turn.folded || (turn.partsBytes ?? 0) > budget) return null;
+  if (turn.partsBytes === 0) return [];
+  return (await readParts(ctx, turn.messageId, 0)).parts;
+}
+
+function showTurn(turn      , parts               )               {
+  const folded = turn.folded === true;
+  return {
+    ...showRow(turn),
+    state: turn.state,
+    ...(turn.error === undefined ? {} : { error: turn.error }),
+    ...(turn.usage === undefined ? {} : { usage: turn.usage }),
+    ...(turn.finishedAt === undefined ? {} : { finishedAt: turn.finishedAt }),
+    ...(turn.abortRequested === undefined ? {} : { abortRequested: turn.abortRequested }),
+    ...(parts === null ? {} : { parts }),
+    ...(folded && parts === null ? { partsOmitted: true } : {}),
+    folded,
+  };
+}
+
+function showRow(row                 ) {
+  return {
+    id: row.messageId,
+    role: row.role,
+    seq: row.seq,
+    ...(row.model === undefined ? {} : { model: row.model }),
+    createdAt: row.createdAt,
+  };
+}

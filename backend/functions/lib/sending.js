@@ -1,0 +1,172 @@
+// Generated from convex/lib/sending.ts by `npm run strip`: change that file, not this one.
+// A message comes in: the user's row, its content, and the turn that will answer it, in one transaction. The caller's
+// id makes it idempotent: the same message again gets the same answer, whatever has become of the session meanwhile.
+
+import { refusal } from "./errors";
+import { expireTurn } from "./jobs";
+import {
+  MESSAGE_BYTES,
+  MODEL_CHARS,
+  OPEN_TURNS_PER_SESSION,
+  QUEUED_LIMIT_MS,
+  checkId,
+  checkText,
+  exceeds,
+  utf8Bytes,
+} from "./limits";
+import { findMessage, findSession, ownedSession, usableWorker } from "./owners";
+
+import { openTurns } from "./turns";
+
+const TITLE_CHARS = 60;
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+export const turnIdOf = (messageId        ) => `turn_${messageId}`;
+const sessionIdOf = (messageId        ) => `session_${messageId}`;
+
+export async function sendMessage(ctx             , owner        , sending         )                {
+  const sessionId = chosenSession(sending);
+  const before = await sentBefore(ctx, owner, sessionId, sending);
+  if (before) return before;
+  checkContent(sending);
+  const session = sending.workerId === undefined
+    ? await ownedSession(ctx, owner, sessionId)
+    : await startedSession(ctx, owner, sessionId, sending.workerId, sending.model);
+  if (session.ended) throw refusal("ended", `session ${sessionId} is over: start another one`);
+  await usableWorker(ctx, owner, session.workerId);
+  await checkQueue(ctx, sessionId);
+  return await insertMessage(ctx, session, sending);
+}
+
+/** A session that waits for its first message. */
+export async function insertSession(
+  ctx             ,
+  session                                                                                          ,
+)                {
+  const now = Date.now();
+  await ctx.db.insert("sessions", {
+    ...session,
+    status: "pending",
+    ended: false,
+    served: false,
+    createdAt: now,
+    lastActivityAt: now,
+  });
+}
+
+function chosenSession({ id, sessionId, workerId }         )         {
+  checkId("id", id);
+  if ((sessionId === undefined) === (workerId === undefined)) {
+    throw refusal("invalid", "give either sessionId, to go on with a session, or workerId, to start one");
+  }
+  return sessionId ?? sessionIdOf(id);
+}
+
+async function sentBefore(ctx          , owner        , sessionId        , sending         )                       {
+  const known = await findMessage(ctx, sending.id);
+  if (!known) {
+    if (await findMessage(ctx, turnIdOf(sending.id))) throw taken(sending.id);
+    return null;
+  }
+  const sameMeaning = known.role === "user" && known.owner === owner && known.sessionId === sessionId;
+  if (!sameMeaning || (await contentOf(ctx, sending.id)) !== sending.content) throw taken(sending.id);
+  return { sessionId, turnId: turnIdOf(sending.id), seq: known.seq };
+}
+
+function taken(id        ) {
+  return refusal("conflict", `message id ${id} is taken by another message: make a new id`);
+}
+
+function checkContent({ content, model }         )       {
+  if (content.trim().length === 0) throw refusal("invalid", "the message is empty: write something");
+  if (exceeds([content], MESSAGE_BYTES)) {
+    throw refusal(
+      "too_large",
+      `the message has ${utf8Bytes(content)} bytes and the limit is ${MESSAGE_BYTES}: ` +
+        "put it into a file in the worker's directory and name that file in a message",
+    );
+  }
+  if (model !== undefined) checkText("model", model, MODEL_CHARS);
+}
+
+async function startedSession(
+  ctx             ,
+  owner        ,
+  sessionId        ,
+  workerId        ,
+  model                    ,
+)                           {
+  await usableWorker(ctx, owner, workerId);
+  if (await findSession(ctx, sessionId)) throw refusal("conflict", `session ${sessionId} exists: make a new message id`);
+  await insertSession(ctx, { sessionId, owner, workerId, title: "", ...(model === undefined ? {} : { model }) });
+  return await ownedSession(ctx, owner, sessionId);
+}
+
+async function checkQueue(ctx          , sessionId        )                {
+  const open = await openTurns(ctx, sessionId, OPEN_TURNS_PER_SESSION);
+  if (open.length === OPEN_TURNS_PER_SESSION) {
+    throw refusal("queue_full", `${open.length} messages of the session wait for an answer already: try again later`);
+  }
+}
+
+async function insertMessage(ctx             , session                 , sending         )                {
+  const { sessionId, workerId, owner } = session;
+  const turnId = turnIdOf(sending.id);
+  const last = await ctx.db
+    .query("messages")
+    .withIndex("by_seq", (q) => q.eq("sessionId", sessionId))
+    .order("desc")
+    .first();
+  const seq = last ? last.seq + 1 : 0;
+  const now = Date.now();
+  const both = {
+    sessionId,
+    workerId,
+    owner,
+    createdAt: now,
+    ...(sending.model === undefined ? {} : { model: sending.model }),
+  };
+  await ctx.db.insert("messages", { ...both, messageId: sending.id, role: "user", seq });
+  await ctx.db.insert("contents", { messageId: sending.id, text: sending.content });
+  await ctx.db.insert("messages", {
+    ...both,
+    messageId: turnId,
+    role: "assistant",
+    seq: seq + 1,
+    promptId: sending.id,
+    state: "queued",
+    open: true,
+  });
+  const title = session.title === "" ? { title: titleOf(sending.content) } : {};
+  await ctx.db.patch(session._id, { lastActivityAt: now, ...title });
+  await ctx.scheduler.runAfter(QUEUED_LIMIT_MS, expireTurn, { turnId });
+  return { sessionId, turnId, seq };
+}
+
+/** The first line that says something, cut at a whole character. */
+function titleOf(content        )         {
+  const line = content.trim().split("\n", 1)[0] ?? "";
+  return Array.from(line.slice(0, TITLE_CHARS * 2).trim()).slice(0, TITLE_CHARS).join("");
+}
+
+/** A user's text; null when the row is missing. */
+export async function contentOf(ctx          , messageId        )                         {
+  const row = await ctx.db
+    .query("contents")
+    .withIndex("by_message", (q) => q.eq("messageId", messageId))
+    .unique();
+  return row?.text ?? null;
+}

@@ -1,0 +1,136 @@
+// Generated from convex/lib/tokens.ts by `npm run strip`: change that file, not this one.
+// Worker tokens: `machine_<id>:worker_<id>:secret_<secret>`. The deployment shows one when it makes it and stores
+// only a hash of the secret, so nothing that reads the database can act as a worker.
+
+import { refusal } from "./errors";
+
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const SECRET_CHARS = 32;
+
+
+
+
+
+
+
+/** The token's three parts, or null when the text is not a token. */
+export function parseToken(text        )               {
+  const match = /^machine_([A-Za-z0-9_-]+):worker_([A-Za-z0-9_-]+):secret_([A-Za-z0-9_-]+)$/.exec(text);
+  const [, machineId, workerId, secret] = match ?? [];
+  if (!machineId || !workerId || !secret) return null;
+  return { machineId, workerId, secret };
+}
+
+/** A further credential of the worker, as the whole token. It cannot be shown again. */
+export async function mintToken(ctx             , worker                                                )                  {
+  const secret = makeSecret();
+  await ctx.db.insert("credentials", {
+    workerId: worker.workerId,
+    hash: await hashSecret(secret),
+    revoked: false,
+    createdAt: Date.now(),
+  });
+  return `machine_${worker.machineId}:worker_${worker.workerId}:secret_${secret}`;
+}
+
+export async function revokeCredentials(ctx             , workerId        )                {
+  const live = ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false));
+  for await (const credential of live) {
+    await ctx.db.patch(credential._id, { revoked: true });
+  }
+}
+
+export async function hasLiveCredential(ctx          , workerId        )                   {
+  const live = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false))
+    .first();
+  return live !== null;
+}
+
+;
+
+
+
+/** Who the token is, as a value: callers that serve several tokens at once must not fail for one of them. */
+export async function checkToken(ctx          , text        )                        {
+  const token = parseToken(text);
+  if (!token) {
+    return {
+      status: "unauthorized",
+      message: "worker token must be in format: machine_<machine_id>:worker_<worker_id>:secret_<secret>",
+    };
+  }
+  const hash = await hashSecret(token.secret);
+  const credential = await ctx.db
+    .query("credentials")
+    .withIndex("by_hash", (q) => q.eq("workerId", token.workerId).eq("hash", hash))
+    .unique();
+  const worker = await ctx.db
+    .query("workers")
+    .withIndex("by_worker", (q) => q.eq("workerId", token.workerId))
+    .unique();
+  if (!credential || !worker || worker.machineId !== token.machineId) {
+    return { status: "unauthorized", message: "this deployment does not know the worker token: check token and URL" };
+  }
+  if (worker.state === "removed") {
+    return { status: "revoked", message: "the worker was removed: create a new one and use its token" };
+  }
+  if (worker.state === "revoked") {
+    return { status: "revoked", message: "the worker was revoked: its owner can approve it again" };
+  }
+  if (credential.revoked) {
+    return { status: "revoked", message: "the token was replaced by a newer one: use that, or make another" };
+  }
+  return { status: "ok", worker };
+}
+
+/** The worker that the token belongs to. */
+export async function requireToken(ctx          , text        )                          {
+  const verdict = await checkToken(ctx, text);
+  if (verdict.status !== "ok") throw refusal(verdict.status, verdict.message);
+  return verdict.worker;
+}
+
+/** Whether the epoch is that of the supervisor that connected last. */
+export function isPresentEpoch(worker                , epoch        )          {
+  return worker.epoch >= 1 && worker.epoch === epoch;
+}
+
+/** The worker, by a supervisor that is still the present one. The worker may wait for approval. */
+export async function requireEpoch(ctx          , text        , epoch        )                          {
+  const worker = await requireToken(ctx, text);
+  if (!isPresentEpoch(worker, epoch)) {
+    throw refusal("displaced", "another supervisor has connected with this token since: this one must stop serving it");
+  }
+  return worker;
+}
+
+/** The worker, by its present supervisor, and approved: what every function that serves sessions asks for. */
+export async function requireServing(ctx          , text        , epoch        )                          {
+  const worker = await requireEpoch(ctx, text, epoch);
+  if (worker.state !== "approved") {
+    throw refusal("pending", "the worker waits for its owner's approval");
+  }
+  return worker;
+}
+
+function makeSecret()         {
+  // Bytes from the last, incomplete round of the alphabet are thrown away: every character is equally likely.
+  const usable = 256 - (256 % ALPHABET.length);
+  let secret = "";
+  while (secret.length < SECRET_CHARS) {
+    for (const byte of crypto.getRandomValues(new Uint8Array(SECRET_CHARS))) {
+      if (byte < usable && secret.length < SECRET_CHARS) secret += ALPHABET[byte % ALPHABET.length];
+    }
+  }
+  return secret;
+}
+
+async function hashSecret(secret        )                  {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

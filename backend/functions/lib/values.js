@@ -1,0 +1,65 @@
+// Generated from convex/lib/values.ts by `npm run strip`: change that file, not this one.
+// Validators that several tables and functions share. They are the shapes on the wire: see README.md.
+
+import { v,            } from "convex/values";
+
+export const workerState = v.union(
+  v.literal("pending"),
+  v.literal("approved"),
+  v.literal("revoked"),
+  v.literal("removed"),
+);
+
+
+export const sessionStatus = v.union(
+  v.literal("pending"),
+  v.literal("active"),
+  v.literal("idle"),
+  v.literal("ended"),
+  v.literal("failed"),
+);
+
+/** How a turn can end. */
+export const outcome = v.union(
+  v.literal("complete"),
+  v.literal("interrupted"),
+  v.literal("failed"),
+  v.literal("aborted"),
+);
+
+
+export const openState = v.union(v.literal("queued"), v.literal("claimed"));
+export const turnState = v.union(openState, outcome);
+
+
+/** Why a turn did not complete: a stable code and a text for people. */
+export const turnError = v.object({ code: v.string(), message: v.string() });
+
+
+/** Counts of tokens; the cost is in US dollars. */
+export const usage = v.object({
+  inputTokens: v.number(),
+  outputTokens: v.number(),
+  reasoningTokens: v.number(),
+  cacheReadTokens: v.number(),
+  cacheWriteTokens: v.number(),
+  cost: v.number(),
+});
+
+export const partKind = v.union(v.literal("text"), v.literal("reasoning"), v.literal("tool"));
+
+
+/** A piece of a turn's content. `reset` voids what was streamed under its part before. */
+export const itemFields = {
+  index: v.number(),
+  timestamp: v.number(),
+  partId: v.string(),
+  kind: v.union(partKind, v.literal("reset")),
+  content: v.string(),
+};
+export const item = v.object(itemFields);
+
+
+/** A part of an answer; of a tool the text is its state as JSON. */
+export const part = v.object({ partId: v.string(), kind: partKind, text: v.string() });
+

@@ -1,0 +1,140 @@
+// Generated from convex/schema.ts by `npm run strip`: change that file, not this one.
+// The tables. Every id that leaves the deployment is a string of our own, so that a call which is sent twice names
+// the same thing twice; Convex's own ids stay inside.
+//
+// Which rows change how often decides where a field lives: presence changes with every beat and chunks with every
+// delta, so both have tables that no query on the supervisors' path reads. Contents and parts are apart from
+// messages, so that looking at states never reads text.
+
+import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+import { itemFields, partKind, sessionStatus, turnError, turnState, usage, workerState } from "./lib/values";
+
+export default defineSchema({
+  machines: defineTable({
+    machineId: v.string(),
+    owner: v.string(),
+    name: v.string(),
+    hostname: v.string(),
+    os: v.string(),
+    tools: v.array(v.string()),
+    createdAt: v.number(),
+    lastSeenAt: v.number(),
+  })
+    .index("by_machine", ["machineId"])
+    .index("by_owner", ["owner"]),
+
+  workers: defineTable({
+    workerId: v.string(),
+    machineId: v.string(),
+    owner: v.string(),
+    name: v.string(),
+    directory: v.string(),
+    state: workerState,
+    /** state is `removed`; a field of its own so that lists can leave those out by index. */
+    removed: v.boolean(),
+    /** Rises with every supervisor that takes over; 0 until the first one connects. */
+    epoch: v.number(),
+    installId: v.optional(v.string()),
+    startId: v.optional(v.string()),
+    bootId: v.optional(v.string()),
+    storeId: v.optional(v.string()),
+    connectedAt: v.optional(v.number()),
+    createdAt: v.number(),
+  })
+    .index("by_worker", ["workerId"])
+    .index("by_owner", ["owner", "removed", "machineId"]),
+
+  credentials: defineTable({
+    workerId: v.string(),
+    /** SHA-256 of the secret part, in hex. The secret itself is stored nowhere. */
+    hash: v.string(),
+    revoked: v.boolean(),
+    createdAt: v.number(),
+  })
+    .index("by_hash", ["workerId", "hash"])
+    .index("by_worker", ["workerId", "revoked"]),
+
+  presence: defineTable({
+    workerId: v.string(),
+    owner: v.string(),
+    epoch: v.number(),
+    lastBeat: v.number(),
+    disconnected: v.boolean(),
+  })
+    .index("by_worker", ["workerId"])
+    .index("by_owner", ["owner"]),
+
+  sessions: defineTable({
+    sessionId: v.string(),
+    owner: v.string(),
+    workerId: v.string(),
+    title: v.string(),
+    model: v.optional(v.string()),
+    status: sessionStatus,
+    /** status is `ended`; a field of its own so that lists can leave those out by index. */
+    ended: v.boolean(),
+    reason: v.optional(v.string()),
+    /** The assistant's own name for the conversation; the first one confirmed stays. */
+    agentSessionId: v.optional(v.string()),
+    /** A supervisor has it running: it must hear what happens to the session, the end included. */
+    served: v.boolean(),
+    createdAt: v.number(),
+    lastActivityAt: v.number(),
+  })
+    .index("by_session", ["sessionId"])
+    .index("by_owner", ["owner", "ended", "lastActivityAt"])
+    .index("by_worker", ["workerId", "ended", "lastActivityAt"])
+    .index("by_served", ["workerId", "served"]),
+
+  messages: defineTable({
+    messageId: v.string(),
+    sessionId: v.string(),
+    workerId: v.string(),
+    owner: v.string(),
+    seq: v.number(),
+    role: v.union(v.literal("user"), v.literal("assistant")),
+    model: v.optional(v.string()),
+    createdAt: v.number(),
+    // From here on: the assistant's rows only. Such a row is a turn, and the open ones are the work queue.
+    /** The user's message that the turn answers. */
+    promptId: v.optional(v.string()),
+    state: v.optional(turnState),
+    /** state is `queued` or `claimed`. */
+    open: v.optional(v.boolean()),
+    abortRequested: v.optional(v.boolean()),
+    claimedAt: v.optional(v.number()),
+    claimedBootId: v.optional(v.string()),
+    claimedStoreId: v.optional(v.string()),
+    finishedAt: v.optional(v.number()),
+    error: v.optional(turnError),
+    usage: v.optional(usage),
+    /** Closed by the deployment: the answer from the store that claimed the turn may still replace it. */
+    provisional: v.optional(v.boolean()),
+    /** The content is in `parts`; the chunks are gone or will be soon. */
+    folded: v.optional(v.boolean()),
+    /** Chunks below this index are folded already (only while the fold runs in pages). */
+    foldedTo: v.optional(v.number()),
+    /** UTF-8 bytes of the turn's parts, so that a reader's budget is decided without reading them. */
+    partsBytes: v.optional(v.number()),
+  })
+    .index("by_message", ["messageId"])
+    .index("by_seq", ["sessionId", "seq"])
+    .index("by_session_open", ["sessionId", "open", "seq"])
+    .index("by_worker_open", ["workerId", "open", "sessionId", "seq"]),
+
+  contents: defineTable({ messageId: v.string(), text: v.string() }).index("by_message", ["messageId"]),
+
+  chunks: defineTable({ turnId: v.string(), ...itemFields }).index("by_turn", ["turnId", "index"]),
+
+  parts: defineTable({
+    turnId: v.string(),
+    /** The part's place in the turn and the piece of its text: see lib/fold.ts. */
+    ordinal: v.number(),
+    partId: v.string(),
+    kind: partKind,
+    text: v.string(),
+  })
+    .index("by_turn", ["turnId", "ordinal"])
+    .index("by_part", ["turnId", "partId", "ordinal"]),
+});

@@ -1,0 +1,93 @@
+//! How a failed call reads: Convex's `Uncaught Error: …` with the function's own stack frames.
+
+use serde::Deserialize;
+
+use crate::engine::api::FunctionError;
+use crate::engine::value::Value;
+
+/// What `describe` in `load.js` tells of something thrown.
+#[derive(Debug, Deserialize)]
+pub struct Thrown {
+    name: Option<String>,
+    message: String,
+    #[serde(default)]
+    stack: String,
+    data: Option<serde_json::Value>,
+}
+
+impl Thrown {
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    pub fn is_out_of_memory(&self) -> bool {
+        self.name.as_deref() == Some("InternalError") && self.message == "out of memory"
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        self.name.as_deref() == Some("InternalError") && self.message == "interrupted"
+    }
+
+    pub fn into_error(self) -> FunctionError {
+        let mut message = match &self.name {
+            Some(name) => format!("Uncaught {name}: {}", self.message),
+            None => format!("Uncaught {}", self.message),
+        };
+        message.push_str(&frames(&self.stack));
+        let data = self
+            .data
+            .and_then(|data| Value::from_json(&data).ok())
+            .map(|data| data.to_json());
+        FunctionError { message, data }
+    }
+}
+
+/// The frames of deployed modules, as if they were in `convex/`; ours and native ones say nothing to anybody.
+pub fn frames(stack: &str) -> String {
+    let mut text = String::new();
+    for line in stack.lines() {
+        let Some(frame) = line.trim_start().strip_prefix("at ") else {
+            continue;
+        };
+        let (function, place) = match frame.rsplit_once(" (") {
+            Some((function, place)) => (function, place.trim_end_matches(')')),
+            None => ("<anonymous>", frame),
+        };
+        if place.starts_with("convex/") || place == "native" || !place.contains(".js:") {
+            continue;
+        }
+        text.push_str(&format!("\n    at {function} (../convex/{place})"));
+    }
+    text
+}
+
+/// An error of a function that did not come out of its own code.
+pub fn uncaught(message: &str) -> FunctionError {
+    FunctionError {
+        message: format!("Uncaught Error: {message}"),
+        data: None,
+    }
+}
+
+/// The engine's own failure: the disk, a module that does not load again.
+pub fn internal(error: &dyn std::fmt::Display) -> FunctionError {
+    FunctionError {
+        message: format!("Internal error: {error}"),
+        data: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_functions_own_frames_are_shown() {
+        let stack = "    at helper (lib/a.js:3:9)\n    at <anonymous> (messages.js:12:3)\n    at invoke \
+                     (convex/server/functions:31:26)\n    at apply (native)\n";
+        assert_eq!(
+            frames(stack),
+            "\n    at helper (../convex/lib/a.js:3:9)\n    at <anonymous> (../convex/messages.js:12:3)"
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! Scheduled functions. Each runs exactly once: its job goes in the transaction of its writes. One that fails is
+//! removed too, and its failure is recorded; nobody but its author could say whether to try again.
+
+use tracing::warn;
+
+use super::Engine;
+use super::api::WriteSet;
+use super::calls::{Ready, Together};
+use super::error::StorageError;
+use super::store::{Job, Store};
+use super::transaction::Kind;
+use super::value::Value;
+
+/// Between two looks at the clients' own calls.
+const JOBS_AT_ONCE: usize = 32;
+/// When the disk fails: until the next try.
+const RETRY_MS: u64 = 1000;
+
+impl Engine {
+    pub(super) fn run_jobs(&mut self, now_ms: u64) -> Vec<WriteSet> {
+        if self.next_due_ms.is_none_or(|due| due > now_ms) {
+            return Vec::new();
+        }
+        let mut commits = Vec::new();
+        let ran = self
+            .with_store(|store| store.due_jobs(now_ms, JOBS_AT_ONCE))
+            .and_then(|jobs| {
+                for job in jobs {
+                    if let Some(writes) = self.run_job(&job, now_ms)? {
+                        commits.push(writes);
+                    }
+                }
+                Ok(())
+            });
+        self.refresh_due();
+        if let Err(error) = ran {
+            warn!(%error, "scheduled functions wait for the disk");
+            self.next_due_ms = Some(now_ms + RETRY_MS);
+        }
+        commits.retain(|writes| !writes.is_empty());
+        commits
+    }
+
+    /// The writes of a success. An error means that not even the failure could be recorded.
+    fn run_job(&mut self, job: &Job, now_ms: u64) -> Result<Option<WriteSet>, StorageError> {
+        let problem = match self.ready_job(job, now_ms) {
+            Ok(ready) => {
+                let done = self.execute(ready, &Together::Job(job));
+                match done.result {
+                    Ok(_) => return Ok(Some(done.writes)),
+                    Err(error) => error.message,
+                }
+            }
+            Err(problem) => problem,
+        };
+        let recorded = self.with_store(|store| record_failure(store, job, now_ms, &problem))?;
+        if recorded {
+            warn!(path = %job.path, job = %job.id, error = %problem, "a scheduled function failed");
+        }
+        Ok(None)
+    }
+
+    fn ready_job<'a>(&self, job: &'a Job, now_ms: u64) -> Result<Ready<'a>, String> {
+        let function = self
+            .host
+            .function(&job.path)
+            .filter(|function| function.kind == Kind::Mutation)
+            .ok_or_else(|| format!("Could not find a mutation '{}' to run", job.path))?;
+        let args = Value::parse(&job.args)?;
+        self.check_args(&function, &args)?;
+        Ok(Ready {
+            path: &job.path,
+            function,
+            args,
+            identity: None,
+            now_ms,
+        })
+    }
+
+    /// Looks up again when the next job is due.
+    pub(super) fn refresh_due(&mut self) {
+        match self.with_store(|store| store.next_due_ms()) {
+            Ok(due) => self.next_due_ms = due,
+            Err(error) => warn!(%error, "cannot look up scheduled functions"),
+        }
+    }
+}
+
+/// `false`: the job had been cancelled, so there is no failure.
+fn record_failure(
+    store: &mut Store,
+    job: &Job,
+    now_ms: u64,
+    problem: &str,
+) -> Result<bool, StorageError> {
+    store.begin()?;
+    let recorded = store.remove_job(&job.id).and_then(|waiting| {
+        if waiting {
+            store.add_job_failure(job, now_ms, problem)?;
+        }
+        Ok(waiting)
+    });
+    match recorded {
+        Ok(true) => {
+            let ts = store.next_ts(super::now_ns());
+            store.commit(ts).map(|()| true)
+        }
+        Ok(false) => store.rollback().map(|()| false),
+        Err(error) => store.rollback().and(Err(error)),
+    }
+}

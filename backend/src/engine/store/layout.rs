@@ -1,0 +1,96 @@
+//! The tables inside the file, and its settings. A file says that it is ours (`application_id`) and which layout it
+//! has (`user_version`); anything else is refused before a byte is written.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::explain;
+use crate::engine::error::OpenError;
+
+/// "OrcD" in ASCII.
+const APPLICATION: i64 = 0x4f72_6344;
+const LAYOUT: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE tables (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, validator TEXT NOT NULL);
+    CREATE TABLE indexes (number INTEGER PRIMARY KEY AUTOINCREMENT, tbl INTEGER NOT NULL, name TEXT NOT NULL,
+                          fields TEXT NOT NULL, UNIQUE (tbl, name));
+    CREATE TABLE documents (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
+    CREATE TABLE entries (idx INTEGER NOT NULL, key BLOB NOT NULL, doc INTEGER NOT NULL,
+                          PRIMARY KEY (idx, key)) WITHOUT ROWID;
+    CREATE TABLE records (seq INTEGER PRIMARY KEY, session TEXT NOT NULL, request INTEGER NOT NULL,
+                          ts INTEGER NOT NULL, result TEXT NOT NULL, UNIQUE (session, request));
+    CREATE TABLE jobs (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, due INTEGER NOT NULL,
+                       path TEXT NOT NULL, args TEXT NOT NULL);
+    CREATE INDEX jobs_by_due ON jobs (due, seq);
+    CREATE TABLE job_failures (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, path TEXT NOT NULL,
+                               args TEXT NOT NULL, at INTEGER NOT NULL, error TEXT NOT NULL);
+";
+
+/// Exclusive before WAL: the write-ahead log's index then lives in memory and no other process can join.
+pub fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    connection.pragma_update(None, "foreign_keys", "OFF")
+}
+
+/// Inside the opening transaction.
+pub fn create_or_check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let at = |error| explain(path, error);
+    let number = |name: &str| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(at)
+    };
+    let (application, layout) = (number("application_id")?, number("user_version")?);
+    let objects: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(at)?;
+    if objects == 0 && application == 0 {
+        connection.execute_batch(TABLES).map_err(at)?;
+        connection
+            .pragma_update(None, "application_id", APPLICATION)
+            .map_err(at)?;
+        return connection
+            .pragma_update(None, "user_version", LAYOUT)
+            .map_err(at);
+    }
+    if application != APPLICATION {
+        let reason = "it is a SQLite file, but of another program".into();
+        return Err(OpenError::Corrupt {
+            path: path.into(),
+            reason,
+        });
+    }
+    if layout != LAYOUT {
+        return Err(OpenError::TooNew {
+            path: path.into(),
+            found: layout,
+            known: LAYOUT,
+        });
+    }
+    Ok(())
+}
+
+pub fn read_latest_ts(connection: &Connection) -> rusqlite::Result<u64> {
+    let ts: Option<i64> = connection
+        .query_row(
+            "SELECT value FROM meta WHERE name = 'latest_ts'",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(ts.map_or(0, i64::cast_unsigned))
+}
+
+pub fn write_latest_ts(connection: &Connection, ts: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES ('latest_ts', ?1)")?
+        .execute([ts.cast_signed()])
+        .map(drop)
+}

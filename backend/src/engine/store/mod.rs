@@ -1,0 +1,187 @@
+//! The SQLite file: documents, index entries, session records, scheduled jobs and the clock of commits.
+//!
+//! One connection in exclusive locking mode, WAL, `synchronous=FULL`: a commit that was answered survives a power
+//! loss, and a second process on the same file is refused. Nothing here knows JavaScript or validators of calls;
+//! all changes happen inside a transaction that [`super::transaction`] begins and ends.
+
+mod documents;
+mod jobs;
+mod layout;
+mod migrate;
+mod records;
+
+pub use documents::Stored;
+pub use jobs::Job;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::config;
+use super::error::{OpenError, StorageError};
+use super::schema::{Declared, Schema};
+
+/// The open file.
+pub struct Store {
+    connection: Connection,
+    latest_ts: u64,
+    last_creation: f64,
+}
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+impl Store {
+    /// Opens or creates the file and brings it to the declared schema, in one transaction.
+    pub fn open(
+        place: &config::Store,
+        declared: &Declared,
+    ) -> std::result::Result<(Self, Schema), OpenError> {
+        let path = match place {
+            config::Store::File(path) => path.clone(),
+            config::Store::Memory => PathBuf::from(":memory:"),
+        };
+        let connection = connect(place, &path)?;
+        let mut store = Self {
+            connection,
+            latest_ts: 0,
+            last_creation: 0.0,
+        };
+        let schema = store.prepare(&path, declared)?;
+        Ok((store, schema))
+    }
+
+    fn prepare(
+        &mut self,
+        path: &Path,
+        declared: &Declared,
+    ) -> std::result::Result<Schema, OpenError> {
+        let at = |error| explain(path, error);
+        layout::configure(&self.connection).map_err(at)?;
+        self.connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(at)?;
+        layout::create_or_check(&self.connection, path)?;
+        let schema = self.migrate(declared).map_err(|error| match error {
+            OpenError::Storage(StorageError(error)) => explain(path, error),
+            other => other,
+        })?;
+        self.latest_ts = layout::read_latest_ts(&self.connection).map_err(at)?;
+        self.last_creation = self
+            .newest_creation()
+            .map_err(|error| explain(path, error.0))?;
+        self.connection.execute_batch("COMMIT").map_err(at)?;
+        Ok(schema)
+    }
+
+    pub fn latest_ts(&self) -> u64 {
+        self.latest_ts
+    }
+
+    /// A creation time for a new document: now, but always after every earlier one, so that rows sort as they
+    /// were inserted.
+    pub fn next_creation(&mut self, now_ms: u64) -> f64 {
+        self.last_creation = (now_ms as f64).max(self.last_creation.next_up());
+        self.last_creation
+    }
+
+    pub fn begin(&self) -> Result<()> {
+        // A panic may have left one open; what it did is not wanted.
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        self.run("BEGIN IMMEDIATE")
+    }
+
+    /// The timestamp of a commit that would happen now: nanoseconds, after every earlier one.
+    pub fn next_ts(&self, now_ns: u64) -> u64 {
+        now_ns.max(self.latest_ts + 1)
+    }
+
+    /// Commits at a timestamp of [`Self::next_ts`]. On an error everything since [`Self::begin`] is gone.
+    pub fn commit(&mut self, ts: u64) -> Result<()> {
+        let committed = layout::write_latest_ts(&self.connection, ts)
+            .map_err(StorageError)
+            .and_then(|()| self.run("COMMIT"));
+        if let Err(error) = committed {
+            self.rollback()?;
+            return Err(error);
+        }
+        self.latest_ts = ts;
+        Ok(())
+    }
+
+    pub fn rollback(&self) -> Result<()> {
+        // Some errors of SQLite (a full disk) have rolled back already.
+        if self.connection.is_autocommit() {
+            Ok(())
+        } else {
+            self.run("ROLLBACK")
+        }
+    }
+
+    /// Inside a transaction: a part that can be undone alone.
+    pub fn savepoint(&self) -> Result<()> {
+        self.run("SAVEPOINT part")
+    }
+
+    pub fn end_savepoint(&self, keep: bool) -> Result<()> {
+        if !keep {
+            self.run("ROLLBACK TO part")?;
+        }
+        self.run("RELEASE part")
+    }
+
+    /// Moves the write-ahead log into the file and empties it.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    fn run(&self, sql: &str) -> Result<()> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}
+
+fn connect(place: &config::Store, path: &Path) -> std::result::Result<Connection, OpenError> {
+    match place {
+        config::Store::Memory => Connection::open_in_memory(),
+        config::Store::File(path) => {
+            create_private(path).map_err(|error| OpenError::Unreadable {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?;
+            Connection::open_with_flags(
+                path,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )
+        }
+    }
+    .map_err(|error| explain(path, error))
+}
+
+/// Conversations and token hashes are nobody else's: the file is 0600 from the start, and SQLite gives its
+/// companions the same mode.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
+    let path = path.to_path_buf();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::Corrupt {
+            path,
+            reason: error.to_string(),
+        },
+        _ => OpenError::Unreadable {
+            path,
+            reason: error.to_string(),
+        },
+    }
+}

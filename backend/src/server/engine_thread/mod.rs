@@ -1,0 +1,172 @@
+//! The engine's thread and the way to it. Whoever wants something run goes through an [`EngineHandle`]; the one
+//! thread behind it runs everything in the order of arrival.
+//!
+//! A *generation* is one life of the thread. A panic ends it: the supervisor cancels the generation's token (every
+//! socket closes, so that clients resume at once) and starts the next one on the same file. Nothing of a generation's
+//! queue is carried over: a client that got no answer asks again under the same request id.
+
+mod commands;
+mod supervisor;
+mod worker;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{
+    Call, Engine, EngineConfig, MutationOutcome, QueryOutcome, SessionRequest, StorageError,
+    WriteSet,
+};
+pub(super) use commands::{Command, EngineEvent, MutationReply, QueryRun, SnapshotGone};
+pub(super) use supervisor::Supervisor;
+
+/// What the server needs of an engine. [`Engine`] is one; tests script their own. Called on one thread only.
+pub trait Executor {
+    fn query(&mut self, call: &Call) -> QueryOutcome;
+    fn mutation(&mut self, call: &Call, record: Option<&SessionRequest>) -> MutationOutcome;
+    /// The last commit's timestamp (ns).
+    fn latest_ts(&self) -> u64;
+    fn run_due_jobs(&mut self, now_ms: u64) -> Vec<WriteSet>;
+    fn next_due_ms(&self) -> Option<u64>;
+    fn checkpoint(&mut self) -> Result<(), String>;
+}
+
+impl Executor for Engine {
+    fn query(&mut self, call: &Call) -> QueryOutcome {
+        Engine::query(self, call)
+    }
+
+    fn mutation(&mut self, call: &Call, record: Option<&SessionRequest>) -> MutationOutcome {
+        Engine::mutation(self, call, record)
+    }
+
+    fn latest_ts(&self) -> u64 {
+        Engine::latest_ts(self)
+    }
+
+    fn run_due_jobs(&mut self, now_ms: u64) -> Vec<WriteSet> {
+        Engine::run_due_jobs(self, now_ms)
+    }
+
+    fn next_due_ms(&self) -> Option<u64> {
+        Engine::next_due_ms(self)
+    }
+
+    fn checkpoint(&mut self) -> Result<(), String> {
+        Engine::checkpoint(self).map_err(|error: StorageError| error.to_string())
+    }
+}
+
+/// Makes an executor, on the thread that will own it; called again after a panic.
+pub type ExecutorFactory = Arc<dyn Fn() -> Result<Box<dyn Executor>, String> + Send + Sync>;
+
+/// Opens the real engine.
+pub fn open_engine(config: EngineConfig) -> ExecutorFactory {
+    Arc::new(move || {
+        Engine::open(config.clone())
+            .map(|engine| Box::new(engine) as Box<dyn Executor>)
+            .map_err(|error| error.to_string())
+    })
+}
+
+/// Where the engine is in its life, as `ps` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Starting,
+    Ready,
+    /// The thread died, or could not be started again: calls are refused until it is back.
+    Restarting {
+        reason: String,
+    },
+    Stopped,
+}
+
+/// There is no engine right now. Clients try again.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the deployment is restarting: try again")]
+pub(super) struct EngineDown;
+
+/// One life of the engine's thread.
+#[derive(Clone)]
+pub(super) struct Generation {
+    pub(super) commands: mpsc::Sender<Command>,
+    /// Cancelled when the thread is gone.
+    pub(super) ended: CancellationToken,
+}
+
+struct Shared {
+    current: Mutex<Option<Generation>>,
+    latest_ts: AtomicU64,
+    restarts: AtomicU64,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Clone)]
+pub(super) struct EngineHandle {
+    shared: Arc<Shared>,
+}
+
+impl EngineHandle {
+    fn new() -> Self {
+        let shared = Shared {
+            current: Mutex::new(None),
+            latest_ts: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            phase: watch::Sender::new(Phase::Starting),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(super) fn generation(&self) -> Result<Generation, EngineDown> {
+        let current = self
+            .shared
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        current.clone().ok_or(EngineDown)
+    }
+
+    /// Every hit of a commit up to this timestamp has already been sent to the connections it concerns.
+    pub(super) fn latest_ts(&self) -> u64 {
+        self.shared.latest_ts.load(Ordering::Acquire)
+    }
+
+    pub(super) fn restarts(&self) -> u64 {
+        self.shared.restarts.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
+        self.shared.phase.subscribe()
+    }
+
+    pub(super) async fn query(
+        &self,
+        call: Call,
+        at: Option<u64>,
+    ) -> Result<Result<QueryOutcome, SnapshotGone>, EngineDown> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(Command::Query { call, at, reply })?;
+        outcome.await.map_err(|_| EngineDown)
+    }
+
+    pub(super) async fn mutation(&self, call: Call) -> Result<MutationOutcome, EngineDown> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(Command::Mutation {
+            call,
+            record: None,
+            reply: MutationReply::Caller(reply),
+        })?;
+        outcome.await.map_err(|_| EngineDown)
+    }
+
+    pub(super) fn send(&self, command: Command) -> Result<(), EngineDown> {
+        self.generation()?
+            .commands
+            .send(command)
+            .map_err(|_| EngineDown)
+    }
+}

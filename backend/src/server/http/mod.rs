@@ -1,0 +1,214 @@
+//! The HTTP API of a deployment, as `ConvexHttpClient`, the Python HTTP client and curl use it: one call per request.
+//!
+//! A call that ran answers 200, or 560 when the function failed, with `{status, value | errorMessage, errorData,
+//! logLines}`. Anything that kept a call from running answers `{code, message}` with a status of its own. A mutation sent
+//! here carries no session: a caller that gets no answer cannot ask again safely, except by a key of its own.
+
+mod body;
+mod format;
+mod refusal;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::engine_thread::EngineDown;
+use super::sync::messages;
+use crate::engine::{Call, FunctionError};
+use body::{CallBody, Format};
+pub(super) use refusal::Refusal;
+
+/// A function ran and failed.
+const FUNCTION_FAILED: u16 = 560;
+
+/// What a call came to, whichever kind it was.
+struct Answer {
+    result: Result<Value, FunctionError>,
+    log_lines: Vec<String>,
+}
+
+pub(super) async fn query(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (call, body) = accept(&app, request).await?;
+    let answer = run_query(&app, call, None).await?;
+    Ok(reply(&app, answer, body.format))
+}
+
+/// A timestamp that several `query_at_ts` can share, so that their answers belong together.
+pub(super) async fn query_ts(State(app): State<Arc<App>>) -> Response {
+    let ts = STANDARD.encode(app.engine.latest_ts().to_le_bytes());
+    Json(json!({ "ts": ts })).into_response()
+}
+
+pub(super) async fn query_at_ts(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (call, body) = accept(&app, request).await?;
+    let ts = body.timestamp()?;
+    if ts > app.engine.latest_ts() {
+        return Err(Refusal::bad_request(
+            "BadTimestamp",
+            "`ts` lies in the future",
+        ));
+    }
+    let answer = run_query(&app, call, Some(ts)).await?;
+    Ok(reply(&app, answer, body.format))
+}
+
+pub(super) async fn mutation(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (call, body) = accept(&app, request).await?;
+    let answer = run_mutation(&app, call).await?;
+    Ok(reply(&app, answer, body.format))
+}
+
+/// A function of either kind.
+pub(super) async fn function(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (call, body) = accept(&app, request).await?;
+    let answer = run_function(&app, call).await?;
+    Ok(reply(&app, answer, body.format))
+}
+
+pub(super) async fn action() -> Refusal {
+    Refusal::bad_request("ActionsUnsupported", messages::ACTIONS_UNSUPPORTED)
+}
+
+pub(super) async fn version(State(app): State<Arc<App>>) -> String {
+    app.instance.version.clone()
+}
+
+pub(super) async fn instance_name(State(app): State<Arc<App>>) -> String {
+    app.instance.name.clone()
+}
+
+pub(super) async fn root() -> &'static str {
+    "This Convex deployment is running.\n"
+}
+
+pub(super) async fn not_found() -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        "no such path: this deployment serves /api/sync, /api/query, /api/mutation and /version",
+    )
+}
+
+async fn accept(app: &App, request: Request) -> Result<(Call, CallBody), Refusal> {
+    // held while the body is read: that is what costs memory
+    let _permit = permit(app).await?;
+    let authorization = authorization(&request)?;
+    let mut body = CallBody::read(request, app.tuning.message_bytes).await?;
+    let call = call_of(app, &mut body, authorization.as_deref())?;
+    Ok((call, body))
+}
+
+async fn permit(app: &App) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
+    match tokio::time::timeout(app.tuning.call_timeout, app.http_calls.acquire()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Refusal::unavailable("too many calls at once: try again")),
+    }
+}
+
+fn authorization(request: &Request) -> Result<Option<String>, Refusal> {
+    let Some(header) = request.headers().get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let text = header
+        .to_str()
+        .map_err(|_| Refusal::unauthenticated("the Authorization header is not text"))?;
+    Ok(Some(text.to_owned()))
+}
+
+fn call_of(app: &App, body: &mut CallBody, authorization: Option<&str>) -> Result<Call, Refusal> {
+    let caller = app
+        .verifier
+        .verify_header(authorization)
+        .map_err(|error| Refusal::unauthenticated(&error.to_string()))?;
+    Ok(Call {
+        path: body.canonical_path()?,
+        args: body.take_args()?,
+        identity: caller.map(|verified| verified.identity),
+    })
+}
+
+async fn run_query(app: &App, call: Call, at: Option<u64>) -> Result<Answer, Refusal> {
+    let outcome = in_time(app, app.engine.query(call, at)).await?;
+    let outcome = outcome
+        .map_err(|gone| Refusal::new(StatusCode::CONFLICT, "SnapshotGone", &gone.to_string()))?;
+    Ok(Answer {
+        result: outcome.result,
+        log_lines: outcome.log_lines,
+    })
+}
+
+async fn run_mutation(app: &App, call: Call) -> Result<Answer, Refusal> {
+    let outcome = in_time(app, app.engine.mutation(call)).await?;
+    Ok(Answer {
+        result: outcome.result,
+        log_lines: outcome.log_lines,
+    })
+}
+
+async fn run_function(app: &App, call: Call) -> Result<Answer, Refusal> {
+    let answer = run_query(app, call.clone(), None).await?;
+    match &answer.result {
+        // a mutation run as a query is refused before its code starts
+        Err(error) if messages::says_not_a_query(error) => run_mutation(app, call).await,
+        _ => Ok(answer),
+    }
+}
+
+async fn in_time<T>(
+    app: &App,
+    call: impl Future<Output = Result<T, EngineDown>>,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(app.tuning.call_timeout, call).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(down)) => Err(Refusal::unavailable(&down.to_string())),
+        Err(_) => Err(Refusal::unavailable("the call took too long")),
+    }
+}
+
+fn reply(app: &App, answer: Answer, format: Format) -> Response {
+    let result = answer.result.and_then(|value| {
+        messages::check_size(&value, app.tuning.result_bytes)?;
+        Ok(value)
+    });
+    let encode = |value: Value| match format {
+        Format::Encoded => value,
+        Format::Plain => format::plain(value),
+    };
+    match result {
+        Ok(value) => Json(json!({
+            "status": "success", "value": encode(value), "logLines": answer.log_lines,
+        }))
+        .into_response(),
+        Err(error) => {
+            let mut body = json!({
+                "status": "error", "errorMessage": error.message, "logLines": answer.log_lines,
+            });
+            if let Some(data) = error.data {
+                body["errorData"] = encode(data);
+            }
+            let status =
+                StatusCode::from_u16(FUNCTION_FAILED).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, Json(body)).into_response()
+        }
+    }
+}

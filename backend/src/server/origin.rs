@@ -1,0 +1,218 @@
+//! Who may talk to us from a browser. A page elsewhere must not drive a deployment on its visitor's machine, neither by
+//! a socket, nor by a request, nor by a name that it lets point to 127.0.0.1 (DNS rebinding).
+//!
+//! A request without `Origin` does not come from a page and passes. `Host` must be a loopback name, our own address or
+//! the host of an allowed origin. Only origins that may talk to us get CORS headers.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, HOST, HeaderValue, ORIGIN, VARY,
+};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use thiserror::Error;
+use tracing::warn;
+use url::{Host, Url};
+
+use super::http::Refusal;
+
+#[derive(Debug, Error)]
+#[error("`{0}` is not an origin: write it like `https://chat.example` or `http://localhost:5173`")]
+pub struct OriginError(pub String);
+
+/// The origins and hosts that are let through.
+#[derive(Debug)]
+pub(super) struct OriginPolicy {
+    origins: HashSet<String>,
+    hosts: HashSet<String>,
+}
+
+impl OriginPolicy {
+    pub(super) fn new(address: SocketAddr, allowed: &[String]) -> Result<Self, OriginError> {
+        let port = address.port();
+        let mut origins: HashSet<String> = ["127.0.0.1", "localhost", "[::1]"]
+            .iter()
+            .map(|host| format!("http://{host}:{port}"))
+            .collect();
+        origins.insert(format!("http://{address}"));
+        let mut hosts: HashSet<String> = ["127.0.0.1", "localhost", "[::1]"]
+            .map(str::to_owned)
+            .into();
+        hosts.insert(match address {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        });
+        for text in allowed {
+            let url = Url::parse(text).map_err(|_| OriginError(text.clone()))?;
+            let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+            let host = url.host().filter(|_| bare && url.origin().is_tuple());
+            let host = host.ok_or_else(|| OriginError(text.clone()))?;
+            origins.insert(url.origin().ascii_serialization());
+            hosts.insert(host_text(&host));
+        }
+        Ok(Self { origins, hosts })
+    }
+
+    fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        if !host.is_some_and(|host| self.knows_host(host)) {
+            return Err(Refusal::forbidden(
+                "BadHost",
+                "this deployment does not answer under that host name: use http://127.0.0.1 or http://localhost",
+            ));
+        }
+        match headers.get(ORIGIN) {
+            Some(origin) if !self.knows_origin(origin) => Err(Refusal::forbidden(
+                "BadOrigin",
+                "this page's origin may not talk to this deployment: add it to the allowed origins",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn knows_origin(&self, origin: &HeaderValue) -> bool {
+        origin
+            .to_str()
+            .is_ok_and(|origin| self.origins.contains(&origin.to_ascii_lowercase()))
+    }
+
+    fn knows_host(&self, host: &str) -> bool {
+        // any port: a tunnel may have put another one in front, and the name is what rebinding needs
+        !host.contains('@')
+            && host
+                .parse::<Authority>()
+                .is_ok_and(|authority| self.hosts.contains(&authority.host().to_ascii_lowercase()))
+    }
+}
+
+fn host_text(host: &Host<&str>) -> String {
+    host.to_string().to_ascii_lowercase()
+}
+
+/// The middleware in front of everything.
+pub(super) async fn guard(
+    State(policy): State<std::sync::Arc<OriginPolicy>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Err(refusal) = policy.check(request.headers()) {
+        warn!(
+            path = request.uri().path(),
+            code = refusal.code(),
+            "request refused"
+        );
+        return refusal.into_response();
+    }
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET, POST, OPTIONS"),
+        );
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, convex-client"),
+        );
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        // a page on a public site that may talk to us still has to be told that it may reach a private address
+        headers.insert(
+            HeaderName::from_static("access-control-allow-private-network"),
+            HeaderValue::from_static("true"),
+        );
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(host: &str, origin: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, origin.parse().unwrap());
+        }
+        headers
+    }
+
+    fn policy(allowed: &[&str]) -> OriginPolicy {
+        let allowed: Vec<String> = allowed.iter().map(|text| (*text).to_owned()).collect();
+        OriginPolicy::new("127.0.0.1:3210".parse().unwrap(), &allowed).unwrap()
+    }
+
+    #[test]
+    fn our_own_pages_programs_and_allowed_pages_pass() {
+        let policy = policy(&["https://Chat.example/", "http://localhost:5173"]);
+        for (host, origin) in [
+            ("127.0.0.1:3210", None),
+            ("localhost:3210", Some("http://localhost:3210")),
+            ("127.0.0.1:3210", Some("http://127.0.0.1:3210")),
+            ("LOCALHOST:9999", None),
+            ("[::1]:3210", None),
+            ("127.0.0.1:3210", Some("https://chat.example")),
+            ("chat.example", Some("https://chat.example")),
+            ("127.0.0.1:3210", Some("http://localhost:5173")),
+        ] {
+            assert!(
+                policy.check(&headers(host, origin)).is_ok(),
+                "{host} {origin:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn foreign_pages_and_rebound_names_are_refused() {
+        let policy = policy(&["https://chat.example"]);
+        for (host, origin) in [
+            ("127.0.0.1:3210", Some("http://evil.example")),
+            ("127.0.0.1:3210", Some("null")),
+            ("127.0.0.1:3210", Some("http://127.0.0.1:8080")),
+            ("127.0.0.1:3210", Some("http://chat.example")),
+            ("127.0.0.1:3210", Some("https://chat.example.evil")),
+            ("evil.example:3210", None),
+            ("evil.example:3210", Some("http://evil.example:3210")),
+            ("127.0.0.1@evil.example", None),
+            ("localhost.evil.example", None),
+            ("127.0.0.1:3210/..", None),
+            ("", None),
+        ] {
+            assert!(
+                policy.check(&headers(host, origin)).is_err(),
+                "{host} {origin:?}"
+            );
+        }
+        assert!(policy.check(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn what_is_not_an_origin_is_refused_at_the_start() {
+        for text in [
+            "chat.example",
+            "https://chat.example/path",
+            "*",
+            "file:///x",
+            "",
+        ] {
+            let allowed = [text.to_owned()];
+            assert!(
+                OriginPolicy::new("127.0.0.1:1".parse().unwrap(), &allowed).is_err(),
+                "{text}"
+            );
+        }
+    }
+}

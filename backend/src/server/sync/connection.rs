@@ -1,0 +1,342 @@
+//! One socket, from its first frame to its close: reads messages, gives work to the engine, sends what comes back.
+//!
+//! Rules it keeps: a mutation's response goes out before the transition that shows it; every mutation is followed by a
+//! transition, failed ones too (clients wait for it); at most one transition is being computed and one unsent; an error of
+//! ours closes the socket, `FatalError` (which ends npm clients for good) is only for a client that broke the protocol.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::ws::{WebSocket, close_code};
+use convex_sync_types::{QueryId, ServerMessage};
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+use super::messages;
+use super::mutation_queue::MutationQueue;
+use super::outbound::Outbound;
+use super::query_set::{Plan, QuerySet};
+use crate::engine::{Call, QueryOutcome};
+use crate::server::app::App;
+use crate::server::engine_thread::{Command, EngineEvent, Generation, MutationReply, QueryRun};
+use crate::server::identity::{AuthError, Verified};
+use crate::server::subscriptions::ConnectionId;
+
+/// Close codes that axum does not name.
+pub(super) const SERVICE_RESTART: u16 = 1012;
+pub(super) const TRY_AGAIN_LATER: u16 = 1013;
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Nobody is listening any more.
+    Gone(&'static str),
+    Close(u16, String),
+}
+
+/// What `Connect` said.
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) clock_skew: Option<i64>,
+    /// After a reconnect, the re-sent mutations are answered before the first transition: stock clients stumble over
+    /// an answer to what a transition has already settled.
+    pub(super) resuming: Option<Resuming>,
+}
+
+pub(super) struct Resuming {
+    /// Nothing more of the first burst is expected after this.
+    pub(super) quiet_at: Instant,
+    pub(super) at_most_until: Instant,
+}
+
+pub(super) struct Connection {
+    id: ConnectionId,
+    pub(super) app: Arc<App>,
+    generation: Generation,
+    events: mpsc::UnboundedReceiver<EngineEvent>,
+    pub(super) outbound: Outbound,
+    pub(super) session: Option<Session>,
+    pub(super) caller: Option<Verified>,
+    pub(super) queries: QuerySet,
+    pub(super) mutations: MutationQueue,
+    /// Under way in the engine, since when.
+    transition: Option<(Plan, Instant)>,
+    pub(super) last_frame: Instant,
+}
+
+/// Tells the engine's thread, however the connection ends.
+struct Detach(ConnectionId, Generation);
+
+impl Drop for Detach {
+    fn drop(&mut self) {
+        // no thread, nothing to forget
+        let _ = self.1.commands.send(Command::Detach(self.0));
+    }
+}
+
+pub(super) async fn serve(socket: WebSocket, app: Arc<App>, generation: Generation) {
+    let id = app.next_connection();
+    tracing::Span::current().record("id", id.0);
+    let (events_in, events) = mpsc::unbounded_channel();
+    let attach = Command::Attach {
+        connection: id,
+        events: events_in,
+    };
+    // a dead thread cancels the generation's token, which ends the loop below
+    let _ = generation.commands.send(attach);
+    let _detach = Detach(id, generation.clone());
+    let (sink, mut frames) = socket.split();
+    let mut connection = Connection {
+        id,
+        outbound: Outbound::new(sink, app.tuning.write_timeout),
+        queries: QuerySet::new(app.tuning.queries),
+        app,
+        generation,
+        events,
+        session: None,
+        caller: None,
+        mutations: MutationQueue::default(),
+        transition: None,
+        last_frame: Instant::now(),
+    };
+    let end = connection.run(&mut frames).await;
+    let Connection { outbound, app, .. } = connection;
+    match end {
+        End::Gone(why) => {
+            debug!(why, "socket gone");
+            outbound.abandon();
+        }
+        End::Close(code, reason) => {
+            info!(code, reason, "closing a socket");
+            let limit = app.tuning.goodbye;
+            outbound.close(code, &reason, limit).await;
+            // what the client still sends is read and dropped: closing over unread data would reset the
+            // connection, and with it our close frame
+            let _ = tokio::time::timeout(limit, async {
+                while let Some(Ok(_)) = frames.next().await {}
+            })
+            .await;
+        }
+    }
+}
+
+impl Connection {
+    async fn run(&mut self, frames: &mut SplitStream<WebSocket>) -> End {
+        let mut tick = tokio::time::interval(self.app.tuning.websocket_ping);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tick.reset();
+        let stop = self.app.stop.clone();
+        let ended = self.generation.ended.clone();
+        loop {
+            let resume_at = match self.pump() {
+                Ok(resume_at) => resume_at,
+                Err(end) => return end,
+            };
+            let handled = tokio::select! {
+                frame = frames.next(), if self.may_read() => self.receive(frame),
+                Some(event) = self.events.recv() => {
+                    self.engine_said(event);
+                    Ok(())
+                }
+                () = self.outbound.changed() => Ok(()),
+                () = sleep_until(resume_at) => Ok(()),
+                _ = tick.tick() => self.tick(),
+                () = stop.cancelled() => {
+                    Err(End::Close(close_code::AWAY, "the deployment is stopping".to_owned()))
+                }
+                () = ended.cancelled() => {
+                    Err(End::Close(SERVICE_RESTART, "the deployment is restarting".to_owned()))
+                }
+            };
+            if let Err(end) = handled {
+                return end;
+            }
+        }
+    }
+
+    /// Starts whatever can be started. Answers when it wants to be called again although nothing happened.
+    fn pump(&mut self) -> Result<Option<Instant>, End> {
+        if self.outbound.is_broken() {
+            return Err(End::Gone("cannot be written"));
+        }
+        if self.outbound.unsent_bytes() > self.app.tuning.unsent_bytes {
+            return Err(End::Gone("reads too slowly"));
+        }
+        if self.caller.as_ref().is_some_and(Verified::has_ended) {
+            return Err(self.refuse_auth(
+                self.queries.identity_version(),
+                &AuthError::Expired,
+                false,
+            ));
+        }
+        // everything that happened up to this timestamp is in the channel, see `EngineHandle::latest_ts`
+        let ts = self.app.engine.latest_ts();
+        while let Ok(event) = self.events.try_recv() {
+            self.engine_said(event);
+        }
+        self.start_mutation();
+        if let Some(until) = self.still_resuming() {
+            return Ok(Some(until));
+        }
+        if self.transition.is_none() && self.outbound.unsent_transitions() < 2 {
+            self.start_transition(ts);
+        }
+        Ok(None)
+    }
+
+    fn start_mutation(&mut self) {
+        while let Some(mutation) = self.mutations.next() {
+            match mutation.run {
+                Ok((call, record)) => {
+                    self.mutations.started();
+                    self.tell_engine(Command::Mutation {
+                        call,
+                        record: Some(record),
+                        reply: MutationReply::Connection(self.id),
+                    });
+                }
+                Err(reason) => {
+                    let refusal = messages::mutation_refused(mutation.request, reason);
+                    self.outbound.send(refusal);
+                    self.queries.owe_transition();
+                }
+            }
+        }
+    }
+
+    fn start_transition(&mut self, ts: u64) {
+        let Some(mut plan) = self.queries.begin() else {
+            return;
+        };
+        if !plan.needs_engine() {
+            self.complete_transition(plan, ts, Vec::new());
+            return;
+        }
+        let identity = self.identity();
+        let runs = std::mem::take(&mut plan.runs)
+            .into_iter()
+            .map(|(query, path, args)| QueryRun {
+                query,
+                call: Call {
+                    path,
+                    args,
+                    identity: identity.clone(),
+                },
+            })
+            .collect();
+        let command = Command::Queries {
+            connection: self.id,
+            dropped: plan.removed.clone(),
+            runs,
+        };
+        self.transition = Some((plan, Instant::now()));
+        self.tell_engine(command);
+    }
+
+    fn complete_transition(&mut self, plan: Plan, ts: u64, outcomes: Vec<(QueryId, QueryOutcome)>) {
+        let tuning = &self.app.tuning;
+        let changes = self
+            .queries
+            .complete(plan, ts, outcomes, tuning.result_bytes);
+        let Some(changes) = changes else { return };
+        let skew = self.session.as_ref().and_then(|session| session.clock_skew);
+        for message in changes.into_messages(skew, tuning.transition_bytes) {
+            self.outbound.send(message);
+        }
+    }
+
+    fn engine_said(&mut self, event: EngineEvent) {
+        match event {
+            EngineEvent::Stale(query) => self.queries.mark_stale(query),
+            EngineEvent::Mutated { request, outcome } => {
+                self.mutations.finished();
+                let limit = self.app.tuning.result_bytes;
+                self.outbound
+                    .send(messages::mutation_response(request, outcome, limit));
+                self.queries.owe_transition();
+            }
+            EngineEvent::Queried { ts, outcomes } => {
+                if let Some((plan, _)) = self.transition.take() {
+                    self.complete_transition(plan, ts, outcomes);
+                }
+            }
+        }
+    }
+
+    /// Whether the first transition still waits for re-sent mutations, and until when at the latest.
+    fn still_resuming(&mut self) -> Option<Instant> {
+        let session = self.session.as_mut()?;
+        let resuming = session.resuming.as_ref()?;
+        let now = Instant::now();
+        let quiet = self.mutations.is_idle() && now >= resuming.quiet_at;
+        if quiet || now >= resuming.at_most_until {
+            session.resuming = None;
+            return None;
+        }
+        if self.mutations.is_idle() {
+            return Some(resuming.quiet_at);
+        }
+        Some(resuming.at_most_until)
+    }
+
+    /// Everything that is only a matter of time.
+    fn tick(&mut self) -> Result<(), End> {
+        let tuning = &self.app.tuning;
+        if self.last_frame.elapsed() > tuning.client_silence {
+            return Err(End::Close(
+                close_code::NORMAL,
+                "no sign of life from the client".to_owned(),
+            ));
+        }
+        let waiting = [
+            self.mutations.running_since(),
+            self.transition.as_ref().map(|(_, since)| *since),
+        ];
+        for since in waiting.into_iter().flatten() {
+            if since.elapsed() > tuning.call_timeout {
+                return Err(End::Close(
+                    close_code::ERROR,
+                    "the deployment takes too long".to_owned(),
+                ));
+            }
+        }
+        self.outbound.ping();
+        if self.outbound.silent_for() >= tuning.message_ping {
+            self.outbound.send(ServerMessage::Ping);
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_auth(&mut self, base: u32, error: &AuthError, update: bool) -> End {
+        info!(%error, "identity refused");
+        self.outbound.send(ServerMessage::AuthError {
+            error_message: error.to_string(),
+            base_version: Some(base),
+            auth_update_attempted: Some(update),
+        });
+        End::Close(close_code::POLICY, error.to_string())
+    }
+
+    pub(super) fn identity(&self) -> Option<crate::engine::Identity> {
+        self.caller.as_ref().map(|caller| caller.identity.clone())
+    }
+
+    /// Reading stops while too much is waiting; TCP tells the client.
+    fn may_read(&self) -> bool {
+        self.mutations.waiting_bytes() <= self.app.tuning.queued_mutation_bytes
+    }
+
+    /// A dead thread cancels the generation's token, which ends the loop.
+    fn tell_engine(&self, command: Command) {
+        let _ = self.generation.commands.send(command);
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

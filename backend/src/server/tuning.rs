@@ -1,0 +1,65 @@
+//! Every period, bound and limit of the server in one place. The defaults are what the official clients expect
+//! (they give up on a silent server after 30 s); tests shorten them.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// A WebSocket ping this often. Also how often a connection looks at its other clocks.
+    pub websocket_ping: Duration,
+    /// `{"type":"Ping"}` after this much silence of ours: browsers do not see WebSocket pings.
+    pub message_ping: Duration,
+    /// A socket without any frame from the client for this long is dropped.
+    pub client_silence: Duration,
+    /// A mutation or query batch that the engine does not answer within this closes the socket; an HTTP request gets 503.
+    pub call_timeout: Duration,
+    /// One frame that cannot be written within this drops the socket.
+    pub write_timeout: Duration,
+    /// After a reconnect, how long the re-sent mutations are answered ahead of the first transition.
+    pub resume_grace: Duration,
+    /// Largest message a client may send; it is told so when it sends more.
+    pub message_bytes: usize,
+    /// Largest encoded result of one query or mutation.
+    pub result_bytes: usize,
+    /// A transition larger than this is sent in several: stock clients die of a frame of 16 MiB.
+    pub transition_bytes: usize,
+    /// Mutations waiting on one socket; one more closes it.
+    pub queued_mutations: usize,
+    /// Bytes of mutations waiting on one socket; above it, the socket is not read until some have run.
+    pub queued_mutation_bytes: usize,
+    /// Queries one socket may hold.
+    pub queries: usize,
+    /// Bytes written but not yet taken by the client; above it, the socket is dropped.
+    pub unsent_bytes: usize,
+    /// Open TCP connections; the next one waits in the listen queue.
+    pub connections: usize,
+    /// HTTP calls being read or run at a time.
+    pub http_calls: usize,
+    /// How long `stop` waits for sockets to say goodbye, and then for the engine.
+    pub goodbye: Duration,
+    pub engine_stop: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            websocket_ping: Duration::from_secs(5),
+            message_ping: Duration::from_secs(15),
+            client_silence: Duration::from_mins(2),
+            call_timeout: Duration::from_mins(1),
+            write_timeout: Duration::from_mins(1),
+            resume_grace: Duration::from_millis(20),
+            message_bytes: 20 << 20,
+            result_bytes: (16 << 20) - (64 << 10),
+            transition_bytes: (16 << 20) - (32 << 10),
+            queued_mutations: 1000,
+            queued_mutation_bytes: 64 << 20,
+            queries: 4096,
+            unsent_bytes: 96 << 20,
+            connections: 1024,
+            http_calls: 64,
+            goodbye: Duration::from_secs(1),
+            engine_stop: Duration::from_secs(10),
+        }
+    }
+}

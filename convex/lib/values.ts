@@ -1,0 +1,64 @@
+// Validators that several tables and functions share. They are the shapes on the wire: see README.md.
+
+import { v, type Infer } from "convex/values";
+
+export const workerState = v.union(
+  v.literal("pending"),
+  v.literal("approved"),
+  v.literal("revoked"),
+  v.literal("removed"),
+);
+export type WorkerState = Infer<typeof workerState>;
+
+export const sessionStatus = v.union(
+  v.literal("pending"),
+  v.literal("active"),
+  v.literal("idle"),
+  v.literal("ended"),
+  v.literal("failed"),
+);
+
+/** How a turn can end. */
+export const outcome = v.union(
+  v.literal("complete"),
+  v.literal("interrupted"),
+  v.literal("failed"),
+  v.literal("aborted"),
+);
+export type Outcome = Infer<typeof outcome>;
+
+export const openState = v.union(v.literal("queued"), v.literal("claimed"));
+export const turnState = v.union(openState, outcome);
+export type TurnState = Infer<typeof turnState>;
+
+/** Why a turn did not complete: a stable code and a text for people. */
+export const turnError = v.object({ code: v.string(), message: v.string() });
+export type TurnError = Infer<typeof turnError>;
+
+/** Counts of tokens; the cost is in US dollars. */
+export const usage = v.object({
+  inputTokens: v.number(),
+  outputTokens: v.number(),
+  reasoningTokens: v.number(),
+  cacheReadTokens: v.number(),
+  cacheWriteTokens: v.number(),
+  cost: v.number(),
+});
+
+export const partKind = v.union(v.literal("text"), v.literal("reasoning"), v.literal("tool"));
+export type PartKind = Infer<typeof partKind>;
+
+/** A piece of a turn's content. `reset` voids what was streamed under its part before. */
+export const itemFields = {
+  index: v.number(),
+  timestamp: v.number(),
+  partId: v.string(),
+  kind: v.union(partKind, v.literal("reset")),
+  content: v.string(),
+};
+export const item = v.object(itemFields);
+export type Item = Infer<typeof item>;
+
+/** A part of an answer; of a tool the text is its state as JSON. */
+export const part = v.object({ partId: v.string(), kind: partKind, text: v.string() });
+export type Part = Infer<typeof part>;

@@ -1,0 +1,55 @@
+// What a supervisor has to do, as ids and states: one small query that it stays subscribed to. It reads no presence,
+// no content and no chunk, so neither a beat nor a streaming answer runs it again.
+
+import { v, type Infer } from "convex/values";
+import { refusal } from "./lib/errors";
+import { INBOX_SERVED } from "./lib/limits";
+import { query } from "./lib/server";
+import { checkToken, isPresentEpoch } from "./lib/tokens";
+import { oldestOpenTurns } from "./lib/turns";
+import { openState, sessionStatus } from "./lib/values";
+
+const shape = v.object({
+  state: v.union(v.literal("pending"), v.literal("approved"), v.literal("revoked")),
+  displaced: v.boolean(),
+  /** Of each session its oldest open turn. */
+  turns: v.array(v.object({ turnId: v.string(), sessionId: v.string(), state: openState, abort: v.boolean() })),
+  /** The sessions that a supervisor has reported as running, whatever has become of them. */
+  sessions: v.array(v.object({ sessionId: v.string(), status: sessionStatus })),
+  /** Room for what owners will ask of supervisors. */
+  commands: v.array(v.object({ commandId: v.string() })),
+});
+
+export const inbox = query({
+  args: { token: v.string(), epoch: v.number() },
+  returns: shape,
+  handler: async (ctx, { token, epoch }): Promise<Infer<typeof shape>> => {
+    const nothing = { turns: [], sessions: [], commands: [] };
+    const verdict = await checkToken(ctx, token);
+    if (verdict.status !== "ok") {
+      if (verdict.status === "unauthorized") throw refusal("unauthorized", verdict.message);
+      return { state: "revoked", displaced: false, ...nothing };
+    }
+    const { worker } = verdict;
+    const state = worker.state === "approved" ? "approved" : "pending";
+    if (!isPresentEpoch(worker, epoch)) return { state, displaced: true, ...nothing };
+    if (state === "pending") return { state, displaced: false, ...nothing };
+    const turns = await oldestOpenTurns(ctx, worker.workerId);
+    const served = await ctx.db
+      .query("sessions")
+      .withIndex("by_served", (q) => q.eq("workerId", worker.workerId).eq("served", true))
+      .take(INBOX_SERVED);
+    return {
+      state,
+      displaced: false,
+      turns: turns.map((turn) => ({
+        turnId: turn.messageId,
+        sessionId: turn.sessionId,
+        state: turn.state === "claimed" ? "claimed" : "queued",
+        abort: turn.abortRequested === true,
+      })),
+      sessions: served.map(({ sessionId, status }) => ({ sessionId, status })),
+      commands: [],
+    };
+  },
+});

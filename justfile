@@ -1,0 +1,31 @@
+# Every recipe is a one-liner over cargo or a script, so nothing needs `just` itself.
+
+default: test
+
+build:
+    cargo build --release
+
+# the whole suite: functions, clients, real OpenCode; installs the npm and PyPI packages it needs
+test:
+    cargo test --workspace
+
+lint:
+    cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
+
+typecheck:
+    npm run typecheck
+
+# tables of latency, throughput, start, restart and memory, beside a yardstick of the same run
+bench *ARGS:
+    cargo bench --bench spine -- {{ARGS}}
+
+# clones this tree and shows, on the clone, what the product must show
+acceptance:
+    scripts/acceptance
+
+ci:
+    bash .ci/run
+
+# rebuild and run again whenever a source changes
+watch *ARGS:
+    cargo watch -x "run -- {{ARGS}}"

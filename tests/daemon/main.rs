@@ -1,0 +1,17 @@
+//! The product as a whole, with real processes: the embedded deployment, the supervisor, the wardens, the real
+//! OpenCode, and a model that plays what the prompt says.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod chat;
+mod children;
+mod kills;
+mod panics;
+mod takeover;
+
+/// The binary under test.
+const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");

@@ -1,0 +1,100 @@
+//! Panics in the tree of a real supervisor, by the control verb that debug builds have.
+
+use orchestrator_test_support::{Stage, Supervisor, eventually, script, text_of};
+use serde_json::{Value, json};
+
+use crate::ORCHESTRATOR;
+
+fn slow(name: &str, pieces: u32) -> String {
+    script(
+        &json!([[{ "text": format!("{name} begins ") }, { "stream": { "n": pieces, "rate": 20, "size": 4 } }, { "text": " ends" }]]),
+    )
+}
+
+fn restarts(supervisor: &Supervisor<'_>, pointer: &str) -> Value {
+    supervisor
+        .ps()
+        .pointer(pointer)
+        .cloned()
+        .unwrap_or(Value::Null)
+}
+
+#[test]
+fn a_panicking_session_is_replaced_and_its_sibling_goes_on() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let supervisor = stage.run();
+    let api = stage.api(&supervisor);
+    let worker = stage.worker(&supervisor);
+    let (a, turn_a) = api.send("m1", &worker, &slow("a", 3_000));
+    let (b, turn_b) = api.send("m2", &worker, &slow("b", 100));
+    for turn in [&turn_a, &turn_b] {
+        eventually("it streams", || api.streamed(turn).contains("begins"));
+    }
+    stage
+        .home
+        .run(["debug", "panic", &format!("session/{a}")])
+        .exits(0);
+    assert_eq!(api.closed(&a, &turn_a)["state"], "interrupted");
+    let (_, next) = api.send("m3", &json!({ "sessionId": a }), "and now");
+    assert_eq!(api.closed(&a, &next)["state"], "complete");
+    assert_eq!(stage.starts("a begins"), 1);
+    let row = api.closed(&b, &turn_b);
+    assert_eq!(row["state"], "complete");
+    assert!(text_of(&row).ends_with(" ends"));
+    let of = |id: &str| {
+        supervisor.session("is there", |session| session["id"] == id)["restarts"].clone()
+    };
+    assert_eq!((of(&a), of(&b)), (json!(1), json!(0)));
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn a_panicking_worker_is_replaced_and_serves_again() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let supervisor = stage.run();
+    let api = stage.api(&supervisor);
+    let worker = stage.worker(&supervisor);
+    let (session, turn) = api.send("m1", &worker, &slow("a", 3_000));
+    eventually("it streams", || api.streamed(&turn).contains("begins"));
+    stage
+        .home
+        .run([
+            "debug",
+            "panic",
+            &format!("worker/{}", worker["workerId"].as_str().unwrap()),
+        ])
+        .exits(0);
+    let row = api.closed(&session, &turn);
+    assert_eq!(row["state"], "interrupted", "{row}");
+    let (_, next) = api.send("m2", &json!({ "sessionId": session }), "and now");
+    assert_eq!(api.closed(&session, &next)["state"], "complete");
+    assert_eq!(restarts(&supervisor, "/workers/0/restarts"), 1);
+    assert_eq!(restarts(&supervisor, "/bridges/0/restarts"), 0);
+    assert_eq!(stage.starts("a begins"), 1);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn a_panicking_bridge_is_replaced_and_loses_no_chunk() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let supervisor = stage.run();
+    let api = stage.api(&supervisor);
+    let text: String = (0..100).map(|n| format!("{n} ")).collect();
+    let pieces: Vec<Value> = (0..100)
+        .flat_map(|n| [json!({ "text": format!("{n} ") }), json!({ "sleep": 20 })])
+        .collect();
+    let (session, turn) = api.send("m1", &stage.worker(&supervisor), &script(&json!([pieces])));
+    eventually("it streams", || api.streamed(&turn).contains("3 "));
+    let bridge = supervisor.ps()["bridges"][0]["key"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    stage.home.run(["debug", "panic", &bridge]).exits(0);
+    let row = api.closed(&session, &turn);
+    assert_eq!(row["state"], "complete", "{row}");
+    assert_eq!(text_of(&row), text);
+    assert_eq!(restarts(&supervisor, "/bridges/0/restarts"), 1);
+    assert_eq!(restarts(&supervisor, "/workers/0/restarts"), 0);
+    assert_eq!(restarts(&supervisor, "/workers/0/sessions/0/restarts"), 0);
+    assert!(supervisor.terminate().success());
+}

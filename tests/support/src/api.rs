@@ -1,0 +1,122 @@
+//! A deployment as its owner sees it, over the HTTP API.
+
+use serde_json::{Value, json};
+
+use crate::http::request;
+use crate::wait::until;
+
+pub struct Api {
+    url: String,
+    token: String,
+}
+
+impl Api {
+    pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            token: token.into(),
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    #[track_caller]
+    pub fn query(&self, function: &str, args: &Value) -> Value {
+        self.call("query", function, args)
+            .unwrap_or_else(|error| panic!("{function}: {error}"))
+    }
+
+    #[track_caller]
+    pub fn mutation(&self, function: &str, args: &Value) -> Value {
+        self.call("mutation", function, args)
+            .unwrap_or_else(|error| panic!("{function}: {error}"))
+    }
+
+    /// The value, or the whole error reply.
+    pub fn call(&self, kind: &str, function: &str, args: &Value) -> Result<Value, Value> {
+        let body =
+            json!({ "path": function, "args": args, "format": "convex_encoded_json" }).to_string();
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", bearer.as_str()),
+        ];
+        let (_, body) = request("POST", &format!("{}/api/{kind}", self.url), &headers, &body);
+        let reply: Value =
+            serde_json::from_str(&body).map_err(|error| json!(format!("{error}: {body}")))?;
+        if reply["status"] == "success" {
+            Ok(reply["value"].clone())
+        } else {
+            Err(reply)
+        }
+    }
+
+    /// Sends a message; gives the session and the turn.
+    pub fn send(&self, id: &str, to: &Value, content: &str) -> (String, String) {
+        let mut args = json!({ "id": id, "content": content });
+        for (key, value) in to.as_object().into_iter().flatten() {
+            args[key] = value.clone();
+        }
+        let sent = self.mutation("messages:send", &args);
+        let text = |key: &str| sent[key].as_str().expect("an id").to_owned();
+        (text("sessionId"), text("turnId"))
+    }
+
+    /// The turn's row of `messages:list`.
+    pub fn turn(&self, session: &str, turn: &str) -> Value {
+        let list = self.query("messages:list", &json!({ "sessionId": session }));
+        let messages = list["messages"].as_array().cloned().unwrap_or_default();
+        messages
+            .into_iter()
+            .find(|message| message["id"] == turn)
+            .unwrap_or(Value::Null)
+    }
+
+    /// Waits until the turn is closed.
+    pub fn closed(&self, session: &str, turn: &str) -> Value {
+        until(&format!("{turn} is closed"), || {
+            let row = self.turn(session, turn);
+            let state = row["state"].as_str().unwrap_or_default();
+            (!matches!(state, "queued" | "claimed" | "")).then_some(row)
+        })
+    }
+
+    /// What has streamed so far: the text items of the stored chunks, folded.
+    pub fn streamed(&self, turn: &str) -> String {
+        let mut text = String::new();
+        for from in (0..).step_by(32) {
+            let page = self.query(
+                "chunks:page",
+                &json!({ "turnId": turn, "from": f64::from(from) }),
+            );
+            let items = page["items"].as_array().cloned().unwrap_or_default();
+            for item in &items {
+                match item["kind"].as_str() {
+                    Some("text") => text.push_str(item["content"].as_str().unwrap_or_default()),
+                    Some("reset") => text.clear(),
+                    _ => {}
+                }
+            }
+            if items.len() < 32 {
+                break;
+            }
+        }
+        text
+    }
+}
+
+/// The text parts of a closed, folded turn.
+pub fn text_of(row: &Value) -> String {
+    let parts = row["parts"].as_array().cloned().unwrap_or_default();
+    parts
+        .iter()
+        .filter(|part| part["kind"] == "text")
+        .filter_map(|part| part["text"].as_str())
+        .collect()
+}
