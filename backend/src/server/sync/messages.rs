@@ -104,7 +104,8 @@ pub(super) fn too_large(bytes: usize, limit: usize) -> FunctionError {
 
 /// Whether a run as a query was refused because the function is something else.
 pub(in crate::server) fn says_not_a_query(error: &FunctionError) -> bool {
-    error.data.is_none() && error.message.contains("as a query")
+    let said = error.message.strip_prefix("Trying to execute ");
+    said.is_some_and(|rest| rest.ends_with(" as Query, but it is defined as Mutation."))
 }
 
 pub(super) fn mutation_response(
