@@ -114,6 +114,8 @@ async fn a_window_is_sent_again_only_when_something_falls_into_it() {
         1,
         "{changes:?}"
     );
+    drop(reader);
+    drop(writer);
     deployment.stop().await;
 }
 
@@ -162,6 +164,7 @@ async fn failures_roll_back_and_carry_their_data() {
         false,
         "a query is not a mutation"
     );
+    drop(client);
     deployment.stop().await;
 }
 
@@ -183,6 +186,7 @@ async fn a_scheduled_function_reaches_the_subscribers() {
     client.response(0).await;
     client.transition().await;
     assert_eq!(client.value().await, json!(["later"]));
+    drop(client);
     deployment.stop().await;
 }
 
@@ -227,6 +231,7 @@ async fn what_was_answered_is_there_after_a_restart_and_is_not_run_again() {
     let transition = client.transition().await;
     assert_eq!(transition["modifications"][0]["value"], json!(["once"]));
     assert!(field_ts(&transition["endVersion"]["ts"]) >= field_ts(&seen));
+    drop(client);
     second.stop().await;
 }
 
@@ -296,6 +301,7 @@ async fn sixty_mutations_with_panics_in_between_run_exactly_once() {
             "window {from}"
         );
     }
+    drop(reader);
     deployment.stop().await;
 }
 
@@ -331,6 +337,7 @@ async fn the_callers_identity_reaches_the_functions() {
         (&json!("success"), &json!(1)),
         "{answer}"
     );
+    drop(client);
     deployment.stop().await;
 }
 
