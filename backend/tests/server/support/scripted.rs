@@ -197,7 +197,7 @@ fn failure(path: &str) -> FunctionError {
         "fail:plain" => "Uncaught Error: no luck".to_owned(),
         "fail:convex" => "Uncaught ConvexError: taken".to_owned(),
         "rows:put" | "rows:add" | "rows:putLater" => {
-            format!("cannot run the mutation `{path}` as a query")
+            format!("Trying to execute {path} as Query, but it is defined as Mutation.")
         }
         other => format!("Could not find public function for '{other}'"),
     };
