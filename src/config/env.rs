@@ -21,6 +21,8 @@ pub const OWNER_TOKEN: &str = "ORCHESTRATOR_OWNER_TOKEN";
 pub const OWNER_KEY: &str = "ORCHESTRATOR_OWNER_KEY";
 /// The OpenCode binary to use.
 pub const OPENCODE_BIN: &str = "ORCHESTRATOR_OPENCODE_BIN";
+/// A scripted model that runs already, for `--demo` to use instead of one of its own.
+pub const DEMO_MODEL: &str = "ORCHESTRATOR_DEMO_MODEL";
 /// How long a graceful shutdown may take.
 pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
 /// Idle time in milliseconds, or with a unit, after which a session's child is stopped.

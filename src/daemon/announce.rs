@@ -18,18 +18,14 @@ pub trait Announce: Send + Sync {
     fn stopped(&self, ended: &Ended);
 }
 
-/// A step that takes its time.
+/// An installation, which takes its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The assistant is being installed; bytes are known late or never.
-    Installing {
-        what: String,
-        bytes: Option<u64>,
-    },
-    Installed {
-        what: String,
-        bytes: Option<u64>,
-    },
+    /// It begins: what is done, for people.
+    Installing(String),
+    /// So many bytes are there.
+    Bytes(u64),
+    Installed,
 }
 
 /// The first lines that people see.

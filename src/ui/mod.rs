@@ -7,6 +7,7 @@ pub mod tree;
 use std::io::{IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// How much to say and in which colours; fixed at start.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,15 @@ impl Ui {
     pub fn ask(&self, text: &str) {
         let mut err = AutoStream::new(std::io::stderr(), self.color).lock();
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
+
+    /// A bar for so many bytes on stderr, when a person watches it.
+    pub fn progress_bar(&self, bytes: u64) -> Option<ProgressBar> {
+        if self.quiet || !std::io::stderr().is_terminal() {
+            return None;
+        }
+        let style = ProgressStyle::with_template("{bar:24}  {bytes}  {elapsed}").ok()?;
+        Some(ProgressBar::new(bytes).with_style(style))
     }
 
     /// Whether stdout is looked at by a person.

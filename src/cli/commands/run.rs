@@ -2,9 +2,11 @@
 //! scripts read it; everything later is talk.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use indicatif::ProgressBar;
 use orchestrator_actors::machine::{ReloadReport, WorkerStart};
 
 use crate::cli::commands::config::warning_text;
@@ -17,11 +19,13 @@ use crate::daemon::{
 };
 use crate::telemetry;
 use crate::ui::Ui;
-use crate::ui::format::{bytes, duration, plural, short_id};
+use crate::ui::format::{duration, plural, short_id};
 
 /// Convex's own port for local deployments.
 const DEFAULT_PORT: u16 = 3210;
 const PRODUCTION_LIMIT: Duration = Duration::from_secs(30);
+/// What an installed OpenCode takes on disk, roughly: the length of the progress bar.
+const USUAL_SIZE: u64 = 180 * 1024 * 1024;
 const LOCAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Run the supervisor in the foreground: the workers of workers.json, or --local directories
@@ -80,7 +84,10 @@ impl Run {
         let logs = app.paths.logs();
         let folder = config::paths::private_dir(&logs).is_ok().then_some(logs);
         let _logging = telemetry::start(folder.as_deref(), &levels, app.ui.colors_on_stderr());
-        let printer = Printer { ui: app.ui };
+        let printer = Printer {
+            ui: app.ui,
+            bar: Mutex::default(),
+        };
         match crate::daemon::run(options, &printer).await {
             Ok(Ended::Stopped { .. }) => Ok(Exit::Ok),
             Ok(Ended::Interrupted) => Ok(Exit::Interrupted),
@@ -154,6 +161,8 @@ fn log_level(mode: &Mode) -> Option<String> {
 
 struct Printer {
     ui: Ui,
+    /// Of a running installation, when somebody watches.
+    bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Printer {
@@ -172,13 +181,23 @@ impl Announce for Printer {
     }
 
     fn progress(&self, progress: Progress) {
+        let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         match progress {
-            Progress::Installing { what, .. } => self.ui.say(what),
-            Progress::Installed { what, bytes: size } => {
-                let size = size
-                    .map(|size| format!("   {}", bytes(size)))
-                    .unwrap_or_default();
-                self.ui.say(format!("{what}{size}   done"));
+            Progress::Installing(what) => {
+                self.ui.say(&what);
+                *bar = self.ui.progress_bar(USUAL_SIZE);
+            }
+            Progress::Bytes(count) => {
+                if let Some(bar) = bar.as_ref() {
+                    bar.set_length(USUAL_SIZE.max(count));
+                    bar.set_position(count);
+                }
+            }
+            Progress::Installed => {
+                if let Some(bar) = bar.take() {
+                    bar.finish_and_clear();
+                }
+                self.ui.say("installed");
             }
         }
     }

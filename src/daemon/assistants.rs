@@ -1,0 +1,221 @@
+//! The assistants of a supervisor: a compatible OpenCode is found or installed, what a dead supervisor left running is
+//! ended, and with `--demo` the scripted model is started and put under it. Only this file knows which assistant it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use orchestrator_actors::domain::ids::WorkerId;
+use orchestrator_actors::machine::Stores;
+use orchestrator_actors::ports::agent::Agents;
+use serde::Deserialize;
+use tracing::info;
+
+use super::announce::{Announce, Progress};
+use super::error::RunError;
+use super::options::{Mode, RunOptions};
+use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
+use crate::adapters::opencode::{
+    HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION,
+};
+use crate::adapters::process::companion::Companion;
+use crate::adapters::process::journal::{Journal, sweep_at_start};
+use crate::adapters::process::own_binary;
+use crate::config::env;
+use crate::model::MODEL_ARGUMENT;
+
+/// The model listens and says so within this.
+const MODEL_START: Duration = Duration::from_secs(10);
+/// How often a running installation is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Ready to be used by the tree.
+pub(super) struct Assistants {
+    agents: Arc<OpenCodeAgents>,
+    model: Option<Companion>,
+}
+
+impl Assistants {
+    /// Finds or installs, sweeps, starts the scripted model if it is wanted.
+    pub async fn ready(options: &RunOptions, announce: &dyn Announce) -> Result<Self, RunError> {
+        let found = find(options, announce).await?;
+        info!(binary = %found.binary.display(), version = found.version, "opencode");
+        let mut folder = options.paths.agents().join("opencode");
+        let mut hermetic = None;
+        let mut model = None;
+        if options.demo {
+            let (url, companion) = scripted_model().await?;
+            model = companion;
+            // Demo answers never mix with real ones: another store, and a home of its own.
+            folder = options.paths.agents().join("demo");
+            hermetic = Some(HermeticSettings::new(folder.join("home"), url));
+        }
+        let mut config = OpenCodeConfig::new(
+            found.binary,
+            folder,
+            options.paths.state.join("run"),
+            options.paths.state.clone(),
+        );
+        config.hermetic = hermetic;
+        if let Mode::Workers(loaded) = &options.mode {
+            config
+                .env_passthrough
+                .clone_from(&loaded.config.env_passthrough);
+        }
+        let state = options.paths.state.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let agents = OpenCodeAgents::new(config)?;
+            // The instance lock is held: whoever wrote the journal is dead.
+            let swept = sweep_at_start(&Journal::in_state_folder(&state), agents.marker_prefix());
+            Ok::<_, std::io::Error>((agents, swept))
+        });
+        let (agents, swept) = made
+            .await
+            .map_err(|error| RunError::Setup(error.to_string()))?
+            .map_err(|error| RunError::Setup(format!("cannot prepare the assistants: {error}")))?;
+        if swept > 0 {
+            info!(swept, "ended what a killed supervisor had left");
+        }
+        Ok(Self {
+            agents: Arc::new(agents),
+            model,
+        })
+    }
+
+    pub fn agents(&self) -> Arc<dyn Agents> {
+        Arc::clone(&self.agents) as _
+    }
+
+    pub fn stores(&self) -> Arc<dyn Stores> {
+        Arc::new(OpenCodeStores(Arc::clone(&self.agents)))
+    }
+
+    /// After the tree: nobody asks the model any more.
+    pub async fn stop(self) {
+        if let Some(model) = self.model {
+            model.stop().await;
+        }
+    }
+}
+
+struct OpenCodeStores(Arc<OpenCodeAgents>);
+
+impl Stores for OpenCodeStores {
+    fn store_id(&self, worker: &WorkerId) -> Result<String, String> {
+        self.0
+            .store_id(worker)
+            .map_err(|error| format!("cannot use the store of worker {worker}: {error}"))
+    }
+}
+
+async fn find(options: &RunOptions, announce: &dyn Announce) -> Result<Found, RunError> {
+    let mut search = Search::from_environment(&options.paths.data);
+    if options.opencode.is_some() {
+        search.named.clone_from(&options.opencode);
+    }
+    let folder = options.paths.agents().join("opencode/.installing");
+    let progress = |step| {
+        let progress = match step {
+            install::Progress::Waiting => {
+                Progress::Installing("waiting for another installation of opencode".to_owned())
+            }
+            install::Progress::Installing => Progress::Installing(format!(
+                "opencode {PINNED_VERSION} not found: installing the pinned version with npm"
+            )),
+            install::Progress::Installed => Progress::Installed,
+        };
+        announce.progress(progress);
+    };
+    let mut finding = std::pin::pin!(find_or_install(&search, progress));
+    loop {
+        tokio::select! {
+            found = &mut finding => return found.map_err(missing),
+            () = tokio::time::sleep(LOOK) => {
+                let folder = folder.clone();
+                let size = tokio::task::spawn_blocking(move || size_of(&folder)).await;
+                if let Ok(bytes @ 1..) = size {
+                    announce.progress(Progress::Bytes(bytes));
+                }
+            }
+        }
+    }
+}
+
+fn missing(error: InstallError) -> RunError {
+    match error {
+        InstallError::Io { .. } => RunError::Setup(error.to_string()),
+        InstallError::NpmMissing | InstallError::Named { .. } | InstallError::Npm(_) => {
+            RunError::AssistantMissing(error.to_string())
+        }
+    }
+}
+
+/// The bytes below a folder, for a progress bar; what vanishes meanwhile counts nothing.
+fn size_of(folder: &Path) -> u64 {
+    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
+    let mut total = 0;
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => folders.push(entry.path()),
+                Ok(meta) => total += meta.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    total
+}
+
+/// The address of a scripted model: one of our own as a companion process, or the one that is named.
+async fn scripted_model() -> Result<(String, Option<Companion>), RunError> {
+    #[derive(Deserialize)]
+    struct Ready {
+        url: String,
+    }
+    if let Some(url) = env::get(env::DEMO_MODEL) {
+        return Ok((base_url(&url), None));
+    }
+    let failed = |reason: String| {
+        RunError::Setup(format!("the scripted model could not be started: {reason}"))
+    };
+    let companion = Companion::start(&own_binary(), &[MODEL_ARGUMENT], MODEL_START)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let ready: Ready = serde_json::from_str(companion.first_line())
+        .map_err(|error| failed(error.to_string()))?;
+    Ok((base_url(&ready.url), Some(companion)))
+}
+
+/// Providers are configured with the `/v1` in their address.
+fn base_url(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    if url.ends_with("/v1") {
+        url.to_owned()
+    } else {
+        format!("{url}/v1")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_address_is_taken_with_and_without_its_version() {
+        assert_eq!(base_url("http://127.0.0.1:1"), "http://127.0.0.1:1/v1");
+        assert_eq!(base_url("http://127.0.0.1:1/v1/"), "http://127.0.0.1:1/v1");
+    }
+
+    #[test]
+    fn an_installation_is_measured_by_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        std::fs::write(folder.path().join("a/x"), "12345").unwrap();
+        std::fs::write(folder.path().join("y"), "67").unwrap();
+        assert_eq!(size_of(folder.path()), 7);
+        assert_eq!(size_of(&folder.path().join("none")), 0);
+    }
+}
