@@ -12,6 +12,7 @@ pub mod owner;
 mod settings;
 mod settle;
 mod socket;
+mod state;
 #[cfg(test)]
 mod tests;
 mod values;
