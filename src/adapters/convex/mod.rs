@@ -6,14 +6,17 @@
 
 pub mod connection;
 mod endpoint;
+mod ledger;
 pub mod link;
 pub mod owner;
+mod settings;
 mod settle;
 mod socket;
+mod state;
 #[cfg(test)]
 mod tests;
 mod values;
 
-pub use connection::Settings;
 pub use link::{ConvexLink, ConvexLinks};
 pub use owner::{ClientError, OwnerAuth, OwnerClient};
+pub use settings::Settings;

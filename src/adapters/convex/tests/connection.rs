@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use convex::base_client::BaseConvexClient;
-use convex_sync_types::{LogLinesMessage, ServerMessage};
 use orchestrator_actors::ports::link::{CallError, LinkPhase};
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::connection::{Connection, DriveEnd, FORGOTTEN_REQUEST, Settings};
+use super::super::connection::{Connection, DriveEnd, Settings};
 use super::server::{Fault, Server};
 use super::{quick, until, within};
 
@@ -218,22 +216,6 @@ async fn a_url_that_is_none_ends_the_driver() {
     let connection = Connection::new("ftp://nowhere", quick(), None);
     let end = within("the end", connection.drive()).await;
     assert!(matches!(end, DriveEnd::BadUrl(_)), "{end}");
-}
-
-/// The one text of the pinned crate that we compare with.
-#[test]
-fn the_base_client_still_calls_a_forgotten_request_so() {
-    let mut base = BaseConvexClient::new();
-    let answer = ServerMessage::MutationResponse {
-        request_id: 9,
-        result: Ok(convex::Value::Null),
-        ts: None,
-        log_lines: LogLinesMessage(vec![]),
-    };
-    let Err(reason) = base.receive_message(answer) else {
-        panic!("it was taken");
-    };
-    assert_eq!(reason, FORGOTTEN_REQUEST);
 }
 
 /// Without a cryptography provider the first TLS connection panics.

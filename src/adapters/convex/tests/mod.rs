@@ -1,6 +1,7 @@
 //! The client against a scripted deployment that drops, stalls and refuses at the worst moments.
 
 mod connection;
+mod embedded;
 mod link;
 mod owner;
 mod server;
