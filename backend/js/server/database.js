@@ -150,6 +150,12 @@ class Reader {
   }
 }
 
+for (const verb of ["insert", "patch", "replace", "delete"]) {
+  Reader.prototype[verb] = async () => {
+    throw new Error(`\`db.${verb}\` is not available in a query`);
+  };
+}
+
 // Newer clients name the table first (`patch(table, id, fields)`): the id says it anyway.
 class Writer extends Reader {
   async insert(table, document) {

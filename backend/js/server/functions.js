@@ -16,7 +16,7 @@ function register(kind, isPublic, definition) {
     [kind === "query" ? "isQuery" : "isMutation"]: true,
     [isPublic ? "isPublic" : "isInternal"]: true,
     exportArgs: () => JSON.stringify((args === undefined ? v.any() : asObjectValidator(args)).json),
-    exportReturns: () => JSON.stringify(returns === undefined ? null : (asReturns(returns)).json),
+    exportReturns: () => JSON.stringify(returns === undefined ? null : asReturns(returns).json),
     invoke: (given) => invoke(kind, handler, given),
   });
 }
@@ -24,7 +24,7 @@ function register(kind, isPublic, definition) {
 const asReturns = (returns) => (returns === null ? v.any() : asObjectValidator(returns));
 
 async function invoke(kind, handler, given) {
-  const result = await handler(new Context(kind), receive(given));
+  const result = await handler(kind === "mutation" ? new MutationContext() : new QueryContext(), receive(given));
   return send(result === undefined ? null : result);
 }
 
@@ -53,24 +53,8 @@ const scheduler = Object.freeze({
   },
 });
 
+// What is not there are getters of the prototype: `{ ...ctx }` does not touch them.
 class Context {
-  constructor(kind) {
-    this.db = kind === "mutation" ? writer : reader;
-    this.auth = auth;
-    // Nested calls of one function take turns: each is undone alone when it fails.
-    let turn = Promise.resolve();
-    const nested = (wanted) => (target, args) => {
-      const run = turn.then(() => runNested(wanted, target, args));
-      turn = run.catch(() => {});
-      return run;
-    };
-    this.runQuery = nested("query");
-    if (kind === "mutation") {
-      this.runMutation = nested("mutation");
-      this.scheduler = scheduler;
-    }
-  }
-
   get storage() {
     return unsupported("ctx.storage");
   }
@@ -82,6 +66,43 @@ class Context {
   get runAction() {
     return unsupported("ctx.runAction");
   }
+}
+
+class QueryContext extends Context {
+  db = reader;
+  auth = auth;
+  runQuery = turns()("query");
+
+  get scheduler() {
+    throw new Error("`ctx.scheduler` is not available in a query");
+  }
+
+  get runMutation() {
+    throw new Error("`ctx.runMutation` is not available in a query");
+  }
+}
+
+class MutationContext extends Context {
+  db = writer;
+  auth = auth;
+  scheduler = scheduler;
+
+  constructor() {
+    super();
+    const nested = turns();
+    this.runQuery = nested("query");
+    this.runMutation = nested("mutation");
+  }
+}
+
+/** Nested calls of one function take turns: each is undone alone when it fails. */
+function turns() {
+  let turn = Promise.resolve();
+  return (wanted) => (target, args) => {
+    const run = turn.then(() => runNested(wanted, target, args));
+    turn = run.catch(() => {});
+    return run;
+  };
 }
 
 async function runNested(kind, target, args) {

@@ -1,0 +1,143 @@
+//! The file: what survives a restart, who may open it, and what is said about one that cannot be used.
+
+use std::path::Path;
+
+use orchestrator_backend::engine::{Engine, EngineConfig, OpenError, Store};
+use serde_json::json;
+
+use crate::support::{Calls as _, call, config, refusal, request};
+
+const MODULE: &str = r#"
+export const add = mutation({ handler: (ctx, args) => ctx.db.insert("any", args) });
+export const count = query({ handler: async (ctx) => (await ctx.db.query("any").collect()).length });
+export const times = query({ handler: async (ctx) => (await ctx.db.query("any").collect()).map((row) => row._creationTime) });
+"#;
+
+fn at(path: &Path) -> EngineConfig {
+    EngineConfig {
+        store: Store::File(path.into()),
+        ..config(MODULE)
+    }
+}
+
+#[test]
+fn commits_and_records_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db.sqlite3");
+    let add = call("m:add", json!({"a": 1}));
+    let mut engine = Engine::open(at(&file)).unwrap();
+    let first = engine.mutation(&add, Some(&request("s", 7)));
+    let ts = engine.latest_ts();
+    assert!(ts >= first.ts && ts > 1_600_000_000_000_000_000);
+    engine.checkpoint().unwrap();
+    drop(engine);
+    let mut engine = Engine::open(at(&file)).unwrap();
+    assert_eq!(engine.latest_ts(), ts);
+    let again = engine.mutation(&add, Some(&request("s", 7)));
+    assert_eq!((again.result, again.ts), (first.result, first.ts));
+    let second = engine.mutation(&add, None);
+    assert!(second.ts > ts);
+    let times = engine.get("m:times", json!({}));
+    assert!(times[0].as_f64() < times[1].as_f64());
+}
+
+#[test]
+fn a_dropped_engine_lost_nothing_that_it_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db.sqlite3");
+    let mut engine = Engine::open(at(&file)).unwrap();
+    for _ in 0..5 {
+        engine.done("m:add", json!({}));
+    }
+    // As after a kill: the copies are what another process would find.
+    let copy = folder.path().join("copy.sqlite3");
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::copy(
+        folder.path().join("db.sqlite3-wal"),
+        folder.path().join("copy.sqlite3-wal"),
+    )
+    .unwrap();
+    let mut survivor = Engine::open(at(&copy)).unwrap();
+    assert_eq!(survivor.get("m:count", json!({})), json!(5));
+    assert_eq!(survivor.latest_ts(), engine.latest_ts());
+}
+
+#[test]
+fn a_file_has_one_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db.sqlite3");
+    let engine = Engine::open(at(&file)).unwrap();
+    let error = refusal(at(&file));
+    assert!(
+        matches!(&error, OpenError::Locked { path } if *path == file),
+        "{error}"
+    );
+    drop(engine);
+    Engine::open(at(&file)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db.sqlite3");
+    let mut engine = Engine::open(at(&file)).unwrap();
+    engine.done("m:add", json!({}));
+    for name in ["db.sqlite3", "db.sqlite3-wal"] {
+        let mode = std::fs::metadata(folder.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn an_unusable_file_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let garbage = folder.path().join("garbage");
+    std::fs::write(
+        &garbage,
+        "this is not a database, but it is longer than a header".repeat(50),
+    )
+    .unwrap();
+    let before = std::fs::read(&garbage).unwrap();
+    assert!(matches!(refusal(at(&garbage)), OpenError::Corrupt { .. }));
+    assert_eq!(std::fs::read(&garbage).unwrap(), before);
+
+    let foreign = folder.path().join("foreign.sqlite3");
+    rusqlite::Connection::open(&foreign)
+        .unwrap()
+        .execute_batch("CREATE TABLE theirs (x)")
+        .unwrap();
+    let error = refusal(at(&foreign));
+    assert!(error.to_string().contains("of another program"), "{error}");
+
+    assert!(matches!(
+        refusal(at(folder.path())),
+        OpenError::Unreadable { .. }
+    ));
+    assert!(matches!(
+        refusal(at(&folder.path().join("missing/db"))),
+        OpenError::Unreadable { .. }
+    ));
+
+    let newer = folder.path().join("newer.sqlite3");
+    drop(Engine::open(at(&newer)).unwrap());
+    rusqlite::Connection::open(&newer)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    assert!(matches!(
+        refusal(at(&newer)),
+        OpenError::TooNew { found: 99, .. }
+    ));
+
+    let damaged = folder.path().join("damaged.sqlite3");
+    drop(Engine::open(at(&damaged)).unwrap());
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    bytes[100..4096].fill(0xab);
+    std::fs::write(&damaged, bytes).unwrap();
+    assert!(matches!(refusal(at(&damaged)), OpenError::Corrupt { .. }));
+}

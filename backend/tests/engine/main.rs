@@ -1,0 +1,15 @@
+//! The engine through its public API, with small functions of the tests' own.
+
+// The lint's exception covers `#[test]` functions only, not what they share.
+#![allow(clippy::unwrap_used)]
+
+mod calls;
+mod database;
+mod durability;
+mod isolation;
+mod jobs;
+mod limits;
+mod reads;
+mod runtime;
+mod schema;
+mod support;
