@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use futures_util::StreamExt;
+use orchestrator_backend::engine::OpenError;
 use orchestrator_backend::server::{DeploymentConfig, StartError};
 use orchestrator_backend::{Deployment, Instance, Phase};
 use serde_json::{Value, json};
@@ -205,7 +206,7 @@ async fn what_was_answered_is_there_after_a_restart_and_is_not_run_again() {
     drop(client);
     let second = Deployment::start(config(folder.path(), &owner)).await;
     assert!(
-        matches!(second, Err(StartError::Engine(_))),
+        matches!(second, Err(StartError::Engine(OpenError::Locked { .. }))),
         "one engine per file"
     );
     first.stop().await;

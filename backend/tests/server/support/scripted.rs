@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use orchestrator_backend::engine::{
-    Call, FunctionError, MutationOutcome, QueryOutcome, ReadRange, ReadSet, SessionRequest,
-    WriteSet,
+    Call, FunctionError, MutationOutcome, OpenError, QueryOutcome, ReadRange, ReadSet,
+    SessionRequest, WriteSet,
 };
 use orchestrator_backend::server::{Executor, ExecutorFactory};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ impl World {
         let world = self.clone();
         Arc::new(move || {
             if world.lock().broken {
-                return Err("the file is damaged".to_owned());
+                return Err(OpenError::Runtime("the file is damaged".to_owned()));
             }
             Ok(Box::new(Scripted(world.clone())))
         })
