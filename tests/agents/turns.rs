@@ -89,7 +89,7 @@ async fn tools_write_files_and_retries_reset_what_had_streamed() {
     // The connection breaks after some text: OpenCode starts the text again in a new part.
     let answer = session
         .ask("t3", script(json!([[
-            {"text": "lost "}, {"stream": {"n": 5, "rate": 50}}, {"sleep": 200}, {"drop": true, "times": 1}, {"text": "whole"},
+            {"text": "lost "}, {"stream": {"n": 5, "rate": 50}}, {"sleep": 1000}, {"drop": true, "times": 1}, {"text": "whole"},
         ]])))
         .await;
     assert!(answer.is_complete(), "{answer:?}");
@@ -288,7 +288,7 @@ async fn a_flood_into_a_slow_receiver_arrives_whole() {
         .await
         .unwrap();
     // Nobody reads for a while.
-    let stats_until = std::time::Instant::now() + Duration::from_secs(60);
+    let stats_until = std::time::Instant::now() + Duration::from_mins(1);
     loop {
         let stored = session
             .agent

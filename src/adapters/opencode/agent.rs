@@ -38,12 +38,12 @@ impl OpenCodeAgent {
         commands: mpsc::Sender<Command>,
         deadlines: Deadlines,
     ) -> Self {
-        let (warm_to, warm) = watch::channel(false);
+        let (tell, warm) = watch::channel(false);
         let warmed = api.clone();
         // Meanwhile the session looks its conversation up and claims its turn.
         tokio::spawn(async move {
             warmed.prewarm().await;
-            let _ = warm_to.send(true);
+            let _ = tell.send(true);
         });
         Self {
             ward: Arc::new(ward),

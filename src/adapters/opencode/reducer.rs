@@ -162,7 +162,7 @@ impl Reducer {
         let mut out = Vec::new();
         match event {
             Event::Message(info) if info.session == turn.conversation => {
-                turn.message(info, &mut out)
+                turn.message(info, &mut out);
             }
             Event::Part(part) if part.session == turn.conversation => {
                 if let Some(child) = part.state.metadata["sessionId"].as_str() {
@@ -180,7 +180,7 @@ impl Reducer {
             }
             Event::PartRemoved { part } => turn.reset(&part, Phase::Closed, &mut out),
             Event::Status { session, status } if session == turn.conversation => {
-                turn.status(&status, now, &mut out)
+                turn.status(&status, now, &mut out);
             }
             Event::Idle { session } if session == turn.conversation => turn.idle(now, &mut out),
             Event::Error { session, error }
@@ -316,9 +316,9 @@ impl Reducer {
         let Some(turn) = &mut self.turn else {
             return out;
         };
-        turn.asked_store = false;
         if let Some((messages, busy)) = store {
             turn.read_store(messages, now, &mut out);
+            turn.asked_store = false;
             if busy {
                 turn.busy_seen = true;
                 turn.idle_since = None;
@@ -600,7 +600,7 @@ impl Turn {
                 out.push(Effect::Emit(AgentEvent::Retrying {
                     turn: self.id.clone(),
                     attempt: status.attempt,
-                    next_ms: (status.next as u64).saturating_sub(now),
+                    next_ms: status.next as u64,
                     message: status.message.chars().take(500).collect(),
                 }));
             }

@@ -22,7 +22,7 @@ const LAST_BACKOFF: Duration = Duration::from_secs(5);
 /// What the reader tells.
 #[derive(Debug)]
 pub enum Input {
-    Event(Event),
+    Event(Box<Event>),
     /// The stream is up (`server.connected` was read).
     Connected,
     /// Events may be missing from here on.
@@ -60,7 +60,7 @@ async fn read_once(api: &Api, to: &mpsc::Sender<Input>) -> bool {
             inputs.push(match event {
                 Some(text) => match Event::parse(text) {
                     Some(Event::Connected) => Input::Connected,
-                    Some(event) => Input::Event(event),
+                    Some(event) => Input::Event(Box::new(event)),
                     None => return,
                 },
                 None => Input::Lost,
