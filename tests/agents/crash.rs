@@ -254,3 +254,25 @@ async fn a_dropped_agent_leaves_nothing_and_a_stopped_one_says_why_it_ended() {
     assert!(!world.config.run_dir.join("tmp/s1").exists());
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opencode_that_hangs_is_stopped_all_the_same() {
+    let world = World::new().await;
+    let session = world.open("s1").await;
+    session
+        .deliver("t1", script(json!([[{"hang": true}]])))
+        .await
+        .unwrap();
+    harness::send(session.agent.pid(), rustix::process::Signal::STOP);
+    let lookup = session.agent.abort(session.conversation.clone()).await;
+    assert!(matches!(lookup, Err(AgentError::Failed(_))), "{lookup:?}");
+    let stopping = Instant::now();
+    session.agent.stop().await;
+    assert!(
+        stopping.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        stopping.elapsed()
+    );
+    assert!(world.left().is_empty(), "{:?}", world.left());
+    world.end().await;
+}
