@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use orchestrator_actors::domain::item::ToolState;
+use orchestrator_actors::domain::item::{Draft, ToolState};
 use orchestrator_actors::domain::turn::TurnError;
 use serde_json::{Value, json};
 
