@@ -7,6 +7,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, So
 
 use super::exit::Exit;
 use crate::adapters::convex::ClientError;
+use crate::adapters::opencode::PINNED_VERSION;
 use crate::config::{ConfigError, Problem};
 use crate::control;
 use crate::daemon::RunError;
@@ -77,11 +78,14 @@ impl Failure {
     pub fn not_running(last: Option<&crate::daemon::DaemonFile>) -> Self {
         let failure = Self::new(Exit::NotRunning, "orchestrator is not running");
         let start = "start it: orchestrator run (or orchestrator run --local)";
-        match last.and_then(|file| file.exited.as_ref()) {
-            Some(exited) => failure.hint(format!(
+        match last.map(|file| (file.pid, &file.exited)) {
+            Some((_, Some(exited))) => failure.hint(format!(
                 "the last one ended at {} ({}); {start}",
                 exited.at, exited.reason
             )),
+            Some((pid, None)) => {
+                failure.hint(format!("the last one (pid {pid}) was killed; {start}"))
+            }
             None => failure.hint(start),
         }
     }
@@ -158,7 +162,7 @@ fn render(problem: &Problem, source: &str, ui: &Ui) -> String {
     };
     let mut text = String::new();
     let drawn = GraphicalReportHandler::new_themed(theme)
-        .with_width(120)
+        .with_width(200)
         .render_report(&mut text, &shown);
     match drawn {
         Ok(()) => text,
@@ -285,7 +289,10 @@ impl From<RunError> for Failure {
                 "choose another one: --port {}, or --port 0 for any free one",
                 port.saturating_add(1)
             )),
-            RunError::AssistantMissing(_) => Self::new(Exit::ToolMissing, message),
+            RunError::AssistantMissing(_) => Self::new(Exit::ToolMissing, message).hint(format!(
+                "orchestrator drives OpenCode {PINNED_VERSION} and later 1.18 versions; when none is named or found, \
+                 it installs that one with npm"
+            )),
             RunError::Unreachable { .. } => Self::new(Exit::Unreachable, message),
             RunError::Refused(_) => Self::new(Exit::Refused, message),
             // The lines themselves were printed when the start was told.

@@ -15,9 +15,7 @@ use super::announce::{Announce, Progress};
 use super::error::RunError;
 use super::options::{Mode, RunOptions};
 use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
-use crate::adapters::opencode::{
-    HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION,
-};
+use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
 use crate::adapters::process::companion::Companion;
 use crate::adapters::process::journal::{Journal, sweep_at_start};
 use crate::adapters::process::own_binary;
@@ -184,8 +182,8 @@ async fn scripted_model() -> Result<(String, Option<Companion>), RunError> {
     let companion = Companion::start(&own_binary(), &[MODEL_ARGUMENT], MODEL_START)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    let ready: Ready = serde_json::from_str(companion.first_line())
-        .map_err(|error| failed(error.to_string()))?;
+    let ready: Ready =
+        serde_json::from_str(companion.first_line()).map_err(|error| failed(error.to_string()))?;
     Ok((base_url(&ready.url), Some(companion)))
 }
 

@@ -1,4 +1,4 @@
-//! A supervisor's life from lock to unlock. Start: lock, assistant, embedded deployment, tree, control socket, summary.
+//! A supervisor's life from lock to unlock. Start: lock, embedded deployment, assistant, tree, control socket, summary.
 //! Stop, in reverse: no more claims, children stopped, finishes handed over or in the outbox (the tree does these), the
 //! scripted model, the deployment last. A second signal or the limit's end leaves at once: the wardens see their lifelines
 //! close and end every descendant.
@@ -25,6 +25,7 @@ use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
 use super::state_file::{DaemonFile, Exited};
 use crate::adapters::clock::wall_ms;
+use crate::config::WorkersConfig;
 use crate::config::paths::private_dir;
 use crate::control::report::rfc3339;
 use crate::control::{Server, socket_path};
@@ -146,14 +147,24 @@ async fn start(
     if !asked.is_empty() && missing.len() == asked.len() {
         return Err(RunError::NoWorker(missing));
     }
+    if let Mode::Workers(loaded) = &options.mode {
+        let broken = broken_lines(&loaded.config);
+        if broken.len() == loaded.config.workers.len() {
+            return Err(RunError::NoWorker(broken));
+        }
+    }
     let machine_name = match &options.mode {
         Mode::Workers(loaded) => loaded.config.machine_name.clone(),
         Mode::Local(_) => None,
     };
-    let machine = compose::machine(&options.paths, machine_name.as_deref())
-        .map_err(|reason| RunError::Setup(reason.clone()))?;
-    let assistants = Assistants::ready(&options, announce).await?;
+    let mut machine =
+        compose::machine(&options.paths, machine_name.as_deref()).map_err(RunError::Setup)?;
     let (desired, embedded) = wanted(&options, &machine, &asked).await?;
+    let assistants = Assistants::ready(&options, announce).await?;
+    // Ours may be installed outside PATH.
+    if !machine.tools.iter().any(|tool| tool == "opencode") {
+        machine.tools.insert(0, "opencode".to_owned());
+    }
     let card = embedded.as_ref().map(|embedded| DeploymentCard {
         url: embedded.url.clone(),
         detail: format!("embedded, {}", options.paths.shown(&embedded.database)),
@@ -255,6 +266,21 @@ fn missing_lines(asked: &[Asked]) -> Vec<WorkerLine> {
                 start: WorkerStart::Failed(reason.clone()),
             }),
             Asked::There(_) => None,
+        })
+        .collect()
+}
+
+/// The workers that cannot be served whatever else happens.
+fn broken_lines(config: &WorkersConfig) -> Vec<WorkerLine> {
+    config
+        .workers
+        .iter()
+        .filter_map(|worker| {
+            Some(WorkerLine {
+                name: worker.name.clone(),
+                directory: worker.directory.display().to_string(),
+                start: WorkerStart::Failed(worker.broken.clone()?),
+            })
         })
         .collect()
 }

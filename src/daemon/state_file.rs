@@ -42,7 +42,7 @@ pub struct Exited {
 
 impl DaemonFile {
     pub fn write(&self, path: &Path) -> Result<(), PathsError> {
-        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
         write_private(path, text.as_bytes())
     }
 

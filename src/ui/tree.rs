@@ -142,12 +142,15 @@ fn session(item: &SessionReport) -> Row {
         "restarting" | "parked" | "failed" => item.last_error.clone().unwrap_or_default(),
         _ => String::new(),
     };
+    let id = item.id.strip_prefix("session_").unwrap_or(&item.id);
+    // Until the tree knows a title, the card is named after the session.
+    let title = if item.title.is_empty() || item.title == item.id {
+        String::new()
+    } else {
+        format!(" \"{}\"", short(&item.title, 30))
+    };
     Row {
-        name: format!(
-            "session {} \"{}\"",
-            short(&item.id, 20),
-            short(&item.title, 30)
-        ),
+        name: format!("session {}{title}", short(id, 20)),
         phase: item.phase.clone(),
         age: age(item.age_ms),
         detail: join(&[

@@ -14,7 +14,7 @@ use crate::cli::resolve::target;
 use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::Printer;
-use crate::cli::turn::{Closed, MAX_MESSAGE_BYTES, Submitted, follow, submit};
+use crate::cli::turn::{Closed, MAX_MESSAGE_BYTES, Submitted, check, follow, submit};
 use crate::config::parse_duration;
 
 /// Send one message to a worker or a session
@@ -51,6 +51,7 @@ pub struct Send {
 impl Send {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         let content = self.content()?;
+        check(&content)?;
         let connection = connect(app).await?;
         let target = target(&connection, self.to.as_deref()).await?;
         let turn = submit(&connection, &target, &content, self.model.as_deref()).await?;

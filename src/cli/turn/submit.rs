@@ -25,7 +25,7 @@ pub async fn submit(
     model: Option<&str>,
 ) -> Result<Submitted, Failure> {
     check(content)?;
-    let mut args = json!({"id": uuid::Uuid::now_v7().simple().to_string(), "content": content});
+    let mut args = json!({"id": new_id(), "content": content});
     match target {
         Target::Worker { id, .. } => args["workerId"] = json!(id),
         Target::Session { id, .. } => args["sessionId"] = json!(id),
@@ -42,7 +42,14 @@ pub async fn submit(
     })
 }
 
-fn check(content: &str) -> Result<(), Failure> {
+/// 64 random bits: short enough to be typed, too many to be met twice.
+fn new_id() -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    id[..8].to_owned() + &id[24..]
+}
+
+/// Whether a message can be sent at all.
+pub fn check(content: &str) -> Result<(), Failure> {
     if content.trim().is_empty() {
         return Err(Failure::usage("the message is empty"));
     }

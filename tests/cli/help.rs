@@ -1,0 +1,78 @@
+//! The help of every command: a contract with people, so a change of it is looked at.
+
+use crate::home;
+
+#[test]
+fn every_command_explains_itself() {
+    let home = home();
+    let commands: &[&[&str]] = &[
+        &[],
+        &["run"],
+        &["ps"],
+        &["reload"],
+        &["status"],
+        &["stop"],
+        &["restart"],
+        &["send"],
+        &["chat"],
+        &["session"],
+        &["session", "list"],
+        &["session", "show"],
+        &["worker"],
+        &["worker", "list"],
+        &["worker", "add"],
+        &["worker", "approve"],
+        &["worker", "revoke"],
+        &["owner"],
+        &["owner", "init"],
+        &["owner", "token"],
+        &["owner", "jwks"],
+        &["config"],
+        &["config", "path"],
+        &["config", "check"],
+        &["config", "template"],
+        &["config", "show"],
+        &["deployment"],
+        &["deployment", "run"],
+        &["completions"],
+        &["version"],
+    ];
+    for command in commands {
+        let ran = home.run(command.iter().copied().chain(["--help"])).exits(0);
+        assert_eq!(ran.stderr, "");
+        // The global options are shown once, with the program's own help.
+        let (own, _) = ran.stdout.split_once("\nGlobal options:").unwrap();
+        let text = if command.is_empty() { &ran.stdout } else { own };
+        let name = format!("help_{}", command.join("_"));
+        insta::assert_snapshot!(name.trim_end_matches('_').to_owned(), text);
+    }
+}
+
+#[test]
+fn wrong_use_is_exit_2_with_a_hint() {
+    let home = home();
+    for args in [
+        &["frobnicate"][..],
+        &["run", "--port", "1"],
+        &["send"],
+        &["stop", "--timeout", "soon"],
+        &["completions", "cmd"],
+    ] {
+        let ran = home.run(args).exits(2);
+        assert_eq!(ran.stdout, "");
+        assert!(ran.stderr.contains("error:"), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn completions_and_version_are_data() {
+    let home = home();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = home.run(["completions", shell]).exits(0);
+        assert!(ran.stdout.contains("orchestrator"), "{shell}");
+    }
+    let version = home.run(["version", "--json"]).exits(0).json();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    let line = home.run(["--version"]).exits(0).stdout;
+    assert_eq!(line, home.run(["version"]).exits(0).stdout);
+}

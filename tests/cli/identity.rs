@@ -1,0 +1,31 @@
+//! The owner's key from the command line.
+
+use crate::home;
+
+#[test]
+fn the_key_is_made_once_and_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = home();
+    home.run(["owner", "jwks"]).exits(6);
+    home.run(["owner", "token"]).exits(6);
+    let first = home.run(["owner", "init"]).exits(0).stdout;
+    assert!(first.contains("OWNER_JWKS=data:"), "{first}");
+    assert_eq!(home.run(["owner", "init"]).exits(0).stdout, first);
+    let key = std::path::Path::new(home.get("XDG_DATA_HOME"))
+        .join("opencode-orchestrator/local/owner.key");
+    let mode = std::fs::metadata(key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn the_public_half_has_no_private_part_and_tokens_are_jwts() {
+    let home = home();
+    home.run(["owner", "init"]).exits(0);
+    let jwks = home.run(["owner", "jwks"]).exits(0).json();
+    let key = &jwks["keys"][0];
+    assert_eq!(key["kty"], "EC");
+    assert!(key.get("d").is_none());
+    let token = home.run(["owner", "token", "--ttl", "1m"]).exits(0).stdout;
+    assert_eq!(token.trim().split('.').count(), 3);
+}

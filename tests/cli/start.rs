@@ -1,0 +1,130 @@
+//! `run` that cannot start: one clear error each, and its exit code.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::{home, told};
+
+const TOKEN: &str = "machine_abc123:worker_xyz789:secret_def456ghi789jkl012";
+
+fn one_worker(directory: &str) -> serde_json::Value {
+    json!({"workers": [{
+        "token": TOKEN, "working_directory": directory, "convex_url": "https://a.convex.cloud",
+    }]})
+}
+
+#[test]
+fn without_a_configuration_a_template_is_left_behind() {
+    let home = home();
+    assert_snapshot!(told(&home, &home.run(["run"])));
+    let text = std::fs::read_to_string(home.config_file()).unwrap();
+    assert_eq!(text, home.run(["config", "template"]).stdout);
+    let mode = std::fs::metadata(home.config_file()).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    // The template itself is answered with what is missing in it.
+    let ran = home.run(["run"]).exits(3);
+    assert!(ran.stderr.contains("workers.0.token"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_bad_configuration_is_exit_3() {
+    let home = home();
+    home.write_config(&json!({"workers": [{"token": "x"}]}));
+    let ran = home.run(["run"]).exits(3);
+    for part in [
+        "workers.0.token",
+        "workers.0.working_directory",
+        "Convex URL is required",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_missing_directory_is_exit_1() {
+    let home = home();
+    assert_snapshot!(told(&home, &home.run(["run", "--local", "nowhere"])));
+}
+
+#[test]
+fn all_workers_failed_is_exit_1() {
+    let home = home();
+    home.write_config(&one_worker("~/blog"));
+    assert_snapshot!(told(&home, &home.run(["run"])));
+}
+
+#[test]
+fn an_assistant_that_is_named_and_missing_is_exit_8() {
+    let mut home = home();
+    home.set("ORCHESTRATOR_OPENCODE_BIN", "/nonexistent/opencode");
+    assert_snapshot!(told(&home, &home.run(["run", "--local", "--port", "0"])));
+}
+
+#[test]
+fn an_assistant_of_another_version_is_exit_8() {
+    let mut home = home();
+    // A program with a version, and not one that we can drive.
+    home.set(
+        "ORCHESTRATOR_OPENCODE_BIN",
+        env!("CARGO_BIN_EXE_orchestrator"),
+    );
+    let ran = home.run(["run", "--local", "--port", "0"]).exits(8);
+    assert!(
+        ran.stderr.contains("ORCHESTRATOR_OPENCODE_BIN is"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn without_an_assistant_and_without_npm_is_exit_8() {
+    let mut home = home();
+    let empty = home.dir("empty").display().to_string();
+    home.set("PATH", empty);
+    let ran = home.run(["run", "--local", "--port", "0"]).exits(8);
+    assert!(ran.stderr.contains("npm"), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn a_port_in_use_is_exit_1_with_another_one_to_try() {
+    let home = home();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let ran = home
+        .run(["run", "--local", "--port", &port.to_string()])
+        .exits(1);
+    assert!(
+        ran.stderr
+            .contains(&format!("error: port {port} is in use")),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+    let ran = home
+        .run(["deployment", "run", "--port", &port.to_string()])
+        .exits(1);
+    assert!(ran.stderr.contains("is in use"), "{}", ran.stderr);
+}
+
+#[test]
+fn why_the_last_one_ended_is_kept() {
+    let home = home();
+    home.write_config(&one_worker("~/blog"));
+    home.run(["run"]).exits(1);
+    let file = Path::new(home.get("XDG_STATE_HOME")).join("opencode-orchestrator/daemon.json");
+    let text = std::fs::read_to_string(file).unwrap();
+    let kept: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(kept["exited"]["code"], 1);
+    assert!(!text.contains("def456"));
+    let ran = home.run(["ps"]).exits(4);
+    assert!(
+        ran.stderr.contains("the last one ended at"),
+        "{}",
+        ran.stderr
+    );
+}
