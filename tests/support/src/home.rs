@@ -188,6 +188,10 @@ impl Home {
 impl Drop for Home {
     /// Nothing is left behind: what still runs a moment after the test is named, ended, and fails it.
     fn drop(&mut self) {
+        if std::env::var_os("KEEP_TEST_DIRS").is_some() {
+            self.root.disable_cleanup(true);
+            eprintln!("kept: {}", self.root.path().display());
+        }
         let deadline = Instant::now() + Duration::from_secs(5);
         while !self.processes().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
