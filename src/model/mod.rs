@@ -44,6 +44,12 @@ pub fn model_main() -> i32 {
     }
 }
 
+/// The model's base URL (`…/v1`) out of the line that its process prints.
+pub fn url_in(line: &str) -> Option<String> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    line["url"].as_str().map(str::to_owned)
+}
+
 /// Serves until stdin ends.
 pub async fn serve(options: ModelOptions) -> std::io::Result<()> {
     let model = listen(options).await?;

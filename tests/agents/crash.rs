@@ -111,7 +111,7 @@ async fn a_session_has_one_owner_and_a_killed_warden_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kill_9_of_the_supervisor_leaves_no_descendant_within_a_second() {
+async fn kill_9_of_the_supervisor_leaves_no_descendant() {
     let world = World::new().await;
     // Another process of this test binary plays the supervisor.
     let mut parent = Command::new(std::env::current_exe().unwrap())
@@ -252,5 +252,27 @@ async fn a_dropped_agent_leaves_nothing_and_a_stopped_one_says_why_it_ended() {
     );
     // Temporary folders go with their child; locks stay.
     assert!(!world.config.run_dir.join("tmp/s1").exists());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opencode_that_hangs_is_stopped_all_the_same() {
+    let world = World::new().await;
+    let session = world.open("s1").await;
+    session
+        .deliver("t1", script(json!([[{"hang": true}]])))
+        .await
+        .unwrap();
+    harness::send(session.agent.pid(), rustix::process::Signal::STOP);
+    let lookup = session.agent.abort(session.conversation.clone()).await;
+    assert!(matches!(lookup, Err(AgentError::Failed(_))), "{lookup:?}");
+    let stopping = Instant::now();
+    session.agent.stop().await;
+    assert!(
+        stopping.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        stopping.elapsed()
+    );
+    assert!(world.left().is_empty(), "{:?}", world.left());
     world.end().await;
 }

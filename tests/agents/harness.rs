@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 /// The most a test waits for anything; generous, because the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// OpenCodes are heavy: so many worlds at once.
 static WORLDS: Semaphore = Semaphore::const_new(2);
@@ -64,8 +64,7 @@ impl World {
         let model = Companion::start(&orchestrator(), &["__model"], PATIENCE)
             .await
             .unwrap();
-        let line: Value = serde_json::from_str(model.first_line()).unwrap();
-        let model_url = line["url"].as_str().unwrap().to_owned();
+        let model_url = orchestrator::model::url_in(model.first_line()).unwrap();
         let mut config = config(folder.path(), &model_url, opencode().await);
         change(&mut config);
         std::fs::create_dir_all(folder.path().join("work")).unwrap();
@@ -359,10 +358,13 @@ pub fn processes_with(text: &str) -> Vec<String> {
     found
 }
 
-/// Runs a program to its end, for what a test needs of the system (`kill`).
 pub fn kill_9(pid: u32) {
+    send(pid, rustix::process::Signal::KILL);
+}
+
+pub fn send(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// The parent of a process.

@@ -89,7 +89,7 @@ async fn tools_write_files_and_retries_reset_what_had_streamed() {
     // The connection breaks after some text: OpenCode starts the text again in a new part.
     let answer = session
         .ask("t3", script(json!([[
-            {"text": "lost "}, {"stream": {"n": 5, "rate": 50}}, {"sleep": 200}, {"drop": true, "times": 1}, {"text": "whole"},
+            {"text": "lost "}, {"stream": {"n": 5, "rate": 50}}, {"sleep": 1000}, {"drop": true, "times": 1}, {"text": "whole"},
         ]])))
         .await;
     assert!(answer.is_complete(), "{answer:?}");
@@ -288,7 +288,7 @@ async fn a_flood_into_a_slow_receiver_arrives_whole() {
         .await
         .unwrap();
     // Nobody reads for a while.
-    let stats_until = std::time::Instant::now() + Duration::from_secs(60);
+    let stats_until = std::time::Instant::now() + Duration::from_mins(1);
     loop {
         let stored = session
             .agent
@@ -313,6 +313,58 @@ async fn a_flood_into_a_slow_receiver_arrives_whole() {
         answer.drafts().len() < 2000,
         "{} items",
         answer.drafts().len()
+    );
+    session.agent.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_that_is_made_again_loses_and_repeats_nothing() {
+    // Shorter than the heartbeat: the stream is made again in every pause.
+    let world = World::with(|config| config.deadlines.silence = Duration::from_millis(700)).await;
+    let mut session = world.open("s1").await;
+    let answer = session
+        .ask("t1", script(json!([
+            [
+                {"text": "one "}, {"sleep": 2000}, {"text": "two "}, {"sleep": 2000}, {"text": "three "},
+                {"tool": "bash", "args": {"command": "sleep 2; echo out", "description": "d"}},
+            ],
+            [{"sleep": 2000}, {"text": "four"}],
+        ])))
+        .await;
+    assert!(answer.is_complete(), "{answer:?}");
+    assert_eq!(answer.text(), "one two three four");
+    let tools = answer.tools();
+    assert_eq!(
+        (tools.len(), tools[0].output.as_deref()),
+        (1, Some("out\n"))
+    );
+    session.agent.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sub_agents_work_is_the_turns_tool_and_not_its_text() {
+    let world = World::new().await;
+    let mut session = world.open("s1").await;
+    let child = script(json!([[{"text": "child says hi"}]]));
+    let answer = session
+        .ask("t1", script(json!([
+            [{"text": "go "}, {"tool": "task", "args": {"description": "d", "prompt": child, "subagent_type": "general"}}],
+            [{"text": "fin"}],
+        ])))
+        .await;
+    assert!(answer.is_complete(), "{answer:?}");
+    assert_eq!(answer.text(), "go fin");
+    let tools = answer.tools();
+    assert!(
+        tools[0].tool == "task"
+            && tools[0]
+                .output
+                .as_deref()
+                .unwrap()
+                .contains("child says hi"),
+        "{tools:?}"
     );
     session.agent.stop().await;
     world.end().await;

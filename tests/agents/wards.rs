@@ -83,7 +83,8 @@ async fn term_is_tried_first_and_then_everything_is_killed() {
     assert_eq!(lines.recv().await.unwrap().text, "up");
     let record = gentle.stop(5000).await;
     assert_eq!(record.code, Some(4));
-    assert_eq!(record.last_lines, ["up", "bye"]);
+    // Its shell may also say that its `sleep` was terminated.
+    assert!(record.last_lines.contains(&"bye".to_owned()), "{record:?}");
 
     let mut stubborn = Ward::spawn(shell(
         &folder,

@@ -5,14 +5,15 @@ JSON object: {"sessionId", "turnId", "state", "answer", "parts", "error", "updat
 that the subscription delivered. The owner's JWT comes from --jwt, or better from ORCHESTRATOR_OWNER_TOKEN, where no
 process list shows it.
 
-Exit codes: 0 the turn is complete, 1 it ended otherwise or a call was refused, 2 usage, 3 the time is up.
+Exit codes: 0 the turn is complete, 1 it ended otherwise, a call was refused, or the time is up (then with a traceback
+of where it waited), 2 usage.
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import sys
-import threading
 import uuid
 
 from convex import ConvexClient, ConvexError
@@ -34,19 +35,6 @@ def read_options():
     if not options.jwt:
         parser.error("give --jwt, or set ORCHESTRATOR_OWNER_TOKEN")
     return options
-
-
-def give_up_after(seconds):
-    """The client blocks in native code without a limit of its own: only leaving the process ends that."""
-
-    def leave():
-        print(f"the turn did not end within {seconds:g} s", file=sys.stderr, flush=True)
-        os._exit(3)
-
-    timer = threading.Timer(seconds, leave)
-    timer.daemon = True
-    timer.start()
-    return timer
 
 
 def read_parts(client, turn):
@@ -124,7 +112,9 @@ def chat(client, options):
 
 def main():
     options = read_options()
-    timer = give_up_after(options.timeout)
+    # The client waits in native code, without a limit and without letting any Python thread run: only a watchdog
+    # outside the interpreter can end that.
+    faulthandler.dump_traceback_later(options.timeout, exit=True)
     client = ConvexClient(options.url)
     client.set_auth(options.jwt)
     try:
@@ -135,8 +125,6 @@ def main():
     except Exception as error:  # A defect of a function arrives as a plain exception.
         print(json.dumps({"error": {"code": "client", "message": str(error)}}))
         return 1
-    finally:
-        timer.cancel()
     print(json.dumps(result))
     return 0 if result["state"] == "complete" else 1
 

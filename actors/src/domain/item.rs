@@ -5,9 +5,6 @@ use serde::{Deserialize, Serialize};
 /// The most bytes of `content` that one item may have.
 pub const MAX_ITEM_BYTES: usize = 64 * 1024;
 
-/// A `reset` under this part id voids everything streamed in the turn: a recovered answer begins with it.
-pub const ALL_PARTS: &str = "*";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ItemKind {

@@ -6,163 +6,22 @@
 //! Pure: no clock, no socket; `src/adapters/convex` drives it.
 
 mod buffer;
+mod terms;
 #[cfg(test)]
 mod tests;
+mod turn_stream;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-
-use serde::Deserialize;
 
 use self::buffer::Buffer;
 pub use self::buffer::weight;
+pub use self::terms::{AppendResult, AppendStatus, Batch, Limits, PushError, Refusal, Rest, Right};
+use self::turn_stream::{Phase, TurnStream, half};
 use super::ids::TurnId;
 use super::item::{Draft, Item};
-use super::token::WorkerToken;
 
 /// How often a single item may fail together with its call before its turn is given up.
 const SINGLE_ITEM_TRIES: u32 = 3;
-
-/// The bounds of a book, in bytes of [`weight`] unless said otherwise.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// One append, and the items of one finish.
-    pub batch: usize,
-    /// Items in one append or finish: each one is a row of the same transaction.
-    pub batch_items: usize,
-    /// Unacknowledged items of one turn.
-    pub stream: usize,
-    /// Unacknowledged items of all turns.
-    pub total: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            batch: 256 * 1024,
-            batch_items: 256,
-            stream: 32 * 1024 * 1024,
-            total: 128 * 1024 * 1024,
-        }
-    }
-}
-
-/// In whose name a turn is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Right {
-    pub token: Arc<WorkerToken>,
-    pub epoch: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PushError {
-    /// No stream is open for the turn, or it has ended.
-    Unknown,
-    /// The turn's or the book's bound is reached; nothing of the push was taken.
-    Full,
-    Refused(String),
-}
-
-/// One turn's share of an append.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    pub turn: TurnId,
-    pub right: Right,
-    pub items: Vec<Item>,
-}
-
-/// The deployment's answer for one turn of an append.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AppendResult {
-    pub turn: TurnId,
-    pub status: AppendStatus,
-    /// The index after the last one that the deployment has.
-    pub next_index: u64,
-    #[serde(default)]
-    pub message: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AppendStatus {
-    Ok,
-    Closed,
-    Displaced,
-    Unauthorized,
-    Revoked,
-    Unknown,
-    Invalid,
-}
-
-/// Why the deployment takes no more of a turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Stable: the status of the answer, or `rejected` for an item that no call gets through with.
-    pub code: &'static str,
-    pub message: String,
-    /// Another token or epoch may still write the turn, so its items are kept.
-    pub curable: bool,
-}
-
-/// What a turn that ends may do now.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Rest {
-    /// More has to be appended first.
-    Appending,
-    /// These belong into the finish.
-    Last { right: Right, items: Vec<Item> },
-    /// Its writer has no right to it.
-    Refused(Refusal),
-    /// There is no such stream.
-    Gone,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// Ended here; the rest is appended until it fits into the finish.
-    Ending,
-    /// The rest is under way with the finish: appends leave it alone.
-    Finishing,
-}
-
-#[derive(Debug)]
-struct Stream {
-    right: Right,
-    buffer: Buffer,
-    phase: Phase,
-    /// A finish with items failed: append all of them, so that a bad one is found.
-    drain: bool,
-    refusal: Option<Refusal>,
-}
-
-impl Stream {
-    fn is_ready(&self) -> bool {
-        self.refusal.is_none() && self.phase != Phase::Finishing && !self.buffer.is_empty()
-    }
-
-    fn refuse(&mut self, code: &'static str, message: Option<String>) -> Refusal {
-        let curable = matches!(code, "displaced" | "unauthorized" | "revoked");
-        let refusal = Refusal {
-            code,
-            message: message.unwrap_or_else(|| code.to_owned()),
-            curable,
-        };
-        if !curable {
-            self.buffer.clear();
-        }
-        self.refusal = Some(refusal.clone());
-        refusal
-    }
-
-    fn adopt(&mut self, right: Right) {
-        if self.right != right {
-            self.right = right;
-            self.refusal.take_if(|refusal| refusal.curable);
-        }
-    }
-}
 
 /// The append in flight: of each turn the first index and the one after the last.
 #[derive(Debug)]
@@ -174,7 +33,7 @@ struct Flight {
 #[derive(Debug, Default)]
 pub struct StreamBook {
     limits: Limits,
-    streams: BTreeMap<TurnId, Stream>,
+    streams: BTreeMap<TurnId, TurnStream>,
     /// Whose turn it is to be first in the next batch.
     ring: VecDeque<TurnId>,
     flight: Option<Flight>,
@@ -214,13 +73,7 @@ impl StreamBook {
             return;
         }
         self.ring.push_back(turn.clone());
-        let stream = Stream {
-            right,
-            buffer: buffer(),
-            phase,
-            drain: false,
-            refusal: None,
-        };
+        let stream = TurnStream::new(right, buffer(), phase);
         self.streams.insert(turn, stream);
     }
 
@@ -288,19 +141,17 @@ impl StreamBook {
 
     /// One item of each turn after the other until the call is full.
     fn fair_shares(&self) -> Vec<(TurnId, usize)> {
-        let most_items = self
-            .suspects
-            .map_or(self.limits.batch_items, |suspects| (suspects / 2).max(1));
+        let most_items = self.suspects.map_or(self.limits.batch_items, half);
         let ready = self
             .ring
             .iter()
-            .filter(|turn| self.streams.get(*turn).is_some_and(Stream::is_ready));
+            .filter(|turn| self.streams.get(*turn).is_some_and(TurnStream::is_ready));
         let mut shares: Vec<(TurnId, usize)> = ready.map(|turn| (turn.clone(), 0)).collect();
         let (mut items, mut bytes, mut took) = (0, 0, true);
         'full: while took {
             took = false;
             for (turn, count) in &mut shares {
-                let next = self.streams.get(turn).and_then(|s| s.buffer.get(*count));
+                let next = self.streams.get(turn).and_then(|s| s.offer(*count));
                 let Some(item) = next else { continue };
                 let fits = items == 0 || bytes + weight(item) <= self.limits.batch;
                 if items == most_items || !fits {
@@ -329,13 +180,14 @@ impl StreamBook {
             self.send_to_the_back(first);
         }
         let mut refused = Vec::new();
-        for (turn, from, _) in flight.shares {
-            let Some(stream) = self.streams.get_mut(&turn) else {
+        for share in flight.shares {
+            let (turn, ..) = &share;
+            let Some(stream) = self.streams.get_mut(turn) else {
                 continue;
             };
-            let result = results.iter().find(|result| result.turn == turn);
-            if let Some(refusal) = settle(stream, from, result) {
-                refused.push((turn, refusal));
+            let result = results.iter().find(|result| result.turn == *turn);
+            if let Some(refusal) = stream.settle((share.1, share.2), result) {
+                refused.push((share.0, refusal));
             }
         }
         refused
@@ -445,44 +297,5 @@ impl StreamBook {
         self.streams
             .get(turn)
             .is_none_or(|stream| stream.refusal.is_some() || stream.buffer.first_index() >= index)
-    }
-}
-
-/// What one turn's answer means for its stream.
-fn settle(stream: &mut Stream, from: u64, result: Option<&AppendResult>) -> Option<Refusal> {
-    let Some(result) = result else {
-        let message = "the deployment gave no answer for this turn".to_owned();
-        return Some(stream.refuse("rejected", Some(message)));
-    };
-    let says = || result.message.clone();
-    match result.status {
-        AppendStatus::Ok => {
-            if result.next_index > stream.buffer.frozen_below() {
-                let message = "somebody else writes this turn".to_owned();
-                return Some(stream.refuse("rejected", Some(message)));
-            }
-            if result.next_index <= from {
-                let message = "the deployment took nothing of it".to_owned();
-                return Some(stream.refuse("rejected", Some(message)));
-            }
-            stream.buffer.acknowledge_below(result.next_index);
-            None
-        }
-        // Behind what we hold: those items are gone. Exactly ours: it is the item that is wrong.
-        AppendStatus::Invalid if result.next_index <= from => {
-            Some(stream.refuse("invalid", says()))
-        }
-        AppendStatus::Invalid if result.next_index > stream.buffer.frozen_below() => {
-            Some(stream.refuse("invalid", says()))
-        }
-        AppendStatus::Invalid => {
-            stream.buffer.acknowledge_below(result.next_index);
-            None
-        }
-        AppendStatus::Closed => Some(stream.refuse("closed", says())),
-        AppendStatus::Displaced => Some(stream.refuse("displaced", says())),
-        AppendStatus::Unauthorized => Some(stream.refuse("unauthorized", says())),
-        AppendStatus::Revoked => Some(stream.refuse("revoked", says())),
-        AppendStatus::Unknown => Some(stream.refuse("unknown", says())),
     }
 }

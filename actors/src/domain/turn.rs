@@ -81,7 +81,8 @@ pub enum StoredTurn {
     Absent,
     /// The user's message is there, no answer has begun.
     Unanswered,
-    /// The answer's last step is complete: finished, and not for tool calls.
+    /// The answer's last step is complete: finished, and not for tool calls. `parts` are whole, each text after a
+    /// reset of its part, so that they replace whatever was streamed.
     Complete {
         parts: Vec<Draft>,
         usage: Option<Usage>,

@@ -139,7 +139,7 @@ impl Engine {
         let kind = ready.function.kind;
         let (scripts, begun) = match self
             .take_scripts()
-            .and_then(|scripts| Ok((scripts, self.begin(kind, together))))
+            .map(|scripts| (scripts, self.begin(kind, together)))
         {
             Ok(started) => started,
             Err(error) => return self.refused(error),
@@ -162,7 +162,7 @@ impl Engine {
         };
         let result = self.accept(&ready.function, ended.result, &call);
         let jobs_changed = call.jobs_changed || matches!(together, Together::Job(_));
-        let (reads, writes, log_lines) = call.finish();
+        let (read_set, writes, log_lines) = call.finish();
         let (result, writes, ts) = match (kind, result) {
             (Kind::Query, result) => (result, WriteSet::default(), self.latest_ts()),
             (Kind::Mutation, Ok(value)) => {
@@ -188,7 +188,7 @@ impl Engine {
         };
         Done {
             result,
-            reads,
+            reads: read_set,
             writes,
             ts,
             log_lines,
@@ -298,4 +298,74 @@ fn commit(
     }
     store.commit(ts)?;
     Ok(ts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use serde_json::json;
+
+    use super::super::{EngineConfig, Functions, Limits, Store as Place};
+    use super::*;
+
+    const SCHEMA: &str = "import { defineSchema, defineTable } from 'convex/server'; import { v } from 'convex/values';
+        export default defineSchema({ rows: defineTable(v.any()) });";
+    const MODULE: &str = "import { mutationGeneric, queryGeneric } from 'convex/server';
+        export const add = mutationGeneric({ handler: (ctx) => ctx.db.insert('rows', {}) });
+        export const fill = mutationGeneric({ handler: async (ctx) => {
+            for (let i = 0; i < 50; i++) try { await ctx.db.insert('rows', { text: 'x'.repeat(9000) }); } catch {} } });
+        export const count = queryGeneric({ handler: async (ctx) => (await ctx.db.query('rows').collect()).length });";
+
+    fn open() -> Engine {
+        let config = EngineConfig {
+            store: Place::Memory,
+            functions: Functions::new([("schema", SCHEMA), ("m", MODULE)]),
+            limits: Limits::default(),
+        };
+        Engine::open(config).unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_fails_the_call_and_not_the_engine() {
+        let mut engine = open();
+        let call = Call {
+            path: "m:fill".into(),
+            args: json!({}),
+            identity: None,
+        };
+        engine.with_store(|store| store.limit_pages(1)).unwrap();
+        let outcome = engine.mutation(&call, None);
+        let error = outcome.result.unwrap_err().message;
+        assert!(error.contains("disk is full"), "{error}");
+        assert!(outcome.writes.is_empty());
+        engine
+            .with_store(|store| store.limit_pages(1_000_000))
+            .unwrap();
+        engine.mutation(&call, None).result.unwrap();
+    }
+
+    #[test]
+    fn a_panic_in_the_middle_of_a_mutation_leaves_nothing_behind() {
+        let mut engine = open();
+        let call = |path: &str| Call {
+            path: path.into(),
+            args: json!({}),
+            identity: None,
+        };
+        engine.mutation(&call("m:add"), None).result.unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let scripts = engine.take_scripts().unwrap();
+            engine.begin(Kind::Mutation, &Together::Nothing).unwrap();
+            engine.host.state().call =
+                Some(Transaction::new(Kind::Mutation, 1, None, engine.limits));
+            assert!(scripts.run(&engine.host, "m:add", "{}").result.is_ok());
+            let _held = engine.host.state();
+            std::panic::resume_unwind(Box::new("in the middle"));
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(engine.query(&call("m:count")).result.unwrap(), json!(1));
+        engine.mutation(&call("m:add"), None).result.unwrap();
+        assert_eq!(engine.query(&call("m:count")).result.unwrap(), json!(2));
+    }
 }

@@ -91,11 +91,8 @@ mod tests {
     #[test]
     fn a_damaged_id_is_refused() {
         let id = new(FIRST_USER_TABLE, 0);
-        let swapped = if id.starts_with('0') {
-            format!("1{}", &id[1..])
-        } else {
-            format!("0{}", &id[1..])
-        };
+        let mut swapped = id.clone();
+        swapped.replace_range(..1, if id.starts_with('0') { "1" } else { "0" });
         assert!(table_of(&swapped).unwrap_err().contains("checksum"));
         assert_eq!(table_of("short").unwrap_err(), "Invalid ID length 5");
         assert!(table_of(&"U".repeat(32)).unwrap_err().contains("character"));

@@ -249,6 +249,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn every_float_comes_back_to_the_last_bit(bits in prop::collection::vec(any::<u64>(), 200)) {
+            for bits in bits {
+                let text = Value::Float64(f64::from_bits(bits)).to_text();
+                prop_assert!(matches!(Value::parse(&text), Ok(Value::Float64(back)) if back.to_bits() == bits));
+            }
+        }
+
+        #[test]
         fn the_text_form_round_trips(value in strategy::value()) {
             let text = value.to_text();
             prop_assert_eq!(&Value::parse(&text).unwrap(), &value);

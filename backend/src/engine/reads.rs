@@ -55,11 +55,14 @@ impl ReadSet {
 #[derive(Debug)]
 pub struct ReadIndex<K> {
     /// Per index its ranges by their starts: those that start behind a key need no look.
-    ranges: HashMap<Arc<str>, BTreeMap<(Vec<u8>, usize), Entry<K>>>,
-    by_name: HashMap<K, Vec<(Arc<str>, (Vec<u8>, usize))>>,
+    ranges: HashMap<Arc<str>, BTreeMap<Place, Entry<K>>>,
+    by_name: HashMap<K, Vec<(Arc<str>, Place)>>,
     /// Tells apart ranges of one start.
     serial: usize,
 }
+
+/// A range's start and its serial number.
+type Place = (Vec<u8>, usize);
 
 #[derive(Debug)]
 struct Entry<K> {

@@ -21,7 +21,7 @@ use super::identity::{AuthProvider, ProviderError, Verifier};
 use super::listener::{self, BoundedListener};
 use super::origin::{OriginError, OriginPolicy};
 use super::tuning::Tuning;
-use crate::engine::{EngineConfig, Functions, Limits, Store};
+use crate::engine::{EngineConfig, Functions, Limits, OpenError, Store};
 
 /// Everything [`Deployment::start`] needs.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ pub enum StartError {
     #[error(transparent)]
     Origin(#[from] OriginError),
     #[error("cannot start the deployment's engine: {0}")]
-    Engine(String),
+    Engine(#[source] OpenError),
 }
 
 /// A deployment that serves.

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Calls as _, IMPORTS, refusal};
 
-const MODULE: &str = r#"
+const MODULE: &str = r"
 export const add = mutation({ handler: (ctx, { table, doc }) => ctx.db.insert(table, doc) });
 export const by = query({ handler: async (ctx, { table, index }) =>
   (await ctx.db.query(table).withIndex(index).collect()).map((row) => row.name) });
-"#;
+";
 
 fn config(path: &Path, tables: &str) -> EngineConfig {
     let schema = format!(

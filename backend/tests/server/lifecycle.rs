@@ -142,7 +142,7 @@ async fn while_there_is_no_engine_callers_are_told_to_try_again() {
     world.set_broken(true);
     deployment.inject_engine_panic();
     eventually("the engine is down", || {
-        matches!(deployment.phase(), Phase::Restarting { reason } if reason == "the file is damaged")
+        matches!(deployment.phase(), Phase::Restarting { reason } if reason.contains("the file is damaged"))
     })
     .await;
     let answer = reqwest::Client::new()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use convex::{ConvexClient, FunctionResult, Value};
 use futures_util::StreamExt;
 
-use crate::support::{DEADLINE, Owner, World, deployment};
+use crate::support::{DEADLINE, Owner, World, deployment, eventually};
 
 fn args<const N: usize>(fields: [(&str, Value); N]) -> BTreeMap<String, Value> {
     fields
@@ -107,5 +107,33 @@ async fn it_comes_back_by_itself_after_an_engines_panic() {
             .await
             .expect("the subscription resumes");
     }
+    deployment.stop().await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn many_calls_in_flight_survive_an_engines_panic_without_a_reconnect_storm() {
+    let world = World::default();
+    let deployment = deployment(&world, |_| {}).await;
+    let client = ConvexClient::new(&deployment.url()).await.unwrap();
+    let calls: Vec<_> = (0..600)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                client
+                    .mutation("rows:add", args([("key", "n".into())]))
+                    .await
+            })
+        })
+        .collect();
+    eventually("some have run", || world.executed() > 50).await;
+    deployment.inject_engine_panic();
+    for call in calls {
+        // with a storm, this takes minutes
+        let answer = tokio::time::timeout(DEADLINE, call).await;
+        assert!(answer.expect("answered").unwrap().is_ok());
+    }
+    assert!(world.executed() >= 600);
+    assert_eq!(deployment.engine_restarts(), 1);
     deployment.stop().await;
 }

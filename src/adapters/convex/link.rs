@@ -10,25 +10,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
 use orchestrator_actors::domain::item::Draft;
-use orchestrator_actors::domain::stream::{AppendResult, Batch, PushError, Right, StreamBook};
+use orchestrator_actors::domain::stream::{PushError, Right};
 use orchestrator_actors::domain::turn::Ending;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::link::{
-    CallError, Credential, Finished, Link, LinkDown, LinkPhase, LinkStatus, StreamError,
+    CallError, Credential, Finished, Link, LinkDown, LinkStatus, StreamError,
 };
 use orchestrator_actors::ports::outbox::{FinishRecord, Outbox};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::Instant;
+use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::connection::{Answer, Connection, Settings, lock};
-use super::settle::{self, Done};
-
-/// Between appends that fail as a whole.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_CAP: Duration = Duration::from_secs(5);
+use super::connection::{Answer, Connection, lock};
+use super::settings::Settings;
+use super::settle;
+use super::state::Core;
 
 /// Makes links: one per distinct deployment, all on the same outbox.
 pub struct ConvexLinks {
@@ -72,34 +68,11 @@ pub struct ConvexLink {
     _end: DropGuard,
 }
 
-pub(super) struct Core {
-    pub(super) connection: Arc<Connection>,
-    pub(super) book: Mutex<StreamBook>,
-    pub(super) outbox: Arc<dyn Outbox>,
-    /// Finishes under way, by turn: a second one joins the first.
-    pub(super) settling: Mutex<BTreeMap<TurnId, watch::Receiver<Option<Done>>>>,
-    /// Bumped when the book changed by an answer or a new right.
-    progress: watch::Sender<u64>,
-    /// Something was pushed, or may be appended now.
-    pushed: Notify,
-    /// The append in flight. Kept here so that the next driver still gets its answer.
-    flight: tokio::sync::Mutex<Option<oneshot::Receiver<Answer>>>,
-    pub(super) end: CancellationToken,
-}
-
 impl ConvexLink {
     pub fn new(url: &DeploymentUrl, settings: Settings, outbox: Arc<dyn Outbox>) -> Arc<Self> {
         let end = CancellationToken::new();
-        let core = Core {
-            connection: Connection::new(url.as_str(), settings, None),
-            book: Mutex::default(),
-            outbox,
-            settling: Mutex::default(),
-            progress: watch::Sender::new(0),
-            pushed: Notify::new(),
-            flight: tokio::sync::Mutex::default(),
-            end: end.clone(),
-        };
+        let connection = Connection::new(url.as_str(), settings, None);
+        let core = Core::new(connection, outbox, end.clone());
         Arc::new(Self {
             core: Arc::new(core),
             _end: end.drop_guard(),
@@ -158,7 +131,7 @@ impl Link for ConvexLink {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_millis() as u64);
         let pushed = lock(&self.core.book).push(turn, drafts, now_ms);
-        self.core.pushed.notify_one();
+        self.core.wake_appends();
         pushed.map(|_| ()).map_err(|error| match error {
             PushError::Unknown => StreamError::Unknown,
             PushError::Full => StreamError::Full,
@@ -244,7 +217,7 @@ impl Link for ConvexLink {
                         return false;
                     }
                 }
-                let mut progress = core.progress.subscribe();
+                let mut progress = core.progress();
                 while !core.has_reached(&streams) {
                     if progress.changed().await.is_err() {
                         return false;
@@ -259,128 +232,6 @@ impl Link for ConvexLink {
             tokio::time::timeout(within, flushed).await.unwrap_or(false)
         })
     }
-}
-
-/// Nothing: the append loop does not end by itself.
-enum Never {}
-
-#[derive(Deserialize)]
-struct AppendAnswer {
-    results: Vec<AppendResult>,
-}
-
-impl Core {
-    /// Whoever waits for the book looks again, and the append loop too.
-    pub(super) fn bump(&self) {
-        self.progress.send_modify(|count| *count += 1);
-        self.pushed.notify_one();
-    }
-
-    pub(super) fn wake_appends(&self) {
-        self.pushed.notify_one();
-    }
-
-    pub(super) fn progress(&self) -> watch::Receiver<u64> {
-        self.progress.subscribe()
-    }
-
-    /// Finishes what the outbox holds of a turn.
-    fn resume(self: &Arc<Self>, record: FinishRecord, right: &Right) -> settle::Begun {
-        let turn = record.turn.clone();
-        settle::start(self, &turn, right, false, |book| {
-            book.restore(turn.clone(), right.clone(), record.items.clone());
-            record
-        })
-    }
-
-    fn has_reached(&self, streams: &[(TurnId, u64)]) -> bool {
-        let book = lock(&self.book);
-        let mut streams = streams.iter();
-        streams.all(|(turn, index)| book.has_reached(turn, *index))
-    }
-
-    async fn append_forever(&self) -> Never {
-        let mut flight = self.flight.lock().await;
-        let spacing = self.connection.settings.append_spacing;
-        let mut last_sent: Option<Instant> = None;
-        let mut retry = RETRY_FIRST;
-        loop {
-            if flight.is_none() {
-                self.until_synced().await;
-                if let Some(sent) = last_sent {
-                    tokio::time::sleep_until(sent + spacing).await;
-                }
-                *flight = self.send_append();
-                last_sent = Some(Instant::now());
-            }
-            let Some(receiver) = flight.as_mut() else {
-                last_sent = None;
-                self.pushed.notified().await;
-                continue;
-            };
-            let answer = receiver.await.unwrap_or(Err(CallError::Closed));
-            *flight = None;
-            if self.take_append(answer) {
-                retry = RETRY_FIRST;
-            } else {
-                tokio::time::sleep(retry).await;
-                retry = (retry * 2).min(RETRY_CAP);
-            }
-        }
-    }
-
-    async fn until_synced(&self) {
-        let mut standing = self.connection.standing();
-        // Fails only when the connection is gone, and that is us.
-        let _ = standing.wait_for(|s| s.phase == LinkPhase::Synced).await;
-    }
-
-    /// Without an await between the two, so that no driver's end can part them.
-    fn send_append(&self) -> Option<oneshot::Receiver<Answer>> {
-        let batches = lock(&self.book).next_batch()?;
-        let batches: Vec<Value> = batches.iter().map(batch_json).collect();
-        let args = json!({ "batches": batches });
-        match self.connection.call("chunks:append", args) {
-            Ok(receiver) => Some(receiver),
-            Err(error) => {
-                self.take_append(Err(error));
-                None
-            }
-        }
-    }
-
-    /// Whether the call as a whole went through.
-    fn take_append(&self, answer: Answer) -> bool {
-        let results = answer.and_then(|value| {
-            serde_json::from_value::<AppendAnswer>(value)
-                .map_err(|error| CallError::Server(format!("unreadable answer: {error}")))
-        });
-        let mut book = lock(&self.book);
-        let (went_through, refused) = match results {
-            Ok(answer) => (true, book.acknowledge(&answer.results)),
-            Err(error) => {
-                let permanent = matches!(error, CallError::Refused { .. });
-                tracing::warn!(%error, "append failed");
-                let refused = book.call_failed(&error.to_string(), permanent);
-                (false, refused.into_iter().collect())
-            }
-        };
-        drop(book);
-        for (turn, refusal) in refused {
-            tracing::warn!(%turn, code = refusal.code, reason = %refusal.message, "stream refused");
-        }
-        self.bump();
-        went_through
-    }
-}
-
-fn batch_json(batch: &Batch) -> Value {
-    json!({
-        "token": batch.right.token.expose(),
-        "epoch": batch.right.epoch,
-        "turn": batch.turn,
-        "items": batch.items,
-    })
 }
 
 fn right(credential: Credential) -> Right {

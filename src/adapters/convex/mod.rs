@@ -6,16 +6,17 @@
 
 pub mod connection;
 mod endpoint;
+mod ledger;
 pub mod link;
 pub mod owner;
+mod settings;
 mod settle;
 mod socket;
+mod state;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod testserver;
 mod values;
 
-pub use connection::Settings;
 pub use link::{ConvexLink, ConvexLinks};
 pub use owner::{ClientError, OwnerAuth, OwnerClient};
+pub use settings::Settings;

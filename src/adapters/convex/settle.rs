@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::connection::{Answer, lock};
-use super::link::Core;
+use super::state::Core;
 
 pub type Done = Result<Finished, CallError>;
 

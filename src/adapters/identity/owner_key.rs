@@ -28,7 +28,7 @@ pub const AUDIENCE: &str = "orchestrator";
 /// `sub` of the owner of an embedded deployment.
 pub const OWNER_SUBJECT: &str = "owner";
 /// How long a token lasts.
-pub const TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
+pub const TOKEN_TTL: Duration = Duration::from_mins(15);
 
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";

@@ -26,7 +26,7 @@ pub struct OpenCodeAgent {
     session: SessionId,
     commands: mpsc::Sender<Command>,
     /// Becomes true when the first prompt will not have to wait for loading any more.
-    warm: watch::Receiver<bool>,
+    loaded: watch::Receiver<bool>,
     deadlines: Deadlines,
 }
 
@@ -38,19 +38,19 @@ impl OpenCodeAgent {
         commands: mpsc::Sender<Command>,
         deadlines: Deadlines,
     ) -> Self {
-        let (warm_to, warm) = watch::channel(false);
+        let (tell, loaded) = watch::channel(false);
         let warmed = api.clone();
         // Meanwhile the session looks its conversation up and claims its turn.
         tokio::spawn(async move {
             warmed.prewarm().await;
-            let _ = warm_to.send(true);
+            let _ = tell.send(true);
         });
         Self {
             ward: Arc::new(ward),
             api,
             session,
             commands,
-            warm,
+            loaded,
             deadlines,
         }
     }
@@ -109,8 +109,8 @@ impl Agent for OpenCodeAgent {
     }
 
     fn deliver(&self, prompt: Prompt) -> Pending<Result<(), AgentError>> {
-        let (api, commands, mut warm) =
-            (self.api.clone(), self.commands.clone(), self.warm.clone());
+        let (api, commands, mut loaded) =
+            (self.api.clone(), self.commands.clone(), self.loaded.clone());
         let arrival = self.deadlines.arrival;
         Box::pin(async move {
             if let Some(model) = &prompt.model
@@ -124,7 +124,7 @@ impl Agent for OpenCodeAgent {
                 )));
             }
             // An error means that the loading task is gone; then there is nothing to wait for.
-            let _ = warm.wait_for(|warm| *warm).await;
+            let _ = loaded.wait_for(|loaded| *loaded).await;
             let mut arrived = begin(&commands, &prompt).await?;
             let result = hand_over(&api, &prompt, &mut arrived, arrival).await;
             if result.is_err() {

@@ -233,7 +233,7 @@ async fn get_ready(
     }
 
     let (inputs_to, mut inputs) = mpsc::channel(INPUTS);
-    tokio::spawn(sse::read(api.clone(), inputs_to));
+    tokio::spawn(sse::read(api.clone(), deadlines.silence, inputs_to));
     let connected = async {
         while let Some(input) = inputs.recv().await {
             if matches!(input, Input::Connected) {

@@ -4,6 +4,8 @@
 use orchestrator_actors::domain::ids::TurnId;
 use sha2::{Digest, Sha256};
 
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// OpenCode's native form is a prefix, 12 hex digits and 14 base62 digits. Order is by creation time, not by id (measured).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptIds {
@@ -19,7 +21,6 @@ impl PromptIds {
             use std::fmt::Write;
             let _ = write!(suffix, "{byte:02x}");
         }
-        const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         for byte in &digest[6..20] {
             suffix.push(char::from(BASE62[usize::from(*byte) % 62]));
         }

@@ -13,7 +13,7 @@ use crate::adapters::process::lease::{Lease, LeaseError, LeaseSpec};
 use crate::adapters::process::{SpawnError, WardSpec, command, environment};
 
 /// How long npm may take; the package is 64 MB.
-const INSTALL_LIMIT: Duration = Duration::from_secs(600);
+const INSTALL_LIMIT: Duration = Duration::from_mins(10);
 
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
 

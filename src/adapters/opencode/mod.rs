@@ -100,6 +100,8 @@ pub struct Deadlines {
     pub listening: Duration,
     /// From there to a good configuration and an open event stream.
     pub ready: Duration,
+    /// An event stream that says nothing for longer is made again; OpenCode's heartbeat comes every 10 s.
+    pub silence: Duration,
     /// From a prompt to the proof that it arrived.
     pub arrival: Duration,
     /// For OpenCode to end its turns by itself, on a planned stop.
@@ -114,6 +116,7 @@ impl Default for Deadlines {
             lease: Duration::from_secs(5),
             listening: Duration::from_secs(20),
             ready: Duration::from_secs(10),
+            silence: Duration::from_secs(25),
             arrival: Duration::from_secs(5),
             ask: Duration::from_secs(2),
             term: Duration::from_secs(2),

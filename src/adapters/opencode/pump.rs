@@ -161,11 +161,11 @@ impl Pump {
     fn input(&mut self, input: Input) {
         match input {
             Input::Event(mut event) => {
-                if let Event::Status { status, .. } = &mut event {
+                if let Event::Status { status, .. } = &mut *event {
                     // The reducer knows no wall clock: it is told how long the wait is.
                     status.next = (status.next - wall_ms() as f64).max(0.0);
                 }
-                let effects = self.reducer.event(event, self.now());
+                let effects = self.reducer.event(*event, self.now());
                 self.apply(effects);
             }
             Input::Lost => self.reducer.lost(),

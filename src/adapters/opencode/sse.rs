@@ -1,5 +1,5 @@
-//! Reading OpenCode's event stream. There is no replay, so a connection that ends, or says nothing for 25 s (its
-//! heartbeat comes every 10), is made again at once, and who listens is told to catch up from the store.
+//! Reading OpenCode's event stream. There is no replay, so a connection that ends, or says nothing for too long (its
+//! heartbeat comes every 10 s), is made again at once, and who listens is told to catch up from the store.
 //! An event above 1 MiB is skipped, not buffered; that, too, is told.
 
 use std::time::Duration;
@@ -13,16 +13,13 @@ use super::wire::Event;
 /// The most bytes of one event.
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// A connection that is silent for longer is dead.
-const SILENCE: Duration = Duration::from_secs(25);
-
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What the reader tells.
 #[derive(Debug)]
 pub enum Input {
-    Event(Event),
+    Event(Box<Event>),
     /// The stream is up (`server.connected` was read).
     Connected,
     /// Events may be missing from here on.
@@ -30,10 +27,10 @@ pub enum Input {
 }
 
 /// Reads until nobody listens.
-pub async fn read(api: Api, to: mpsc::Sender<Input>) {
+pub async fn read(api: Api, silence: Duration, to: mpsc::Sender<Input>) {
     let mut backoff = FIRST_BACKOFF;
     loop {
-        let connected = read_once(&api, &to).await;
+        let connected = read_once(&api, silence, &to).await;
         if to.send(Input::Lost).await.is_err() {
             return;
         }
@@ -47,20 +44,20 @@ pub async fn read(api: Api, to: mpsc::Sender<Input>) {
 }
 
 /// One connection. The answer is whether it was up.
-async fn read_once(api: &Api, to: &mpsc::Sender<Input>) -> bool {
+async fn read_once(api: &Api, silence: Duration, to: &mpsc::Sender<Input>) -> bool {
     let Ok(response) = api.events().await else {
         return false;
     };
     let mut bytes = response.bytes_stream();
     let mut splitter = Splitter::default();
     let mut connected = false;
-    while let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, bytes.next()).await {
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(silence, bytes.next()).await {
         let mut inputs = Vec::new();
         splitter.feed(&piece, |event| {
             inputs.push(match event {
                 Some(text) => match Event::parse(text) {
                     Some(Event::Connected) => Input::Connected,
-                    Some(event) => Input::Event(event),
+                    Some(event) => Input::Event(Box::new(event)),
                     None => return,
                 },
                 None => Input::Lost,

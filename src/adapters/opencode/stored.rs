@@ -92,7 +92,8 @@ fn whole_parts(steps: &[&Stored]) -> Vec<Draft> {
         .flat_map(|step| &step.parts)
     {
         match content::kind_of(part) {
-            Some(kind @ (ItemKind::Text | ItemKind::Reasoning)) if !part.text.is_empty() => {
+            // A part that was given up at a retry is stored empty, though it had streamed: it is reset, too.
+            Some(kind @ (ItemKind::Text | ItemKind::Reasoning)) => {
                 drafts.push(content::reset(&part.id));
                 drafts.extend(content::pieces(&part.id, kind, &part.text));
             }

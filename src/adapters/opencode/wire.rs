@@ -117,7 +117,7 @@ pub struct Status {
     pub kind: String,
     pub attempt: u32,
     pub message: String,
-    /// When the next try starts, in milliseconds since the epoch.
+    /// When the next try starts, in milliseconds since the epoch; the pump makes it the time until then.
     pub next: f64,
 }
 

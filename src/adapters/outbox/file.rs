@@ -5,8 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use orchestrator_actors::domain::ids::{TurnId, WorkerId};
+use orchestrator_actors::domain::ids::TurnId;
 use orchestrator_actors::ports::outbox::{FinishRecord, OutboxError};
 
 use super::Damage;
@@ -23,7 +24,7 @@ pub struct OutboxFile {
     /// Of the file, as far as it was written completely.
     length: u64,
     /// Oldest first, each with the length of its line.
-    records: Vec<(FinishRecord, u64)>,
+    records: Vec<(Arc<FinishRecord>, u64)>,
     max_pending: u64,
 }
 
@@ -71,7 +72,7 @@ impl OutboxFile {
         }
         self.append(&text, true)?;
         if let Entry::Put(record) = entry {
-            self.records.push((record, length));
+            self.records.push((Arc::new(record), length));
         }
         Ok(())
     }
@@ -89,13 +90,10 @@ impl OutboxFile {
         Ok(())
     }
 
-    pub fn pending(&self, worker: &WorkerId) -> Vec<FinishRecord> {
-        let of_worker = self.records.iter().filter(|(r, _)| r.worker == *worker);
-        of_worker.map(|(record, _)| record.clone()).collect()
-    }
-
-    pub fn depth(&self) -> usize {
-        self.records.len()
+    /// Oldest first.
+    pub fn records(&self) -> Vec<Arc<FinishRecord>> {
+        let records = self.records.iter();
+        records.map(|(record, _)| Arc::clone(record)).collect()
     }
 
     fn live_bytes(&self) -> u64 {
@@ -126,7 +124,7 @@ impl OutboxFile {
         let temporary = self.path.with_extension("new");
         let mut text = String::new();
         for (record, length) in &mut self.records {
-            let line = encode(&Entry::Put(record.clone()))?;
+            let line = encode(&Entry::Put(FinishRecord::clone(record)))?;
             *length = line.len() as u64;
             text.push_str(&line);
         }
@@ -150,7 +148,7 @@ impl OutboxFile {
 
 #[derive(Default)]
 struct Parsed<'a> {
-    records: Vec<(FinishRecord, u64)>,
+    records: Vec<(Arc<FinishRecord>, u64)>,
     /// With their line numbers, from 1.
     damaged: Vec<(usize, &'a [u8])>,
 }
@@ -166,7 +164,7 @@ fn parse(bytes: &[u8]) -> Parsed<'_> {
                     .iter()
                     .any(|(one, _)| one.turn == record.turn);
                 if !known {
-                    parsed.records.push((record, whole.len() as u64));
+                    parsed.records.push((Arc::new(record), whole.len() as u64));
                 }
             }
             Some(Entry::Done(turn)) => parsed.records.retain(|(one, _)| one.turn != turn),

@@ -41,6 +41,6 @@ pub fn decode(line: &[u8]) -> Option<Entry> {
 
 fn sum(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    let bytes = digest.iter().take(SUM_LEN / 2);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    let first = digest.first_chunk::<8>().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
 }

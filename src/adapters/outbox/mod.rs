@@ -33,7 +33,10 @@ pub struct Damage {
 }
 
 pub struct FileOutbox {
+    /// Locked over disk writes: by blocking tasks only.
     file: Arc<Mutex<OutboxFile>>,
+    /// What the file holds, as of the last change; never locked over anything slow.
+    pending: Arc<Mutex<Vec<Arc<FinishRecord>>>>,
     damage: Option<Damage>,
 }
 
@@ -55,6 +58,7 @@ impl FileOutbox {
             );
         }
         Ok(Self {
+            pending: Arc::new(Mutex::new(file.records())),
             file: Arc::new(Mutex::new(file)),
             damage,
         })
@@ -65,17 +69,18 @@ impl FileOutbox {
         self.damage.as_ref()
     }
 
-    fn locked(&self) -> MutexGuard<'_, OutboxFile> {
-        lock(&self.file)
-    }
-
     fn blocking(
         &self,
         work: impl FnOnce(&mut OutboxFile) -> Result<(), OutboxError> + Send + 'static,
     ) -> Pending<Result<(), OutboxError>> {
-        let file = Arc::clone(&self.file);
+        let (file, pending) = (Arc::clone(&self.file), Arc::clone(&self.pending));
         // Started here, not when it is first awaited: a caller that ends must not undo a finish.
-        let task = spawn_blocking(move || work(&mut lock(&file)));
+        let task = spawn_blocking(move || {
+            let mut file = lock(&file);
+            let result = work(&mut file);
+            *lock(&pending) = file.records();
+            result
+        });
         Box::pin(async move {
             task.await.unwrap_or_else(|error| {
                 Err(OutboxError(format!("the outbox's task ended: {error}")))
@@ -94,14 +99,18 @@ impl Outbox for FileOutbox {
     }
 
     fn pending(&self, worker: &WorkerId) -> Vec<FinishRecord> {
-        self.locked().pending(worker)
+        let pending = lock(&self.pending).clone();
+        let of_worker = pending.iter().filter(|record| record.worker == *worker);
+        of_worker
+            .map(|record| FinishRecord::clone(record))
+            .collect()
     }
 
     fn depth(&self) -> usize {
-        self.locked().depth()
+        lock(&self.pending).len()
     }
 }
 
-fn lock(file: &Mutex<OutboxFile>) -> MutexGuard<'_, OutboxFile> {
-    file.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -150,6 +150,6 @@ proptest! {
         let cut = cut.index(bytes.len() + 1);
         fs::write(&path, &bytes[..cut]).unwrap();
         let (file, _) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
-        prop_assert_eq!(file.depth(), ends.iter().filter(|end| **end <= cut).count());
+        prop_assert_eq!(file.records().len(), ends.iter().filter(|end| **end <= cut).count());
     }
 }

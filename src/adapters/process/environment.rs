@@ -54,7 +54,11 @@ const ALLOWED: &[&str] = &[
     "HF_TOKEN",
     // tools
     "SSH_AUTH_SOCK",
-    "GIT_*",
+    // not GIT_*: GIT_DIR and its like would turn every repository into the one we were started in
+    "GIT_AUTHOR_*",
+    "GIT_COMMITTER_*",
+    "GIT_SSH*",
+    "GIT_CONFIG_GLOBAL",
     "CARGO_HOME",
     "RUSTUP_HOME",
     "GOPATH",

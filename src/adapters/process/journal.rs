@@ -83,7 +83,8 @@ fn kill_if_ours(entry: &Entry, boot: &str, prefix: &MarkerPrefix) -> bool {
         })
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use crate::adapters::process::marker::{MARKER_VARIABLE, Marker};

@@ -72,6 +72,9 @@ impl Home {
             environment.insert(name.to_owned(), path.display().to_string());
         }
         environment.insert("PATH".to_owned(), std::env::var("PATH").unwrap_or_default());
+        if let Ok(opencode) = std::env::var("ORCHESTRATOR_OPENCODE_BIN") {
+            environment.insert("ORCHESTRATOR_OPENCODE_BIN".to_owned(), opencode);
+        }
         Self {
             root,
             binary: PathBuf::from(binary),

@@ -4,7 +4,7 @@ use super::machine::{Child, SessionMachine};
 use super::turn::{Request, Stage};
 use super::{Effect, Prompt};
 use crate::domain::assistant::{AgentError, AgentEvent, TurnEnd};
-use crate::domain::item::{ALL_PARTS, Draft, ItemKind};
+use crate::domain::item::Draft;
 use crate::domain::turn::{Ending, Outcome, StoredTurn};
 
 /// The abort is asked for again after this time, until the turn is over.
@@ -107,25 +107,11 @@ impl SessionMachine {
         })));
     }
 
-    /// What the store has replaces what was streamed.
+    /// What the store has replaces what was streamed: the parts come with a reset each.
     fn recover(&mut self, parts: Vec<Draft>, out: &mut Vec<Effect>) {
         let Some(turn) = &mut self.turn else { return };
-        let mut drafts = Vec::with_capacity(parts.len() + 1);
-        if turn.items > 0
-            || turn
-                .granted
-                .as_ref()
-                .is_some_and(|granted| granted.next_index > 0)
-        {
-            drafts.push(Draft {
-                part_id: ALL_PARTS.to_owned(),
-                kind: ItemKind::Reset,
-                content: String::new(),
-            });
-        }
-        drafts.extend(parts);
-        turn.items += drafts.len() as u64;
-        out.push(Effect::Push(turn.id.clone(), drafts));
+        turn.items += parts.len() as u64;
+        out.push(Effect::Push(turn.id.clone(), parts));
     }
 
     pub(super) fn delivered(

@@ -168,10 +168,9 @@ fn fitting_tool(content: String) -> String {
     state.metadata = serde_json::Value::Null;
     // A control character takes six bytes in JSON.
     let most = MAX_ITEM_BYTES / 32;
-    for text in [&mut state.output, &mut state.error, &mut state.title] {
-        if let Some(text) = text {
-            text.truncate(boundary(text, most));
-        }
+    let long = [&mut state.output, &mut state.error, &mut state.title];
+    for text in long.into_iter().flatten() {
+        text.truncate(boundary(text, most));
     }
     for text in [&mut state.tool, &mut state.call_id, &mut state.status] {
         text.truncate(boundary(text, 256));

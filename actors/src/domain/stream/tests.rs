@@ -1,11 +1,14 @@
 //! A deployment of ten lines on the other side, and whatever can happen between the two.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::item::{ItemKind, MAX_ITEM_BYTES};
+use crate::domain::token::WorkerToken;
 
 fn right(epoch: u64) -> Right {
     let token = WorkerToken::parse("machine_m:worker_w:secret_s").unwrap();
@@ -48,14 +51,16 @@ impl Deployment {
         let rows = self.stored.entry(batch.turn.clone()).or_default();
         let mut status = AppendStatus::Ok;
         for item in &batch.items {
-            let next = rows.len() as u64;
-            if item.index < next {
-                assert_eq!(rows[item.index as usize], *item, "a stored item changed");
-            } else if item.index > next {
-                status = AppendStatus::Invalid;
-                break;
-            } else {
-                rows.push(item.clone());
+            match item.index.cmp(&(rows.len() as u64)) {
+                Ordering::Less => {
+                    let known = &rows[item.index as usize];
+                    assert_eq!(known, item, "a stored item changed");
+                }
+                Ordering::Equal => rows.push(item.clone()),
+                Ordering::Greater => {
+                    status = AppendStatus::Invalid;
+                    break;
+                }
             }
         }
         AppendResult {
@@ -371,11 +376,47 @@ fn a_gap_is_resent_from_where_the_deployment_is() {
         next_index: 2,
         message: None,
     };
-    assert!(book.acknowledge(std::slice::from_ref(&gap)).is_empty());
+    assert!(book.acknowledge(&[gap]).is_empty());
     let again = book.next_batch().unwrap();
     assert_eq!(again[0].items[0].index, 2);
-    let refused = book.acknowledge(&[gap]);
-    assert_eq!(refused[0].1.code, "invalid", "the item itself is wrong");
+}
+
+#[test]
+fn an_item_that_is_answered_invalid_is_found_and_what_is_before_it_stays() {
+    let mut book = StreamBook::default();
+    let mut there = Deployment::default();
+    for n in 0..2 {
+        book.open(turn(n), right(1), 0);
+        for at in 0..9 {
+            let content = if (n, at) == (1, 6) { "☠" } else { "fine" };
+            book.push(&turn(n), vec![draft(at, ItemKind::Text, content)], 1)
+                .unwrap();
+        }
+    }
+    let mut refused = Vec::new();
+    for _ in 0..50 {
+        let Some(batches) = book.next_batch() else {
+            break;
+        };
+        let answer = |batch: &Batch| {
+            if !Deployment::has_bad(std::slice::from_ref(batch)) {
+                return there.take(batch);
+            }
+            AppendResult {
+                turn: batch.turn.clone(),
+                status: AppendStatus::Invalid,
+                next_index: batch.items[0].index,
+                message: Some("a bad part".to_owned()),
+            }
+        };
+        let results: Vec<AppendResult> = batches.iter().map(answer).collect();
+        refused.extend(book.acknowledge(&results));
+    }
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].0, turn(1));
+    assert_eq!(refused[0].1.message, "a bad part");
+    assert_eq!(there.stored[&turn(0)].len(), 9);
+    assert_eq!(there.stored[&turn(1)].len(), 6);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! How a failed call reads: Convex's `Uncaught Error: …` with the function's own stack frames.
 
+use std::fmt::Write as _;
+
 use serde::Deserialize;
 
 use crate::engine::api::FunctionError;
@@ -56,7 +58,7 @@ pub fn frames(stack: &str) -> String {
         if place.starts_with("convex/") || place == "native" || !place.contains(".js:") {
             continue;
         }
-        text.push_str(&format!("\n    at {function} (../convex/{place})"));
+        let _ = write!(text, "\n    at {function} (../convex/{place})");
     }
     text
 }

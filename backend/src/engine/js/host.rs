@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Instant;
 
 use rquickjs::{Ctx, Exception};
 
@@ -118,12 +117,11 @@ impl Host {
     }
 
     /// One operation on behalf of the running function; its failure is thrown there.
-    pub fn operate<'js, R>(
+    pub fn operate<R>(
         &self,
-        ctx: &Ctx<'js>,
+        ctx: &Ctx<'_>,
         operation: impl FnOnce(&mut Database<'_>) -> Result<R, OpError>,
     ) -> rquickjs::Result<R> {
-        let started = Instant::now();
         let mut state = self.state.borrow_mut();
         let State {
             store,
@@ -141,13 +139,13 @@ impl Host {
         if let Some(fatal) = &call.fatal {
             return Err(Exception::throw_message(ctx, fatal));
         }
-        let result = operation(&mut Database {
+        let mut database = Database {
             store,
             schema,
             limits,
             call,
-        });
-        self.timer.exclude(started.elapsed());
+        };
+        let result = self.timer.excluding(|| operation(&mut database));
         result.map_err(|error| match error {
             OpError::Thrown(message) => Exception::throw_message(ctx, &message),
             OpError::Fatal(message) => {

@@ -136,10 +136,16 @@ impl Store {
     }
 
     fn remove_entry(&self, index: &Index, key: &[u8]) -> Result<()> {
-        self.connection
+        let removed = self
+            .connection
             .prepare_cached("DELETE FROM entries WHERE idx = ?1 AND key = ?2")?
             .execute(params![index.number, key])?;
-        Ok(())
+        // Leaving a stale entry behind would make every later read of the index wrong.
+        if removed == 1 {
+            Ok(())
+        } else {
+            Err(rusqlite::Error::StatementChangedRows(removed).into())
+        }
     }
 
     /// The creation time of the document that was stored last.

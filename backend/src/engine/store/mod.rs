@@ -138,6 +138,16 @@ impl Store {
         Ok(())
     }
 
+    /// Lets the disk run full.
+    #[cfg(test)]
+    pub fn limit_pages(&self, pages: u32) -> Result<()> {
+        Ok(self.connection.query_row(
+            &format!("PRAGMA max_page_count = {pages}"),
+            [],
+            |_| Ok(()),
+        )?)
+    }
+
     fn run(&self, sql: &str) -> Result<()> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
@@ -183,5 +193,90 @@ fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
             path,
             reason: error.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::api::SessionRequest;
+
+    fn open(path: &Path) -> Store {
+        Store::open(&config::Store::File(path.join("db")), &Declared::default())
+            .unwrap()
+            .0
+    }
+
+    #[test]
+    fn commits_are_synced_to_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let setting = |name: &str| -> String {
+            store
+                .connection
+                .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+                .map(|value| format!("{value:?}"))
+                .unwrap()
+        };
+        assert_eq!(setting("journal_mode"), r#"Text("wal")"#);
+        assert_eq!(setting("synchronous"), "Integer(2)");
+        assert_eq!(setting("locking_mode"), r#"Text("exclusive")"#);
+    }
+
+    #[test]
+    fn timestamps_and_creation_times_never_repeat() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        store.begin().unwrap();
+        store.commit(store.next_ts(500)).unwrap();
+        assert_eq!(
+            (store.latest_ts(), store.next_ts(400), store.next_ts(600)),
+            (500, 501, 600)
+        );
+        let (first, second) = (
+            store.next_creation(1_700_000_000_000),
+            store.next_creation(1_700_000_000_000),
+        );
+        assert!(second > first && second - first < 0.01);
+        assert!(store.next_creation(5) > second);
+    }
+
+    #[test]
+    fn a_transaction_that_a_panic_left_open_is_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        let job = Job {
+            id: "j".into(),
+            due_ms: 1,
+            path: "m:f".into(),
+            args: "{}".into(),
+        };
+        store.begin().unwrap();
+        store.add_job(&job).unwrap();
+        store.begin().unwrap();
+        assert_eq!(store.next_due_ms().unwrap(), None);
+        store.commit(store.next_ts(1)).unwrap();
+        assert_eq!(store.next_due_ms().unwrap(), None);
+    }
+
+    #[test]
+    fn records_older_than_two_weeks_are_pruned_along_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        let day = 24 * 3600 * 1_000_000_000;
+        let request = |id| SessionRequest {
+            session_id: "s".into(),
+            request_id: id,
+        };
+        store.begin().unwrap();
+        for id in 0..40 {
+            store
+                .add_record(&request(id), u64::from(id) * day + 1, "null")
+                .unwrap();
+        }
+        store.commit(40 * day).unwrap();
+        // The 32nd record was of day 31: what was older than day 17 went with it.
+        assert!(store.record(&request(16)).unwrap().is_none());
+        assert!(store.record(&request(17)).unwrap().is_some());
     }
 }

@@ -1,8 +1,7 @@
 //! Applies a validator to a value. The first mismatch is reported with its path, in Convex's words, so that the
 //! same mistake reads the same here and in the cloud.
 
-use std::fmt;
-
+use super::mismatch::{Mismatch, Problem, Step, render};
 use super::{Fields, Validator};
 use crate::engine::id::{self, TableNumber};
 use crate::engine::value::{Object, Value};
@@ -10,35 +9,6 @@ use crate::engine::value::{Object, Value};
 /// Resolves a table's name: `v.id(table)` accepts ids of that table only.
 pub trait Tables {
     fn number_of(&self, table: &str) -> Option<TableNumber>;
-}
-
-/// Where a value breaks its validator, and how.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mismatch {
-    path: String,
-    problem: Problem,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Problem {
-    Value {
-        value: String,
-        validator: String,
-    },
-    Missing {
-        field: String,
-        object: String,
-        validator: String,
-    },
-    Extra {
-        field: String,
-        object: String,
-        validator: String,
-    },
-    WrongTable {
-        id: String,
-        table: String,
-    },
 }
 
 impl Validator {
@@ -246,62 +216,6 @@ fn mismatch(path: &[Step], value: &Value, validator: &Validator) -> Mismatch {
 
 pub fn is_system(field: &str) -> bool {
     field == "_id" || field == "_creationTime"
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Field(String),
-    Element(usize),
-}
-
-fn render(path: &[Step]) -> String {
-    let steps = path.iter().map(|step| match step {
-        Step::Field(name) => format!(".{name}"),
-        Step::Element(at) => format!("[{at}]"),
-    });
-    steps.collect()
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.problem {
-            Problem::Value { .. } => writeln!(out, "Value does not match validator.")?,
-            Problem::WrongTable { id, table } => {
-                writeln!(
-                    out,
-                    "Found ID {id:?} of another table, which does not match v.id({table:?})."
-                )?;
-            }
-            Problem::Missing { field, .. } => writeln!(
-                out,
-                "Object is missing the required field `{field}`. Consider wrapping the field validator in \
-                 `v.optional(...)` if this is expected.\n"
-            )?,
-            Problem::Extra { field, .. } => {
-                writeln!(
-                    out,
-                    "Object contains extra field `{field}` that is not in the validator.\n"
-                )?;
-            }
-        }
-        if !self.path.is_empty() {
-            writeln!(out, "Path: {}", self.path)?;
-        }
-        match &self.problem {
-            Problem::Value { value, validator } => {
-                write!(out, "Value: {value}\nValidator: {validator}")
-            }
-            Problem::WrongTable { table, .. } => write!(out, "Validator: v.id({table:?})"),
-            Problem::Missing {
-                object, validator, ..
-            }
-            | Problem::Extra {
-                object, validator, ..
-            } => {
-                write!(out, "Object: {object}\nValidator: {validator}")
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! JSON form of them). [`check`] applies one, [`text`] writes one for people.
 
 mod check;
+mod mismatch;
 mod text;
 
 pub use check::Tables;

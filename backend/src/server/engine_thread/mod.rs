@@ -16,8 +16,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{
-    Call, Engine, EngineConfig, MutationOutcome, QueryOutcome, SessionRequest, StorageError,
-    WriteSet,
+    Call, Engine, EngineConfig, MutationOutcome, OpenError, QueryOutcome, SessionRequest,
+    StorageError, WriteSet,
 };
 pub(super) use commands::{Command, EngineEvent, MutationReply, QueryRun, SnapshotGone};
 pub(super) use supervisor::Supervisor;
@@ -60,14 +60,12 @@ impl Executor for Engine {
 }
 
 /// Makes an executor, on the thread that will own it; called again after a panic.
-pub type ExecutorFactory = Arc<dyn Fn() -> Result<Box<dyn Executor>, String> + Send + Sync>;
+pub type ExecutorFactory = Arc<dyn Fn() -> Result<Box<dyn Executor>, OpenError> + Send + Sync>;
 
 /// Opens the real engine.
 pub fn open_engine(config: EngineConfig) -> ExecutorFactory {
     Arc::new(move || {
-        Engine::open(config.clone())
-            .map(|engine| Box::new(engine) as Box<dyn Executor>)
-            .map_err(|error| error.to_string())
+        Engine::open(config.clone()).map(|engine| Box::new(engine) as Box<dyn Executor>)
     })
 }
 

@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::worker::Worker;
 use super::{Command, EngineHandle, ExecutorFactory, Generation, Phase, Shared};
+use crate::engine::OpenError;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ impl Supervisor {
     pub(in crate::server) async fn start(
         factory: ExecutorFactory,
         stop: CancellationToken,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, OpenError> {
         let handle = EngineHandle::new();
         let shared = Arc::clone(&handle.shared);
         let exit = start_generation(&shared, &factory).await?;
@@ -106,7 +107,7 @@ async fn supervise(
             backoff = (backoff * 2).clamp(FIRST_BACKOFF, LONGEST_BACKOFF);
             match start_generation(&shared, &factory).await {
                 Ok(exit) => break exit,
-                Err(failure) => reason = failure,
+                Err(failure) => reason = failure.to_string(),
             }
         };
         info!(
@@ -121,9 +122,9 @@ async fn supervise(
 async fn start_generation(
     shared: &Arc<Shared>,
     factory: &ExecutorFactory,
-) -> Result<oneshot::Receiver<Exit>, String> {
+) -> Result<oneshot::Receiver<Exit>, OpenError> {
     let (commands, inbox) = mpsc::channel();
-    let (opened, open) = oneshot::channel::<Result<(), String>>();
+    let (opened, open) = oneshot::channel::<Result<(), OpenError>>();
     let (exited, exit) = oneshot::channel();
     let thread_shared = Arc::clone(shared);
     let factory = Arc::clone(factory);
@@ -149,10 +150,14 @@ async fn start_generation(
             };
             let _ = exited.send(exit);
         })
-        .map_err(|error| format!("cannot start the engine's thread: {error}"))?;
+        .map_err(|error| OpenError::Runtime(format!("no thread for it: {error}")))?;
     match open.await {
         Ok(result) => result?,
-        Err(_) => return Err("the engine panicked while it was opened".to_owned()),
+        Err(_) => {
+            return Err(OpenError::Runtime(
+                "it panicked while it was opened".to_owned(),
+            ));
+        }
     }
     let generation = Generation {
         commands,

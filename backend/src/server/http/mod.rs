@@ -18,9 +18,11 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::sync::SemaphorePermit;
 
 use super::app::App;
 use super::engine_thread::EngineDown;
+use super::sync::fit::Fitted;
 use super::sync::messages;
 use crate::engine::{Call, FunctionError};
 use body::{CallBody, Format};
@@ -28,6 +30,14 @@ pub(super) use refusal::Refusal;
 
 /// A function ran and failed.
 const FUNCTION_FAILED: u16 = 560;
+
+/// A request that has become a call. Its permit is held until the answer is on its way: it is what bounds the memory that
+/// callers can make us use.
+struct Accepted<'a> {
+    call: Call,
+    body: CallBody,
+    _permit: SemaphorePermit<'a>,
+}
 
 /// What a call came to, whichever kind it was.
 struct Answer {
@@ -39,9 +49,9 @@ pub(super) async fn query(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (call, body) = accept(&app, request).await?;
-    let answer = run_query(&app, call, None).await?;
-    Ok(reply(&app, answer, body.format))
+    let accepted = accept(&app, request).await?;
+    let answer = run_query(&app, accepted.call, None).await?;
+    Ok(reply(&app, answer, accepted.body.format))
 }
 
 /// A timestamp that several `query_at_ts` can share, so that their answers belong together.
@@ -54,25 +64,25 @@ pub(super) async fn query_at_ts(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (call, body) = accept(&app, request).await?;
-    let ts = body.timestamp()?;
+    let accepted = accept(&app, request).await?;
+    let ts = accepted.body.timestamp()?;
     if ts > app.engine.latest_ts() {
         return Err(Refusal::bad_request(
             "BadTimestamp",
             "`ts` lies in the future",
         ));
     }
-    let answer = run_query(&app, call, Some(ts)).await?;
-    Ok(reply(&app, answer, body.format))
+    let answer = run_query(&app, accepted.call, Some(ts)).await?;
+    Ok(reply(&app, answer, accepted.body.format))
 }
 
 pub(super) async fn mutation(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (call, body) = accept(&app, request).await?;
-    let answer = run_mutation(&app, call).await?;
-    Ok(reply(&app, answer, body.format))
+    let accepted = accept(&app, request).await?;
+    let answer = run_mutation(&app, accepted.call).await?;
+    Ok(reply(&app, answer, accepted.body.format))
 }
 
 /// A function of either kind.
@@ -80,9 +90,9 @@ pub(super) async fn function(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (call, body) = accept(&app, request).await?;
-    let answer = run_function(&app, call).await?;
-    Ok(reply(&app, answer, body.format))
+    let accepted = accept(&app, request).await?;
+    let answer = run_function(&app, accepted.call).await?;
+    Ok(reply(&app, answer, accepted.body.format))
 }
 
 pub(super) async fn action() -> Refusal {
@@ -109,16 +119,19 @@ pub(super) async fn not_found() -> Refusal {
     )
 }
 
-async fn accept(app: &App, request: Request) -> Result<(Call, CallBody), Refusal> {
-    // held while the body is read: that is what costs memory
-    let _permit = permit(app).await?;
+async fn accept(app: &App, request: Request) -> Result<Accepted<'_>, Refusal> {
+    let permit = permit(app).await?;
     let authorization = authorization(&request)?;
     let mut body = CallBody::read(request, app.tuning.message_bytes).await?;
     let call = call_of(app, &mut body, authorization.as_deref())?;
-    Ok((call, body))
+    Ok(Accepted {
+        call,
+        body,
+        _permit: permit,
+    })
 }
 
-async fn permit(app: &App) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
+async fn permit(app: &App) -> Result<SemaphorePermit<'_>, Refusal> {
     match tokio::time::timeout(app.tuning.call_timeout, app.http_calls.acquire()).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(Refusal::unavailable("too many calls at once: try again")),
@@ -186,15 +199,12 @@ async fn in_time<T>(
 }
 
 fn reply(app: &App, answer: Answer, format: Format) -> Response {
-    let result = answer.result.and_then(|value| {
-        messages::check_size(&value, app.tuning.result_bytes)?;
-        Ok(value)
-    });
+    let answer = Fitted::new(answer.result, answer.log_lines, app.tuning.result_bytes);
     let encode = |value: Value| match format {
         Format::Encoded => value,
         Format::Plain => format::plain(value),
     };
-    match result {
+    match answer.result {
         Ok(value) => Json(json!({
             "status": "success", "value": encode(value), "logLines": answer.log_lines,
         }))

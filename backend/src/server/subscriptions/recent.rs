@@ -43,16 +43,10 @@ impl RecentCommits {
         if ts < self.complete_after {
             return false;
         }
-        !self.commits.iter().any(|(committed, writes)| {
-            *committed > ts
-                && writes.keys.iter().any(|(index, key)| {
-                    reads.ranges.iter().any(|range| {
-                        range.index == *index
-                            && range.from <= *key
-                            && range.to.as_ref().is_none_or(|to| key < to)
-                    })
-                })
-        })
+        !self
+            .commits
+            .iter()
+            .any(|(committed, writes)| *committed > ts && reads.hit_by(writes))
     }
 }
 

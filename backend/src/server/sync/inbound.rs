@@ -40,7 +40,14 @@ impl Connection {
         if text.len() > self.app.tuning.message_bytes {
             return Err(self.too_big());
         }
-        let message = messages::parse(text).map_err(|reason| self.fatal(&reason))?;
+        let message = messages::parse(text).map_err(|detail| {
+            // the detail may quote what was sent: for the sender only
+            self.fatal(&detail);
+            End::Close(
+                close_code::PROTOCOL,
+                "received an invalid message".to_owned(),
+            )
+        })?;
         match message {
             ClientMessage::Connect {
                 session_id,

@@ -1,8 +1,6 @@
-//! The sync protocol's messages at our border: parsing and canonicalising what clients send, encoding what we answer,
-//! and the limits of single values. Knows nothing of connections.
+//! The sync protocol's messages at our border: parsing and canonicalising what clients send, encoding what we answer.
+//! Knows nothing of connections.
 
-use std::hash::{DefaultHasher, Hasher};
-use std::io::{self, Write};
 use std::str::FromStr;
 
 use convex_sync_types::{
@@ -11,6 +9,7 @@ use convex_sync_types::{
 };
 use serde_json::{Value, json};
 
+use super::fit::Fitted;
 use crate::engine::{FunctionError, MutationOutcome};
 
 pub(in crate::server) const ACTIONS_UNSUPPORTED: &str =
@@ -60,51 +59,10 @@ pub(super) fn arguments(args: &SerializedArgs) -> Result<Value, String> {
     single_argument(args)
 }
 
-/// Size and fingerprint of an encoded value, without keeping the encoding.
-pub(super) fn measure(value: &Value) -> (usize, u64) {
-    struct Meter {
-        bytes: usize,
-        hasher: DefaultHasher,
-    }
-    impl Write for Meter {
-        fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-            self.bytes += buffer.len();
-            self.hasher.write(buffer);
-            Ok(buffer.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut meter = Meter {
-        bytes: 0,
-        hasher: DefaultHasher::new(),
-    };
-    // neither the meter nor a `Value` can fail to be written
-    let _ = serde_json::to_writer(&mut meter, value);
-    (meter.bytes, meter.hasher.finish())
-}
-
-pub(in crate::server) fn check_size(value: &Value, limit: usize) -> Result<(), FunctionError> {
-    let (bytes, _) = measure(value);
-    if bytes > limit {
-        return Err(too_large(bytes, limit));
-    }
-    Ok(())
-}
-
-pub(super) fn too_large(bytes: usize, limit: usize) -> FunctionError {
-    FunctionError {
-        message: format!(
-            "the function's result is too large: {bytes} bytes encoded, the limit is {limit}; return less, in pages"
-        ),
-        data: None,
-    }
-}
-
 /// Whether a run as a query was refused because the function is something else.
 pub(in crate::server) fn says_not_a_query(error: &FunctionError) -> bool {
-    error.data.is_none() && error.message.contains("as a query")
+    let said = error.message.strip_prefix("Trying to execute ");
+    said.is_some_and(|rest| rest.ends_with(" as Query, but it is defined as Mutation."))
 }
 
 pub(super) fn mutation_response(
@@ -112,23 +70,19 @@ pub(super) fn mutation_response(
     outcome: MutationOutcome,
     limit: usize,
 ) -> ServerMessage<Value> {
-    let result = outcome
-        .result
-        .and_then(|value| match check_size(&value, limit) {
-            Ok(()) => Ok(value),
-            Err(mut error) => {
-                error
-                    .message
-                    .push_str(" (what the mutation wrote is committed)");
-                Err(error)
-            }
-        });
+    let committed = outcome.result.is_ok();
+    let mut answer = Fitted::new(outcome.result, outcome.log_lines, limit);
+    if let (true, Err(error)) = (committed, &mut answer.result) {
+        error
+            .message
+            .push_str(" (what the mutation wrote is committed)");
+    }
     ServerMessage::MutationResponse {
         request_id: request,
         // a failure has no timestamp: there is nothing to wait for
-        ts: result.is_ok().then(|| timestamp(outcome.ts)),
-        result: result.map_err(error_payload),
-        log_lines: LogLinesMessage(outcome.log_lines),
+        ts: answer.result.is_ok().then(|| timestamp(outcome.ts)),
+        result: answer.result.map_err(error_payload),
+        log_lines: LogLinesMessage(answer.log_lines),
     }
 }
 
@@ -193,14 +147,6 @@ mod tests {
         for bad in [json!([{}, {}]), json!([1]), json!("x"), json!(1)] {
             assert!(single_argument(bad).is_err());
         }
-    }
-
-    #[test]
-    fn equal_values_have_equal_fingerprints() {
-        let (bytes, one) = measure(&json!({"a": [1, "x"]}));
-        assert_eq!(bytes, r#"{"a":[1,"x"]}"#.len());
-        assert_eq!(measure(&json!({"a": [1, "x"]})).1, one);
-        assert_ne!(measure(&json!({"a": [1, "y"]})).1, one);
     }
 
     #[test]

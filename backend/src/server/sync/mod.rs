@@ -1,16 +1,19 @@
 //! Convex's sync protocol, the server's side, over one WebSocket per client.
 //!
-//! `connection` is the loop of one socket, `inbound` its handling of what the client sends; they decide nothing that the pure parts can: `query_set` (versions and
+//! `connection` is the loop of one socket, `inbound` its handling of what the client sends, `work` of what
+//! the engine does; they decide nothing that the pure parts can: `query_set` (versions and
 //! queries), `mutation_queue` (order), `transition` (what goes over the wire), `messages` (the border). `outbound` is the
 //! way out. A connection belongs to one generation of the engine and ends with it.
 
 mod connection;
+pub(super) mod fit;
 mod inbound;
 pub(super) mod messages;
 mod mutation_queue;
 mod outbound;
 mod query_set;
 mod transition;
+mod work;
 
 use std::sync::Arc;
 

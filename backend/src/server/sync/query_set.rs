@@ -11,6 +11,7 @@ use convex_sync_types::{Query, QueryId, QuerySetModification, StateVersion};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::fit::Fitted;
 use super::messages;
 use super::transition::Changes;
 use crate::engine::{FunctionError, QueryOutcome};
@@ -218,9 +219,9 @@ impl QuerySet {
             let Some(watched) = self.queries.get_mut(&query.get_id()) else {
                 continue;
             };
-            let (bytes, fingerprint, result) = fingerprint(result, result_bytes);
-            if watched.fingerprint.replace(fingerprint) != Some(fingerprint) {
-                changes.result(query, result, log_lines, bytes);
+            let fitted = Fitted::new(result, log_lines, result_bytes);
+            if watched.fingerprint.replace(fitted.fingerprint) != Some(fitted.fingerprint) {
+                changes.result(query, fitted);
             }
         }
         if changes.is_empty() && !plan.owed {
@@ -248,26 +249,6 @@ fn check_base(what: &'static str, ours: u32, theirs: u32) -> Result<(), Protocol
         return Ok(());
     }
     Err(ProtocolError::BaseVersionMismatch { what, ours, theirs })
-}
-
-/// Size, fingerprint and, when the result is too large, the error in its place.
-fn fingerprint(
-    result: Result<Value, FunctionError>,
-    limit: usize,
-) -> (usize, u64, Result<Value, FunctionError>) {
-    let error = match result {
-        Ok(value) => {
-            let (bytes, fingerprint) = messages::measure(&value);
-            if bytes <= limit {
-                return (bytes, fingerprint, Ok(value));
-            }
-            messages::too_large(bytes, limit)
-        }
-        Err(error) => error,
-    };
-    let description = serde_json::json!({ "error": &error.message, "data": &error.data });
-    let (bytes, fingerprint) = messages::measure(&description);
-    (bytes, fingerprint, Err(error))
 }
 
 #[cfg(test)]

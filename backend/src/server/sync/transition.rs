@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use convex_sync_types::{LogLinesMessage, QueryId, ServerMessage, StateModification, StateVersion};
 use serde_json::Value;
 
+use super::fit::Fitted;
 use super::messages;
-use crate::engine::FunctionError;
 
 /// Braces, names and ids of one modification, generously.
 const ENVELOPE: usize = 512;
@@ -37,17 +37,9 @@ impl Changes {
         self.modifications.push((ENVELOPE, removed));
     }
 
-    /// `bytes`: how large the result is, encoded.
-    pub(super) fn result(
-        &mut self,
-        query_id: QueryId,
-        result: Result<Value, FunctionError>,
-        log_lines: Vec<String>,
-        bytes: usize,
-    ) {
-        let logged: usize = log_lines.iter().map(|line| line.len() + 8).sum();
-        let log_lines = LogLinesMessage(log_lines);
-        let modification = match result {
+    pub(super) fn result(&mut self, query_id: QueryId, fitted: Fitted) {
+        let log_lines = LogLinesMessage(fitted.log_lines);
+        let modification = match fitted.result {
             Ok(value) => StateModification::QueryUpdated {
                 query_id,
                 value,
@@ -63,7 +55,7 @@ impl Changes {
             },
         };
         self.modifications
-            .push((bytes + logged + ENVELOPE, modification));
+            .push((fitted.bytes + ENVELOPE, modification));
     }
 
     /// The messages to send, in order; at least one.
@@ -124,12 +116,8 @@ mod tests {
     fn a_large_transition_is_a_chain_of_small_ones() {
         let mut changes = Changes::new(version(0, 0), version(1, 5));
         for query in 0..3 {
-            changes.result(
-                QueryId::new(query),
-                Ok(json!("x".repeat(900))),
-                Vec::new(),
-                902,
-            );
+            let fitted = Fitted::new(Ok(json!("x".repeat(900))), Vec::new(), 1000);
+            changes.result(QueryId::new(query), fitted);
         }
         let messages = changes.into_messages(Some(1), 2000);
         let mut expected_start = version(0, 0);

@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use orchestrator_backend::engine::{
-    Call, FunctionError, MutationOutcome, QueryOutcome, ReadRange, ReadSet, SessionRequest,
-    WriteSet,
+    Call, FunctionError, MutationOutcome, OpenError, QueryOutcome, ReadRange, ReadSet,
+    SessionRequest, WriteSet,
 };
 use orchestrator_backend::server::{Executor, ExecutorFactory};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ impl World {
         let world = self.clone();
         Arc::new(move || {
             if world.lock().broken {
-                return Err("the file is damaged".to_owned());
+                return Err(OpenError::Runtime("the file is damaged".to_owned()));
             }
             Ok(Box::new(Scripted(world.clone())))
         })
@@ -197,7 +197,7 @@ fn failure(path: &str) -> FunctionError {
         "fail:plain" => "Uncaught Error: no luck".to_owned(),
         "fail:convex" => "Uncaught ConvexError: taken".to_owned(),
         "rows:put" | "rows:add" | "rows:putLater" => {
-            format!("cannot run the mutation `{path}` as a query")
+            format!("Trying to execute {path} as Query, but it is defined as Mutation.")
         }
         other => format!("Could not find public function for '{other}'"),
     };

@@ -1,0 +1,124 @@
+//! One turn in the book: its items, in whose name they are written, and whether the deployment takes them.
+
+use super::buffer::Buffer;
+use super::terms::{AppendResult, AppendStatus, Refusal, Right};
+use crate::domain::item::Item;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// Ended here; the rest is appended until it fits into the finish.
+    Ending,
+    /// The rest is under way with the finish: appends leave it alone.
+    Finishing,
+}
+
+#[derive(Debug)]
+pub(super) struct TurnStream {
+    pub(super) right: Right,
+    pub(super) buffer: Buffer,
+    pub(super) phase: Phase,
+    /// A finish with items failed: append all of them, so that a bad one is found.
+    pub(super) drain: bool,
+    /// So many items at its front were answered `invalid`: one of them is wrong.
+    pub(super) suspects: Option<usize>,
+    pub(super) refusal: Option<Refusal>,
+}
+
+impl TurnStream {
+    pub(super) fn new(right: Right, buffer: Buffer, phase: Phase) -> Self {
+        Self {
+            right,
+            buffer,
+            phase,
+            drain: false,
+            suspects: None,
+            refusal: None,
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.refusal.is_none() && self.phase != Phase::Finishing && !self.buffer.is_empty()
+    }
+
+    /// The item that may leave after `count` others in the same batch.
+    pub(super) fn offer(&self, count: usize) -> Option<&Item> {
+        let most = self.suspects.map_or(usize::MAX, half);
+        self.buffer.get(count).filter(|_| count < most)
+    }
+
+    pub(super) fn refuse(&mut self, code: &'static str, message: Option<String>) -> Refusal {
+        let curable = matches!(code, "displaced" | "unauthorized" | "revoked");
+        let refusal = Refusal {
+            code,
+            message: message.unwrap_or_else(|| code.to_owned()),
+            curable,
+        };
+        if !curable {
+            self.buffer.clear();
+        }
+        self.refusal = Some(refusal.clone());
+        refusal
+    }
+
+    pub(super) fn adopt(&mut self, right: Right) {
+        if self.right != right {
+            self.right = right;
+            self.refusal.take_if(|refusal| refusal.curable);
+        }
+    }
+
+    /// What the deployment's answer means for the items `from..to` that were in flight.
+    pub(super) fn settle(
+        &mut self,
+        (from, to): (u64, u64),
+        result: Option<&AppendResult>,
+    ) -> Option<Refusal> {
+        let Some(result) = result else {
+            return Some(self.reject("the deployment gave no answer for this turn"));
+        };
+        let code = match result.status {
+            AppendStatus::Ok | AppendStatus::Invalid => return self.advance((from, to), result),
+            AppendStatus::Closed => "closed",
+            AppendStatus::Displaced => "displaced",
+            AppendStatus::Unauthorized => "unauthorized",
+            AppendStatus::Revoked => "revoked",
+            AppendStatus::Unknown => "unknown",
+        };
+        Some(self.refuse(code, result.message.clone()))
+    }
+
+    fn advance(&mut self, (from, to): (u64, u64), result: &AppendResult) -> Option<Refusal> {
+        let next = result.next_index;
+        if next > self.buffer.frozen_below() {
+            return Some(self.reject("somebody else writes this turn"));
+        }
+        if next > from {
+            self.buffer.acknowledge_below(next);
+            let left = self
+                .suspects
+                .map(|n| n.saturating_sub((next - from) as usize));
+            self.suspects = left.filter(|left| *left > 0);
+            return None;
+        }
+        let count = (to - from) as usize;
+        if result.status == AppendStatus::Invalid && next == from && count > 1 {
+            // Nothing of the share was taken: one of its items is wrong.
+            self.suspects = Some(count);
+            return None;
+        }
+        let message = result.message.clone();
+        let message = message.unwrap_or_else(|| "the deployment took nothing of it".to_owned());
+        // Behind what we hold: those items are gone. Exactly ours: it is this item.
+        Some(self.refuse("invalid", Some(message)))
+    }
+
+    fn reject(&mut self, message: &str) -> Refusal {
+        self.refuse("rejected", Some(message.to_owned()))
+    }
+}
+
+/// How many items to try of so many that hold a bad one.
+pub(super) fn half(suspects: usize) -> usize {
+    (suspects / 2).max(1)
+}
