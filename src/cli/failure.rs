@@ -90,7 +90,7 @@ impl Failure {
         }
     }
 
-    pub fn show(&self, ui: &Ui) {
+    pub fn show(&self, ui: Ui) {
         match &self.detail {
             Detail::None => ui.error(&format!("error: {}", self.message)),
             Detail::Bare => ui.error(&self.message),
@@ -115,7 +115,7 @@ impl Failure {
         }
     }
 
-    pub fn show_json(&self, ui: &Ui) {
+    pub fn show_json(&self, ui: Ui) {
         let problems = match &self.detail {
             Detail::Problems { problems, .. } => problems.as_slice(),
             _ => &[],
@@ -144,7 +144,7 @@ impl fmt::Display for Failure {
 }
 
 /// One problem in its source.
-fn render(problem: &Problem, source: &str, ui: &Ui) -> String {
+fn render(problem: &Problem, source: &str, ui: Ui) -> String {
     let theme = if ui.colors_on_stderr() {
         GraphicalTheme::unicode()
     } else {

@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
     let app = match App::new(cli.globals) {
         Ok(app) => app,
         Err((ui, failure)) => {
-            failure.show(&ui);
+            failure.show(ui);
             return failure.exit.into();
         }
     };
@@ -133,9 +133,9 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if json {
-                failure.show_json(&app.ui);
+                failure.show_json(app.ui);
             } else {
-                failure.show(&app.ui);
+                failure.show(app.ui);
             }
             failure.exit.into()
         }

@@ -138,11 +138,16 @@ fn default_worker(workers: &[WorkerRow], here: &Path) -> Result<Target, Failure>
         .iter()
         .filter(|worker| worker.state != "revoked")
         .collect();
-    // The deepest directory that holds this one: a subfolder of a project means the project.
+    // The deepest directory that holds this one: a subfolder of a project means the project. Of several workers there,
+    // the one that was served last.
     let nearest = usable
         .iter()
         .filter(|worker| real.starts_with(&worker.directory))
-        .max_by_key(|worker| worker.directory.len());
+        .max_by(|a, b| {
+            let depth = a.directory.len().cmp(&b.directory.len());
+            let served = |worker: &WorkerRow| worker.connected_at.unwrap_or_default();
+            depth.then(served(a).total_cmp(&served(b)))
+        });
     let chosen = match (nearest, usable.as_slice()) {
         (Some(worker), _) => worker,
         (None, [only]) => only,
@@ -190,6 +195,7 @@ mod tests {
             name: name.to_owned(),
             directory: directory.to_owned(),
             state: "approved".to_owned(),
+            connected_at: None,
         }
     }
 

@@ -15,6 +15,8 @@ pub struct WorkerRow {
     pub directory: String,
     /// `pending | approved | revoked`.
     pub state: String,
+    /// When a supervisor last connected for it.
+    pub connected_at: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

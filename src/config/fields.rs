@@ -69,21 +69,18 @@ impl Reader<'_> {
         key: &str,
         what: &str,
     ) -> Option<(&'v str, Range)> {
-        match object.get(key) {
-            Some(property) => {
-                let (text, range) = self.string(&join(path, key), &property.value)?;
-                if text.trim().is_empty() {
-                    self.problem(&join(path, key), range, format!("{what} is required"));
-                    return None;
-                }
-                Some((text, range))
-            }
-            None => {
-                let range = Range::new(object.range.start, object.range.start + 1);
-                self.problem(&join(path, key), range, format!("{what} is required"));
-                None
-            }
+        let at = join(path, key);
+        let Some(property) = object.get(key) else {
+            let range = Range::new(object.range.start, object.range.start + 1);
+            self.problem(&at, range, format!("{what} is required"));
+            return None;
+        };
+        let (text, range) = self.string(&at, &property.value)?;
+        if text.trim().is_empty() {
+            self.problem(&at, range, format!("{what} is required"));
+            return None;
         }
+        Some((text, range))
     }
 
     pub fn optional_string<'v>(

@@ -23,7 +23,7 @@ use crate::config::paths::private_dir;
 /// Commands at once; a further one waits until one of them is done.
 const MAX_CONNECTIONS: usize = 32;
 /// A client that says nothing for this long is hung up on.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 /// A client that does not read its answer for this long is hung up on.
 const SLOW_READER: Duration = Duration::from_secs(10);
 

@@ -2,6 +2,7 @@
 //! supervisors of one user do not meet; in the state folder itself when there is no runtime folder or its path is
 //! too long for a socket address.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -49,10 +50,10 @@ fn fits(path: &Path) -> bool {
 fn short_hash(folder: &Path) -> String {
     let real = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let digest = Sha256::digest(real.as_os_str().as_encoded_bytes());
-    digest[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest[..6].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

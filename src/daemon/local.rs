@@ -102,17 +102,16 @@ pub(super) async fn prepare(
     for directory in directories {
         let taken: Vec<&str> = workers.iter().map(|entry| entry.name.as_str()).collect();
         let name = unique_name(directory, &taken);
-        let kept = match kept(&tokens, directory, machine, &known) {
-            Some(kept) => kept,
-            None => {
-                let made = create(&client, machine, directory, &name).await?;
-                tokens.workers.retain(|entry| entry.directory != *directory);
-                tokens.workers.push(made.clone());
-                // Kept before it is approved: a crash in between must not lose the only copy.
-                let text = serde_json::to_vec_pretty(&tokens).unwrap_or_default();
-                write_private(&path, &text).map_err(|error| RunError::Setup(error.to_string()))?;
-                made
-            }
+        let kept = if let Some(kept) = kept(&tokens, directory, machine, &known) {
+            kept
+        } else {
+            let made = create(&client, machine, directory, &name).await?;
+            tokens.workers.retain(|entry| entry.directory != *directory);
+            tokens.workers.push(made.clone());
+            // Kept before it is approved: a crash in between must not lose the only copy.
+            let text = serde_json::to_vec_pretty(&tokens).unwrap_or_default();
+            write_private(&path, &text).map_err(|error| RunError::Setup(error.to_string()))?;
+            made
         };
         let entry = entry(kept, directory, name, &url)?;
         if state_of(&known, entry.token.worker().as_str()) != Some("revoked") {

@@ -107,13 +107,11 @@ async fn live(
         }
     }
     drop(control);
-    match failed {
-        Some(lines) => Err(RunError::NoWorker(lines)),
-        None => {
-            announce.stopped(&ended);
-            Ok(ended)
-        }
+    if let Some(lines) = failed {
+        return Err(RunError::NoWorker(lines));
     }
+    announce.stopped(&ended);
+    Ok(ended)
 }
 
 /// What a start leaves behind.
@@ -378,7 +376,7 @@ async fn insisted(stop_requests: &mut mpsc::Receiver<StopRequest>) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, RunError> {

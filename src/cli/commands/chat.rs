@@ -81,7 +81,7 @@ impl Chat {
                 Ok(turn) => turn,
                 // A line that is too long is no reason to end a conversation with a person.
                 Err(failure) if person && failure.exit == Exit::Usage => {
-                    failure.show(&app.ui);
+                    failure.show(app.ui);
                     continue;
                 }
                 Err(failure) => return Err(failure),

@@ -15,7 +15,7 @@ use crate::control::Verb;
 use crate::daemon::{RunError, holder};
 
 /// An installation of OpenCode may be part of the start.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of the log to show when the start fails.
 const TAIL: usize = 15;

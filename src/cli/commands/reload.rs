@@ -16,7 +16,7 @@ use crate::control::Verb;
 use crate::ui::format::plural;
 
 /// Applying a configuration stops assistants whose worker changed.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Apply the changed configuration to the running supervisor
 #[derive(Debug, Args)]

@@ -90,9 +90,11 @@ impl Worker {
                 new.add(app).await?;
             }
             Command::Approve { worker } => {
-                change(app, &worker, "workers:approve", "approved").await?
+                change(app, &worker, "workers:approve", "approved").await?;
             }
-            Command::Revoke { worker } => change(app, &worker, "workers:revoke", "revoked").await?,
+            Command::Revoke { worker } => {
+                change(app, &worker, "workers:revoke", "revoked").await?;
+            }
         }
         Ok(Exit::Ok)
     }

@@ -2,6 +2,8 @@
 //! windows of 32, so that only the last window is ever sent again. The end is read once more from what is stored
 //! (parts when folded, chunks else), because that is the truth.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -14,6 +16,10 @@ use crate::cli::rows::{ErrorRow, MessageRow, Messages, Page, PartRow, Parts, Usa
 
 /// Items in one window of `chunks:page`.
 const WINDOW: u64 = 32;
+
+/// A deployment that stays away for this long is given up; until then its restart is waited for.
+const AWAY: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A turn that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +66,20 @@ pub async fn follow(
         .is_some()
         .then(|| subscribe_window(connection, turn, 0));
     let mut fold = Fold::default();
+    let mut looks = tokio::time::interval(LOOK);
+    let mut away_since = None;
     let row = loop {
         tokio::select! {
+            _ = looks.tick() => match connection.client.is_connected() {
+                Ok(()) => away_since = None,
+                Err(reason) => {
+                    let since = *away_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > AWAY {
+                        let url = connection.url.clone();
+                        return Err(ClientError::Unreachable { url, reason }.into());
+                    }
+                }
+            },
             answer = rows.recv() => {
                 let messages: Messages = read("messages:list", received(answer)?)?;
                 if let Some(row) = find(messages, turn).filter(MessageRow::is_closed) {
