@@ -57,6 +57,7 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     );
     let (ward_spec, secrets) = describe(&shared, &spec, &store, &password)?;
 
+    let turn = shared.first_boots.wait(&spec.worker).await;
     let (mut ward, _slot) = spawn(&shared, ward_spec).await?;
     let started = Instant::now();
     let lines = ward.take_lines();
@@ -68,6 +69,7 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
             return Err(with_last_words(error, &record, &secrets));
         }
     };
+    turn.succeeded();
     if let Err(error) = store.mark_used() {
         tracing::warn!(%error, "could not mark the store as used");
     }

@@ -9,6 +9,7 @@ mod agent;
 mod api;
 mod boot;
 mod content;
+mod first_boot;
 mod ids;
 pub mod install;
 mod pump;
@@ -134,6 +135,7 @@ struct Shared {
     config: OpenCodeConfig,
     markers: MarkerPrefix,
     slots: Arc<Semaphore>,
+    first_boots: first_boot::FirstBoots,
 }
 
 impl OpenCodeAgents {
@@ -150,6 +152,7 @@ impl OpenCodeAgents {
             shared: Arc::new(Shared {
                 markers: MarkerPrefix::of_state_folder(&state),
                 slots: Arc::new(Semaphore::new(config.boot_slots.max(1))),
+                first_boots: first_boot::FirstBoots::default(),
                 config,
             }),
         })

@@ -136,6 +136,7 @@ impl SessionMachine {
                     turn: turn.id.clone(),
                     next_index: granted.next_index,
                 });
+                out.push(Effect::Title(granted.title.clone()));
                 turn.granted = Some(*granted);
                 turn.stage = Stage::NeedsChild;
             }

@@ -110,6 +110,8 @@ pub enum Effect {
     Reject(RequestId, String),
     Push(TurnId, Vec<Draft>),
     Finish(TurnId, Ending),
+    /// People call the session this.
+    Title(String),
     /// Tell the deployment how the session stands.
     Say(Saying, Option<String>),
     /// The actor has nothing left to do and stops.

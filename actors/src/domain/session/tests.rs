@@ -55,7 +55,7 @@ impl World {
                 next_index
             }
         );
-        assert!(matches!(effects[1], Effect::Converse { .. }));
+        assert!(matches!(effects[2], Effect::Converse { .. }));
         assert_eq!(
             self.on(Input::Conversed(Ok("c".into()))),
             [Effect::Lookup("c".into(), "t".into())]
