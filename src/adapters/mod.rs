@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod convex;
+pub mod embedded;
 pub mod identity;
 pub mod opencode;
 pub mod outbox;

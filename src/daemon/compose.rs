@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, WorkerDir};
 use orchestrator_actors::machine::{
-    DeploymentCard, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, WorkerSpec,
+    Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, WorkerSpec,
 };
+use orchestrator_actors::ports::embedded::Embedded;
 use orchestrator_actors::ports::link::LinkStatus;
 use orchestrator_actors::ports::outbox::Outbox;
 use serde_json::json;
@@ -88,7 +89,7 @@ pub(super) async fn start_tree(
     options: &RunOptions,
     machine: &KnownMachine,
     desired: Desired,
-    deployment: Option<DeploymentCard>,
+    deployment: Option<Arc<dyn Embedded>>,
     assistants: &Assistants,
 ) -> Result<Tree, RunError> {
     let outbox = open_outbox(&options.paths.outbox()).await?;

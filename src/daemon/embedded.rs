@@ -9,18 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
-use orchestrator_actors::domain::phase::Phase;
-use orchestrator_actors::table::{ActorKey, ActorTable};
 use orchestrator_backend::functions::product;
 use orchestrator_backend::{
     AuthProvider, Deployment, DeploymentConfig, Instance as Named, StartError,
 };
-use tokio_util::task::AbortOnDropHandle;
 
 use super::error::RunError;
 use super::instance::{Instance, LockError};
 use super::signals::Signals;
 use crate::adapters::clock::wall_ms;
+use crate::adapters::embedded::EmbeddedPort;
 use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKey};
 use crate::config::paths::private_dir;
 
@@ -78,34 +76,9 @@ impl Embedded {
         })
     }
 
-    /// Keeps the deployment's card in the actor table up to date, for as long as the handle lives.
-    pub fn show_in(&self, table: ActorTable) -> AbortOnDropHandle<()> {
-        let mut phases = self.deployment.watch_phase();
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut restarts = 0;
-            loop {
-                let now = phases.borrow_and_update().clone();
-                let (phase, reason) = match now {
-                    orchestrator_backend::Phase::Starting => (Phase::Starting, None),
-                    orchestrator_backend::Phase::Ready => (Phase::Ready, None),
-                    orchestrator_backend::Phase::Restarting { reason } => {
-                        restarts += 1;
-                        (Phase::Restarting, Some(reason))
-                    }
-                    orchestrator_backend::Phase::Stopped => (Phase::Stopping, None),
-                };
-                table.change(&ActorKey::deployment(), |card| {
-                    card.phase = phase;
-                    card.restarts = restarts;
-                    if reason.is_some() {
-                        card.last_error = reason;
-                    }
-                });
-                if phases.changed().await.is_err() {
-                    return;
-                }
-            }
-        }))
+    /// As the tree sees it.
+    pub fn port(&self, detail: String) -> Arc<EmbeddedPort> {
+        Arc::new(EmbeddedPort::new(&self.deployment, detail))
     }
 
     #[cfg(debug_assertions)]

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use orchestrator_actors::machine::{DeploymentCard, Desired, StopReport, WorkerStart};
+use orchestrator_actors::machine::{Desired, StopReport, WorkerStart};
+use orchestrator_actors::ports::embedded::Embedded as _;
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -83,7 +84,6 @@ async fn live(
         control,
         assistants,
         failed,
-        shown,
     } = started;
     let ended = stop(
         &running,
@@ -94,7 +94,6 @@ async fn live(
         failed.is_some(),
     )
     .await;
-    drop(shown);
     if matches!(ended, Ended::Stopped { .. }) {
         assistants.stop().await;
         let embedded = running
@@ -121,8 +120,6 @@ struct Started {
     assistants: Assistants,
     /// Every worker failed: these are their reasons.
     failed: Option<Vec<WorkerLine>>,
-    /// Keeps the deployment's card current.
-    shown: Option<tokio_util::task::AbortOnDropHandle<()>>,
 }
 
 async fn start(
@@ -163,19 +160,23 @@ async fn start(
     if !machine.tools.iter().any(|tool| tool == "opencode") {
         machine.tools.insert(0, "opencode".to_owned());
     }
-    let card = embedded.as_ref().map(|embedded| DeploymentCard {
-        url: embedded.url.clone(),
-        detail: format!("embedded, {}", options.paths.shown(&embedded.database)),
+    let port = embedded.as_ref().map(|embedded| {
+        let detail = format!("embedded, {}", options.paths.shown(&embedded.database));
+        embedded.port(detail)
     });
-    let summary_deployment = card
+    let summary_deployment = port
         .as_ref()
-        .map(|card| (card.url.to_string(), card.detail.clone()));
+        .map(|port| (port.url().to_string(), port.detail()));
     file.url = only_url(&desired);
     file.owner_key = embedded.as_ref().map(|embedded| embedded.key_path.clone());
-    let tree = compose::start_tree(&options, &machine, desired.clone(), card, &assistants).await?;
-    let shown = embedded
-        .as_ref()
-        .map(|embedded| embedded.show_in(tree.handle.table()));
+    let tree = compose::start_tree(
+        &options,
+        &machine,
+        desired.clone(),
+        port.map(|port| port as _),
+        &assistants,
+    )
+    .await?;
     let demo = options.demo;
     let path = options.paths.daemon_file();
     let running = Arc::new(Running {
@@ -211,7 +212,6 @@ async fn start(
         control,
         assistants,
         failed: all_failed.then_some(lines),
-        shown,
     })
 }
 

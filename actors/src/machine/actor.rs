@@ -12,6 +12,7 @@ use super::diff::{Change, diff};
 use super::messages::MachineMsg;
 use super::{Desired, MachineArgs, ReloadReport, StopReport, WorkerSpec};
 use crate::bridge::{Attach, BridgeArgs, BridgeMsg, ConvexBridge};
+use crate::deployment::{EmbeddedArgs, EmbeddedDeployment};
 use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
@@ -26,6 +27,8 @@ pub struct MachineState {
     table: ActorTable,
     bridges: BTreeMap<DeploymentUrl, BridgeEntry>,
     workers: BTreeMap<WorkerId, WorkerEntry>,
+    /// Who watches the embedded deployment.
+    deployment: Option<ActorId>,
     stopping: Option<Stopping>,
     tasks: Tasks,
 }
@@ -75,26 +78,16 @@ impl Actor for MachineActor {
         card.detail = args.machine_id.to_string();
         card.since_ms = args.ports.clock.wall_ms();
         table.put(card);
-        if let Some(deployment) = &args.deployment {
-            let mut card = ActorCard::new(
-                ActorKey::deployment(),
-                Some(ActorKey::machine()),
-                ActorKind::Deployment,
-                deployment.url.as_str(),
-            );
-            card.phase = Phase::Ready;
-            card.detail.clone_from(&deployment.detail);
-            card.since_ms = args.ports.clock.wall_ms();
-            table.put(card);
-        }
         let mut state = MachineState {
             args,
             table,
             bridges: BTreeMap::new(),
             workers: BTreeMap::new(),
+            deployment: None,
             stopping: None,
             tasks: Tasks::default(),
         };
+        state.start_deployment(&myself).await;
         for spec in state.args.desired.workers.clone() {
             state.add(&myself, Arc::new(spec)).await;
         }
@@ -193,6 +186,24 @@ impl MachineState {
         }
     }
 
+    async fn start_deployment(&mut self, myself: &ActorRef<MachineMsg>) {
+        let Some(embedded) = self.args.deployment.clone() else {
+            return;
+        };
+        let args = EmbeddedArgs {
+            embedded,
+            clock: self.args.ports.clock.clone(),
+            table: self.table.clone(),
+            incarnation: next_incarnation(),
+        };
+        match EmbeddedDeployment::spawn_linked(None, EmbeddedDeployment, args, myself.get_cell())
+            .await
+        {
+            Ok((actor, _)) => self.deployment = Some(actor.get_id()),
+            Err(error) => warn!(%error, "the embedded deployment is not watched"),
+        }
+    }
+
     async fn start_worker(&mut self, myself: &ActorRef<MachineMsg>, id: &WorkerId) {
         let Some(entry) = self.workers.get_mut(id) else {
             return;
@@ -271,6 +282,8 @@ impl MachineState {
             self.worker_ended(myself, worker, end).await;
         } else if let Some(url) = self.bridge_of(*id) {
             self.bridge_ended(myself, &url, end);
+        } else if self.deployment == Some(*id) && self.stopping.is_none() {
+            self.start_deployment(myself).await;
         }
         self.flush_when_stopped(myself);
     }

@@ -8,6 +8,7 @@ use crate::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
 use crate::domain::token::WorkerToken;
 use crate::ports::agent::Agents;
 use crate::ports::clock::Clock;
+use crate::ports::embedded::Embedded;
 use crate::ports::link::Link;
 use crate::ports::outbox::Outbox;
 
@@ -49,14 +50,7 @@ pub struct MachineArgs {
     pub settings: Settings,
     pub identity: StartIdentity,
     /// The embedded deployment, when this process runs one.
-    pub deployment: Option<DeploymentCard>,
-}
-
-/// What `ps` says of the embedded deployment.
-#[derive(Clone, Debug)]
-pub struct DeploymentCard {
-    pub url: DeploymentUrl,
-    pub detail: String,
+    pub deployment: Option<Arc<dyn Embedded>>,
 }
 
 /// What tells this start of this installation from every other.

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod clock;
+pub mod embedded;
 pub mod link;
 pub mod outbox;
 
