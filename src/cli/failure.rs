@@ -297,7 +297,7 @@ impl From<RunError> for Failure {
             RunError::Refused(_) => Self::new(Exit::Refused, message),
             // The lines themselves were printed when the start was told.
             RunError::NoWorker(_) => Self::failed(message).bare(),
-            RunError::Setup(_) => Self::failed(message),
+            RunError::Setup(_) | RunError::TreeFailed => Self::failed(message),
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum RunError {
     /// Every worker failed; what each one said.
     #[error("Failed to start any workers. Check the errors above.")]
     NoWorker(Vec<WorkerLine>),
+    #[error("the root of the actor tree crashed; its log says why (`state/logs`)")]
+    TreeFailed,
     /// A file, a folder, a socket.
     #[error("{0}")]
     Setup(String),

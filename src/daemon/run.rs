@@ -77,7 +77,9 @@ async fn live(
             force: false,
             limit: started.running.options.shutdown,
         },
-        None => serve(&started.running, announce, signals, &mut stop_requests).await,
+        None => serve(&started.running, announce, signals, &mut stop_requests)
+            .await
+            .ok_or(RunError::TreeFailed)?,
     };
     let Started {
         running,
@@ -308,20 +310,21 @@ async fn worker_lines(running: &Running) -> Vec<WorkerLine> {
         .collect()
 }
 
-/// Until somebody asks for the end.
+/// Until somebody asks for the end. `None`: the root of the tree has crashed; what starts us again (systemd, launchd, a
+/// person) starts from what is stored.
 async fn serve(
     running: &Running,
     announce: &dyn Announce,
     signals: &mut Signals,
     stop_requests: &mut mpsc::Receiver<StopRequest>,
-) -> StopRequest {
+) -> Option<StopRequest> {
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
-                Signal::Stop => return StopRequest {
+                Signal::Stop => return Some(StopRequest {
                     force: false,
                     limit: running.options.shutdown,
-                },
+                }),
                 Signal::Reload => {
                     let result = running.reload(false).await;
                     if let Err(refusal) = &result {
@@ -330,7 +333,8 @@ async fn serve(
                     announce.reloaded(result.as_ref().map_err(ToString::to_string));
                 }
             },
-            Some(request) = stop_requests.recv() => return request,
+            Some(request) = stop_requests.recv() => return Some(request),
+            () = running.tree.handle.closed() => return None,
         }
     }
 }

@@ -86,6 +86,11 @@ impl MachineHandle {
             .await?
     }
 
+    /// Resolves when the root actor has ended, however it did.
+    pub async fn closed(&self) {
+        let _ = self.actor.wait(None).await;
+    }
+
     /// Stops the tree: no more claims, children stopped, finishes handed over, sockets closed.
     pub async fn stop(&self, limit: Duration) -> StopReport {
         let (reply, answer) = oneshot::channel();
