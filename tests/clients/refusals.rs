@@ -128,7 +128,8 @@ fn without_the_owners_token_or_with_a_wrong_one_nothing_is_shown() {
     }
 
     // The official client makes the best of a wrong token: it goes on without, and is refused.
-    let mut client = Package::get().client(&stage.home, "npm-chat.mjs");
+    let package = Package::get();
+    let mut client = package.client(&stage.home, "npm-chat.mjs");
     client
         .args([
             "--url",

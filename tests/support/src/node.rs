@@ -28,8 +28,15 @@ const SOURCES: [&str; 6] = [
     "tests/clients",
 ];
 
+const VERSION_LIMIT: Duration = Duration::from_secs(60);
+
 /// The longest a script may take on a loaded machine.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(300);
+
+/// The least version, as `package.json` says it, too.
+const LEAST: (u32, u32) = (20, 19);
+
+const INSTALL: &str = "Node.js 20.19 or later together with npm (https://nodejs.org; Debian: `apt install nodejs npm`)";
 
 /// npm and node, as they are on a PATH.
 pub struct Node {
@@ -41,12 +48,17 @@ pub struct Node {
 impl Node {
     /// Looks for both; the error says what to install.
     pub fn on_path(path: Option<&OsStr>) -> Result<Self, String> {
-        let install = "Node.js 20.19 or later together with npm (https://nodejs.org; Debian: `apt install nodejs npm`)";
-        Ok(Self {
-            npm: find("npm", path, install)?,
-            node: find("node", path, install)?,
-            path: path.unwrap_or_default().to_owned(),
-        })
+        let npm = find("npm", path, INSTALL)?;
+        let node = find("node", path, INSTALL)?;
+        let mut asked = Command::new(&node);
+        asked.arg("--version");
+        let version = to_end(asked, "", VERSION_LIMIT).stdout;
+        if !is_new_enough(&version) {
+            let (node, version) = (node.display(), version.trim());
+            return Err(format!("{node} is version {version}: install {INSTALL}"));
+        }
+        let path = path.unwrap_or_default().to_owned();
+        Ok(Self { npm, node, path })
     }
 
     /// A copy of the sources with all packages around it; installs them if nobody has yet.
@@ -75,8 +87,9 @@ impl Node {
             fs::copy(root.join(file), folder.join(file)).expect("a copy");
         }
         let mut npm = Command::new(&self.npm);
-        // No package of ours needs its install script.
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        // No package of ours needs its install script; all are for development, which NODE_ENV may have switched off.
+        npm.args(["ci", "--include=dev", "--ignore-scripts", "--no-audit"])
+            .arg("--no-fund")
             .args(["--loglevel", "error"])
             .env("PATH", &self.path)
             .current_dir(folder);
@@ -128,6 +141,15 @@ impl Package {
     }
 }
 
+/// `v20.19.0`, as node says it.
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.trim().trim_start_matches('v').split('.');
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    number()
+        .zip(number())
+        .is_some_and(|version| version >= LEAST)
+}
+
 fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
     if from.is_file() {
@@ -157,6 +179,19 @@ mod tests {
                 problem.contains("`npm` is not on the PATH") && problem.contains("install Node.js"),
                 "{problem}"
             );
+        }
+    }
+
+    #[test]
+    fn an_old_node_is_told_from_a_new_one() {
+        for (version, fits) in [
+            ("v20.19.0\n", true),
+            ("v22.0.1", true),
+            ("v20.18.3", false),
+            ("v18.20.4", false),
+            ("", false),
+        ] {
+            assert_eq!(is_new_enough(version), fits, "{version}");
         }
     }
 
