@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 /// The most a test waits for anything; generous, because the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// OpenCodes are heavy: so many worlds at once.
 static WORLDS: Semaphore = Semaphore::const_new(2);

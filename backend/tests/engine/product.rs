@@ -290,7 +290,7 @@ fn streaming_and_beats_wake_nobody_but_the_last_windows_readers() {
     let inbox = product.engine.query(&call("work:inbox", inbox)).reads;
     let (_, list) = product.ask("messages:list", json!({"sessionId": session}));
     let (_, full) = product.ask("chunks:page", json!({"turnId": turn, "from": 0}));
-    let (_, last) = product.ask("chunks:page", json!({"turnId": turn, "from": 32}));
+    let (_, tail) = product.ask("chunks:page", json!({"turnId": turn, "from": 32}));
 
     let batch = product.serving(json!({"turn": turn, "items": [item(40)]}));
     let appended = product
@@ -306,7 +306,7 @@ fn streaming_and_beats_wake_nobody_but_the_last_windows_readers() {
             "{name}"
         );
     }
-    assert!(last.hit_by(&appended.writes) && !last.hit_by(&beat.writes));
+    assert!(tail.hit_by(&appended.writes) && !tail.hit_by(&beat.writes));
 
     let args = product
         .serving(json!({"turnId": turn, "outcome": "aborted", "items": Vec::<Value>::new()}));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// An installation may take this long, and waiting for somebody else's, too.
-pub const INSTALL_LIMIT: Duration = Duration::from_secs(600);
+pub const INSTALL_LIMIT: Duration = Duration::from_mins(10);
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -30,23 +30,23 @@ pub fn made_once(kind: &str, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
 }
 
 fn made_once_in(folder: &Path, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
-    let made = folder.join(name);
-    if made.is_dir() {
-        return made;
+    let whole = folder.join(name);
+    if whole.is_dir() {
+        return whole;
     }
     fs::create_dir_all(folder).expect("a folder");
     let _lock = lock(&folder.join(".lock"));
     // Somebody else may have made it while we waited.
-    if !made.is_dir() {
+    if !whole.is_dir() {
         let aside = folder.join(format!(".making-{name}"));
         if aside.exists() {
             fs::remove_dir_all(&aside).expect("what a killed test has left can be removed");
         }
         fs::create_dir(&aside).expect("a folder");
         make(&aside);
-        fs::rename(&aside, &made).expect("a name");
+        fs::rename(&aside, &whole).expect("a name");
     }
-    made
+    whole
 }
 
 /// The lock goes with the file, so also with a process that is killed.

@@ -2,26 +2,27 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::home::Ran;
+use crate::processes::descendants;
 
-/// Runs a command to its end with `input` on its stdin. At the limit it is killed with everything it started in its
-/// process group, and the panic shows what it had printed.
+/// Runs a command to its end with `input` on its stdin. At the limit it is killed with all its descendants, and the
+/// panic shows what it had printed. It stays in the terminal's process group, so that Ctrl+C ends it with the tests.
 pub fn to_end(mut command: Command, input: &str, limit: Duration) -> Ran {
     // Not its environment, which may hold a token.
-    let shown = format!("{:?} {:?}", command.get_program(), command.get_args());
+    let program = command.get_program().display();
+    let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+    let shown = format!("`{program} {}`", args.join(" "));
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .spawn()
         .unwrap_or_else(|error| panic!("{shown} cannot be started: {error}"));
     let stdout = collect(child.stdout.take().expect("a pipe"));
@@ -36,8 +37,14 @@ pub fn to_end(mut command: Command, input: &str, limit: Duration) -> Ran {
             break status;
         }
         if Instant::now() > deadline {
-            if let Some(group) = Pid::from_raw(child.id() as i32) {
-                let _ = kill_process_group(group, Signal::KILL);
+            // While it lives they are its descendants; they hold the pipes open that are read to their ends below.
+            let below = descendants(child.id());
+            let _ = child.kill();
+            for pid in below
+                .into_iter()
+                .filter_map(|pid| Pid::from_raw(pid as i32))
+            {
+                let _ = kill_process(pid, Signal::KILL);
             }
             let _ = child.wait();
             panic!(
@@ -72,4 +79,22 @@ fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
         let _ = pipe.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_end_is_killed_with_its_descendants() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo started; sleep 600; echo over"]);
+        let ran = std::thread::spawn(|| to_end(shell, "", Duration::from_secs(1))).join();
+        let said = ran.expect_err("it does not end in a second");
+        let said = said.downcast_ref::<String>().expect("a text");
+        assert!(
+            said.contains("did not end\nstdout:\nstarted\n\nstderr:\n"),
+            "{said}"
+        );
+    }
 }

@@ -28,10 +28,10 @@ const SOURCES: [&str; 6] = [
     "tests/clients",
 ];
 
-const VERSION_LIMIT: Duration = Duration::from_secs(60);
+const VERSION_LIMIT: Duration = Duration::from_mins(1);
 
 /// The longest a script may take on a loaded machine.
-const SCRIPT_LIMIT: Duration = Duration::from_secs(300);
+const SCRIPT_LIMIT: Duration = Duration::from_mins(5);
 
 /// The least version, as `package.json` says it, too.
 const LEAST: (u32, u32) = (20, 19);
@@ -41,7 +41,7 @@ const INSTALL: &str = "Node.js 20.19 or later together with npm (https://nodejs.
 /// npm and node, as they are on a PATH.
 pub struct Node {
     npm: PathBuf,
-    node: PathBuf,
+    program: PathBuf,
     path: OsString,
 }
 
@@ -49,16 +49,16 @@ impl Node {
     /// Looks for both; the error says what to install.
     pub fn on_path(path: Option<&OsStr>) -> Result<Self, String> {
         let npm = find("npm", path, INSTALL)?;
-        let node = find("node", path, INSTALL)?;
-        let mut asked = Command::new(&node);
+        let program = find("node", path, INSTALL)?;
+        let mut asked = Command::new(&program);
         asked.arg("--version");
         let version = to_end(asked, "", VERSION_LIMIT).stdout;
         if !is_new_enough(&version) {
-            let (node, version) = (node.display(), version.trim());
+            let (node, version) = (program.display(), version.trim());
             return Err(format!("{node} is version {version}: install {INSTALL}"));
         }
         let path = path.unwrap_or_default().to_owned();
-        Ok(Self { npm, node, path })
+        Ok(Self { npm, program, path })
     }
 
     /// A copy of the sources with all packages around it; installs them if nobody has yet.
@@ -69,9 +69,8 @@ impl Node {
             hash.update(fs::read(root.join(file)).expect("a manifest"));
             hash.update([0]);
         }
-        let hash = hash.finalize();
-        let name: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let installed = made_once("npm", &name, |folder| self.install(&root, folder));
+        let name = format!("{:x}", hash.finalize());
+        let installed = made_once("npm", &name[..16], |folder| self.install(&root, folder));
         let copy = tempfile::Builder::new()
             .prefix("copy-")
             .tempdir_in(installed)
@@ -135,7 +134,7 @@ impl Package {
 
     /// A program of `tests/clients`, with the environment of `home`.
     pub fn client(&self, home: &Home, script: &str) -> Command {
-        let mut command = home.foreign(&self.node.node);
+        let mut command = home.foreign(&self.node.program);
         command.arg(self.path("tests/clients").join(script));
         command
     }

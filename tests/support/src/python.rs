@@ -27,7 +27,7 @@ impl Python {
             find("python3", path.as_deref(), INSTALL).unwrap_or_else(|problem| panic!("{problem}"));
         let mut asked = Command::new(&python);
         asked.args(["-c", "import platform; print(platform.python_version())"]);
-        let version = to_end(asked, "", Duration::from_secs(60)).exits(0).stdout;
+        let version = to_end(asked, "", Duration::from_mins(1)).exits(0).stdout;
         let name = format!("convex-{CONVEX}-python-{}", version.trim());
         let made = made_once("pypi", &name, |folder| {
             let mut venv = Command::new(&python);
