@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use orchestrator::adapters::opencode::install::{Search, find_or_install};
 use orchestrator::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig};
 use orchestrator::adapters::process::companion::Companion;
 use orchestrator_actors::domain::ids::{ConversationId, SessionId, TurnId, WorkerDir, WorkerId};
@@ -26,21 +25,11 @@ pub fn orchestrator() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_orchestrator"))
 }
 
-/// Where the tests keep the pinned OpenCode: installed once, shared by all.
-fn agents_folder() -> PathBuf {
-    std::env::var_os("ORCHESTRATOR_TEST_AGENTS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
-        PathBuf::from,
-    )
-}
-
+/// The executable that all tests share, installed on first use.
 pub async fn opencode() -> PathBuf {
-    let mut search = Search::from_environment(agents_folder());
-    search.warden = orchestrator();
-    find_or_install(&search, |_| {})
+    tokio::task::spawn_blocking(|| orchestrator_test_support::agents(&orchestrator()))
         .await
         .expect("the pinned OpenCode")
-        .binary
 }
 
 pub struct World {

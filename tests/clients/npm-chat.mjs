@@ -18,6 +18,10 @@ const USAGE = "usage: npm-chat.mjs --url URL (--session ID | --worker ID) --text
 const OPEN = ["queued", "claimed"];
 const WINDOW = 32;
 
+// The client reports a reconnect with console.log, and stdout is for the result.
+console.log = console.error;
+const print = (result) => process.stdout.write(`${JSON.stringify(result)}\n`);
+
 const fn = (name) => makeFunctionReference(name);
 
 function readOptions() {
@@ -125,11 +129,11 @@ const deadline = setTimeout(() => {
 let exitCode = 1;
 try {
   const result = await chat(client, options);
-  console.log(JSON.stringify(result));
+  print(result);
   if (result.state === "complete") exitCode = 0;
 } catch (error) {
   const refused = error instanceof ConvexError ? error.data : { code: "client", message: String(error?.message ?? error) };
-  console.log(JSON.stringify({ error: refused }));
+  print({ error: refused });
 }
 clearTimeout(deadline);
 await client.close();

@@ -9,6 +9,7 @@ mod durability;
 mod isolation;
 mod jobs;
 mod limits;
+mod product;
 mod reads;
 mod runtime;
 mod schema;

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::agents::agents;
+use crate::command::to_end;
 use crate::processes;
 use crate::supervisor::Supervisor;
 use crate::wait::DEADLINE;
@@ -45,13 +46,22 @@ impl Ran {
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+            .unwrap_or_else(|error| panic!("{error}: {}\nstderr:\n{}", self.stdout, self.stderr))
     }
 }
 
 impl Home {
-    /// `binary` is `env!("CARGO_BIN_EXE_orchestrator")` of the calling test.
+    /// `binary` is `env!("CARGO_BIN_EXE_orchestrator")` of the calling test. Supervisors find the tests' OpenCode, and
+    /// install none.
     pub fn new(binary: &str) -> Self {
+        let mut home = Self::bare(binary);
+        let opencode = agents(Path::new(binary));
+        home.set("ORCHESTRATOR_OPENCODE_BIN", opencode.display().to_string());
+        home
+    }
+
+    /// A home on a machine where nobody has installed anything.
+    pub fn bare(binary: &str) -> Self {
         let root = tempfile::Builder::new()
             .prefix("orch")
             .tempdir()
@@ -107,9 +117,15 @@ impl Home {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let mut command = Command::new(&self.binary);
+        let mut command = self.foreign(&self.binary);
+        command.args(args);
         command
-            .args(args)
+    }
+
+    /// Another program, started in this home.
+    pub fn foreign(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
             .env_clear()
             .envs(&self.environment)
             .current_dir(self.dir("shop"));
@@ -133,41 +149,8 @@ impl Home {
     }
 
     /// Runs a command to its end; kills it at the deadline.
-    pub fn finish(&self, mut command: Command, input: &str) -> Ran {
-        let shown = format!("{command:?}");
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let stdout = collect(child.stdout.take().expect("a pipe"));
-        let stderr = collect(child.stderr.take().expect("a pipe"));
-        let mut stdin = child.stdin.take().expect("a pipe");
-        // A command that does not read its input may be gone already.
-        let _ = stdin.write_all(input.as_bytes());
-        drop(stdin);
-        let deadline = Instant::now() + DEADLINE;
-        let status = loop {
-            if let Some(status) = child.try_wait().expect("a status") {
-                break status;
-            }
-            if Instant::now() > deadline {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!(
-                    "{shown} did not end\nstdout:\n{}\nstderr:\n{}",
-                    stdout.join().expect("stdout"),
-                    stderr.join().expect("stderr")
-                );
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        Ran {
-            code: status.code().unwrap_or(-1),
-            stdout: stdout.join().expect("stdout"),
-            stderr: stderr.join().expect("stderr"),
-        }
+    pub fn finish(&self, command: Command, input: &str) -> Ran {
+        to_end(command, input, DEADLINE)
     }
 
     /// Starts `orchestrator run …` and waits until `ps` answers.
@@ -207,12 +190,4 @@ impl Drop for Home {
             "left behind: {left:?}"
         );
     }
-}
-
-fn collect(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
 }

@@ -9,23 +9,31 @@
     reason = "tests start real processes, poll for conditions and panic when something is wrong"
 )]
 
+mod agents;
 mod api;
+mod cache;
+mod command;
 mod deployment;
 mod home;
 pub mod http;
 mod local;
 mod model;
+mod node;
 mod proxy;
+mod python;
 mod supervisor;
 mod wait;
 
 pub mod processes;
 
+pub use agents::agents;
 pub use api::{Api, text_of};
 pub use deployment::Deployment;
 pub use home::{Home, Ran};
 pub use local::{Stage, script};
 pub use model::Model;
+pub use node::{Node, Package};
 pub use proxy::Proxy;
+pub use python::Python;
 pub use supervisor::Supervisor;
 pub use wait::{eventually, until};
