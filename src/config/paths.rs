@@ -2,7 +2,7 @@
 //! system, macOS included: configuration, state, data and the runtime folder each follow their variable and fall back
 //! to the place in HOME. Folders and secrets made here are private (0700, 0600).
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -140,6 +140,19 @@ pub fn private_dir(path: &Path) -> Result<(), PathsError> {
 
 /// Replaces a file in one step, 0600, so that a reader or a crash never sees half of it.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), PathsError> {
+    replace(path, content, File::sync_all)
+}
+
+/// The same without waiting for the disk, for what means nothing any more after a power loss.
+pub fn write_private_unsynced(path: &Path, content: &[u8]) -> Result<(), PathsError> {
+    replace(path, content, |_| Ok(()))
+}
+
+fn replace(
+    path: &Path,
+    content: &[u8],
+    sync: impl FnOnce(&File) -> std::io::Result<()>,
+) -> Result<(), PathsError> {
     let failed = |source| PathsError::Write {
         path: path.to_owned(),
         source,
@@ -158,7 +171,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), PathsError> {
         .open(&draft)
         .and_then(|mut file| {
             file.write_all(content)?;
-            file.sync_all()
+            sync(&file)
         })
         .and_then(|()| fs::rename(&draft, path));
     if written.is_err() {

@@ -91,11 +91,16 @@ pub(super) async fn prepare(
     let client = OwnerClient::connect(url.as_str(), Arc::clone(&embedded.owner) as _, TIMEOUT)
         .await
         .map_err(refused)?;
-    register_machine(&client, machine).await.map_err(refused)?;
-    let known = client
-        .query("workers:list", json!({"machineId": machine.id}))
-        .await
-        .map_err(refused)?;
+    let of_machine = json!({"machineId": machine.id});
+    let (registered, known) = tokio::join!(
+        client.query("machines:get", of_machine.clone()),
+        client.query("workers:list", of_machine),
+    );
+    let (registered, known) = (registered.map_err(refused)?, known.map_err(refused)?);
+    // A later start finds everything as it should be, and writes nothing: each commit waits for the disk.
+    if !is_current(&registered, machine) {
+        register_machine(&client, machine).await.map_err(refused)?;
+    }
     let path = folder.join("tokens.json");
     let mut tokens = read(&path)?;
     let mut workers: Vec<WorkerEntry> = Vec::new();
@@ -114,7 +119,8 @@ pub(super) async fn prepare(
             made
         };
         let entry = entry(kept, directory, name, &url)?;
-        if state_of(&known, entry.token.worker().as_str()) != Some("revoked") {
+        let state = state_of(&known, entry.token.worker().as_str());
+        if !matches!(state, Some("approved" | "revoked")) {
             let args = json!({"workerId": entry.token.worker()});
             client
                 .mutation("workers:approve", args)
@@ -127,6 +133,14 @@ pub(super) async fn prepare(
         workers,
         ..WorkersConfig::default()
     })
+}
+
+/// Whether what the deployment knows of the machine is what we would tell it.
+fn is_current(registered: &Value, machine: &KnownMachine) -> bool {
+    registered["name"] == machine.name.as_str()
+        && registered["hostname"] == machine.identity.hostname.as_str()
+        && registered["os"] == machine.identity.os.as_str()
+        && registered["tools"] == json!(machine.tools)
 }
 
 /// The token of this directory, if the deployment still knows its worker as one of this machine.
@@ -282,6 +296,25 @@ mod tests {
         assert!(kept(&tokens, Path::new("/a"), &machine("m1"), &json!([])).is_none());
         assert!(kept(&tokens, Path::new("/b"), &machine("m1"), &known).is_none());
         assert!(!format!("{tokens:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_machine_is_registered_again_when_something_of_it_changed() {
+        let mut machine = KnownMachine {
+            identity: serde_json::from_value(json!({
+                "machineId": "67e55044-10b1-426f-9247-bb680e5fe0c8", "hostname": "h", "os": "linux"
+            }))
+            .unwrap(),
+            id: "m1".to_owned(),
+            name: "n".to_owned(),
+            tools: vec!["opencode".to_owned()],
+        };
+        let registered =
+            json!({"name": "n", "hostname": "h", "os": "linux", "tools": ["opencode"]});
+        assert!(is_current(&registered, &machine));
+        assert!(!is_current(&Value::Null, &machine));
+        machine.tools.clear();
+        assert!(!is_current(&registered, &machine));
     }
 
     #[test]

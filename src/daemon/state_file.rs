@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::paths::{PathsError, write_private};
+use crate::config::paths::{PathsError, write_private_unsynced};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonFile {
@@ -43,7 +43,8 @@ pub struct Exited {
 impl DaemonFile {
     pub fn write(&self, path: &Path) -> Result<(), PathsError> {
         let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
-        write_private(path, text.as_bytes())
+        // It tells of a living process, or how the last one ended: after a power loss neither is missed.
+        write_private_unsynced(path, text.as_bytes())
     }
 
     /// `None` when there is none, or none that this version understands.

@@ -26,6 +26,8 @@ pub struct OutboxFile {
     /// Oldest first, each with the length of its line.
     records: Vec<(Arc<FinishRecord>, u64)>,
     max_pending: u64,
+    /// The file's name outlives a power loss, too. Done with the first record and not at the start: it may take long.
+    folder_is_synced: bool,
 }
 
 impl OutboxFile {
@@ -47,12 +49,12 @@ impl OutboxFile {
             length: bytes.len() as u64,
             records: read.records,
             max_pending,
+            folder_is_synced: false,
         };
         // A damaged line must not be found again, and nothing may be appended behind a torn one.
         if damage.is_some() || outbox.is_worth_a_rewrite() {
             outbox.rewrite()?;
         }
-        sync_folder(path)?;
         Ok((outbox, damage))
     }
 
@@ -69,6 +71,10 @@ impl OutboxFile {
                 self.path.display(),
                 self.records.len()
             )));
+        }
+        if !self.folder_is_synced {
+            sync_folder(&self.path)?;
+            self.folder_is_synced = true;
         }
         self.append(&text, true)?;
         if let Entry::Put(record) = entry {
@@ -140,6 +146,7 @@ impl OutboxFile {
         };
         write().map_err(|error| failed("rewrite", &self.path, &error))?;
         sync_folder(&self.path)?;
+        self.folder_is_synced = true;
         self.file = open_append(&self.path)?;
         self.length = text.len() as u64;
         Ok(())
