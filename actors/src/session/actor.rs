@@ -124,12 +124,13 @@ impl SessionState {
                 let answer = calls::claim(&self.args.link, &self.args.credential, &turn);
                 self.report(myself, async move { Input::Claimed(answer.await) });
             }
-            Effect::Title(title) => self
-                .args
-                .table
-                .change(&ActorKey::session(&self.args.session), |card| {
-                    card.name = title
-                }),
+            Effect::Title(title) => {
+                self.args
+                    .table
+                    .change(&ActorKey::session(&self.args.session), |card| {
+                        card.name = title;
+                    })
+            }
             Effect::OpenStream { turn, next_index } => {
                 self.args
                     .link

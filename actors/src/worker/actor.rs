@@ -36,7 +36,7 @@ impl Actor for WorkerActor {
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
         card.since_ms = args.ports.clock.wall_ms();
-        card.detail = "waits for its deployment".to_owned();
+        card.detail.push_str("waits for its deployment");
         card.directory = Some(args.spec.directory.to_string());
         card.max_sessions = Some(args.spec.max_sessions);
         args.table.put(card);

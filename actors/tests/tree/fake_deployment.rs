@@ -91,7 +91,7 @@ impl FakeDeployment {
                 changed.changed().await.expect("the deployment lives");
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(600), wait)
+        tokio::time::timeout(std::time::Duration::from_mins(10), wait)
             .await
             .unwrap_or_else(|_| panic!("never: {what}"));
     }

@@ -79,7 +79,7 @@ impl World {
                 changes.changed().await.expect("the table lives");
             }
         };
-        let limit = Duration::from_secs(600);
+        let limit = Duration::from_mins(10);
         tokio::time::timeout(limit, wait)
             .await
             .unwrap_or_else(|_| panic!("{key} stays {:?}", table.get(&ActorKey::parse(key))))
@@ -102,7 +102,7 @@ impl World {
     }
 
     pub async fn stop(self) {
-        self.machine.stop(Duration::from_secs(60)).await;
+        self.machine.stop(Duration::from_mins(1)).await;
         assert_eq!(self.agents.alive(), 0, "a child is left behind");
     }
 }

@@ -305,7 +305,6 @@ impl SessionMachine {
     fn advance_closing(&mut self, out: &mut Vec<Effect>) {
         match self.child {
             Child::Opening | Child::Up => self.stop_child(out),
-            Child::Stopping => {}
             Child::None if !self.done => {
                 self.done = true;
                 if self.closing == Some(Closing::Ended) {
@@ -323,7 +322,7 @@ impl SessionMachine {
                 }
                 out.push(Effect::Done);
             }
-            Child::None => {}
+            Child::Stopping | Child::None => {}
         }
     }
 
