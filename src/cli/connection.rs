@@ -40,6 +40,20 @@ pub async fn connect(app: &App) -> Result<Connection, Failure> {
     })
 }
 
+/// The same with a URL that was named on the command line.
+pub async fn connect_to(app: &App, text: &str) -> Result<Connection, Failure> {
+    let url = deployment_url(text, app.url_rule())
+        .map_err(|message| Failure::usage(format!("{message}: {text}")))?
+        .to_string();
+    let key = find(app)
+        .ok()
+        .filter(|found| found.url == url)
+        .and_then(|found| found.key);
+    let auth = identity(app, key.as_deref())?;
+    let client = OwnerClient::connect(&url, auth, TIMEOUT).await?;
+    Ok(Connection { client, url })
+}
+
 pub fn find(app: &App) -> Result<Found, Failure> {
     let running = holder(&app.paths.lock_file())
         .and_then(|_| DaemonFile::read(&app.paths.daemon_file()))

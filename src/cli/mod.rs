@@ -2,6 +2,7 @@
 //! [`exit`]. It talks to a deployment as its owner ([`connection`]) and to the supervisor over its control socket
 //! ([`supervisor`]). Help texts are the doc comments.
 
+mod check;
 mod commands;
 mod connection;
 pub mod exit;

@@ -8,6 +8,7 @@
 )]
 
 mod chat;
+mod check;
 mod children;
 mod kills;
 mod panics;

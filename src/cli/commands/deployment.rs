@@ -1,15 +1,18 @@
-//! `orchestrator deployment`: the embedded deployment alone, for tests and for a home server.
+//! `orchestrator deployment`: the embedded deployment alone, for tests and for a home server; and the proof that a
+//! deployment, whosever it is, does what the product needs.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::check;
+use crate::cli::connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::telemetry;
 
-/// Run the embedded deployment alone
+/// Run the embedded deployment alone, or check any deployment
 #[derive(Debug, Args)]
 pub struct Deployment {
     #[command(subcommand)]
@@ -27,28 +30,56 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
     },
+    /// Play the product's scenario against a deployment, under a throwaway machine that is removed again
+    ///
+    /// Needs an owner's identity that the deployment accepts (`ORCHESTRATOR_OWNER_TOKEN`, or the owner's key). Exit code 0
+    /// when every step passed, 1 when one did not.
+    Check {
+        /// Its URL [default: as for every command]
+        url: Option<String>,
+    },
 }
 
 impl Deployment {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
-        let Command::Run { port, data } = self.command;
-        let folder = data.unwrap_or_else(|| app.paths.local());
-        let levels = telemetry::Levels {
-            file: "off".to_owned(),
-            stderr: app.stderr_level(),
-        };
-        let _logging = telemetry::start(None, &levels, app.ui.colors_on_stderr());
-        let up = |url: &str, key: &std::path::Path| {
-            app.ui.line(format!(
-                "deployment  {url}   embedded, {}",
-                app.paths.shown(&folder)
-            ));
-            app.ui.say(format!(
-                "owner's key {}   ·   use it: orchestrator --url {url} …   ·   stop: Ctrl+C",
-                app.paths.shown(key)
-            ));
-        };
-        crate::daemon::serve_deployment(&folder, port, up).await?;
-        Ok(Exit::Ok)
+        match self.command {
+            Command::Run { port, data } => serve(app, port, data).await,
+            Command::Check { url } => prove(app, url).await,
+        }
     }
+}
+
+async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
+    let connected = match url {
+        Some(url) => connection::connect_to(app, &url).await?,
+        None => connection::connect(app).await?,
+    };
+    app.ui.say(format!("deployment  {}", connected.url));
+    let passed = check::play(&connected.client, |step| match step.error {
+        None => app.ui.line(format!("ok    {}", step.what)),
+        Some(error) => app.ui.line(format!("fail  {}: {error}", step.what)),
+    })
+    .await;
+    Ok(if passed { Exit::Ok } else { Exit::Failed })
+}
+
+async fn serve(app: &App, port: u16, data: Option<PathBuf>) -> Result<Exit, Failure> {
+    let folder = data.unwrap_or_else(|| app.paths.local());
+    let levels = telemetry::Levels {
+        file: "off".to_owned(),
+        stderr: app.stderr_level(),
+    };
+    let _logging = telemetry::start(None, &levels, app.ui.colors_on_stderr());
+    let up = |url: &str, key: &std::path::Path| {
+        app.ui.line(format!(
+            "deployment  {url}   embedded, {}",
+            app.paths.shown(&folder)
+        ));
+        app.ui.say(format!(
+            "owner's key {}   ·   use it: orchestrator --url {url} …   ·   stop: Ctrl+C",
+            app.paths.shown(key)
+        ));
+    };
+    crate::daemon::serve_deployment(&folder, port, up).await?;
+    Ok(Exit::Ok)
 }
