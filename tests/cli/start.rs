@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use insta::assert_snapshot;
+use orchestrator_test_support::Home;
 use serde_json::json;
 
 use crate::{home, told};
@@ -82,7 +83,7 @@ fn an_assistant_of_another_version_is_exit_8() {
 
 #[test]
 fn without_an_assistant_and_without_npm_is_exit_8() {
-    let mut home = home();
+    let mut home = Home::bare(env!("CARGO_BIN_EXE_orchestrator"));
     let empty = home.dir("empty").display().to_string();
     home.set("PATH", empty);
     let ran = home.run(["run", "--local", "--port", "0"]).exits(8);
