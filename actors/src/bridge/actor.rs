@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::attachment::Attachment;
 use super::messages::{Attach, BridgeMsg};
 use crate::calls;
 use crate::domain::ids::{DeploymentUrl, WorkerId};
+use crate::domain::inbox::{Inbox, OpenState};
 use crate::domain::phase::Phase;
+use crate::domain::turn::{Ending, Outcome};
 use crate::machine::{Settings, StartIdentity, Stores};
 use crate::ports::clock::Clock;
 use crate::ports::link::{Credential, Link, LinkPhase};
@@ -94,6 +96,7 @@ impl Actor for ConvexBridge {
         match message {
             BridgeMsg::Attach(attach) => state.attach(&myself, attach),
             BridgeMsg::Detach(worker) => state.detach(&worker),
+            BridgeMsg::Park(worker) => state.park(&worker),
             BridgeMsg::Holds(worker, credential) => state.holds(worker, credential),
             BridgeMsg::DriveEnded(down) => return Err(down.0.into()),
             BridgeMsg::Shutdown { flush_ms, reply } => state.shutdown(flush_ms, reply),
@@ -173,6 +176,16 @@ impl BridgeState {
         }
     }
 
+    fn park(&mut self, worker: &WorkerId) {
+        if let Some(task) = self.attachments.remove(worker) {
+            task.abort();
+        }
+        if let Some(credential) = self.held.remove(worker) {
+            self.tasks
+                .spawn(close_claimed(self.args.link.clone(), credential));
+        }
+    }
+
     fn holds(&mut self, worker: WorkerId, credential: Option<Credential>) {
         match credential {
             Some(credential) => self.held.insert(worker, credential),
@@ -197,6 +210,34 @@ impl BridgeState {
             let _ = reply.send(flushed);
         });
     }
+}
+
+/// Nobody works on a parked worker's claimed turns any more, and nobody else could take them. What is queued waits.
+async fn close_claimed(link: Arc<dyn Link>, credential: Credential) {
+    let (to, mut inbox) = mpsc::channel(1);
+    link.watch("work:inbox", calls::inbox_args(&credential), to);
+    let snapshot = inbox.recv().await.and_then(Result::ok);
+    drop(inbox);
+    let turns = snapshot
+        .and_then(|value| serde_json::from_value::<Inbox>(value).ok())
+        .map_or_else(Vec::new, |inbox| inbox.turns);
+    let reason = format!(
+        "the worker crashed too often and is parked; `orchestrator restart worker/{}` gives it another chance",
+        credential.worker()
+    );
+    let claimed = turns
+        .into_iter()
+        .filter(|turn| turn.state == OpenState::Claimed);
+    let finishes = claimed.map(|turn| {
+        let ending = Ending::because(Outcome::Failed, "parked", reason.clone());
+        link.finish(turn.turn_id, credential.clone(), ending)
+    });
+    for result in futures_util::future::join_all(finishes).await {
+        if let Err(error) = result {
+            warn!(worker = %credential.worker(), %error, "a parked worker's turn stays open");
+        }
+    }
+    let _ = calls::disconnect(&link, &credential).await;
 }
 
 /// What the farewell may take; a deployment that is away learns of it from the missing beats.

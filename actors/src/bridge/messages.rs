@@ -15,6 +15,8 @@ pub enum BridgeMsg {
     /// Attaching a worker again replaces whom its snapshots go to.
     Attach(Attach),
     Detach(WorkerId),
+    /// The worker crashed too often: its claimed turns are closed with that reason, then it is detached.
+    Park(WorkerId),
     /// An attachment got its epoch, or lost it.
     Holds(WorkerId, Option<Credential>),
     /// The link cannot be driven any more.

@@ -52,6 +52,17 @@ enum After {
     Become(Arc<WorkerSpec>),
 }
 
+impl WorkerEntry {
+    /// What this worker will be once everything decided so far has happened; a reload starts from there.
+    fn decided(&self) -> Option<&Arc<WorkerSpec>> {
+        match &self.after {
+            After::Restart => Some(&self.spec),
+            After::Become(spec) => Some(spec),
+            After::Remove => None,
+        }
+    }
+}
+
 struct Stopping {
     reply: oneshot::Sender<StopReport>,
     report: StopReport,
@@ -361,7 +372,7 @@ impl MachineState {
                     .get(&entry.spec.url)
                     .and_then(|b| b.actor.as_ref())
                 {
-                    let _ = bridge.cast(BridgeMsg::Detach(id));
+                    let _ = bridge.cast(BridgeMsg::Park(id));
                 }
             }
         }
@@ -400,10 +411,18 @@ impl MachineState {
             .values()
             .map(|entry| entry.spec.url.clone())
             .collect();
+        let flush_ms = self.args.settings.flush_ms;
+        let tasks = &mut self.tasks;
         self.bridges.retain(|url, entry| {
             let keep = used.contains(url);
-            if !keep && let Some(actor) = &entry.actor {
-                actor.stop(None);
+            if !keep && let Some(actor) = entry.actor.take() {
+                // The last workers' finishes are still on their way.
+                let (reply, flushed) = oneshot::channel();
+                let _ = actor.cast(BridgeMsg::Shutdown { flush_ms, reply });
+                tasks.spawn(async move {
+                    let _ = flushed.await;
+                    actor.stop(None);
+                });
             }
             keep
         });
@@ -418,7 +437,7 @@ impl MachineState {
         let present = self
             .workers
             .iter()
-            .map(|(id, entry)| (id.clone(), entry.spec.clone()))
+            .filter_map(|(id, entry)| Some((id.clone(), entry.decided()?.clone())))
             .collect();
         let changes = diff(&present, &desired.workers);
         let mut report = ReloadReport::default();
@@ -465,7 +484,11 @@ impl MachineState {
     async fn apply(&mut self, myself: &ActorRef<MachineMsg>, change: Change) {
         match change {
             Change::Keep => {}
-            Change::Add(spec) => self.add(myself, spec).await,
+            Change::Add(spec) => match self.workers.get_mut(spec.id()) {
+                // Its removal is still under way.
+                Some(entry) => entry.after = After::Become(spec),
+                None => self.add(myself, spec).await,
+            },
             Change::Remove(spec) => self.retire(myself, spec.id(), After::Remove).await,
             Change::Replace(spec, _) => {
                 let id = spec.id().clone();
@@ -473,6 +496,10 @@ impl MachineState {
             }
             Change::Configure(spec, _) => {
                 if let Some(entry) = self.workers.get_mut(spec.id()) {
+                    if let After::Become(next) = &mut entry.after {
+                        *next = spec;
+                        return;
+                    }
                     entry.spec = spec.clone();
                     if let Some(actor) = &entry.actor {
                         let _ = actor.cast(WorkerMsg::Configure(spec));

@@ -131,3 +131,40 @@ async fn a_session_that_keeps_panicking_is_parked_its_turns_are_closed_and_a_res
     assert_eq!(world.agents.deliveries("t"), 1);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_keeps_panicking_is_parked_and_its_claimed_turns_are_closed() {
+    let world = World::start().await;
+    let panic = || {
+        world
+            .machine
+            .inject_panic(ActorKey::parse("worker/w"))
+            .unwrap();
+    };
+    for crash in 1..=4 {
+        panic();
+        world
+            .until_card("worker/w", |card| {
+                card.restarts == crash && card.phase == Phase::Ready
+            })
+            .await;
+    }
+    world.streaming("s", "t", "half").await;
+    panic();
+    world
+        .until_card("worker/w", |card| card.phase == Phase::Parked)
+        .await;
+    assert_eq!(
+        world.deployment.ended("t").await,
+        (Outcome::Failed, "half".to_owned())
+    );
+    world
+        .machine
+        .restart(ActorKey::parse("worker/w"))
+        .await
+        .unwrap();
+    world.streaming("s", "u", "whole").await;
+    world.agents.complete("s", "u", "whole").await;
+    assert_eq!(world.deployment.ended("u").await.0, Outcome::Complete);
+    world.stop().await;
+}

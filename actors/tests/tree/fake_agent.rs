@@ -210,6 +210,8 @@ impl Agent for FakeAgent {
             .alive
             .remove(self.session.as_str());
         Box::pin(async move {
+            // A real one is asked first, and takes its time.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             if let Some(sender) = sender {
                 let _ = sender
                     .send(AgentEvent::Exited {

@@ -33,6 +33,7 @@ struct Rows {
     status: BTreeMap<String, String>,
     displaced: bool,
     drives: u32,
+    flushes: u32,
 }
 
 #[derive(Clone)]
@@ -82,6 +83,10 @@ impl FakeDeployment {
 
     pub fn drives(&self) -> u32 {
         self.rows.lock().unwrap().drives
+    }
+
+    pub fn flushes(&self) -> u32 {
+        self.rows.lock().unwrap().flushes
     }
 
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
@@ -252,6 +257,7 @@ impl Link for FakeDeployment {
     }
 
     fn flush(&self, _: u64) -> Pending<bool> {
+        self.write(|rows| rows.flushes += 1);
         Box::pin(async { true })
     }
 }

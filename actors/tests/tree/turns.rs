@@ -120,3 +120,52 @@ async fn a_reload_changes_the_idle_time_without_touching_the_stream_and_adds_and
     assert_eq!(world.deployment.ended("t").await.0, Outcome::Complete);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_removed_and_wanted_again_at_once_comes_back() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    let nothing = Desired::default();
+    let desired = |idle| Desired {
+        workers: vec![spec("w", idle)],
+    };
+    // The child's stop takes a moment; meanwhile the configuration changes again, and again.
+    world.machine.reload(nothing.clone(), false).await.unwrap();
+    world.machine.reload(desired(300_000), false).await.unwrap();
+    let report = world.machine.reload(nothing, false).await.unwrap();
+    assert_eq!(report.removed, ["w"]);
+    let report = world.machine.reload(desired(300_000), false).await.unwrap();
+    assert_eq!(report.added, ["w"]);
+    let report = world.machine.reload(desired(900_000), false).await.unwrap();
+    assert_eq!(report.changed.len(), 1);
+    assert_eq!(world.deployment.ended("t").await.0, Outcome::Interrupted);
+    world
+        .until_card("worker/w", |card| card.phase == Phase::Ready)
+        .await;
+    let report = world.machine.reload(desired(900_000), true).await.unwrap();
+    assert_eq!(report.unchanged, 1);
+    world.streaming("s", "u", "whole").await;
+    world.agents.complete("s", "u", "whole").await;
+    assert_eq!(world.deployment.ended("u").await.0, Outcome::Complete);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_without_workers_hands_over_their_finishes_before_it_goes() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    world
+        .machine
+        .reload(Desired::default(), false)
+        .await
+        .unwrap();
+    world
+        .deployment
+        .until("the finish is handed over", |d| d.flushes() == 1)
+        .await;
+    assert_eq!(world.deployment.ended("t").await.0, Outcome::Interrupted);
+    while world.card("bridge/http://127.0.0.1:1").is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.stop().await;
+}
