@@ -33,6 +33,24 @@ impl Exit {
     pub fn code(self) -> u8 {
         self as u8
     }
+
+    /// The meaning of another process's exit code, when it has one here.
+    pub fn from_code(code: i32) -> Option<Self> {
+        const ALL: [Exit; 11] = [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Config,
+            Exit::NotRunning,
+            Exit::AlreadyRunning,
+            Exit::Refused,
+            Exit::Unreachable,
+            Exit::ToolMissing,
+            Exit::TimedOut,
+            Exit::Interrupted,
+        ];
+        ALL.into_iter().find(|exit| i32::from(exit.code()) == code)
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -30,7 +30,8 @@ enum Detail {
     None,
     Lines(Vec<String>),
     Problems {
-        source_text: String,
+        /// Absent when somebody else has read the file: then there is nothing to point into.
+        source_text: Option<String>,
         problems: Vec<Problem>,
     },
     /// The message is complete by itself: no `error:` before it.
@@ -105,7 +106,10 @@ impl Failure {
                 problems,
             } => {
                 for problem in problems {
-                    ui.error(render(problem, source_text, ui).trim_end());
+                    match source_text {
+                        Some(source) => ui.error(render(problem, source, ui).trim_end()),
+                        None => ui.error(&problem.to_string()),
+                    }
                 }
                 ui.error(&format!("error: {}", self.message));
             }
@@ -222,7 +226,7 @@ impl From<ConfigError> for Failure {
                 ),
                 hint: Some("correct the file, then: orchestrator config check".to_owned()),
                 detail: Detail::Problems {
-                    source_text,
+                    source_text: Some(source_text),
                     problems,
                 },
             },
@@ -267,7 +271,13 @@ impl From<control::ClientError> for Failure {
                     "invalid" | "unknown_actor" => Exit::Usage,
                     _ => Exit::Failed,
                 };
-                let failure = Self::new(exit, message);
+                let mut failure = Self::new(exit, message);
+                if !refusal.problems.is_empty() {
+                    failure.detail = Detail::Problems {
+                        source_text: None,
+                        problems: refusal.problems,
+                    };
+                }
                 match refusal.hint {
                     Some(hint) => failure.hint(hint),
                     None => failure,
@@ -281,10 +291,12 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let message = error.to_string();
         match error {
-            RunError::AlreadyRunning(_) | RunError::LocalInUse { .. } => {
-                Self::new(Exit::AlreadyRunning, message)
-                    .hint("look at it: orchestrator ps; stop it: orchestrator stop")
-            }
+            RunError::AlreadyRunning(_) => Self::new(Exit::AlreadyRunning, message)
+                .hint("look at it: orchestrator ps; stop it: orchestrator stop"),
+            // Its state folder is another one: `ps` and `stop` of this one do not reach it.
+            RunError::LocalInUse { .. } => Self::new(Exit::AlreadyRunning, message).hint(
+                "stop that one (orchestrator stop with its --state-dir), or keep this one's data elsewhere: XDG_DATA_HOME",
+            ),
             RunError::PortInUse { port } => Self::failed(message).hint(format!(
                 "choose another one: --port {}, or --port 0 for any free one",
                 port.saturating_add(1)
@@ -297,6 +309,9 @@ impl From<RunError> for Failure {
             RunError::Refused(_) => Self::new(Exit::Refused, message),
             // The lines themselves were printed when the start was told.
             RunError::NoWorker(_) => Self::failed(message).bare(),
+            RunError::StateFolder(_) => Self::failed(message).hint(
+                "make it usable, or choose another state folder with --state-dir or ORCHESTRATOR_STATE_DIR",
+            ),
             RunError::Setup(_) | RunError::TreeFailed => Self::failed(message),
         }
     }
@@ -311,5 +326,36 @@ impl From<crate::config::paths::PathsError> for Failure {
 impl From<crate::control::SocketError> for Failure {
     fn from(error: crate::control::SocketError) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_failed_leaves_the_exit_code_that_it_ends_with() {
+        let errors = [
+            RunError::AlreadyRunning(None),
+            RunError::LocalInUse {
+                folder: "/x".into(),
+                holder: None,
+            },
+            RunError::PortInUse { port: 1 },
+            RunError::AssistantMissing(String::new()),
+            RunError::Unreachable {
+                url: String::new(),
+                reason: String::new(),
+            },
+            RunError::Refused(String::new()),
+            RunError::NoWorker(Vec::new()),
+            RunError::TreeFailed,
+            RunError::StateFolder(String::new()),
+            RunError::Setup(String::new()),
+        ];
+        for error in errors {
+            let kept = error.exit_code();
+            assert_eq!(Failure::from(error).exit.code(), kept);
+        }
     }
 }

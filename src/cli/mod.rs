@@ -21,6 +21,8 @@ use exit::Exit;
 use failure::Failure;
 use globals::{App, Globals};
 
+use crate::ui::Ui;
+
 /// Supervises coding assistants in your directories, reached through a Convex deployment.
 #[derive(Debug, Parser)]
 #[command(
@@ -99,12 +101,23 @@ impl Command {
     }
 }
 
+/// What clap says in several paragraphs, as one message.
+fn wrong_use(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let message = text.lines().next().unwrap_or_default();
+    Failure::usage(message.trim_start_matches("error: ")).hint("orchestrator --help")
+}
+
 /// The whole program, from arguments to exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+                wrong_use(&error).show_json(Ui::new(anstream::ColorChoice::Auto, false));
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::Problem;
+
 /// Raised when a verb changes its meaning. New verbs and new optional fields do not raise it.
 pub const VERSION: u32 = 1;
 
@@ -67,6 +69,9 @@ pub struct Refusal {
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What is wrong with a configuration, one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
 }
 
 impl Refusal {
@@ -75,6 +80,7 @@ impl Refusal {
             code: code.to_owned(),
             message: message.into(),
             hint: None,
+            problems: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use orchestrator_actors::machine::{ReloadReport, WorkerStart};
 
 use crate::config::Problem;
+use crate::control::Refusal;
 
 /// Listens to a supervisor's life.
 pub trait Announce: Send + Sync {
@@ -13,7 +14,11 @@ pub trait Announce: Send + Sync {
     /// Everything is up.
     fn started(&self, summary: &Summary);
     /// A reload by signal.
-    fn reloaded(&self, result: Result<&ReloadReport, String>);
+    fn reloaded(&self, result: Result<&ReloadReport, &Refusal>);
+    /// A worker or a deployment stands elsewhere than before.
+    fn news(&self, news: &News);
+    /// Something was odd and was dealt with.
+    fn notice(&self, text: &str);
     fn stopping(&self, workers: usize, sessions: usize, limit: Duration);
     fn stopped(&self, ended: &Ended);
 }
@@ -48,11 +53,21 @@ pub struct WorkerLine {
     pub start: WorkerStart,
 }
 
+/// One line about a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// `worker shop`, `deployment happy-otter-123`.
+    pub who: String,
+    /// `ready`, or what it waits for or fails with.
+    pub text: String,
+    pub is_good: bool,
+}
+
 /// How the supervisor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// In order, in this time.
-    Stopped { took: Duration, flushed: bool },
+    /// In order, in this time; so many finishes wait for the next start.
+    Stopped { took: Duration, outbox: usize },
     /// The limit was over, or somebody insisted.
     Forced {
         limit: Option<Duration>,

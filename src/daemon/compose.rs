@@ -78,6 +78,19 @@ impl Tree {
         self.outbox.depth()
     }
 
+    /// What of the outbox could not be read, for people.
+    pub fn outbox_damage(&self) -> Option<String> {
+        let damage = self.outbox.damage()?;
+        let kept = match &damage.kept_in {
+            Some(path) => format!("kept in {}", path.display()),
+            None => "they could not be kept".to_owned(),
+        };
+        let lines = crate::ui::format::plural(damage.lines, "damaged line");
+        Some(format!(
+            "the outbox had {lines}, {kept}; a turn whose finish was in them is settled from the assistant's store"
+        ))
+    }
+
     /// Where a link stands; asks the link itself, so it works while the tree is stuck.
     pub fn link_status(&self, url: &DeploymentUrl) -> LinkStatus {
         self.links.link(url).status()
@@ -95,7 +108,7 @@ pub(super) async fn start_tree(
     let outbox = open_outbox(&options.paths.outbox()).await?;
     let links = Arc::new(ConvexLinks::new(Arc::clone(&outbox) as Arc<dyn Outbox>));
     let state = std::fs::canonicalize(&options.paths.state).map_err(|error| {
-        RunError::Setup(format!(
+        RunError::StateFolder(format!(
             "cannot use the state folder {}: {error}",
             options.paths.state.display()
         ))
@@ -138,7 +151,7 @@ async fn open_outbox(path: &Path) -> Result<Arc<FileOutbox>, RunError> {
     let opened = tokio::task::spawn_blocking(move || FileOutbox::open(&path)).await;
     match opened {
         Ok(Ok(outbox)) => Ok(Arc::new(outbox)),
-        Ok(Err(error)) => Err(RunError::Setup(error.to_string())),
+        Ok(Err(error)) => Err(RunError::StateFolder(error.to_string())),
         Err(error) => Err(RunError::Setup(format!("cannot open the outbox: {error}"))),
     }
 }

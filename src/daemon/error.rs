@@ -30,9 +30,29 @@ pub enum RunError {
     NoWorker(Vec<WorkerLine>),
     #[error("the root of the actor tree crashed; its log says why (`state/logs`)")]
     TreeFailed,
-    /// A file, a folder, a socket.
+    /// The state folder, or a file in it, cannot be used.
+    #[error("{0}")]
+    StateFolder(String),
+    /// Another file or folder.
     #[error("{0}")]
     Setup(String),
+}
+
+impl RunError {
+    /// What the process ends with, as `src/cli/exit.rs` names it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoWorker(_)
+            | Self::PortInUse { .. }
+            | Self::TreeFailed
+            | Self::StateFolder(_)
+            | Self::Setup(_) => 1,
+            Self::AlreadyRunning(_) | Self::LocalInUse { .. } => 5,
+            Self::Refused(_) => 6,
+            Self::Unreachable { .. } => 7,
+            Self::AssistantMissing(_) => 8,
+        }
+    }
 }
 
 /// ` (pid 4100, since 09:12)`.

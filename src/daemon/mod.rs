@@ -11,6 +11,7 @@ mod embedded;
 mod error;
 pub mod instance;
 mod local;
+mod news;
 mod options;
 mod run;
 mod running;
@@ -18,7 +19,7 @@ mod signals;
 pub mod state_file;
 mod tools;
 
-pub use announce::{Announce, Ended, Progress, Summary, WorkerLine};
+pub use announce::{Announce, Ended, News, Progress, Summary, WorkerLine};
 pub use embedded::serve_deployment;
 pub use error::RunError;
 pub use instance::{Holder, Instance, holder};

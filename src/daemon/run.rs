@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use orchestrator_actors::machine::{Desired, StopReport, WorkerStart};
+use orchestrator_actors::machine::{Desired, WorkerSpec, WorkerStart};
 use orchestrator_actors::ports::embedded::Embedded as _;
+use orchestrator_actors::ports::link::LinkPhase;
+use orchestrator_actors::table::{ActorKey, Phase};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -21,6 +23,7 @@ use super::embedded::Embedded;
 use super::error::RunError;
 use super::instance::{Instance, LockError};
 use super::local::{self, Asked};
+use super::news::Watcher;
 use super::options::{Mode, RunOptions};
 use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
@@ -33,16 +36,18 @@ use crate::control::{Server, socket_path};
 
 /// How long the summary waits for workers that are still connecting.
 const SUMMARY_LIMIT: Duration = Duration::from_secs(10);
+/// How often the links are looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs until it is told to stop.
 pub async fn run(options: RunOptions, announce: &dyn Announce) -> Result<Ended, RunError> {
     let mut signals = Signals::register().map_err(|error| setup(&error))?;
-    private_dir(&options.paths.state).map_err(|error| setup(&error))?;
+    private_dir(&options.paths.state).map_err(|error| state_folder(&error))?;
     let instance = Instance::acquire(&options.paths.lock_file(), wall_ms())
         .await
         .map_err(|error| match error {
             LockError::Held { holder, .. } => RunError::AlreadyRunning(holder),
-            other @ LockError::Unusable { .. } => setup(&other),
+            other @ LockError::Unusable { .. } => state_folder(&other),
         })?;
     let file = daemon_file(&options, &instance)?;
     let path = options.paths.daemon_file();
@@ -179,6 +184,9 @@ async fn start(
         &assistants,
     )
     .await?;
+    if let Some(damage) = tree.outbox_damage() {
+        announce.notice(&damage);
+    }
     let demo = options.demo;
     let path = options.paths.daemon_file();
     let running = Arc::new(Running {
@@ -191,7 +199,7 @@ async fn start(
     });
     let controls = Controls::new(Shared::clone(&running), stops);
     let control = Server::start(&file.socket, Arc::new(controls)).map_err(|error| setup(&error))?;
-    file.write(&path).map_err(|error| setup(&error))?;
+    file.write(&path).map_err(|error| state_folder(&error))?;
     let mut lines = worker_lines(&running).await;
     lines.extend(missing);
     let all_failed = lines
@@ -286,12 +294,15 @@ fn broken_lines(config: &WorkersConfig) -> Vec<WorkerLine> {
 }
 
 async fn worker_lines(running: &Running) -> Vec<WorkerLine> {
-    let starts = running.tree.handle.started(SUMMARY_LIMIT).await;
     let desired = running
         .desired
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
+    let starts = tokio::select! {
+        starts = running.tree.handle.started(SUMMARY_LIMIT) => starts,
+        () = settled(running, &desired) => running.tree.handle.started(Duration::ZERO).await,
+    };
     let directory = |name: &str| {
         desired
             .workers
@@ -300,14 +311,61 @@ async fn worker_lines(running: &Running) -> Vec<WorkerLine> {
             .map(|worker| running.options.paths.shown(worker.directory.as_path()))
             .unwrap_or_default()
     };
-    starts
+    let explained = |name: &str, start: WorkerStart| match start {
+        WorkerStart::Waiting(reason) => {
+            let offline = desired
+                .workers
+                .iter()
+                .filter(|worker| worker.name == name)
+                .find_map(|worker| offline(running, worker));
+            WorkerStart::Waiting(offline.unwrap_or(reason))
+        }
+        other => other,
+    };
+    let mut lines: Vec<WorkerLine> = starts
         .into_iter()
         .map(|(name, start)| WorkerLine {
             directory: directory(&name),
+            start: explained(&name, start),
             name,
-            start,
         })
-        .collect()
+        .collect();
+    // As they are configured, not as their ids sort.
+    lines.sort_by_key(|line| {
+        let mut workers = desired.workers.iter();
+        workers.position(|worker| worker.name == line.name)
+    });
+    lines
+}
+
+/// Until every worker stands somewhere, or its deployment does not answer: then there is nothing more to wait for.
+async fn settled(running: &Running, desired: &Desired) {
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        let table = running.tree.handle.table();
+        let waits = |worker: &WorkerSpec| {
+            table
+                .get(&ActorKey::worker(worker.id()))
+                .is_none_or(|card| card.phase == Phase::Starting)
+        };
+        let mut open = desired.workers.iter().filter(|worker| waits(worker));
+        if open.all(|worker| offline(running, worker).is_some()) {
+            return;
+        }
+    }
+}
+
+/// Why a worker's deployment cannot be reached now.
+fn offline(running: &Running, worker: &WorkerSpec) -> Option<String> {
+    let status = running.tree.link_status(&worker.url);
+    (status.phase == LinkPhase::Offline).then(|| {
+        let reason = status.last_error.unwrap_or_else(|| "no answer".to_owned());
+        format!(
+            "{} is offline, tried again until it answers ({reason})",
+            worker.url
+        )
+    })
 }
 
 /// Until somebody asks for the end. `None`: the root of the tree has crashed; what starts us again (systemd, launchd, a
@@ -318,8 +376,10 @@ async fn serve(
     signals: &mut Signals,
     stop_requests: &mut mpsc::Receiver<StopRequest>,
 ) -> Option<StopRequest> {
+    let mut watcher = Watcher::new(running.tree.handle.table());
     loop {
         tokio::select! {
+            news = watcher.next() => announce.news(&news),
             signal = signals.next() => match signal {
                 Signal::Stop => return Some(StopRequest {
                     force: false,
@@ -330,7 +390,7 @@ async fn serve(
                     if let Err(refusal) = &result {
                         warn!(reason = %refusal, "not reloaded");
                     }
-                    announce.reloaded(result.as_ref().map_err(ToString::to_string));
+                    announce.reloaded(result.as_ref());
                 }
             },
             Some(request) = stop_requests.recv() => return Some(request),
@@ -365,7 +425,7 @@ async fn stop(
     let stopping = running.tree.handle.stop(request.limit * 2);
     tokio::select! {
         report = tokio::time::timeout(request.limit, stopping) => match report {
-            Ok(StopReport { flushed, .. }) => Ended::Stopped { took: begun.elapsed(), flushed },
+            Ok(_) => Ended::Stopped { took: begun.elapsed(), outbox: running.tree.outbox_depth() },
             Err(_) => forced(Some(request.limit)),
         },
         () = signals.stop() => forced(None),
@@ -414,13 +474,17 @@ fn exited(result: &Result<Ended, RunError>) -> Exited {
         Ok(Ended::Stopped { .. }) => ("stopped".to_owned(), 0),
         Ok(Ended::Forced { killed, .. }) => (format!("forced; children killed: {killed}"), 1),
         Ok(Ended::Interrupted) => ("interrupted while starting".to_owned(), 130),
-        Err(error) => (format!("failed: {error}"), 1),
+        Err(error) => (format!("failed: {error}"), error.exit_code()),
     };
     Exited {
         at: rfc3339(wall_ms()),
         reason,
         code,
     }
+}
+
+fn state_folder(error: &dyn std::fmt::Display) -> RunError {
+    RunError::StateFolder(error.to_string())
 }
 
 fn setup(error: &dyn std::fmt::Display) -> RunError {

@@ -175,7 +175,20 @@ fn find(cards: &[ActorCard], name: &str) -> Result<ActorKey, Refusal> {
 }
 
 fn bad_configuration(error: &ConfigError) -> Refusal {
-    Refusal::new("config", error.to_string()).hint("the running configuration stays")
+    let (message, problems) = match error {
+        ConfigError::Invalid { path, problems, .. } => {
+            let count = crate::ui::format::plural(problems.len(), "problem");
+            let message = format!("not reloaded: {count} in {}", path.display());
+            (message, problems.clone())
+        }
+        other => (format!("not reloaded: {other}"), Vec::new()),
+    };
+    let refusal = Refusal::new("config", message)
+        .hint("the running configuration stays; correct the file, then: orchestrator reload");
+    Refusal {
+        problems,
+        ..refusal
+    }
 }
 
 /// What the control socket and the main loop share.

@@ -7,7 +7,7 @@ use std::path::Path;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -22,6 +22,8 @@ const WAITING_LINES: usize = 4096;
 #[must_use]
 pub struct Logging {
     _file: Option<WorkerGuard>,
+    /// Why there is no log file although one was wanted.
+    pub trouble: Option<String>,
 }
 
 /// What goes where.
@@ -33,7 +35,7 @@ pub struct Levels {
     pub stderr: String,
 }
 
-/// Starts logging for the supervisor. A log folder that cannot be written is no reason not to run: it is said on stderr.
+/// Starts logging for the supervisor. A log folder that cannot be written is no reason not to run: the caller says so.
 pub fn start(folder: Option<&Path>, levels: &Levels, color: bool) -> Logging {
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -69,25 +71,54 @@ pub fn start(folder: Option<&Path>, levels: &Levels, color: bool) -> Logging {
         .with(stderr)
         .with(file)
         .try_init();
-    if let Some(error) = trouble {
-        tracing::warn!(%error, "no log file can be written; logging to stderr only");
+    Logging {
+        _file: guard,
+        trouble: trouble.map(|error| error.to_string()),
     }
-    Logging { _file: guard }
 }
 
 /// Levels by target. Not `EnvFilter`: its filters by field bring an engine for regular expressions into every start.
 fn filter(text: &str, fallback: &str) -> Targets {
     let parsed = text.parse().or_else(|_| fallback.parse());
-    parsed.unwrap_or_default()
+    let targets: Targets = parsed.unwrap_or_default();
+    // Convex's crate tells every mutation at `info`; who wants that names it: `convex=info`.
+    let named = targets
+        .iter()
+        .any(|(target, _)| target.starts_with("convex"));
+    let chatty = targets
+        .default_level()
+        .is_some_and(|level| level > LevelFilter::WARN);
+    if chatty && !named {
+        targets.with_target("convex", LevelFilter::WARN)
+    } else {
+        targets
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     #[test]
     fn a_filter_that_cannot_be_read_falls_back() {
-        assert_eq!(filter("orchestrator=nonsense", "info").to_string(), "info");
-        assert_eq!(filter("debug", "info").to_string(), "debug");
+        let enables = |text: &str, level: Level| {
+            filter(text, "info").would_enable("orchestrator::daemon", &level)
+        };
+        assert!(enables("orchestrator=nonsense", Level::INFO));
+        assert!(!enables("orchestrator=nonsense", Level::DEBUG));
+        assert!(enables("debug", Level::DEBUG));
+    }
+
+    #[test]
+    fn the_client_of_convex_is_quiet_unless_it_is_named() {
+        let tells =
+            |text: &str| filter(text, "info").would_enable("convex::base_client", &Level::INFO);
+        assert!(!tells("info") && !tells("debug") && !tells("error"));
+        assert!(tells("info,convex=info"));
+        let warns =
+            |text: &str| filter(text, "info").would_enable("convex::base_client", &Level::WARN);
+        assert!(warns("info") && !warns("error"));
     }
 }

@@ -9,6 +9,9 @@ use crate::control::report::{BridgeReport, DeploymentReport, Report, SessionRepo
 /// Width of one branch (`├─ `).
 const BRANCH: usize = 3;
 
+/// The most of a reason that a row shows.
+const REASON: usize = 160;
+
 /// Which rows to leave out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shown {
@@ -77,7 +80,7 @@ fn bridge(item: &BridgeReport) -> Row {
     let trouble = if item.phase == "synced" {
         String::new()
     } else {
-        item.last_error.clone().unwrap_or_default()
+        short(item.last_error.as_deref().unwrap_or_default(), REASON)
     };
     Row {
         name: format!("bridge {}", host(&item.url)),
@@ -100,9 +103,9 @@ fn worker(item: &WorkerReport, home: Option<&str>, shown: Shown) -> Row {
     };
     let reason = match (&item.last_error, item.phase.as_str()) {
         (_, "ready") => String::new(),
-        (Some(error), _) => error.clone(),
+        (Some(error), _) => short(error, REASON),
         (None, _) if item.detail == item.directory => String::new(),
-        (None, _) => item.detail.clone(),
+        (None, _) => short(&item.detail, REASON),
     };
     let sessions = format!(
         "{directory}   sessions {live}/{}, restarts {}",
@@ -139,7 +142,10 @@ fn session(item: &SessionReport) -> Row {
         (None, _) => String::new(),
     };
     let trouble = match item.phase.as_str() {
-        "restarting" | "parked" | "failed" => item.last_error.clone().unwrap_or_default(),
+        // Its last lines are in the log and in the turn; here it is one row.
+        "restarting" | "parked" | "failed" => {
+            short(item.last_error.as_deref().unwrap_or_default(), REASON)
+        }
         _ => String::new(),
     };
     let id = item.id.strip_prefix("session_").unwrap_or(&item.id);

@@ -159,11 +159,10 @@ impl Attachment {
     }
 }
 
+/// What the deployment says, and how to do here what it advises.
 fn refusal(error: &CallError) -> String {
     match error.code() {
-        "held" => {
-            format!("{error}; stop the other supervisor, or start this one with `--take-over`")
-        }
+        "held" => format!("{error} (orchestrator run --take-over)"),
         _ => error.to_string(),
     }
 }

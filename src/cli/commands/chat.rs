@@ -17,7 +17,7 @@ use crate::cli::resolve::{Target, sessions, target};
 use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::Printer;
-use crate::cli::turn::{Closed, Submitted, follow, submit};
+use crate::cli::turn::{Closed, Submitted, follow, model_name, submit};
 use crate::ui::format::{count, duration, short};
 
 /// Talk with a worker; the session is made on the first message
@@ -28,7 +28,7 @@ pub struct Chat {
     to: Option<String>,
 
     /// Model for the messages, as provider/model
-    #[arg(long)]
+    #[arg(long, value_parser = model_name)]
     model: Option<String>,
 
     /// Begin a new session instead of going on with the last one
@@ -104,7 +104,11 @@ impl Chat {
                     }
                 }
                 Turn::Closed(closed) => {
-                    app.ui.error(&closed.reason());
+                    let failure = Failure::failed(closed.reason());
+                    match closed.hint(&turn.session) {
+                        Some(hint) => failure.hint(hint).show(app.ui),
+                        None => failure.show(app.ui),
+                    }
                     // People saw it; a script wants to know.
                     if !person {
                         exit = Exit::Failed;

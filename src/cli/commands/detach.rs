@@ -49,11 +49,13 @@ pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
             ));
             return Ok(Exit::Ok);
         }
-        if has_ended(pid) || Instant::now() > deadline {
+        let ended = exit_code(pid);
+        if ended.is_some() || Instant::now() > deadline {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let lines: Vec<String> = text.lines().map(str::to_owned).collect();
             let tail = lines[lines.len().saturating_sub(TAIL)..].to_vec();
-            return Err(Failure::failed("it did not come up in the background")
+            let exit = ended.and_then(Exit::from_code).unwrap_or(Exit::Failed);
+            return Err(Failure::new(exit, "it did not come up in the background")
                 .lines(tail)
                 .hint(format!("its output is in {}", log.display())));
         }
@@ -61,14 +63,18 @@ pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
     }
 }
 
-/// It is our child: once it has ended it is a zombie until we end, too.
-fn has_ended(pid: u32) -> bool {
+/// What it ended with; `None` while it lives. It is our child: once it has ended it is a zombie until we end, too.
+fn exit_code(pid: u32) -> Option<i32> {
+    let gone = Some(i32::from(Exit::Failed.code()));
     let Some(pid) = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw)
     else {
-        return true;
+        return gone;
     };
-    let options = rustix::process::WaitOptions::NOHANG;
-    !matches!(rustix::process::waitpid(Some(pid), options), Ok(None))
+    match rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG) {
+        Ok(None) => None,
+        Ok(Some((_, status))) => status.exit_status().or(gone),
+        Err(_) => gone,
+    }
 }

@@ -46,14 +46,7 @@ impl Reload {
         let verb = Verb::Reload {
             dry_run: self.dry_run,
         };
-        let value = supervisor.ask(verb, LIMIT).await.map_err(|mut failure| {
-            if failure.exit == Exit::Config {
-                failure
-                    .hint
-                    .get_or_insert_with(|| "the running configuration stays".to_owned());
-            }
-            failure
-        })?;
+        let value = supervisor.ask(verb, LIMIT).await?;
         if self.json {
             app.ui
                 .json(&json!({"schema": 1, "dry_run": self.dry_run, "changes": value}));

@@ -14,8 +14,9 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::config::{self, ConfigError, env, parse_duration, template};
+use crate::control::{self, Refusal};
 use crate::daemon::{
-    Announce, Ended, LocalOptions, Mode, Progress, RunError, RunOptions, Summary, WorkerLine,
+    Announce, Ended, LocalOptions, Mode, News, Progress, RunError, RunOptions, Summary, WorkerLine,
 };
 use crate::telemetry;
 use crate::ui::Ui;
@@ -82,13 +83,21 @@ impl Run {
             stderr: app.stderr_level(),
         };
         let logs = app.paths.logs();
-        let folder = config::paths::private_dir(&logs).is_ok().then_some(logs);
-        let _logging = telemetry::start(folder.as_deref(), &levels, app.ui.colors_on_stderr());
+        let made = config::paths::private_dir(&logs).map_err(|error| error.to_string());
+        let folder = made.is_ok().then_some(logs.as_path());
+        let logging = telemetry::start(folder, &levels, app.ui.colors_on_stderr());
+        // No reason not to run; but without a log nobody can say later what went wrong.
+        if let Some(reason) = made.err().or_else(|| logging.trouble.clone()) {
+            app.ui
+                .error(&format!("warning: no log is written: {reason}"));
+        }
         let printer = Printer {
             ui: app.ui,
             bar: Mutex::default(),
         };
-        match crate::daemon::run(options, &printer).await {
+        let ended = crate::daemon::run(options, &printer).await;
+        drop(logging);
+        match ended {
             Ok(Ended::Stopped { .. }) => Ok(Exit::Ok),
             Ok(Ended::Interrupted) => Ok(Exit::Interrupted),
             Ok(Ended::Forced { .. }) => Ok(Exit::Failed),
@@ -135,7 +144,13 @@ fn load(app: &App) -> Result<config::Loaded, Failure> {
     match config::load(path, &app.base(), app.url_rule()) {
         Ok(loaded) => Ok(loaded),
         Err(ConfigError::Missing { .. }) => {
-            template::write(path)?;
+            template::write(path).map_err(|error| {
+                Failure::new(
+                    Exit::Config,
+                    format!("no workers configuration, and no template can be left: {error}"),
+                )
+                .hint("make the folder writable, or name another file with --config")
+            })?;
             Err(Failure::new(
                 Exit::Config,
                 format!(
@@ -238,7 +253,7 @@ impl Announce for Printer {
         );
     }
 
-    fn reloaded(&self, result: Result<&ReloadReport, String>) {
+    fn reloaded(&self, result: Result<&ReloadReport, &Refusal>) {
         match result {
             Ok(report) => self.ui.say(format!(
                 "reloaded: {} added, {} changed, {} removed; sessions kept: {}",
@@ -247,10 +262,23 @@ impl Announce for Printer {
                 report.removed.len(),
                 report.sessions_kept
             )),
-            Err(reason) => self.ui.error(&format!(
-                "{reason}\nerror: not reloaded; the running configuration stays"
-            )),
+            Err(refusal) => {
+                Failure::from(control::ClientError::from(refusal.clone())).show(self.ui);
+            }
         }
+    }
+
+    fn news(&self, news: &News) {
+        let line = format!("{}: {}", news.who, news.text);
+        if news.is_good {
+            self.ui.say(line);
+        } else {
+            self.ui.error(&line);
+        }
+    }
+
+    fn notice(&self, text: &str) {
+        self.ui.error(&format!("warning: {text}"));
     }
 
     fn stopping(&self, workers: usize, sessions: usize, limit: Duration) {
@@ -264,10 +292,11 @@ impl Announce for Printer {
 
     fn stopped(&self, ended: &Ended) {
         match ended {
-            Ended::Stopped { took, flushed } => {
+            Ended::Stopped { took, outbox } => {
                 self.ui.say(format!("stopped in {}", duration(*took)));
-                if !flushed {
-                    self.ui.say("not everything reached the deployment: it is in the outbox and goes out with the next start");
+                if *outbox > 0 {
+                    let count = plural(*outbox, "finished turn");
+                    self.ui.say(format!("{count} did not reach the deployment: kept in the outbox, sent with the next start"));
                 }
             }
             Ended::Forced { limit, killed } => {

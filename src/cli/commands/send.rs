@@ -14,7 +14,7 @@ use crate::cli::resolve::target;
 use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::Printer;
-use crate::cli::turn::{Closed, MAX_MESSAGE_BYTES, Submitted, check, follow, submit};
+use crate::cli::turn::{Closed, MAX_MESSAGE_BYTES, Submitted, check, follow, model_name, submit};
 use crate::config::parse_duration;
 
 /// Send one message to a worker or a session
@@ -28,7 +28,7 @@ pub struct Send {
     to: Option<String>,
 
     /// Model for this message, as provider/model
-    #[arg(long)]
+    #[arg(long, value_parser = model_name)]
     model: Option<String>,
 
     /// Wait for the answer and print it
@@ -85,10 +85,14 @@ impl Send {
         if closed.is_complete() {
             return Ok(Exit::Ok);
         }
-        if !self.json {
-            app.ui.error(&format!("error: {}", closed.reason()));
+        if self.json {
+            return Ok(Exit::Failed);
         }
-        Ok(Exit::Failed)
+        let failure = Failure::failed(closed.reason());
+        Err(match closed.hint(&turn.session) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
     }
 
     fn content(&self) -> Result<String, Failure> {

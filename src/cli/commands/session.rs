@@ -87,7 +87,7 @@ async fn list(app: &App, connection: &Connection, all: bool, as_json: bool) -> R
             worker_name(&workers, &row.worker_id),
             short(&row.title, 60),
             row.reason
-                .map(|reason| format!("  {reason}"))
+                .map(|reason| format!("  {}", short(&reason, 120)))
                 .unwrap_or_default()
         ));
     }

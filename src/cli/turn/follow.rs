@@ -38,14 +38,29 @@ impl Closed {
         self.state == "complete"
     }
 
-    /// Why it did not complete, in one line.
+    /// Why it did not complete.
     pub fn reason(&self) -> String {
+        let what = match self.state.as_str() {
+            "failed" => "the turn failed",
+            "aborted" => "the turn was aborted",
+            _ => "the turn was interrupted",
+        };
         match &self.error {
-            Some(error) => format!(
-                "the turn is {}: {} ({})",
-                self.state, error.message, error.code
+            Some(error) => format!("{what} ({}): {}", error.code, error.message),
+            None => what.to_owned(),
+        }
+    }
+
+    /// What to do about it, when that is more than sending the message again.
+    pub fn hint(&self, session: &str) -> Option<String> {
+        match self.error.as_ref()?.code.as_str() {
+            "parked" => Some(format!(
+                "when the cause is gone: orchestrator restart {session}"
+            )),
+            "agent_missing" => Some(
+                "orchestrator run installs a compatible OpenCode when none is named".to_owned(),
             ),
-            None => format!("the turn is {}", self.state),
+            _ => None,
         }
     }
 }

@@ -6,4 +6,4 @@ pub mod print;
 mod submit;
 
 pub use follow::{Closed, follow};
-pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, submit};
+pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};

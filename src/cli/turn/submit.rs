@@ -42,6 +42,18 @@ pub async fn submit(
     })
 }
 
+/// Checked here, because the assistant would only say so after it has been started for it.
+pub fn model_name(text: &str) -> Result<String, String> {
+    let has_both = text
+        .split_once('/')
+        .is_some_and(|(provider, model)| !provider.is_empty() && !model.is_empty());
+    if has_both {
+        Ok(text.to_owned())
+    } else {
+        Err("a model is named provider/model, such as anthropic/claude-sonnet-4-5".to_owned())
+    }
+}
+
 /// 64 random bits: short enough to be typed, too many to be met twice.
 fn new_id() -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
@@ -66,6 +78,14 @@ pub fn check(content: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_has_a_provider() {
+        assert!(model_name("openrouter/anthropic/x").is_ok());
+        for text in ["sonnet", "/x", "x/", ""] {
+            assert!(model_name(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn empty_and_huge_messages_are_refused_before_they_travel() {
