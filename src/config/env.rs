@@ -28,6 +28,10 @@ pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
 /// Idle time in milliseconds, or with a unit, after which a session's child is stopped.
 pub const IDLE_TIMEOUT: &str = "IDLE_TIMEOUT";
 
+/// In a debug build only: a folder of functions that the embedded deployment runs in the place of the product's.
+#[cfg(debug_assertions)]
+pub const TEST_FUNCTIONS: &str = "ORCHESTRATOR_TEST_FUNCTIONS";
+
 /// The value of a variable that is set and not empty.
 pub fn get(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
-use orchestrator_backend::functions::product;
 use orchestrator_backend::{
     AuthProvider, Deployment, DeploymentConfig, Instance as Named, StartError,
 };
 
 use super::error::RunError;
+use super::functions::deployed;
 use super::instance::{Instance, LockError};
 use super::signals::Signals;
 use crate::adapters::clock::wall_ms;
@@ -44,14 +44,10 @@ impl Embedded {
             .map_err(|error| RunError::Setup(error.to_string()))?;
         let database = folder.join("local.sqlite3");
         make_private(&database)?;
-        let functions = product()
-            .into_iter()
-            .map(|(name, source)| (name.to_owned(), source.to_owned()))
-            .collect();
         let config = DeploymentConfig {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             data: database.clone(),
-            functions,
+            functions: deployed()?,
             identity: vec![AuthProvider {
                 issuer: ISSUER.to_owned(),
                 audience: AUDIENCE.to_owned(),

@@ -9,6 +9,7 @@ pub mod compose;
 mod control;
 mod embedded;
 mod error;
+mod functions;
 pub mod instance;
 mod local;
 mod news;

@@ -1,0 +1,101 @@
+//! `orchestrator deployment run` with the functions of these tests: started, killed and started again, always on the
+//! same port and file.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use orchestrator_test_support::{Api, Home};
+
+use crate::ORCHESTRATOR;
+
+/// A start may take this long on a loaded machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    pub home: Home,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let mut home = Home::bare(ORCHESTRATOR);
+        let functions = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/durability/functions");
+        home.set("ORCHESTRATOR_TEST_FUNCTIONS", functions);
+        let mut server = Self {
+            home,
+            port: 0,
+            child: None,
+        };
+        server.spawn();
+        server.port = server.wait_until_it_serves();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Begins a start and does not wait for it.
+    pub fn spawn(&mut self) {
+        let port = self.port.to_string();
+        let mut command = self
+            .home
+            .command(["deployment", "run", "--port", port.as_str()]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        self.child = Some(child.expect("a process"));
+    }
+
+    /// The port it says that it listens on.
+    pub fn wait_until_it_serves(&mut self) -> u16 {
+        let started = Instant::now();
+        let child = self.child.as_mut().expect("it was started");
+        let stdout = child.stdout.take().expect("a pipe");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.contains("http://127.0.0.1:"))
+            .unwrap_or_else(|| panic!("the deployment ended: {:?}", child.wait()));
+        assert!(started.elapsed() < START_LIMIT, "it took too long");
+        let (_, rest) = line.split_once("http://127.0.0.1:").expect("a URL");
+        let port = rest.split(|c: char| !c.is_ascii_digit()).next();
+        // Whatever else it says must not block it.
+        std::thread::spawn(move || lines.for_each(drop));
+        port.and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// SIGKILL, and gone.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it was started");
+        child.kill().expect("a signal");
+        child.wait().expect("a status");
+    }
+
+    /// Its file, after one more kill: what counts must be there without a goodbye.
+    pub fn database(&mut self) -> PathBuf {
+        self.kill();
+        let data = PathBuf::from(self.home.get("XDG_DATA_HOME"));
+        data.join("opencode-orchestrator/local/local.sqlite3")
+    }
+
+    pub fn api(&self) -> Api {
+        let token = self.home.run(["owner", "token"]).exits(0).stdout;
+        Api::new(self.url(), token.trim())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
