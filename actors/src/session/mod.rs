@@ -3,6 +3,8 @@
 //! No handler waits: every step runs in a task of this actor and comes back as a message.
 
 mod actor;
+mod child;
+mod effects;
 mod messages;
 mod state;
 

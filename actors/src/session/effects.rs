@@ -1,0 +1,183 @@
+//! What the machine decides, carried out: each effect starts a task whose result comes back as an input. Nothing here
+//! waits. What belongs to the child's own life is in `child.rs`.
+
+use ractor::ActorRef;
+use tracing::{debug, info, warn};
+
+use super::child::gone;
+use super::messages::SessionMsg;
+use super::state::SessionState;
+use crate::calls;
+use crate::domain::ids::{ConversationId, TurnId};
+use crate::domain::session::{ConverseError, Effect, Input, Saying};
+use crate::domain::turn::Ending;
+use crate::table::ActorKey;
+
+impl SessionState {
+    /// An effect that is answered at once gives its answer.
+    pub(super) fn perform(
+        &mut self,
+        myself: &ActorRef<SessionMsg>,
+        effect: Effect,
+    ) -> Option<Input> {
+        match effect {
+            Effect::OpenChild => self.open_child(myself),
+            Effect::StopChild => self.stop_child(myself),
+            Effect::Claim(turn) => {
+                let answer = calls::claim(&self.args.link, &self.args.credential, &turn);
+                self.report(myself, async move { Input::Claimed(answer.await) });
+            }
+            Effect::Title(title) => {
+                self.args
+                    .table
+                    .change(&ActorKey::session(&self.args.session), |card| {
+                        card.name = title;
+                    })
+            }
+            Effect::OpenStream { turn, next_index } => {
+                self.args
+                    .link
+                    .open_stream(turn, self.args.credential.clone(), next_index);
+            }
+            Effect::Converse { known, title } => self.converse(myself, known, title),
+            Effect::Lookup(conversation, turn) => {
+                let Some(child) = &self.child else {
+                    return Some(Input::LookedUp(Err(gone())));
+                };
+                let answer = child.agent.lookup(conversation, turn);
+                self.report_child(myself, async move { Input::LookedUp(answer.await) });
+            }
+            Effect::Deliver(prompt) => {
+                let Some(child) = &self.child else {
+                    return Some(Input::Delivered(Err(gone())));
+                };
+                info!(session = %self.args.session, turn = %prompt.turn, "prompt delivered");
+                let answer = child.agent.deliver(*prompt);
+                self.report_child(myself, async move { Input::Delivered(answer.await) });
+            }
+            Effect::Abort(conversation) => {
+                if let Some(child) = &self.child {
+                    let answer = child.agent.abort(conversation);
+                    self.tasks.spawn(async move {
+                        if let Err(error) = answer.await {
+                            debug!(%error, "abort not taken; it is asked for again");
+                        }
+                    });
+                }
+            }
+            Effect::Reject(request, reason) => {
+                if let Some(child) = &self.child {
+                    let answer = child.agent.reject(request, reason);
+                    self.tasks.spawn(async move {
+                        if let Err(error) = answer.await {
+                            warn!(%error, "a request of the assistant could not be rejected");
+                        }
+                    });
+                }
+            }
+            Effect::Push(turn, drafts) => {
+                return self
+                    .args
+                    .link
+                    .push(&turn, drafts)
+                    .err()
+                    .map(Input::StreamRefused);
+            }
+            Effect::Finish(turn, ending) => self.finish(myself, turn, ending),
+            Effect::Say(saying, reason) => self.say(saying, reason),
+            Effect::Done => myself.stop(None),
+        }
+        None
+    }
+
+    fn converse(
+        &mut self,
+        myself: &ActorRef<SessionMsg>,
+        known: Option<ConversationId>,
+        title: String,
+    ) {
+        let found = self
+            .child
+            .as_ref()
+            .map(|child| child.agent.conversation(known.clone(), title));
+        let link = self.args.link.clone();
+        let credential = self.args.credential.clone();
+        let session = self.args.session.clone();
+        self.report_child(myself, async move {
+            let Some(found) = found else {
+                return Input::Conversed(Err(ConverseError::Agent(gone())));
+            };
+            let conversation = match found.await {
+                Ok(conversation) => conversation,
+                Err(error) => return Input::Conversed(Err(ConverseError::Agent(error))),
+            };
+            if known.as_ref() == Some(&conversation) {
+                return Input::Conversed(Ok(conversation));
+            }
+            let confirmed = calls::confirm(&link, &credential, &session, &conversation).await;
+            Input::Conversed(confirmed.map(|_| conversation).map_err(ConverseError::Call))
+        });
+    }
+
+    /// The link owns a finish: it goes on when this actor is gone.
+    fn finish(&mut self, myself: &ActorRef<SessionMsg>, turn: TurnId, ending: Ending) {
+        info!(session = %self.args.session, %turn, outcome = ?ending.outcome,
+            reason = ending.error.as_ref().map(|error| error.code.as_str()), "turn ended");
+        let answer = self
+            .args
+            .link
+            .finish(turn.clone(), self.args.credential.clone(), ending);
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            let result = answer.await;
+            if let Err(error) = &result {
+                warn!(%turn, %error, "finish refused");
+            }
+            let _ = myself.cast(SessionMsg::DeploymentSaid(Input::Finished(turn, result)));
+        });
+    }
+
+    fn say(&mut self, saying: Saying, reason: Option<String>) {
+        let answer = calls::set_status(
+            &self.args.link,
+            &self.args.credential,
+            &self.args.session,
+            saying,
+            reason,
+        );
+        let session = self.args.session.clone();
+        tokio::spawn(async move {
+            if let Err(error) = answer.await {
+                debug!(%session, %error, "status not taken");
+            }
+        });
+    }
+
+    fn report(
+        &mut self,
+        myself: &ActorRef<SessionMsg>,
+        step: impl Future<Output = Input> + Send + 'static,
+    ) {
+        let myself = myself.clone();
+        self.tasks.spawn(async move {
+            let _ = myself.cast(SessionMsg::DeploymentSaid(step.await));
+        });
+    }
+
+    pub(super) fn report_child(
+        &mut self,
+        myself: &ActorRef<SessionMsg>,
+        step: impl Future<Output = Input> + Send + 'static,
+    ) {
+        let myself = myself.clone();
+        let child = self.child_number;
+        self.tasks.spawn(async move {
+            let input = step.await;
+            let _ = myself.cast(SessionMsg::ChildSaid {
+                child,
+                input,
+                credit: None,
+            });
+        });
+    }
+}
