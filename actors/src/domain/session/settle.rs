@@ -133,6 +133,13 @@ impl SessionMachine {
                 turn.stage = Stage::Streaming;
                 turn.last_event_ms = now;
             }
+            // Nothing is wrong with the child: only this turn ends.
+            Err(AgentError::Unacceptable(reason)) => {
+                self.finish(
+                    Ending::because(Outcome::Failed, "prompt_refused", reason),
+                    out,
+                );
+            }
             // Whether it arrived is looked up again, in a new child.
             Err(error) => self.child_failed(error.to_string(), now, jitter, out),
         }

@@ -340,6 +340,26 @@ fn a_missing_assistant_fails_the_turn_once_and_the_next_message_tries_again() {
 }
 
 #[test]
+fn a_prompt_that_the_assistant_refuses_fails_its_turn_and_costs_no_child() {
+    let mut world = World::new();
+    world.until_lookup(granted());
+    world.on(Input::LookedUp(Ok(StoredTurn::Absent)));
+    let effects = world.on(Input::Delivered(Err(AgentError::Unacceptable(
+        "no such model".to_owned(),
+    ))));
+    assert_eq!(
+        effects,
+        [Effect::Finish(
+            "t".into(),
+            Ending::because(Outcome::Failed, "prompt_refused", "no such model")
+        )]
+    );
+    world.on(Input::Finished("t".into(), Ok(Finished::Closed)));
+    assert_eq!(world.machine.view().crashes, 0);
+    assert_eq!(world.on(want("u")), [Effect::Claim("u".into())]);
+}
+
+#[test]
 fn five_crashes_park_the_session_close_its_turn_and_a_restart_unparks_it() {
     let mut world = World::new();
     world.on(want("t"));
