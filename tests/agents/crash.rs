@@ -285,7 +285,12 @@ async fn a_turn_can_be_looked_up_from_another_directory_than_its_own() {
     session.agent.stop().await;
 
     // The worker's directory was changed: its session goes on in a new conversation, and the old one still tells.
-    let elsewhere = world.folder.path().canonicalize().unwrap().join("elsewhere");
+    let elsewhere = world
+        .folder
+        .path()
+        .canonicalize()
+        .unwrap()
+        .join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     let moved = world
         .agents

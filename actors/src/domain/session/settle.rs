@@ -297,10 +297,7 @@ impl SessionMachine {
         if !turn.abort && turn.verdict.is_none() {
             return;
         }
-        let Some(conversation) = turn
-            .conversation
-            .clone()
-        else {
+        let Some(conversation) = turn.conversation.clone() else {
             return;
         };
         match turn.abort_asked {
