@@ -17,7 +17,7 @@ use super::options::{Mode, RunOptions};
 use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
 use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
 use crate::adapters::process::companion::Companion;
-use crate::adapters::process::journal::{Journal, sweep_at_start};
+use crate::adapters::process::journal::{Journal, sweep_at_start, sweep_unowned};
 use crate::adapters::process::own_binary;
 use crate::config::env;
 use crate::model::MODEL_ARGUMENT;
@@ -64,7 +64,9 @@ impl Assistants {
         let made = tokio::task::spawn_blocking(move || {
             let agents = OpenCodeAgents::new(config)?;
             // The instance lock is held: whoever wrote the journal is dead.
-            let swept = sweep_at_start(&Journal::in_state_folder(&state), agents.marker_prefix());
+            let prefix = agents.marker_prefix();
+            let swept = sweep_at_start(&Journal::in_state_folder(&state), prefix)
+                + sweep_unowned(prefix, &agents.locks());
             Ok::<_, std::io::Error>((agents, swept))
         });
         let (agents, swept) = made

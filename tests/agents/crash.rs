@@ -276,3 +276,38 @@ async fn an_opencode_that_hangs_is_stopped_all_the_same() {
     assert!(world.left().is_empty(), "{:?}", world.left());
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_can_be_looked_up_from_another_directory_than_its_own() {
+    let world = World::new().await;
+    let mut session = world.open("s1").await;
+    assert!(session.ask("t1", "say it once").await.is_complete());
+    session.agent.stop().await;
+
+    // The worker's directory was changed: its session goes on in a new conversation, and the old one still tells.
+    let elsewhere = world
+        .folder
+        .path()
+        .canonicalize()
+        .unwrap()
+        .join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let moved = world
+        .agents
+        .open(harness::spec(&elsewhere, "s1"))
+        .await
+        .unwrap();
+    let known = Some(session.conversation.clone());
+    let conversation = moved
+        .agent
+        .conversation(known, "test".to_owned())
+        .await
+        .unwrap();
+    assert_ne!(conversation, session.conversation);
+    let lookup = |conversation| moved.agent.lookup(conversation, TurnId::new("t1"));
+    let stored = lookup(session.conversation.clone()).await.unwrap();
+    assert!(matches!(stored, StoredTurn::Complete { .. }), "{stored:?}");
+    assert_eq!(lookup(conversation).await.unwrap(), StoredTurn::Absent);
+    moved.agent.stop().await;
+    world.end().await;
+}

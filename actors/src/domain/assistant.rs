@@ -75,6 +75,9 @@ pub enum AgentError {
     /// The assistant answers, but says that its configuration is broken. Trying again will not help.
     #[error("{0}")]
     Misconfigured(String),
+    /// It does not take this prompt, and has not: the same prompt again will not help, another one may.
+    #[error("{0}")]
+    Unacceptable(String),
     /// Somebody else holds the session's or the directory's lease.
     #[error("{0}")]
     Leased(String),
@@ -89,6 +92,9 @@ pub enum AgentError {
 impl AgentError {
     /// Whether the same call can succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Missing(_) | Self::Misconfigured(_))
+        !matches!(
+            self,
+            Self::Missing(_) | Self::Misconfigured(_) | Self::Unacceptable(_)
+        )
     }
 }

@@ -59,12 +59,31 @@ impl WorkerToken {
     }
 }
 
+/// `text` with the secret of every token in it shortened, as [`WorkerToken`] shows itself.
+pub fn without_secrets(text: &str) -> String {
+    const START: &str = ":secret_";
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(START) {
+        let (before, after) = rest.split_at(at + START.len());
+        let end = after.find(|c| !is_of_a_part(c)).unwrap_or(after.len());
+        shown.push_str(before);
+        shown.push_str(&after[..end.min(4)]);
+        shown.push('…');
+        rest = &after[end..];
+    }
+    shown + rest
+}
+
+fn is_of_a_part(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
 fn part<'a>(text: Option<&'a str>, prefix: &str) -> Result<&'a str, BadToken> {
     let id = text
         .and_then(|text| text.strip_prefix(prefix))
         .ok_or(BadToken)?;
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if id.is_empty() || !id.chars().all(allowed) {
+    if id.is_empty() || !id.chars().all(is_of_a_part) {
         return Err(BadToken);
     }
     Ok(id)
@@ -110,6 +129,15 @@ mod tests {
             format!("{token:?}"),
             "machine_abc123:worker_xyz789:secret_def4…"
         );
+    }
+
+    #[test]
+    fn a_text_that_quotes_a_token_shows_its_beginning_only() {
+        assert_eq!(
+            without_secrets(r#"{"token":"machine_a:worker_b:secret_def456","x":1} m:secret_ä"#),
+            r#"{"token":"machine_a:worker_b:secret_def4…","x":1} m:secret_…ä"#
+        );
+        assert_eq!(without_secrets("plain"), "plain");
     }
 
     #[test]

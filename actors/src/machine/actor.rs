@@ -560,9 +560,11 @@ impl MachineState {
                     .workers
                     .get_mut(&id)
                     .ok_or_else(|| format!("there is no worker `{id}`"))?;
+                let Some(spec) = entry.decided().cloned() else {
+                    return Err(format!("worker `{id}` is being removed"));
+                };
                 entry.ledger.forgive();
                 if entry.actor.is_some() {
-                    let spec = entry.spec.clone();
                     self.retire(myself, &id, After::Become(spec)).await;
                 } else {
                     self.start_worker(myself, &id).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use orchestrator_actors::domain::phase::Phase;
 use orchestrator_actors::domain::turn::Outcome;
 use orchestrator_actors::machine::Desired;
+use orchestrator_actors::table::ActorKey;
 
 use crate::world::{World, spec};
 
@@ -134,6 +135,8 @@ async fn a_worker_that_is_removed_and_wanted_again_at_once_comes_back() {
     world.machine.reload(desired(300_000), false).await.unwrap();
     let report = world.machine.reload(nothing, false).await.unwrap();
     assert_eq!(report.removed, ["w"]);
+    let restarted = world.machine.restart(ActorKey::parse("worker/w")).await;
+    assert!(restarted.is_err(), "it would bring a removed worker back");
     let report = world.machine.reload(desired(300_000), false).await.unwrap();
     assert_eq!(report.added, ["w"]);
     let report = world.machine.reload(desired(900_000), false).await.unwrap();

@@ -8,6 +8,7 @@ use convex::base_client::BaseConvexClient;
 use convex::{FunctionResult, SubscriberId};
 use convex_sync_types::{ClientMessage, ServerMessage, SessionId, UdfPath};
 use futures_util::FutureExt;
+use orchestrator_actors::domain::token::without_secrets;
 use orchestrator_actors::ports::link::CallError;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
@@ -229,16 +230,24 @@ impl Ledger {
 fn answer(result: &FunctionResult) -> Answer {
     match result {
         FunctionResult::Value(value) => Ok(to_json(value)),
-        FunctionResult::ErrorMessage(message) => Err(CallError::Server(message.clone())),
+        FunctionResult::ErrorMessage(message) => Err(CallError::Server(told(message))),
         FunctionResult::ConvexError(error) => {
             let data = to_json(&error.data);
             let text = |key: &str| data.get(key).and_then(Value::as_str).map(str::to_owned);
             Err(match (text("code"), text("message")) {
                 (Some(code), Some(message)) => CallError::Refused { code, message },
-                _ => CallError::Server(error.message.clone()),
+                _ => CallError::Server(told(&error.message)),
             })
         }
     }
+}
+
+/// What may be shown of a failure. A deployment quotes arguments that its validators refuse, whole: our token is among
+/// them, and what people have written.
+fn told(message: &str) -> String {
+    let quotes = ["\nObject: ", "\nValue: "];
+    let end = quotes.iter().filter_map(|quote| message.find(quote)).min();
+    without_secrets(message[..end.unwrap_or(message.len())].trim_end())
 }
 
 #[cfg(test)]
@@ -246,6 +255,20 @@ mod tests {
     use convex_sync_types::LogLinesMessage;
 
     use super::*;
+
+    #[test]
+    fn a_refused_argument_shows_neither_our_token_nor_what_people_wrote() {
+        let message = "Uncaught ArgumentValidationError: Object contains extra field `later`.\n\n\
+            Object: {content: \"hello\", token: \"machine_a:worker_b:secret_def456\"}\nValidator: v.object({})";
+        let error = answer(&FunctionResult::ErrorMessage(message.to_owned())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the deployment failed: Uncaught ArgumentValidationError: Object contains extra field `later`."
+        );
+        let message = "bad token machine_a:worker_b:secret_def456".to_owned();
+        let error = answer(&FunctionResult::ErrorMessage(message)).unwrap_err();
+        assert!(!error.to_string().contains("def456"), "{error}");
+    }
 
     /// The one text of the pinned crate that we compare with.
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use convex_sync_types::{ClientMessage, ServerMessage};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use orchestrator_actors::domain::token::without_secrets;
 use rustls::crypto::{CryptoProvider, ring};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -190,7 +191,10 @@ fn take(connection: &Connection, text: &str) -> Result<bool, Broken> {
         .map_err(|error| protocol(error.to_string()))?;
     match message {
         ServerMessage::AuthError { error_message, .. } => Err((Fault::Unauthorized, error_message)),
-        ServerMessage::FatalError { error_message } => Err((Fault::Protocol, error_message)),
+        // It may quote what we sent.
+        ServerMessage::FatalError { error_message } => {
+            Err((Fault::Protocol, without_secrets(&error_message)))
+        }
         message => connection.receive(message).map_err(protocol),
     }
 }

@@ -119,7 +119,7 @@ impl Agent for OpenCodeAgent {
                     .split_once('/')
                     .is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())
             {
-                return Err(AgentError::Failed(format!(
+                return Err(AgentError::Unacceptable(format!(
                     "the model `{model}` is not of the form provider/model"
                 )));
             }
@@ -208,8 +208,13 @@ async fn hand_over(
             prompt.model.as_ref(),
         )
         .await;
-    if let Err(error @ ApiError::Refused { .. }) = sent {
-        return Err(failed(error));
+    match sent {
+        // Its form was looked at before anything was stored.
+        Err(error @ ApiError::Refused { status: 400, .. }) => {
+            return Err(AgentError::Unacceptable(error.to_string()));
+        }
+        Err(error @ ApiError::Refused { .. }) => return Err(failed(error)),
+        _ => {}
     }
     // Without an answer the prompt may have arrived all the same: only the proof decides.
     let until = Instant::now() + within;

@@ -19,7 +19,7 @@ use super::settings::Store;
 use super::sse::{self, Input};
 use super::{PINNED_VERSION, Shared, is_compatible};
 use crate::adapters::process::journal::Journal;
-use crate::adapters::process::lease::{DirectoryUse, LeaseSpec};
+use crate::adapters::process::lease::{DirectoryUse, LeaseSpec, session_lock};
 use crate::adapters::process::marker::{Marker, file_key};
 use crate::adapters::process::{ExitRecord, Line, SpawnError, Ward, WardSpec, environment};
 
@@ -125,14 +125,14 @@ fn describe(
     let secrets = environment::secrets(&env);
 
     let session = file_key(spec.session.as_str());
-    let locks = config.run_dir.join("locks");
+    let locks = config.locks();
     let mut ward = WardSpec::new(&config.warden, &config.binary, spec.directory.as_path());
     ward.args = ["serve", "--hostname", "127.0.0.1", "--port", "0"]
         .map(str::to_owned)
         .to_vec();
     ward.env = env;
     ward.lease = LeaseSpec {
-        session: Some(locks.join(format!("session-{session}.lock"))),
+        session: Some(session_lock(&locks, &session)),
         directory: Some((
             locks.join(directory_lock(spec.directory.as_path())),
             DirectoryUse::Shared,

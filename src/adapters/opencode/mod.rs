@@ -91,6 +91,10 @@ impl OpenCodeConfig {
             deadlines: Deadlines::default(),
         }
     }
+
+    fn locks(&self) -> PathBuf {
+        self.run_dir.join("locks")
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -161,6 +165,11 @@ impl OpenCodeAgents {
     /// What this supervisor's markers begin with, for the sweep at its start.
     pub fn marker_prefix(&self) -> &MarkerPrefix {
         &self.shared.markers
+    }
+
+    /// Where the lock files are, for the same.
+    pub fn locks(&self) -> PathBuf {
+        self.shared.config.locks()
     }
 
     /// Names the OpenCode store of a worker, for `workers:connect`.

@@ -1,16 +1,22 @@
 //! The child journal: one small file for each living child, in the state folder. It is the last belt: a supervisor
 //! that starts ends what a dead one left, without waiting for anybody to ask for those sessions.
-//! An entry kills only a process that started at the same tick of the same boot and carries our marker.
+//! An entry kills only a process that started at the same tick of the same boot and carries our marker. A child's tools
+//! are not in the journal; those that outlived their warden are found by the marker, under their session's lock.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::marker::MarkerPrefix;
+use super::lease::{Lease, LeaseSpec, session_lock};
+use super::marker::{self, MarkerPrefix};
 use super::sys;
+
+/// A start does not wait longer than this for the dying of one session.
+const SWEEP: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -71,6 +77,23 @@ pub fn sweep_at_start(journal: &Journal, prefix: &MarkerPrefix) -> usize {
     hit
 }
 
+/// Ends every process that carries one of our markers and whose session nobody holds: a tool that outlived its warden
+/// would otherwise run until somebody happens to write to that session again. A warden in its grace holds its lock
+/// and is left to finish. Blocks shortly. To be called at the start, like [`sweep_at_start`]. Returns how many were hit.
+pub fn sweep_unowned(prefix: &MarkerPrefix, locks: &Path) -> usize {
+    let mut hit = 0;
+    for (marker, session_key) in prefix.alive() {
+        let lease = LeaseSpec {
+            session: Some(session_lock(locks, &session_key)),
+            directory: None,
+        };
+        if let Ok(_lease) = Lease::try_take(&lease) {
+            hit += marker::sweep_within(&marker, SWEEP);
+        }
+    }
+    hit
+}
+
 fn kill_if_ours(entry: &Entry, boot: &str, prefix: &MarkerPrefix) -> bool {
     let Ok(pid) = i32::try_from(entry.pid) else {
         return false;
@@ -108,6 +131,25 @@ mod tests {
             session: "s".to_owned(),
         };
         (child, entry)
+    }
+
+    #[test]
+    fn a_tool_that_outlived_its_warden_and_supervisor_is_ended_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let prefix = MarkerPrefix::of_state_folder(folder.path());
+        let (mut tool, _) = marked_child(&prefix);
+        let owned = LeaseSpec {
+            session: Some(session_lock(folder.path(), "s")),
+            directory: None,
+        };
+        let lease = Lease::try_take(&owned).unwrap();
+        assert_eq!(sweep_unowned(&prefix, folder.path()), 0);
+        assert!(tool.try_wait().unwrap().is_none(), "its warden is alive");
+        drop(lease);
+        let strangers = MarkerPrefix::of_state_folder(Path::new("/somebody/else"));
+        assert_eq!(sweep_unowned(&strangers, folder.path()), 0);
+        assert_eq!(sweep_unowned(&prefix, folder.path()), 1);
+        tool.wait().unwrap();
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub struct LeaseSpec {
     pub directory: Option<(PathBuf, DirectoryUse)>,
 }
 
+/// The lock file of a session, by the key that its marker has, too.
+pub fn session_lock(locks: &Path, session_key: &str) -> PathBuf {
+    locks.join(format!("session-{session_key}.lock"))
+}
+
 /// Held locks. Dropping them frees the lease.
 #[derive(Debug)]
 pub struct Lease {

@@ -2,7 +2,7 @@
 //! process tree shows any more (warden and supervisor killed together, a tool in a session of its own).
 //! Only a holder of the session's lock sweeps, so a marked process is always one whose owner is dead.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
@@ -43,6 +43,24 @@ impl MarkerPrefix {
         Self(digest)
     }
 
+    /// The markers that living processes carry, with the key of their session. Not our own process's.
+    pub(super) fn alive(&self) -> Vec<(Marker, String)> {
+        let wanted = format!("{MARKER_VARIABLE}={}:", self.0);
+        let key_of = |pid| {
+            let value = sys::environment_value(pid, wanted.as_bytes())?;
+            String::from_utf8(value).ok()
+        };
+        let own = i32::try_from(std::process::id()).ok().and_then(key_of);
+        let mut keys: Vec<String> = sys::all_pids().into_iter().filter_map(key_of).collect();
+        keys.sort();
+        keys.dedup();
+        keys.into_iter()
+            // The key becomes part of a path, and anybody of this user can write one.
+            .filter(|key| own.as_ref() != Some(key) && !key.contains('/'))
+            .map(|key| (Marker(format!("{}:{key}", self.0)), key))
+            .collect()
+    }
+
     pub(super) fn is_in_environment_of(&self, pid: i32) -> bool {
         let wanted = format!("{MARKER_VARIABLE}={}:", self.0);
         sys::environment_has(pid, |entry| entry.starts_with(wanted.as_bytes()))
@@ -73,6 +91,15 @@ fn hex(bytes: &[u8]) -> String {
 /// Kills (SIGKILL) every process that carries exactly this marker and looks again until there is none. Blocks.
 /// Returns how many were hit. Call it only while holding the session's lock.
 pub fn sweep(marker: &Marker) -> usize {
+    sweep_until(marker, None)
+}
+
+/// The same, but with a limit: what cannot die in time is left to whoever takes the lock next.
+pub(super) fn sweep_within(marker: &Marker, limit: Duration) -> usize {
+    sweep_until(marker, Some(Instant::now() + limit))
+}
+
+fn sweep_until(marker: &Marker, until: Option<Instant>) -> usize {
     let wanted = format!("{MARKER_VARIABLE}={}", marker.as_str());
     let has_marker = |pid| sys::environment_has(pid, |entry| entry == wanted.as_bytes());
     let own = i32::try_from(std::process::id()).unwrap_or_default();
@@ -89,7 +116,7 @@ pub fn sweep(marker: &Marker) -> usize {
                 hit.insert(pid);
             }
         }
-        if !left {
+        if !left || until.is_some_and(|until| Instant::now() >= until) {
             return hit.len();
         }
         // A process in an uninterruptible wait dies when that ends; until then the session is not free.

@@ -49,6 +49,13 @@ pub fn environment_has(pid: i32, wanted: impl Fn(&[u8]) -> bool) -> bool {
         .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(wanted))
 }
 
+/// What follows `start` (`NAME=` or more) in the process's initial environment.
+pub fn environment_value(pid: i32, start: &[u8]) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut entries = environment.split(|byte| *byte == 0);
+    entries.find_map(|entry| entry.strip_prefix(start).map(<[u8]>::to_vec))
+}
+
 /// The live descendants of `root` (which is not one of them). One look is not atomic: a process whose parent
 /// ends meanwhile can be missed, so callers look again until the kernel says that no child is left.
 pub fn descendants(root: i32) -> Vec<Stat> {

@@ -174,10 +174,16 @@ impl SessionMachine {
         match result {
             Ok(conversation) => {
                 turn.stage = Stage::LookingUp;
-                out.push(Effect::Lookup(conversation.clone(), turn.id.clone()));
-                if let Some(granted) = &mut turn.granted {
-                    granted.conversation = Some(conversation);
-                }
+                let confirmed = turn
+                    .granted
+                    .as_mut()
+                    .map(|granted| granted.conversation.get_or_insert(conversation.clone()));
+                // Another one than the session had cannot be gone on with (the directory has changed): the prompt may
+                // have been given in that one.
+                turn.left = confirmed.filter(|known| **known != conversation).cloned();
+                let first = turn.left.clone().unwrap_or_else(|| conversation.clone());
+                out.push(Effect::Lookup(first, turn.id.clone()));
+                turn.conversation = Some(conversation);
             }
             Err(ConverseError::Agent(error)) => {
                 self.child_failed(error.to_string(), now, jitter, out);

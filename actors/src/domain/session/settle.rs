@@ -21,13 +21,22 @@ impl SessionMachine {
         jitter: f64,
         out: &mut Vec<Effect>,
     ) {
-        if self
+        let Some(turn) = self
             .turn
-            .as_ref()
-            .is_none_or(|turn| turn.stage != Stage::LookingUp)
-        {
+            .as_mut()
+            .filter(|turn| turn.stage == Stage::LookingUp)
+        else {
             return;
-        }
+        };
+        let result = match (result, turn.left.take(), &turn.conversation) {
+            (Ok(StoredTurn::Absent), Some(_), Some(conversation)) => {
+                out.push(Effect::Lookup(conversation.clone(), turn.id.clone()));
+                return;
+            }
+            // Given there, and cannot be gone on with here.
+            (Ok(StoredTurn::Unanswered), Some(_), _) => Ok(StoredTurn::Begun),
+            (result, ..) => result,
+        };
         match result {
             Err(error) => self.child_failed(error.to_string(), now, jitter, out),
             Ok(StoredTurn::Absent | StoredTurn::Unanswered) => self.deliver_or_close(now, out),
@@ -78,7 +87,7 @@ impl SessionMachine {
     fn deliver_or_close(&mut self, now: u64, out: &mut Vec<Effect>) {
         let Some(turn) = &mut self.turn else { return };
         let Some(granted) = &turn.granted else { return };
-        let Some(conversation) = granted.conversation.clone() else {
+        let Some(conversation) = turn.conversation.clone() else {
             return;
         };
         if turn.abort {
@@ -132,6 +141,13 @@ impl SessionMachine {
             Ok(()) => {
                 turn.stage = Stage::Streaming;
                 turn.last_event_ms = now;
+            }
+            // Nothing is wrong with the child: only this turn ends.
+            Err(AgentError::Unacceptable(reason)) => {
+                self.finish(
+                    Ending::because(Outcome::Failed, "prompt_refused", reason),
+                    out,
+                );
             }
             // Whether it arrived is looked up again, in a new child.
             Err(error) => self.child_failed(error.to_string(), now, jitter, out),
@@ -281,11 +297,7 @@ impl SessionMachine {
         if !turn.abort && turn.verdict.is_none() {
             return;
         }
-        let Some(conversation) = turn
-            .granted
-            .as_ref()
-            .and_then(|granted| granted.conversation.clone())
-        else {
+        let Some(conversation) = turn.conversation.clone() else {
             return;
         };
         match turn.abort_asked {

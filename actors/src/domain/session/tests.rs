@@ -212,6 +212,47 @@ fn an_answer_that_was_complete_in_the_store_is_recovered_whole() {
 }
 
 #[test]
+fn a_turn_given_in_a_conversation_that_had_to_be_left_is_not_given_again_in_the_next_one() {
+    let moved = || {
+        let mut world = World::new();
+        world.on(want("t"));
+        world.on(Input::Opened(Ok(())));
+        let known = Granted {
+            conversation: Some("before".into()),
+            ..granted()
+        };
+        world.on(Input::Claimed(Ok(Claim::Granted(Box::new(known)))));
+        assert_eq!(
+            world.on(Input::Conversed(Ok("c".into()))),
+            [Effect::Lookup("before".into(), "t".into())]
+        );
+        world
+    };
+    for stored in [StoredTurn::Begun, StoredTurn::Unanswered] {
+        let effects = moved().on(Input::LookedUp(Ok(stored)));
+        assert_eq!(outcome_of(&effects), Outcome::Interrupted);
+    }
+    let mut world = moved();
+    assert_eq!(
+        world.on(Input::LookedUp(Ok(StoredTurn::Absent))),
+        [Effect::Lookup("c".into(), "t".into())]
+    );
+    let effects = world.on(Input::LookedUp(Ok(StoredTurn::Absent)));
+    assert!(
+        matches!(&effects[..], [Effect::Deliver(prompt)] if prompt.conversation == "c".into()),
+        "{effects:?}"
+    );
+    // A child that crashes meanwhile does not make it forget where it was.
+    let mut world = moved();
+    assert_eq!(world.on(exited()), [Effect::OpenChild]);
+    let effects = world.on(Input::Opened(Ok(())));
+    assert!(
+        matches!(&effects[1], Effect::Converse { known, .. } if *known == Some("before".into())),
+        "{effects:?}"
+    );
+}
+
+#[test]
 fn a_turn_claimed_before_the_last_boot_is_not_delivered() {
     let mut world = World::new();
     world.until_lookup(Granted {
@@ -337,6 +378,26 @@ fn a_missing_assistant_fails_the_turn_once_and_the_next_message_tries_again() {
     );
     world.on(Input::Finished("t".into(), Ok(Finished::Closed)));
     assert_eq!(world.on(want("u")), [Effect::OpenChild]);
+}
+
+#[test]
+fn a_prompt_that_the_assistant_refuses_fails_its_turn_and_costs_no_child() {
+    let mut world = World::new();
+    world.until_lookup(granted());
+    world.on(Input::LookedUp(Ok(StoredTurn::Absent)));
+    let effects = world.on(Input::Delivered(Err(AgentError::Unacceptable(
+        "no such model".to_owned(),
+    ))));
+    assert_eq!(
+        effects,
+        [Effect::Finish(
+            "t".into(),
+            Ending::because(Outcome::Failed, "prompt_refused", "no such model")
+        )]
+    );
+    world.on(Input::Finished("t".into(), Ok(Finished::Closed)));
+    assert_eq!(world.machine.view().crashes, 0);
+    assert_eq!(world.on(want("u")), [Effect::Claim("u".into())]);
 }
 
 #[test]

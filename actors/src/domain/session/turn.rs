@@ -1,7 +1,7 @@
 //! The turn that a session works on.
 
 use crate::domain::assistant::RequestId;
-use crate::domain::ids::TurnId;
+use crate::domain::ids::{ConversationId, TurnId};
 use crate::domain::inbox::OpenTurn;
 use crate::domain::turn::Ending;
 
@@ -27,6 +27,10 @@ pub(super) struct Turn {
     pub id: TurnId,
     pub stage: Stage,
     pub granted: Option<Granted>,
+    /// Where it is answered.
+    pub conversation: Option<ConversationId>,
+    /// The session's conversation before that one, while it is looked up first.
+    pub left: Option<ConversationId>,
     /// The owner wants it stopped.
     pub abort: bool,
     /// How it ends once the assistant has stopped, whatever the assistant says.
@@ -53,6 +57,8 @@ impl Turn {
             id: open.turn_id.clone(),
             stage: Stage::NeedsChild,
             granted: None,
+            conversation: None,
+            left: None,
             abort: open.abort,
             verdict: None,
             abort_asked: None,
