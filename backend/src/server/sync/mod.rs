@@ -6,6 +6,8 @@
 //! way out. A connection belongs to one generation of the engine and ends with it.
 
 mod connection;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod fit;
 mod inbound;
 pub(super) mod messages;
