@@ -15,8 +15,8 @@
 
 mod account;
 mod chance;
-mod cutter;
 mod cuts;
+mod cutter;
 mod kills;
 mod link_load;
 mod load;

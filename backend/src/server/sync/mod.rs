@@ -6,9 +6,9 @@
 //! way out. A connection belongs to one generation of the engine and ends with it.
 
 mod connection;
+pub(super) mod fit;
 #[cfg(test)]
 mod fuzz;
-pub(super) mod fit;
 mod inbound;
 pub(super) mod messages;
 mod mutation_queue;

@@ -102,5 +102,8 @@ fn the_corpus_is_answered_or_closed() {
         }
     }
     // What is right is answered, what is wrong closes: both are in there.
-    assert!(closed >= 20 && closed < corpus.lines().count() - 5, "{closed}");
+    assert!(
+        closed >= 20 && closed < corpus.lines().count() - 5,
+        "{closed}"
+    );
 }

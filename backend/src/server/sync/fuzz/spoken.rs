@@ -62,11 +62,26 @@ impl Script {
 /// One message as it was meant.
 #[derive(Clone, Debug)]
 enum Meant {
-    Connect { count: Value, observed: Value },
-    Modify { skew: u32, modifications: Vec<Value> },
-    Authenticate { skew: u32, token: Value },
-    Mutation { path: String, args: Value },
-    Action { path: String, args: Value },
+    Connect {
+        count: Value,
+        observed: Value,
+    },
+    Modify {
+        skew: u32,
+        modifications: Vec<Value>,
+    },
+    Authenticate {
+        skew: u32,
+        token: Value,
+    },
+    Mutation {
+        path: String,
+        args: Value,
+    },
+    Action {
+        path: String,
+        args: Value,
+    },
     Event(Value),
 }
 
@@ -148,8 +163,19 @@ fn modification() -> impl Strategy<Value = Value> {
 
 fn path() -> impl Strategy<Value = String> {
     let known = select(vec![
-        "rows:get", "rows:put", "rows.js:get", "rows", "no/such:thing", "", ":", "a:b:c", "../up:x",
-        "/abs:x", "a.mp3:x", "_system/x:y", "é:ü",
+        "rows:get",
+        "rows:put",
+        "rows.js:get",
+        "rows",
+        "no/such:thing",
+        "",
+        ":",
+        "a:b:c",
+        "../up:x",
+        "/abs:x",
+        "a.mp3:x",
+        "_system/x:y",
+        "é:ü",
     ]);
     prop_oneof![9 => known.prop_map(str::to_owned), 1 => ".{0,12}"]
 }
@@ -171,7 +197,12 @@ fn anything() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
-        select(vec![json!(-1), json!(0.5), json!(1e300), json!(4_294_967_296_u64)]),
+        select(vec![
+            json!(-1),
+            json!(0.5),
+            json!(1e300),
+            json!(4_294_967_296_u64)
+        ]),
     ];
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -186,7 +217,9 @@ fn anything() -> impl Strategy<Value = Value> {
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
             prop::collection::vec((select(vec!["type", "key", "$x", "a"]), inner), 0..3).prop_map(
                 |fields| {
-                    let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+                    let fields = fields
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value));
                     Value::Object(fields.collect::<Map<_, _>>())
                 }
             ),
@@ -240,7 +273,11 @@ fn written(meant: Meant, query_set: &mut u32, identity: &mut u32, request: &mut 
 
 fn broken(mut message: Value, bent: Bent) -> Message {
     let field = |message: &Value, at: Index| {
-        let names: Vec<_> = message.as_object().into_iter().flat_map(Map::keys).collect();
+        let names: Vec<_> = message
+            .as_object()
+            .into_iter()
+            .flat_map(Map::keys)
+            .collect();
         names[at.index(names.len())].clone()
     };
     match bent {

@@ -72,7 +72,11 @@ pub async fn converse(app: &Arc<App>, messages: &[Message]) -> Result<Heard, Str
     let last = json!({
         "type": "Mutation", "requestId": LAST, "udfPath": "rows:put", "args": [{ "key": "last" }],
     });
-    for message in messages.iter().cloned().chain([Message::text(last.to_string())]) {
+    for message in messages
+        .iter()
+        .cloned()
+        .chain([Message::text(last.to_string())])
+    {
         // An error: it has closed already, and has said why.
         let _ = say.send(message);
     }

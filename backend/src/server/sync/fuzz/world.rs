@@ -53,9 +53,7 @@ impl Executor for World {
                     self.rows.clear();
                 }
                 self.ts += 1;
-                writes
-                    .keys
-                    .push((INDEX.into(), key.clone().into_bytes()));
+                writes.keys.push((INDEX.into(), key.clone().into_bytes()));
                 self.rows.insert(key, json!({ "put": self.ts }));
                 Ok(call.args.clone())
             }
