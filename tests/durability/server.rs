@@ -48,7 +48,11 @@ impl Server {
         let mut command = self
             .home
             .command(["deployment", "run", "--port", port.as_str()]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        if std::env::var_os("DURABILITY_VERBOSE").is_none() {
+            command.stderr(Stdio::null());
+        }
+        let child = command.spawn();
         self.child = Some(child.expect("a process"));
     }
 

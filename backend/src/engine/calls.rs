@@ -36,6 +36,8 @@ pub(super) struct Done {
     pub writes: WriteSet,
     pub ts: u64,
     pub log_lines: Vec<String>,
+    /// Not the function but the disk failed: nothing was kept, and the same call may succeed another time.
+    pub storage_failed: bool,
 }
 
 impl Engine {
@@ -147,7 +149,13 @@ impl Engine {
         match begun {
             Ok(true) => {}
             Ok(false) => return self.give_back(scripts, uncaught("the job is not there any more")),
-            Err(error) => return self.give_back(scripts, internal(&error)),
+            Err(error) => {
+                let done = self.give_back(scripts, internal(&error));
+                return Done {
+                    storage_failed: true,
+                    ..done
+                };
+            }
         }
         let args = ready.args.to_text();
         let call = Transaction::new(kind, ready.now_ms, ready.identity, self.limits);
@@ -161,6 +169,7 @@ impl Engine {
             return self.refused(internal(&"the call is lost"));
         };
         let result = self.accept(&ready.function, ended.result, &call);
+        let mut storage_failed = call.storage_failed;
         let jobs_changed = call.jobs_changed || matches!(together, Together::Job(_));
         let (read_set, writes, log_lines) = call.finish();
         let (result, writes, ts) = match (kind, result) {
@@ -175,7 +184,10 @@ impl Engine {
                         }
                         (Ok(value), writes, ts)
                     }
-                    Err(error) => (Err(internal(&error)), WriteSet::default(), self.latest_ts()),
+                    Err(error) => {
+                        storage_failed = true;
+                        (Err(internal(&error)), WriteSet::default(), self.latest_ts())
+                    }
                 }
             }
             (Kind::Mutation, Err(error)) => {
@@ -192,6 +204,7 @@ impl Engine {
             writes,
             ts,
             log_lines,
+            storage_failed,
         }
     }
 
@@ -264,6 +277,7 @@ impl Engine {
             writes: WriteSet::default(),
             ts: self.latest_ts(),
             log_lines: Vec::new(),
+            storage_failed: false,
         }
     }
 
@@ -315,6 +329,7 @@ mod tests {
         export const add = mutationGeneric({ handler: (ctx) => ctx.db.insert('rows', {}) });
         export const fill = mutationGeneric({ handler: async (ctx) => {
             for (let i = 0; i < 50; i++) try { await ctx.db.insert('rows', { text: 'x'.repeat(9000) }); } catch {} } });
+        export const later = mutationGeneric({ handler: (ctx) => ctx.scheduler.runAfter(0, 'm:fill', {}) });
         export const count = queryGeneric({ handler: async (ctx) => (await ctx.db.query('rows').collect()).length });";
 
     fn open() -> Engine {
@@ -343,6 +358,31 @@ mod tests {
             .with_store(|store| store.limit_pages(1_000_000))
             .unwrap();
         engine.mutation(&call, None).result.unwrap();
+    }
+
+    #[test]
+    fn a_scheduled_function_that_finds_a_full_disk_waits_and_runs_once() {
+        let mut engine = open();
+        let call = |path: &str| Call {
+            path: path.into(),
+            args: json!({}),
+            identity: None,
+        };
+        engine.mutation(&call("m:later"), None).result.unwrap();
+        let due = engine.next_due_ms().unwrap();
+        engine.with_store(|store| store.limit_pages(1)).unwrap();
+        assert!(engine.run_due_jobs(due).is_empty());
+        // Not a failure of the function's: nobody would ever run it again.
+        assert_eq!(engine.job_failures(9).unwrap(), []);
+        let again = engine.next_due_ms().unwrap();
+        assert!(again > due);
+        assert_eq!(engine.query(&call("m:count")).result.unwrap(), json!(0));
+        engine
+            .with_store(|store| store.limit_pages(1_000_000))
+            .unwrap();
+        assert_eq!(engine.run_due_jobs(again).len(), 1);
+        assert_eq!(engine.query(&call("m:count")).result.unwrap(), json!(50));
+        assert_eq!(engine.next_due_ms(), None);
     }
 
     #[test]

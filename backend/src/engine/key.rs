@@ -112,8 +112,15 @@ mod tests {
         key
     }
 
+    /// More with `PROPTEST_CASES`.
+    fn at_least(cases: u32) -> ProptestConfig {
+        let config = ProptestConfig::default();
+        let cases = config.cases.max(cases);
+        ProptestConfig { cases, ..config }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(at_least(2000))]
 
         #[test]
         fn keys_sort_like_their_values(a in strategy::value(), b in strategy::value()) {

@@ -19,6 +19,8 @@ mod calls;
 pub mod config;
 mod database;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod js;
 mod json;

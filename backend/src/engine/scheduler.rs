@@ -1,5 +1,6 @@
 //! Scheduled functions. Each runs exactly once: its job goes in the transaction of its writes. One that fails is
-//! removed too, and its failure is recorded; nobody but its author could say whether to try again.
+//! removed too, and its failure is recorded; nobody but its author could say whether to try again. When it is the disk
+//! that fails, nothing has run yet: the job stays and waits.
 
 use tracing::warn;
 
@@ -22,18 +23,21 @@ impl Engine {
             return Vec::new();
         }
         let mut commits = Vec::new();
-        let ran = self
-            .with_store(|store| store.due_jobs(now_ms, JOBS_AT_ONCE))
-            .and_then(|jobs| {
+        let mut failed = None;
+        match self.with_store(|store| store.due_jobs(now_ms, JOBS_AT_ONCE)) {
+            Ok(jobs) => {
                 for job in jobs {
-                    if let Some(writes) = self.run_job(&job, now_ms)? {
-                        commits.push(writes);
+                    match self.run_job(&job, now_ms) {
+                        Ok(writes) => commits.extend(writes),
+                        // A smaller one may still find room.
+                        Err(error) => failed = Some(error),
                     }
                 }
-                Ok(())
-            });
+            }
+            Err(error) => failed = Some(error.to_string()),
+        }
         self.refresh_due();
-        if let Err(error) = ran {
+        if let Some(error) = failed {
             warn!(%error, "scheduled functions wait for the disk");
             self.next_due_ms = Some(now_ms + RETRY_MS);
         }
@@ -41,19 +45,22 @@ impl Engine {
         commits
     }
 
-    /// The writes of a success. An error means that not even the failure could be recorded.
-    fn run_job(&mut self, job: &Job, now_ms: u64) -> Result<Option<WriteSet>, StorageError> {
+    /// The writes of a success. An error is the disk's, and the job is still there.
+    fn run_job(&mut self, job: &Job, now_ms: u64) -> Result<Option<WriteSet>, String> {
         let problem = match self.ready_job(job, now_ms) {
             Ok(ready) => {
                 let done = self.execute(ready, &Together::Job(job));
                 match done.result {
                     Ok(_) => return Ok(Some(done.writes)),
+                    Err(error) if done.storage_failed => return Err(error.message),
                     Err(error) => error.message,
                 }
             }
             Err(problem) => problem,
         };
-        let recorded = self.with_store(|store| record_failure(store, job, now_ms, &problem))?;
+        let recorded = self
+            .with_store(|store| record_failure(store, job, now_ms, &problem))
+            .map_err(|error| error.to_string())?;
         if recorded {
             warn!(path = %job.path, job = %job.id, error = %problem, "a scheduled function failed");
         }

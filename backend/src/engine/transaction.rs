@@ -44,11 +44,13 @@ pub enum OpError {
     Thrown(String),
     /// Ends the call, caught or not.
     Fatal(String),
+    /// The same, and the function is not to blame: a full or failing disk.
+    Storage(String),
 }
 
 impl From<StorageError> for OpError {
     fn from(error: StorageError) -> Self {
-        Self::Fatal(error.to_string())
+        Self::Storage(error.to_string())
     }
 }
 
@@ -65,6 +67,8 @@ pub struct Transaction {
     pub now_ms: u64,
     pub identity: Option<Identity>,
     pub fatal: Option<String>,
+    /// The fatal failure was the disk's: another time the same call may succeed.
+    pub storage_failed: bool,
     pub jobs_changed: bool,
     pub cursors: Vec<Cursor>,
     limits: Limits,
@@ -106,6 +110,7 @@ impl Transaction {
             now_ms,
             identity,
             fatal: None,
+            storage_failed: false,
             jobs_changed: false,
             cursors: Vec::new(),
             limits,

@@ -146,12 +146,15 @@ impl Host {
             call,
         };
         let result = self.timer.excluding(|| operation(&mut database));
-        result.map_err(|error| match error {
-            OpError::Thrown(message) => Exception::throw_message(ctx, &message),
-            OpError::Fatal(message) => {
-                let thrown = Exception::throw_message(ctx, &message);
-                call.fatal = Some(message);
-                thrown
+        result.map_err(|error| {
+            call.storage_failed |= matches!(error, OpError::Storage(_));
+            match error {
+                OpError::Thrown(message) => Exception::throw_message(ctx, &message),
+                OpError::Fatal(message) | OpError::Storage(message) => {
+                    let thrown = Exception::throw_message(ctx, &message);
+                    call.fatal = Some(message);
+                    thrown
+                }
             }
         })
     }

@@ -7,10 +7,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::ws::{WebSocket, close_code};
+use axum::extract::ws::{Message, close_code};
 use convex_sync_types::ServerMessage;
-use futures_util::StreamExt;
-use futures_util::stream::SplitStream;
+use futures_util::{Sink, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -74,7 +73,11 @@ impl Drop for Detach {
     }
 }
 
-pub(super) async fn serve(socket: WebSocket, app: Arc<App>, generation: Generation) {
+/// Over a WebSocket; over anything that carries messages in the tests.
+pub(super) async fn serve<S>(socket: S, app: Arc<App>, generation: Generation)
+where
+    S: Stream<Item = Result<Message, axum::Error>> + Sink<Message> + Unpin + Send + 'static,
+{
     let id = app.next_connection();
     tracing::Span::current().record("id", id.0);
     let (events_in, events) = mpsc::unbounded_channel();
@@ -88,7 +91,7 @@ pub(super) async fn serve(socket: WebSocket, app: Arc<App>, generation: Generati
     let (sink, mut frames) = socket.split();
     let mut connection = Connection {
         id,
-        outbound: Outbound::new(sink, app.tuning.write_timeout),
+        outbound: Outbound::over(sink, app.tuning.write_timeout),
         queries: QuerySet::new(app.tuning.queries),
         app,
         generation,
@@ -121,7 +124,10 @@ pub(super) async fn serve(socket: WebSocket, app: Arc<App>, generation: Generati
 }
 
 impl Connection {
-    async fn run(&mut self, frames: &mut SplitStream<WebSocket>) -> End {
+    async fn run<F>(&mut self, frames: &mut F) -> End
+    where
+        F: Stream<Item = Result<Message, axum::Error>> + Unpin,
+    {
         let mut tick = tokio::time::interval(self.app.tuning.websocket_ping);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tick.reset();

@@ -7,6 +7,8 @@
 
 mod connection;
 pub(super) mod fit;
+#[cfg(test)]
+mod fuzz;
 mod inbound;
 pub(super) mod messages;
 mod mutation_queue;

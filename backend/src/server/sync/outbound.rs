@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use bytes::Bytes;
 use convex_sync_types::ServerMessage;
-use futures_util::stream::SplitSink;
 use futures_util::{Sink, SinkExt};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
@@ -43,11 +42,7 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    pub(super) fn new(sink: SplitSink<WebSocket, Message>, write_timeout: Duration) -> Self {
-        Self::over(sink, write_timeout)
-    }
-
-    fn over<S>(sink: S, write_timeout: Duration) -> Self
+    pub(super) fn over<S>(sink: S, write_timeout: Duration) -> Self
     where
         S: Sink<Message> + Unpin + Send + 'static,
     {
