@@ -103,11 +103,8 @@ impl Fake {
     async fn answer(self, user: String, content: String) {
         let number = |name: &str| -> u64 {
             let words = content.split_whitespace();
-            let found = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-            found
-                .filter_map(|value| value.parse().ok())
-                .next()
-                .unwrap_or(0)
+            let mut found = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            found.map(str::parse).find_map(Result::ok).unwrap_or(0)
         };
         let (deltas, rate) = (number("deltas"), number("rate"));
         let (step, part) = (format!("msg_a{user}"), format!("prt_a{user}"));

@@ -8,7 +8,7 @@ use orchestrator_test_support::{Api, Home, eventually, processes};
 use serde_json::json;
 
 use crate::table::Table;
-use crate::{Samples, files};
+use crate::{Samples, files, start};
 
 /// After what was measured is done, so that buffers of it are gone.
 const QUIET: Duration = Duration::from_secs(2);
@@ -66,16 +66,13 @@ pub fn table(samples: Samples) {
     supervisor.terminate();
 
     let home = Home::new(crate::ORCHESTRATOR);
-    let deployment = home.deployment();
+    let (deployment, _) = start::up(&home, &["deployment", "run", "--port", "0"], "deployment ");
     std::thread::sleep(QUIET);
-    let alone = processes::with_environment(&home.path().display().to_string());
-    if let Some((pid, _)) = alone.first() {
-        table.row(
-            "yardstick: deployment run, the same binary, alone",
-            held(*pid),
-        );
-    }
-    drop(deployment);
+    table.row(
+        "yardstick: deployment run, the same binary, alone",
+        held(deployment.id()),
+    );
+    start::stop(deployment);
     table.print();
 }
 

@@ -35,9 +35,9 @@ pub fn table(samples: Samples) {
         for n in 0..samples.panics {
             let id = format!("p{n}");
             let one = tokio::time::timeout(LIMIT, crash(&rig, &agents, &id));
-            let (accepts, handles) = one.await.expect("the session comes back");
-            accepting.add_ns(accepts);
-            handled.add_ns(handles);
+            let times = one.await.expect("the session comes back");
+            accepting.add_ns(times.0);
+            handled.add_ns(times.1);
         }
         rig.stop().await;
     });

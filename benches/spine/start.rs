@@ -48,6 +48,13 @@ pub fn table(samples: Samples) {
 
 /// Until a line begins with `word`; then the process is stopped.
 fn ready(home: &Home, arguments: &[&str], word: &str) -> Duration {
+    let (child, took) = up(home, arguments, word);
+    stop(child);
+    took
+}
+
+/// Starts the binary and waits until it has printed a line that begins with `word`.
+pub fn up(home: &Home, arguments: &[&str], word: &str) -> (Child, Duration) {
     let mut command = home.command(arguments);
     command
         .stdin(Stdio::null())
@@ -55,15 +62,17 @@ fn ready(home: &Home, arguments: &[&str], word: &str) -> Duration {
         .stderr(Stdio::null());
     let begun = Instant::now();
     let mut child = command.spawn().expect("a process");
-    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let line = lines
+        .by_ref()
         .map_while(Result::ok)
         .find(|line| line.starts_with(word))
         .expect("it gets ready");
     let took = begun.elapsed();
+    // Its pipe stays open, or its next line would end it.
+    std::thread::spawn(move || lines.for_each(drop));
     assert!(word != "worker " || line.ends_with("ready"), "{line}");
-    stop(child);
-    took
+    (child, took)
 }
 
 pub fn stop(mut child: Child) {

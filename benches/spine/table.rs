@@ -1,5 +1,6 @@
 //! How figures are printed: a header that says on what they were measured, and aligned columns.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Table {
         for (at, row) in self.rows.iter().enumerate() {
             let mut line = format!("{:<1$}", row[0], widths[0]);
             for (cell, width) in row.iter().zip(&widths).skip(1) {
-                line.push_str(&format!("  {cell:>width$}"));
+                let _ = write!(line, "  {cell:>width$}");
             }
             println!("{line}");
             if at == 0 {
