@@ -210,6 +210,7 @@ mod tests {
                 ("p1", ItemKind::Reset),
                 ("p1", ItemKind::Text),
                 ("p2", ItemKind::Tool),
+                ("p3", ItemKind::Reset),
                 ("p4", ItemKind::Reset),
                 ("p4", ItemKind::Text),
             ]
