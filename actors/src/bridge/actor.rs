@@ -1,6 +1,6 @@
 //! The actor: attachments and the drive task, all of them ended with its state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct BridgeState {
     args: BridgeArgs,
     attachments: BTreeMap<WorkerId, AbortHandle>,
     held: BTreeMap<WorkerId, Credential>,
+    /// Workers that were connected once: a takeover that was asked for is done.
+    taken: BTreeSet<WorkerId>,
     tasks: Tasks,
     _card: CardGuard,
 }
@@ -77,6 +79,7 @@ impl Actor for ConvexBridge {
             args,
             attachments: BTreeMap::new(),
             held: BTreeMap::new(),
+            taken: BTreeSet::new(),
             tasks: Tasks::default(),
             _card: guard,
         };
@@ -150,12 +153,14 @@ impl BridgeState {
 
     fn attach(&mut self, myself: &ActorRef<BridgeMsg>, attach: Attach) {
         let worker = attach.token.worker().clone();
+        let mut identity = self.args.identity.clone();
+        identity.take_over &= !self.taken.contains(&worker);
         let attachment = Attachment {
             attach,
             bridge: myself.clone(),
             link: self.args.link.clone(),
             stores: self.args.stores.clone(),
-            identity: self.args.identity.clone(),
+            identity,
             beat: Duration::from_millis(self.args.settings.beat_ms),
         };
         let task = self.tasks.spawn(attachment.run());
@@ -188,7 +193,10 @@ impl BridgeState {
 
     fn holds(&mut self, worker: WorkerId, credential: Option<Credential>) {
         match credential {
-            Some(credential) => self.held.insert(worker, credential),
+            Some(credential) => {
+                self.taken.insert(worker.clone());
+                self.held.insert(worker, credential)
+            }
             None => self.held.remove(&worker),
         };
     }

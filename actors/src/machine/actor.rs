@@ -389,6 +389,8 @@ impl MachineState {
         }
         let verdict = entry.ledger.on_crash(now, rand::random());
         warn!(bridge = %url, ?end, ?verdict, "bridge crashed");
+        // Its successor knows nothing of what was taken; taking it again would fight with whoever has it now.
+        self.args.identity.take_over = false;
         let Verdict::Restart { after_ms } = verdict else {
             return;
         };

@@ -168,3 +168,20 @@ async fn a_worker_that_keeps_panicking_is_parked_and_its_claimed_turns_are_close
     assert_eq!(world.deployment.ended("u").await.0, Outcome::Complete);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_is_asked_for_once_whatever_crashes_later() {
+    let world = World::start_as(true).await;
+    for (crashed, connects) in [("worker/w", 2), ("bridge/http://127.0.0.1:1", 3)] {
+        world
+            .machine
+            .inject_panic(ActorKey::parse(crashed))
+            .unwrap();
+        world
+            .deployment
+            .until("it connects again", |d| d.take_overs().len() == connects)
+            .await;
+    }
+    assert_eq!(world.deployment.take_overs(), [true, false, false]);
+    world.stop().await;
+}

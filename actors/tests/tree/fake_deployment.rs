@@ -34,6 +34,7 @@ struct Rows {
     displaced: bool,
     drives: u32,
     flushes: u32,
+    take_overs: Vec<bool>,
 }
 
 #[derive(Clone)]
@@ -83,6 +84,11 @@ impl FakeDeployment {
 
     pub fn drives(&self) -> u32 {
         self.rows.lock().unwrap().drives
+    }
+
+    /// Of each connect, whether it would take the token from somebody else.
+    pub fn take_overs(&self) -> Vec<bool> {
+        self.rows.lock().unwrap().take_overs.clone()
     }
 
     pub fn flushes(&self) -> u32 {
@@ -138,7 +144,10 @@ impl FakeDeployment {
     fn call(&self, function: &str, args: &Value) -> Result<Value, CallError> {
         let text = |key: &str| args[key].as_str().unwrap_or_default().to_owned();
         match function {
-            "workers:connect" => Ok(json!({ "status": "approved", "epoch": 1.0, "name": "w", "workerId": "w" })),
+            "workers:connect" => self.write(|rows| {
+                rows.take_overs.push(args["takeOver"] == true);
+                Ok(json!({ "status": "approved", "epoch": 1.0, "name": "w", "workerId": "w" }))
+            }),
             "messages:claim" => self.write(|rows| {
                 let id = text("turnId");
                 let turn = rows.turns.iter_mut().find(|turn| turn.id == id).expect("a turn");

@@ -26,6 +26,10 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    pub async fn start_as(take_over: bool) -> Self {
         let deployment = FakeDeployment::new();
         let agents = FakeAgents::default();
         let ports = Ports {
@@ -42,7 +46,7 @@ impl World {
             hostname: "host".to_owned(),
             os: "linux".to_owned(),
             tools: Vec::new(),
-            take_over: false,
+            take_over,
         };
         let args = MachineArgs {
             name: "host".to_owned(),
