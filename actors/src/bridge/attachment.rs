@@ -40,10 +40,17 @@ enum Over {
 
 impl Attachment {
     pub async fn run(mut self) {
+        let mut connected = self.connect().await;
         loop {
-            let pause = match self.connect().await {
+            let pause = match connected {
                 Ok(credential) => match self.serve(credential).await {
-                    Over::Displaced => return,
+                    Over::Displaced => match self.ours_after_all().await {
+                        Some(credential) => {
+                            connected = Ok(credential);
+                            continue;
+                        }
+                        None => return,
+                    },
                     Over::Again(pause) => pause,
                 },
                 Err(pause) => pause,
@@ -52,7 +59,22 @@ impl Attachment {
                 .bridge
                 .cast(BridgeMsg::Holds(self.attach.token.worker().clone(), None));
             tokio::time::sleep(pause).await;
+            connected = self.connect().await;
         }
+    }
+
+    /// The epoch also rises when the owner revokes and approves again, which a supervisor that was away sees only as a
+    /// newer epoch. Asked once, at once: whoever took the token over holds it now, and refuses us.
+    async fn ours_after_all(&self) -> Option<Credential> {
+        let _ = self
+            .bridge
+            .cast(BridgeMsg::Holds(self.attach.token.worker().clone(), None));
+        let store_id = self.stores.store_id(self.attach.token.worker()).ok()?;
+        let answer = calls::connect(&self.link, &self.attach.token, &self.identity, store_id).await;
+        answer.ok().map(|connected| Credential {
+            token: self.attach.token.clone(),
+            epoch: connected.epoch,
+        })
     }
 
     async fn connect(&mut self) -> Result<Credential, Duration> {

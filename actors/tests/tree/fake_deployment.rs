@@ -32,6 +32,8 @@ struct Rows {
     conversations: BTreeMap<String, String>,
     status: BTreeMap<String, String>,
     displaced: bool,
+    /// Another install has the token.
+    taken: bool,
     drives: u32,
     flushes: u32,
     take_overs: Vec<bool>,
@@ -66,6 +68,14 @@ impl FakeDeployment {
     }
 
     pub fn displace(&self) {
+        self.write(|rows| {
+            rows.displaced = true;
+            rows.taken = true;
+        });
+    }
+
+    /// The owner revoked and approved while nobody looked: only the epoch shows it.
+    pub fn raise_epoch(&self) {
         self.write(|rows| rows.displaced = true);
     }
 
@@ -146,6 +156,13 @@ impl FakeDeployment {
         match function {
             "workers:connect" => self.write(|rows| {
                 rows.take_overs.push(args["takeOver"] == true);
+                if rows.taken {
+                    return Err(CallError::Refused {
+                        code: "held".to_owned(),
+                        message: "held".to_owned(),
+                    });
+                }
+                rows.displaced = false;
                 Ok(json!({ "status": "approved", "epoch": 1.0, "name": "w", "workerId": "w" }))
             }),
             "messages:claim" => self.write(|rows| {

@@ -80,6 +80,20 @@ async fn a_displaced_supervisor_stops_its_children_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_was_revoked_and_approved_while_away_serves_under_its_new_epoch() {
+    let world = World::start().await;
+    world.deployment.raise_epoch();
+    world
+        .deployment
+        .until("it connects again", |d| d.take_overs().len() == 2)
+        .await;
+    world.streaming("s", "t", "hi").await;
+    world.agents.complete("s", "t", "hi").await;
+    assert_eq!(world.deployment.ended("t").await.0, Outcome::Complete);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_changes_the_idle_time_without_touching_the_stream_and_adds_and_removes_workers() {
     let world = World::start().await;
     world.streaming("s", "t", "half").await;
