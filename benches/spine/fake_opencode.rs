@@ -103,7 +103,7 @@ impl Fake {
     async fn answer(self, user: String, content: String) {
         let number = |name: &str| -> u64 {
             let words = content.split_whitespace();
-            let mut found = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            let found = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             found.map(str::parse).find_map(Result::ok).unwrap_or(0)
         };
         let (deltas, rate) = (number("deltas"), number("rate"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::told::Told;
 use super::{PINNED_VERSION, is_compatible};
 use crate::adapters::process::lease::{Lease, LeaseError, LeaseSpec};
 use crate::adapters::process::{SpawnError, WardSpec, command, environment};
@@ -94,7 +95,7 @@ pub async fn find(search: &Search) -> Result<Option<Found>, InstallError> {
         };
         let binary =
             resolve(named).ok_or_else(|| refuse("which is no OpenCode executable".to_owned()))?;
-        let version = version_of(&binary, &search.warden)
+        let version = version_of(&binary, search)
             .await
             .ok_or_else(|| refuse("which does not tell its version".to_owned()))?;
         if !is_compatible(&version) {
@@ -106,7 +107,7 @@ pub async fn find(search: &Search) -> Result<Option<Found>, InstallError> {
     }
     for folder in search.path.iter().flat_map(std::env::split_paths) {
         if let Some(binary) = resolve(&folder.join("opencode"))
-            && let Some(version) = version_of(&binary, &search.warden).await
+            && let Some(version) = version_of(&binary, search).await
             && is_compatible(&version)
         {
             return Ok(Some(Found { binary, version }));
@@ -306,8 +307,8 @@ fn is_executable_image(path: &Path) -> bool {
         )
 }
 
-/// From the package it lies in; else it is asked.
-async fn version_of(binary: &Path, warden: &Path) -> Option<String> {
+/// From the package it lies in, or what it told before; else it is asked.
+async fn version_of(binary: &Path, search: &Search) -> Option<String> {
     for folder in binary.ancestors().skip(1).take(3) {
         if let Ok(text) = fs::read_to_string(folder.join("package.json"))
             && let Ok(package) = serde_json::from_str::<serde_json::Value>(&text)
@@ -318,13 +319,21 @@ async fn version_of(binary: &Path, warden: &Path) -> Option<String> {
             return package["version"].as_str().map(str::to_owned);
         }
     }
-    let mut spec = WardSpec::new(warden, binary, "/");
+    let told = Told::below(&search.folder());
+    if let Some(version) = told.version(binary) {
+        return Some(version);
+    }
+    let mut spec = WardSpec::new(&search.warden, binary, "/");
     spec.args = vec!["--version".to_owned()];
     spec.env = environment::allowed(environment::ours(), &[]);
     let finished = command::run(spec, VERSION_LIMIT).await.ok()?;
     let text = finished.stdout_text();
     let line = text.lines().last()?.trim().to_owned();
-    (finished.success() && line.starts_with(|c: char| c.is_ascii_digit())).then_some(line)
+    if !finished.success() || !line.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    told.keep(binary, &line);
+    Some(line)
 }
 
 #[cfg(test)]

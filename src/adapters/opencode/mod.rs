@@ -18,6 +18,7 @@ mod reducer;
 mod settings;
 mod sse;
 mod stored;
+mod told;
 mod wire;
 
 pub use settings::HermeticSettings;
