@@ -130,6 +130,7 @@ impl Run {
             take_over: self.take_over,
             demo: self.demo,
             opencode: self.opencode,
+            boot: boot_limit()?,
             shutdown: self.shutdown_timeout.unwrap_or(limit),
             idle_timeout_ms: self.idle_timeout.map(|time| time.as_millis() as u64),
             base: app.base(),
@@ -165,6 +166,16 @@ fn load(app: &App) -> Result<config::Loaded, Failure> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the environment says about it; a wrong value is wrong use, as it is with a flag.
+fn boot_limit() -> Result<Option<Duration>, Failure> {
+    let Some(text) = env::get(env::BOOT_TIMEOUT) else {
+        return Ok(None);
+    };
+    let limit = parse_duration(&text)
+        .map_err(|reason| Failure::usage(format!("{}={text}: {reason}", env::BOOT_TIMEOUT)))?;
+    Ok(Some(limit))
 }
 
 fn log_level(mode: &Mode) -> Option<String> {
