@@ -82,6 +82,8 @@ impl Run {
                 .unwrap_or_else(|| "info".to_owned()),
             stderr: app.stderr_level(),
         };
+        config::paths::private_dir(&app.paths.state)
+            .map_err(|error| RunError::StateFolder(error.to_string()))?;
         let logs = app.paths.logs();
         let made = config::paths::private_dir(&logs).map_err(|error| error.to_string());
         let folder = made.is_ok().then_some(logs.as_path());

@@ -76,10 +76,12 @@ fn fails(home: &Home, args: &[&str]) -> Ran {
     ran
 }
 
-/// The only session's id.
-fn session(supervisor: &Supervisor<'_>) -> String {
-    let session = supervisor.session("is there", |_| true);
-    session["id"].as_str().unwrap().to_owned()
+/// The id of a worker's only session.
+fn session_of(supervisor: &Supervisor<'_>, worker: &str) -> String {
+    let ps = supervisor.ps();
+    let mut workers = ps["workers"].as_array().unwrap().iter();
+    let found = workers.find(|row| row["name"] == worker).unwrap();
+    found["sessions"][0]["id"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn one_that_never_listens_or_ends_at_once_fails_the_turn_with_its_last_words() {
         .home
         .set("ORCHESTRATOR_OPENCODE_BIN", pretended.display().to_string());
     // Short for the silent one, long enough for the real one.
-    stage.home.set("ORCHESTRATOR_BOOT_TIMEOUT", "2500ms");
+    stage.home.set("ORCHESTRATOR_BOOT_TIMEOUT", "8s");
     let serve = stage.home.dir("shop").join("serve");
     let quiet = stage.home.dir("quiet").join("serve");
     fs::write(&serve, "echo cannot load the plugin >&2\nexit 3\n").unwrap();
@@ -102,7 +104,11 @@ fn one_that_never_listens_or_ends_at_once_fails_the_turn_with_its_last_words() {
     let supervisor = stage.home.supervisor(args);
     supervisor.workers_are("ready");
 
-    let ended = fails(&stage.home, &["hello", "--to", "shop"]);
+    let (ended, silent) = std::thread::scope(|scope| {
+        let silent = scope.spawn(|| fails(&stage.home, &["hello", "--to", "quiet"]));
+        let ended = fails(&stage.home, &["hello", "--to", "shop"]);
+        (ended, silent.join().unwrap())
+    });
     assert!(
         ended
             .stderr
@@ -115,7 +121,7 @@ fn one_that_never_listens_or_ends_at_once_fails_the_turn_with_its_last_words() {
         "{}",
         ended.stderr
     );
-    let parked = session(&supervisor);
+    let parked = session_of(&supervisor, "shop");
     let hint = format!("hint: when the cause is gone: orchestrator restart {parked}");
     assert!(ended.stderr.contains(&hint), "{}", ended.stderr);
     let tree = stage.home.run(["ps"]).exits(0).stdout;
@@ -128,7 +134,6 @@ fn one_that_never_listens_or_ends_at_once_fails_the_turn_with_its_last_words() {
         "a row of `ps` is one line:\n{tree}"
     );
 
-    let silent = fails(&stage.home, &["hello", "--to", "quiet"]);
     assert!(
         silent
             .stderr
@@ -205,7 +210,7 @@ fn one_with_a_broken_configuration_fails_the_turn_and_the_next_message_works_onc
     let broken = fails(&stage.home, &["hello", "--to", "shop"]);
     assert!(broken.stderr.contains("onfiguration"), "{}", broken.stderr);
     assert!(broken.stderr.contains("opencode.json"), "{}", broken.stderr);
-    let session = session(&supervisor);
+    let session = session_of(&supervisor, "shop");
     let sent = stage
         .home
         .run(["send", "meanwhile", "--to", "blog", "--wait"])
