@@ -15,7 +15,7 @@ mod turn;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use exit::Exit;
 use failure::Failure;
@@ -101,6 +101,26 @@ impl Command {
     }
 }
 
+/// The definition, without the environment variables that are set to nothing: that means unset, as everywhere.
+fn command() -> clap::Command {
+    fn heard(command: clap::Command) -> clap::Command {
+        command
+            .mut_args(|argument| {
+                let empty = argument
+                    .get_env()
+                    .and_then(std::env::var_os)
+                    .is_some_and(|value| value.is_empty());
+                if empty {
+                    argument.env(clap::builder::Resettable::<clap::builder::OsStr>::Reset)
+                } else {
+                    argument
+                }
+            })
+            .mut_subcommands(heard)
+    }
+    heard(Cli::command())
+}
+
 /// What clap says in several paragraphs, as one message.
 fn wrong_use(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
@@ -110,7 +130,10 @@ fn wrong_use(error: &clap::Error) -> Failure {
 
 /// The whole program, from arguments to exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command()
+        .try_get_matches()
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {

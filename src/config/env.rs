@@ -21,6 +21,8 @@ pub const OWNER_TOKEN: &str = "ORCHESTRATOR_OWNER_TOKEN";
 pub const OWNER_KEY: &str = "ORCHESTRATOR_OWNER_KEY";
 /// The OpenCode binary to use.
 pub const OPENCODE_BIN: &str = "ORCHESTRATOR_OPENCODE_BIN";
+/// How long an assistant may take from its start until it listens.
+pub const BOOT_TIMEOUT: &str = "ORCHESTRATOR_BOOT_TIMEOUT";
 /// A scripted model that runs already, for `--demo` to use instead of one of its own.
 pub const DEMO_MODEL: &str = "ORCHESTRATOR_DEMO_MODEL";
 /// How long a graceful shutdown may take.

@@ -55,6 +55,9 @@ impl Assistants {
             options.paths.state.clone(),
         );
         config.hermetic = hermetic;
+        if let Some(limit) = options.boot {
+            config.deadlines.listening = limit;
+        }
         if let Mode::Workers(loaded) = &options.mode {
             config
                 .env_passthrough

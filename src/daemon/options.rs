@@ -15,6 +15,8 @@ pub struct RunOptions {
     pub demo: bool,
     /// The OpenCode binary to use.
     pub opencode: Option<PathBuf>,
+    /// From an assistant's start until it listens; absent for its adapter's own limit.
+    pub boot: Option<Duration>,
     /// For the graceful stop.
     pub shutdown: Duration,
     /// Over what the configuration says.

@@ -82,6 +82,8 @@ impl Run {
                 .unwrap_or_else(|| "info".to_owned()),
             stderr: app.stderr_level(),
         };
+        config::paths::private_dir(&app.paths.state)
+            .map_err(|error| RunError::StateFolder(error.to_string()))?;
         let logs = app.paths.logs();
         let made = config::paths::private_dir(&logs).map_err(|error| error.to_string());
         let folder = made.is_ok().then_some(logs.as_path());
@@ -130,6 +132,7 @@ impl Run {
             take_over: self.take_over,
             demo: self.demo,
             opencode: self.opencode,
+            boot: boot_limit()?,
             shutdown: self.shutdown_timeout.unwrap_or(limit),
             idle_timeout_ms: self.idle_timeout.map(|time| time.as_millis() as u64),
             base: app.base(),
@@ -165,6 +168,16 @@ fn load(app: &App) -> Result<config::Loaded, Failure> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the environment says about it; a wrong value is wrong use, as it is with a flag.
+fn boot_limit() -> Result<Option<Duration>, Failure> {
+    let Some(text) = env::get(env::BOOT_TIMEOUT) else {
+        return Ok(None);
+    };
+    let limit = parse_duration(&text)
+        .map_err(|reason| Failure::usage(format!("{}={text}: {reason}", env::BOOT_TIMEOUT)))?;
+    Ok(Some(limit))
 }
 
 fn log_level(mode: &Mode) -> Option<String> {

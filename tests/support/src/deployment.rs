@@ -18,7 +18,11 @@ pub struct Deployment<'a> {
 impl Home {
     /// Starts a deployment in this home on a random port.
     pub fn deployment(&self) -> Deployment<'_> {
-        let mut command = self.command(["deployment", "run", "--port", "0"]);
+        self.deployment_at(0)
+    }
+
+    pub fn deployment_at(&self, port: u16) -> Deployment<'_> {
+        let mut command = self.command(["deployment", "run", "--port", &port.to_string()]);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
