@@ -162,7 +162,7 @@ impl Attachment {
 fn refusal(error: &CallError) -> String {
     match error.code() {
         "held" => {
-            format!("{error}; stop the other supervisor, or start this one with `--take-over`")
+            format!("{error}: stop that one, or start this one with `--take-over`")
         }
         _ => error.to_string(),
     }
