@@ -206,10 +206,7 @@ fn an_abort_in_the_store_is_the_owners_only_when_the_owner_asked() {
     };
     for (abort, expected) in [(false, Outcome::Interrupted), (true, Outcome::Aborted)] {
         let mut world = World::new();
-        world.until_lookup(Granted {
-            abort,
-            ..granted()
-        });
+        world.until_lookup(Granted { abort, ..granted() });
         let effects = world.on(Input::LookedUp(Ok(stored())));
         assert_eq!(effects[0], Effect::Push("t".into(), vec![draft("so far")]));
         assert_eq!(outcome_of(&effects), expected);
