@@ -30,9 +30,14 @@ impl Ui {
     pub fn data(&self, text: &str) {
         let mut out = AutoStream::new(std::io::stdout(), self.color).lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        if written.is_err() {
+        match written {
+            Ok(()) => {}
             // The reader is gone; there is nobody left to tell.
-            std::process::exit(0);
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(error) => {
+                self.error(&format!("error: cannot write to stdout: {error}"));
+                std::process::exit(1);
+            }
         }
     }
 

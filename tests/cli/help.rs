@@ -76,3 +76,21 @@ fn completions_and_version_are_data() {
     let line = home.run(["--version"]).exits(0).stdout;
     assert_eq!(line, home.run(["version"]).exits(0).stdout);
 }
+
+/// `/dev/full` takes nothing: what was asked for did not arrive, and that is not a success.
+#[cfg(target_os = "linux")]
+#[test]
+fn data_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = home()
+        .command(["config", "template"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("cannot write to stdout"), "{told}");
+}

@@ -184,7 +184,9 @@ impl Attachment {
 /// What the deployment says, and how to do here what it advises.
 fn refusal(error: &CallError) -> String {
     match error.code() {
-        "held" => format!("{error} (orchestrator run --take-over)"),
+        "held" => {
+            format!("{error}: stop that one, or start this one with `--take-over`")
+        }
         _ => error.to_string(),
     }
 }

@@ -45,7 +45,7 @@ async function refuseWhileHeld(ctx             , worker                )        
   const seconds = Math.max(0, Math.round((Date.now() - presence.lastBeat) / SECOND));
   throw refusal(
     "held",
-    `worker ${worker.workerId} is served by another installation, seen ${seconds} s ago: stop that one, or take over`,
+    `worker ${worker.workerId} is served by another installation, seen ${seconds} s ago`,
   );
 }
 

@@ -73,7 +73,7 @@ pub enum InstallError {
     )]
     NpmMissing,
     /// Exit code 8: the named one cannot be used.
-    #[error("ORCHESTRATOR_OPENCODE_BIN is {}, {why}", .path.display())]
+    #[error("the OpenCode named by --opencode or ORCHESTRATOR_OPENCODE_BIN is {}, {why}", .path.display())]
     Named { path: PathBuf, why: String },
     /// Exit code 8.
     #[error("npm could not install opencode-ai@{PINNED_VERSION}: {0}")]

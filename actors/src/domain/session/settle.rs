@@ -51,37 +51,38 @@ impl SessionMachine {
                 usage,
             }) => {
                 self.recover(parts, out);
-                let outcome = if aborted {
-                    Outcome::Aborted
-                } else {
-                    Outcome::Failed
+                let failed = Ending {
+                    outcome: Outcome::Failed,
+                    error: Some(error),
+                    usage,
                 };
-                self.finish(
+                let ending = if aborted {
+                    // An assistant that is told to end writes down an abort, too; the owner's is known here.
+                    let begun = self.begun();
                     Ending {
-                        outcome,
-                        error: Some(error),
-                        usage,
-                    },
-                    out,
-                );
+                        usage: failed.usage,
+                        ..self.ending_without_answer(begun)
+                    }
+                } else {
+                    failed
+                };
+                self.finish(ending, out);
             }
             Ok(StoredTurn::Begun) => {
-                let reason = match &self.last_error {
-                    Some(error) => {
-                        format!("the answer had begun when its assistant ended ({error})")
-                    }
-                    None => {
-                        "the answer had begun when its supervisor or assistant ended".to_owned()
-                    }
-                };
-                let ending = self.ending_without_answer(Ending::because(
-                    Outcome::Interrupted,
-                    "begun",
-                    reason,
-                ));
+                let begun = self.begun();
+                let ending = self.ending_without_answer(begun);
                 self.finish(ending, out);
             }
         }
+    }
+
+    /// How a turn ends that the assistant had taken up before it ended.
+    fn begun(&self) -> Ending {
+        let reason = match &self.last_error {
+            Some(error) => format!("the answer had begun when its assistant ended ({error})"),
+            None => "the answer had begun when its supervisor or assistant ended".to_owned(),
+        };
+        Ending::because(Outcome::Interrupted, "begun", reason)
     }
 
     fn deliver_or_close(&mut self, now: u64, out: &mut Vec<Effect>) {

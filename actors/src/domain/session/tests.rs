@@ -197,6 +197,23 @@ fn a_child_killed_in_mid_answer_is_replaced_and_the_turn_interrupted_not_repeate
 }
 
 #[test]
+fn an_abort_in_the_store_is_the_owners_only_when_the_owner_asked() {
+    let stored = || StoredTurn::Failed {
+        parts: vec![draft("so far")],
+        error: TurnError::new("aborted", "Aborted"),
+        aborted: true,
+        usage: None,
+    };
+    for (abort, expected) in [(false, Outcome::Interrupted), (true, Outcome::Aborted)] {
+        let mut world = World::new();
+        world.until_lookup(Granted { abort, ..granted() });
+        let effects = world.on(Input::LookedUp(Ok(stored())));
+        assert_eq!(effects[0], Effect::Push("t".into(), vec![draft("so far")]));
+        assert_eq!(outcome_of(&effects), expected);
+    }
+}
+
+#[test]
 fn an_answer_that_was_complete_in_the_store_is_recovered_whole() {
     let mut world = World::new();
     world.until_lookup(Granted {
