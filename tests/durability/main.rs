@@ -17,6 +17,7 @@ mod account;
 mod chance;
 mod cuts;
 mod cutter;
+mod files;
 mod kills;
 mod link_load;
 mod load;

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use orchestrator_test_support::{Api, Home};
@@ -44,16 +44,31 @@ impl Server {
 
     /// Begins a start and does not wait for it.
     pub fn spawn(&mut self) {
-        let port = self.port.to_string();
-        let mut command = self
-            .home
-            .command(["deployment", "run", "--port", port.as_str()]);
+        let command = self.home.command(self.arguments());
+        self.spawn_as(command);
+    }
+
+    /// The same, with files that cannot grow beyond so many blocks of 512 bytes.
+    pub fn spawn_limited(&mut self, blocks: u32) {
+        let mut command = self.home.foreign("sh");
+        // Without the signal the write itself fails, as on a full disk.
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &limited, ORCHESTRATOR])
+            .args(self.arguments());
+        self.spawn_as(command);
+    }
+
+    fn arguments(&self) -> [String; 4] {
+        ["deployment", "run", "--port", &self.port.to_string()].map(str::to_owned)
+    }
+
+    fn spawn_as(&mut self, mut command: Command) {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         if std::env::var_os("DURABILITY_VERBOSE").is_none() {
             command.stderr(Stdio::null());
         }
-        let child = command.spawn();
-        self.child = Some(child.expect("a process"));
+        self.child = Some(command.spawn().expect("a process"));
     }
 
     /// The port it says that it listens on.
@@ -82,11 +97,15 @@ impl Server {
         child.wait().expect("a status");
     }
 
+    pub fn file(&self) -> PathBuf {
+        let data = PathBuf::from(self.home.get("XDG_DATA_HOME"));
+        data.join("opencode-orchestrator/local/local.sqlite3")
+    }
+
     /// Its file, after one more kill: what counts must be there without a goodbye.
     pub fn database(&mut self) -> PathBuf {
         self.kill();
-        let data = PathBuf::from(self.home.get("XDG_DATA_HOME"));
-        data.join("opencode-orchestrator/local/local.sqlite3")
+        self.file()
     }
 
     pub fn api(&self) -> Api {

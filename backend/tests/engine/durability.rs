@@ -10,6 +10,7 @@ use crate::support::{Calls as _, call, config, refusal, request};
 const MODULE: &str = r#"
 export const add = mutation({ handler: (ctx, args) => ctx.db.insert("any", args) });
 export const count = query({ handler: async (ctx) => (await ctx.db.query("any").collect()).length });
+export const first = query({ handler: (ctx) => ctx.db.query("any").first() });
 export const times = query({ handler: async (ctx) => (await ctx.db.query("any").collect()).map((row) => row._creationTime) });
 "#;
 
@@ -140,4 +141,58 @@ fn an_unusable_file_is_refused_and_left_alone() {
     bytes[100..4096].fill(0xab);
     std::fs::write(&damaged, bytes).unwrap();
     assert!(matches!(refusal(at(&damaged)), OpenError::Corrupt { .. }));
+}
+
+/// What a program with ordinary rights finds when somebody took away its right to write.
+#[cfg(unix)]
+#[test]
+fn a_read_only_file_is_refused_and_left_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db.sqlite3");
+    Engine::open(at(&file)).unwrap().done("m:add", json!({}));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    if std::fs::OpenOptions::new().write(true).open(&file).is_ok() {
+        // The superuser may write everywhere: for them it is a file like any other.
+        assert_eq!(
+            Engine::open(at(&file)).unwrap().get("m:count", json!({})),
+            json!(1)
+        );
+        return;
+    }
+    let before = std::fs::read(&file).unwrap();
+    let error = refusal(at(&file));
+    assert!(
+        matches!(&error, OpenError::Unreadable { path, .. } if *path == file),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_page_that_is_damaged_fails_who_needs_it_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db.sqlite3");
+    let mut engine = Engine::open(at(&file)).unwrap();
+    for _ in 0..300 {
+        engine.done("m:add", json!({ "text": "x".repeat(2000) }));
+    }
+    engine.checkpoint().unwrap();
+    drop(engine);
+    // A page of documents in the middle: the first and the last stay whole.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let page = bytes.len() / 4096 / 2 * 4096;
+    bytes[page..page + 4096].fill(0xab);
+    std::fs::write(&file, bytes).unwrap();
+    let mut engine = Engine::open(at(&file)).unwrap();
+    let error = engine.query_error("m:count", json!({})).message;
+    assert!(error.contains("malformed"), "{error}");
+    assert!(engine.get("m:first", json!({})).is_object());
+    engine.done("m:add", json!({}));
+    assert!(
+        engine
+            .query_error("m:count", json!({}))
+            .message
+            .contains("malformed")
+    );
 }

@@ -4,6 +4,7 @@
 // helpers of tests fail like tests
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bad_input;
 mod connections;
 mod http_api;
 mod identity;
@@ -13,5 +14,6 @@ mod official_client;
 mod origins;
 mod real_engine;
 mod sync_protocol;
+mod touched;
 
 mod support;

@@ -2,6 +2,7 @@
 
 mod client;
 mod owner;
+mod real;
 mod scripted;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use orchestrator_backend::server::{Deployment, ServerConfig};
 
 pub use client::{Client, field_ts};
 pub use owner::Owner;
+pub use real::real;
 pub use scripted::World;
 
 pub const DEADLINE: Duration = Duration::from_secs(20);
