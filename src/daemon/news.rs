@@ -91,7 +91,7 @@ fn standings(
             },
             (_, Some(before)) => before.clone(),
             (_, None) => Standing {
-                phase: Phase::Offline,
+                phase: card.phase,
                 detail: String::new(),
             },
         }),
@@ -125,7 +125,8 @@ fn news(card: &ActorCard, before: Option<Phase>) -> Option<News> {
         }
         _ => {
             let text = match (card.phase, before) {
-                (Phase::Offline, Some(_)) => {
+                // Before it was there at all, the summary has told so.
+                (Phase::Offline, Some(Phase::Synced)) => {
                     format!("offline, tried again until it answers ({error})")
                 }
                 (Phase::Synced, Some(Phase::Offline)) => "reached again".to_owned(),

@@ -94,3 +94,35 @@ fn data_that_cannot_be_written_is_a_failure() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("cannot write to stdout"), "{told}");
 }
+
+#[test]
+fn wrong_use_is_data_with_json() {
+    let home = home();
+    let error = home.run(["send", "--json"]).exits(2).json();
+    assert_eq!(error["error"]["exit"], 2);
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("required"), "{message}");
+    let help = home.run(["send", "--json", "--help"]).exits(0);
+    assert!(help.stdout.contains("Usage:"), "{}", help.stdout);
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    let mut home = home();
+    for name in [
+        "ORCHESTRATOR_CONFIG",
+        "ORCHESTRATOR_STATE_DIR",
+        "ORCHESTRATOR_URL",
+        "ORCHESTRATOR_LOG",
+        "ORCHESTRATOR_COLOR",
+        "ORCHESTRATOR_NO_INPUT",
+        "ORCHESTRATOR_OPENCODE_BIN",
+        "ORCHESTRATOR_SHUTDOWN_TIMEOUT",
+        "IDLE_TIMEOUT",
+        "CONVEX_URL",
+    ] {
+        home.set(name, "");
+    }
+    home.run(["ps"]).exits(4);
+    home.run(["run", "--local", "nowhere"]).exits(1);
+}

@@ -129,3 +129,73 @@ fn why_the_last_one_ended_is_kept() {
         ran.stderr
     );
 }
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_exit_3_with_its_place() {
+    let home = home();
+    home.write_config_text(&format!(
+        "{{\n  \"workers\": [\n    {{ \"token\": \"{TOKEN}\" \"convex_url\": 1 }}\n  ]\n}}\n"
+    ));
+    let ran = home.run(["run"]).exits(3);
+    assert!(
+        ran.stderr.contains("Expected comma (workers.json:3:"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("ghi789"), "{}", ran.stderr);
+    home.write_config_text("");
+    let ran = home.run(["run"]).exits(3);
+    assert!(ran.stderr.contains("the file is empty"), "{}", ran.stderr);
+    for broken in [b"\xff\xfe{}".to_vec(), vec![b' '; 2 * 1024 * 1024]] {
+        std::fs::write(home.config_file(), broken).unwrap();
+        let ran = home.run(["run"]).exits(3);
+        assert!(ran.stderr.contains("cannot read"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+    }
+    std::fs::remove_file(home.config_file()).unwrap();
+    std::fs::create_dir(home.config_file()).unwrap();
+    let ran = home.run(["run"]).exits(3);
+    assert!(ran.stderr.contains("cannot read"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_template_that_cannot_be_left_is_exit_3() {
+    let home = home();
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let config = file.join("workers.json").display().to_string();
+    let ran = home.run(["run", "--config", config.as_str()]).exits(3);
+    assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+}
+
+#[test]
+fn a_start_in_the_background_ends_as_it_would_in_the_foreground() {
+    let mut home = home();
+    home.set("ORCHESTRATOR_OPENCODE_BIN", "/nonexistent/opencode");
+    let args = ["run", "--local", "--port", "0", "--detach"];
+    let ran = home.run(args).exits(8);
+    assert!(
+        ran.stderr.contains("/nonexistent/opencode"),
+        "{}",
+        ran.stderr
+    );
+    home.write_config(&one_worker("~/blog"));
+    let ran = home.run(["run", "--detach"]).exits(1);
+    assert!(
+        ran.stderr.contains("Failed to start any workers"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_limit_in_the_environment_that_is_no_time_is_exit_2() {
+    let mut home = home();
+    home.set("ORCHESTRATOR_BOOT_TIMEOUT", "soon");
+    let ran = home.run(["run", "--local", "--port", "0"]).exits(2);
+    assert!(
+        ran.stderr.contains("ORCHESTRATOR_BOOT_TIMEOUT=soon"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -76,9 +76,9 @@ impl Chat {
             if line.trim().is_empty() {
                 continue;
             }
-            let sent = submit(&connection, &conversation, &line, self.model.as_deref()).await;
-            let turn = match sent {
-                Ok(turn) => turn,
+            let turn = match self.sent(app, &connection, &conversation, &line).await {
+                Ok(Some(turn)) => turn,
+                Ok(None) => return Ok(Exit::Interrupted),
                 // A line that is too long is no reason to end a conversation with a person.
                 Err(failure) if person && failure.exit == Exit::Usage => {
                     failure.show(app.ui);
@@ -118,6 +118,25 @@ impl Chat {
             }
         }
         Ok(exit)
+    }
+
+    /// Sends a line; `None` when Ctrl+C came first. A deployment that is away is waited for as long as a call may take.
+    async fn sent(
+        &self,
+        app: &App,
+        connection: &Connection,
+        to: &Target,
+        line: &str,
+    ) -> Result<Option<Submitted>, Failure> {
+        if let Err(reason) = connection.client.is_connected() {
+            let url = &connection.url;
+            app.ui
+                .say(format!("waiting for {url} ({reason}; Ctrl+C leaves)"));
+        }
+        tokio::select! {
+            sent = submit(connection, to, line, self.model.as_deref()) => sent.map(Some),
+            _ = tokio::signal::ctrl_c() => Ok(None),
+        }
     }
 
     /// Who is talked to, and in which session.
@@ -183,7 +202,10 @@ impl Chat {
                         aborted = true;
                         app.ui.error("\naborting (Ctrl+C again to leave)");
                         let args = json!({"turnId": turn.turn});
-                        connection.client.mutation("messages:abort", args).await?;
+                        tokio::select! {
+                            asked = connection.client.mutation("messages:abort", args) => asked.map(drop)?,
+                            _ = tokio::signal::ctrl_c() => return Ok(Turn::Left),
+                        }
                     }
                 }
             }

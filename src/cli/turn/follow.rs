@@ -46,6 +46,7 @@ impl Closed {
             _ => "the turn was interrupted",
         };
         match &self.error {
+            Some(error) if error.code == self.state => format!("{what}: {}", error.message),
             Some(error) => format!("{what} ({}): {}", error.code, error.message),
             None => what.to_owned(),
         }
