@@ -78,24 +78,22 @@ fn standings(
     cards: &[ActorCard],
     before: &BTreeMap<ActorKey, Standing>,
 ) -> BTreeMap<ActorKey, Standing> {
-    let standing = |card: &ActorCard| match card.kind {
-        ActorKind::Worker => Some(Standing {
-            phase: card.phase,
-            detail: card.detail.clone(),
-        }),
+    let standing = |card: &ActorCard| {
+        let detail = match card.kind {
+            ActorKind::Worker => card.detail.clone(),
+            ActorKind::Bridge => String::new(),
+            _ => return None,
+        };
         // A bridge is there or it is not: while it tries, it is what it was.
-        ActorKind::Bridge => Some(match (card.phase, before.get(&card.key)) {
-            (Phase::Synced | Phase::Offline, _) => Standing {
+        let tries =
+            card.kind == ActorKind::Bridge && !matches!(card.phase, Phase::Synced | Phase::Offline);
+        match before.get(&card.key) {
+            Some(before) if tries => Some(before.clone()),
+            _ => Some(Standing {
                 phase: card.phase,
-                detail: String::new(),
-            },
-            (_, Some(before)) => before.clone(),
-            (_, None) => Standing {
-                phase: card.phase,
-                detail: String::new(),
-            },
-        }),
-        _ => None,
+                detail,
+            }),
+        }
     };
     cards
         .iter()
@@ -104,42 +102,52 @@ fn standings(
 }
 
 fn news(card: &ActorCard, before: Option<Phase>) -> Option<News> {
-    let error = card.last_error.as_deref().unwrap_or("no reason known");
-    let (who, text) = match card.kind {
-        ActorKind::Worker => {
-            let name = &card.name;
-            let text = match card.phase {
-                Phase::Ready => "ready".to_owned(),
-                Phase::Revoked => format!(
-                    "{}; `orchestrator worker approve {name}` lets it serve again",
-                    card.detail
-                ),
-                Phase::Pending | Phase::Failed | Phase::Displaced => card.detail.clone(),
-                Phase::Restarting => format!("it crashed and is started again ({error})"),
-                Phase::Parked => format!(
-                    "it crashed too often ({error}); `orchestrator restart {name}` starts it again"
-                ),
-                _ => return None,
-            };
-            (format!("worker {name}"), text)
-        }
-        _ => {
-            let text = match (card.phase, before) {
-                // Before it was there at all, the summary has told so.
-                (Phase::Offline, Some(Phase::Synced)) => {
-                    format!("offline, tried again until it answers ({error})")
-                }
-                (Phase::Synced, Some(Phase::Offline)) => "reached again".to_owned(),
-                _ => return None,
-            };
-            (format!("deployment {}", card.name), text)
-        }
+    let (who, text) = if card.kind == ActorKind::Worker {
+        (format!("worker {}", card.name), of_worker(card)?)
+    } else {
+        (
+            format!("deployment {}", card.name),
+            of_bridge(card, before?)?,
+        )
     };
     Some(News {
         who,
         text,
         is_good: matches!(card.phase, Phase::Ready | Phase::Synced),
     })
+}
+
+fn of_worker(card: &ActorCard) -> Option<String> {
+    let (name, detail) = (&card.name, &card.detail);
+    Some(match card.phase {
+        Phase::Ready => "ready".to_owned(),
+        Phase::Revoked => {
+            format!("{detail}; `orchestrator worker approve {name}` lets it serve again")
+        }
+        Phase::Pending | Phase::Failed | Phase::Displaced => detail.clone(),
+        Phase::Restarting => format!("it crashed and is started again ({})", error(card)),
+        Phase::Parked => format!(
+            "it crashed too often ({}); `orchestrator restart {name}` starts it again",
+            error(card)
+        ),
+        _ => return None,
+    })
+}
+
+fn of_bridge(card: &ActorCard, before: Phase) -> Option<String> {
+    match (before, card.phase) {
+        // One that was never there was told by the summary.
+        (Phase::Synced, Phase::Offline) => Some(format!(
+            "offline, tried again until it answers ({})",
+            error(card)
+        )),
+        (Phase::Offline, Phase::Synced) => Some("reached again".to_owned()),
+        _ => None,
+    }
+}
+
+fn error(card: &ActorCard) -> &str {
+    card.last_error.as_deref().unwrap_or("no reason known")
 }
 
 #[cfg(test)]

@@ -28,6 +28,13 @@ fn a_second_home_is_refused_the_token_and_takes_it_over_only_when_told_to() {
 
     let refused = second.run(["run", "--demo", "--no-input"]).exits(1);
     assert!(refused.stderr.contains("--take-over"), "{}", refused.stderr);
+    assert_eq!(
+        refused.stderr.matches("stop that one").count()
+            + refused.stderr.matches("stop the other").count(),
+        1,
+        "it says the same twice: {}",
+        refused.stderr
+    );
 
     let children = processes::descendants(holder.pid());
     let taker = second.supervisor(["run", "--demo", "--no-input", "--take-over"]);

@@ -190,7 +190,8 @@ impl Chat {
         }
         let closed = {
             let mut grow = |parts: &[PartRow]| screen.show(parts);
-            let mut following = std::pin::pin!(follow(connection, turn, Some(&mut grow)));
+            let say = |text: &str| app.ui.say(format!("\n{text}"));
+            let mut following = std::pin::pin!(follow(connection, turn, Some(&mut grow), &say));
             let mut aborted = false;
             loop {
                 tokio::select! {

@@ -127,14 +127,15 @@ impl Send {
     ) -> Result<Closed, Failure> {
         let mut printer = Printer::default();
         let live = self.stream && !self.json;
+        let say = |text: &str| app.ui.say(text);
         let closed = if live {
             let mut grow = |parts: &[PartRow]| {
                 let text = printer.update(&answer(parts));
                 app.ui.data(&text);
             };
-            follow(connection, turn, Some(&mut grow)).await?
+            follow(connection, turn, Some(&mut grow), &say).await?
         } else {
-            follow(connection, turn, None).await?
+            follow(connection, turn, None, &say).await?
         };
         if !self.json {
             let rest = printer.finish(&answer(&closed.parts));

@@ -20,6 +20,10 @@ const WINDOW: u64 = 32;
 /// A deployment that stays away for this long is given up; until then its restart is waited for.
 const AWAY: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(1);
+/// Before it is said that the deployment is away: a restart of it takes less.
+const SAY_AWAY: Duration = Duration::from_secs(3);
+/// Before it is said that nothing has begun: an assistant's start takes less.
+const SAY_QUEUED: Duration = Duration::from_secs(20);
 
 /// A turn that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,12 +75,15 @@ pub type Watching<'a> = Option<&'a mut (dyn FnMut(&[PartRow]) + Send)>;
 
 type Stream = mpsc::Receiver<Result<serde_json::Value, ClientError>>;
 
-/// Waits for the end of a turn; `watching` sees the parts grow.
+/// Waits for the end of a turn; `watching` sees the parts grow, `say` tells why it takes long.
 pub async fn follow(
     connection: &Connection,
     turn: &Submitted,
     mut watching: Watching<'_>,
+    say: &(dyn Fn(&str) + Sync),
 ) -> Result<Closed, Failure> {
+    let begun = Instant::now();
+    let (mut is_queued, mut told_away) = (true, false);
     let mut rows = connection.client.subscribe("messages:list", row_args(turn));
     let mut window = watching
         .is_some()
@@ -87,9 +94,20 @@ pub async fn follow(
     let row = loop {
         tokio::select! {
             _ = looks.tick() => match connection.client.is_connected() {
-                Ok(()) => away_since = None,
+                Ok(()) => {
+                    away_since = None;
+                    if is_queued && begun.elapsed() > SAY_QUEUED {
+                        is_queued = false;
+                        say("still queued: it waits for its worker (orchestrator ps on that machine), or for the turn before it");
+                    }
+                }
                 Err(reason) => {
                     let since = *away_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > SAY_AWAY && !told_away {
+                        told_away = true;
+                        let (url, limit) = (&connection.url, AWAY.as_secs());
+                        say(&format!("{url} is away ({reason}); waiting for it, up to {limit} s"));
+                    }
                     if since.elapsed() > AWAY {
                         let url = connection.url.clone();
                         return Err(ClientError::Unreachable { url, reason }.into());
@@ -98,7 +116,9 @@ pub async fn follow(
             },
             answer = rows.recv() => {
                 let messages: Messages = read("messages:list", received(answer)?)?;
-                if let Some(row) = find(messages, turn).filter(MessageRow::is_closed) {
+                let Some(row) = find(messages, turn) else { continue };
+                is_queued &= row.state.as_deref() == Some("queued");
+                if row.is_closed() {
                     break row;
                 }
             }
