@@ -2,10 +2,16 @@
 //! outside world talks to, through [`MachineHandle`].
 
 mod actor;
+mod bridges;
+mod commands;
 mod diff;
 mod handle;
 mod messages;
+mod reload;
+mod shutdown;
 mod spec;
+mod state;
+mod workers;
 
 pub use handle::MachineHandle;
 pub use spec::*;

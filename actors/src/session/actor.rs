@@ -37,7 +37,11 @@ impl Actor for SessionActor {
         card.restarts = args.restarts;
         card.since_ms = args.ports.clock.wall_ms();
         args.table.put(card);
-        let machine = SessionMachine::new(args.boot_id.clone(), args.limits.clone());
+        let machine = SessionMachine::new(
+            args.session.clone(),
+            args.boot_id.clone(),
+            args.limits.clone(),
+        );
         let guard = CardGuard::new(args.table.clone(), key, args.incarnation);
         let first = args.first.clone();
         let state = SessionState {

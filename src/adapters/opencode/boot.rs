@@ -39,8 +39,9 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     let directory = spec.directory.as_path();
     if !directory.is_dir() {
         // OpenCode would accept a directory that does not exist.
-        return Err(AgentError::Boot(format!(
-            "the working directory {} does not exist",
+        // Trying again does not help, and nothing crashed: the turn says so, and the next one looks again.
+        return Err(AgentError::Misconfigured(format!(
+            "the working directory {} does not exist: make it again, or remove this worker",
             directory.display()
         )));
     }

@@ -4,7 +4,7 @@ use super::turn::{Stage, Turn};
 use super::{Claim, Closing, ConverseError, Effect, Input, Saying};
 use crate::domain::assistant::AgentEvent;
 use crate::domain::call::{CallError, Finished, StreamError};
-use crate::domain::ids::{ConversationId, TurnId};
+use crate::domain::ids::{ConversationId, SessionId, TurnId};
 use crate::domain::inbox::OpenTurn;
 use crate::domain::ledger::{Intensity, RestartLedger};
 use crate::domain::phase::Phase;
@@ -32,6 +32,7 @@ pub(super) enum Child {
 
 #[derive(Debug)]
 pub struct SessionMachine {
+    session: SessionId,
     pub(super) boot_id: String,
     pub(super) limits: SessionLimits,
     pub(super) child: Child,
@@ -64,8 +65,9 @@ pub struct View {
 }
 
 impl SessionMachine {
-    pub fn new(boot_id: String, limits: SessionLimits) -> Self {
+    pub fn new(session: SessionId, boot_id: String, limits: SessionLimits) -> Self {
         Self {
+            session,
             boot_id,
             limits,
             child: Child::None,
@@ -302,9 +304,10 @@ impl SessionMachine {
 
     pub(super) fn parked_reason(&self) -> String {
         format!(
-            "the assistant crashed {} times ({}); `orchestrator restart` with the session's name un-parks it",
+            "the assistant crashed {} times ({}); `orchestrator restart session/{}` gives it another chance",
             self.ledger.total(),
-            self.last_error.as_deref().unwrap_or("no reason known")
+            self.last_error.as_deref().unwrap_or("no reason known"),
+            self.session
         )
     }
 

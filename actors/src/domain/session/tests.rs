@@ -24,7 +24,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            machine: SessionMachine::new("boot".to_owned(), LIMITS),
+            machine: SessionMachine::new("s".into(), "boot".to_owned(), LIMITS),
             now: 1_000,
         }
     }

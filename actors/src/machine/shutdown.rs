@@ -1,0 +1,96 @@
+//! The ordered end: workers first, then what the deployments have not acknowledged, then the bridges.
+
+use ractor::ActorRef;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::StopReport;
+use super::messages::MachineMsg;
+use super::state::{MachineState, Stopping};
+use crate::bridge::BridgeMsg;
+use crate::domain::phase::Phase;
+use crate::table::{ActorCard, ActorKey, ActorKind};
+use crate::worker::WorkerMsg;
+
+impl MachineState {
+    pub(super) fn stop(
+        &mut self,
+        myself: &ActorRef<MachineMsg>,
+        reply: oneshot::Sender<StopReport>,
+    ) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let cards = self.table.snapshot();
+        let live = |card: &&ActorCard| card.kind == ActorKind::Session && card.agent_pid.is_some();
+        let report = StopReport {
+            workers: self
+                .workers
+                .values()
+                .filter(|entry| entry.actor.is_some())
+                .count(),
+            sessions: cards.iter().filter(live).count(),
+            flushed: false,
+        };
+        info!(
+            workers = report.workers,
+            sessions = report.sessions,
+            "stopping"
+        );
+        self.table
+            .change(&ActorKey::machine(), |card| card.phase = Phase::Stopping);
+        self.stopping = Some(Stopping {
+            reply,
+            report,
+            flushing: false,
+        });
+        for entry in self.workers.values() {
+            if let Some(actor) = &entry.actor {
+                let _ = actor.cast(WorkerMsg::Stop);
+            }
+        }
+        self.flush_when_stopped(myself);
+    }
+
+    pub(super) fn flush_when_stopped(&mut self, myself: &ActorRef<MachineMsg>) {
+        let Some(stopping) = &mut self.stopping else {
+            return;
+        };
+        if stopping.flushing || self.workers.values().any(|entry| entry.actor.is_some()) {
+            return;
+        }
+        stopping.flushing = true;
+        let flush_ms = self.args.settings.flush_ms;
+        let answers: Vec<_> = self
+            .bridges
+            .values()
+            .filter_map(|entry| entry.actor.as_ref())
+            .map(|bridge| {
+                let (reply, answer) = oneshot::channel();
+                let _ = bridge.cast(BridgeMsg::Shutdown { flush_ms, reply });
+                answer
+            })
+            .collect();
+        let myself = myself.clone();
+        self.tasks.spawn(async move {
+            let answers = futures_util::future::join_all(answers).await;
+            let flushed = answers.into_iter().all(|answer| answer.unwrap_or(false));
+            let _ = myself.cast(MachineMsg::Flushed(flushed));
+        });
+    }
+
+    pub(super) fn flushed(&mut self, myself: &ActorRef<MachineMsg>, flushed: bool) {
+        if let Some(stopping) = self.stopping.take() {
+            let _ = stopping.reply.send(StopReport {
+                flushed,
+                ..stopping.report
+            });
+        }
+        for entry in self.bridges.values() {
+            if let Some(actor) = &entry.actor {
+                actor.stop(None);
+            }
+        }
+        myself.stop(None);
+    }
+}

@@ -1,0 +1,62 @@
+//! What the root actor knows of its children.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ractor::{ActorId, ActorRef};
+use tokio::sync::oneshot;
+
+use super::{MachineArgs, StopReport, WorkerSpec};
+use crate::bridge::BridgeMsg;
+use crate::domain::ids::{DeploymentUrl, WorkerId};
+use crate::domain::ledger::RestartLedger;
+use crate::supervision::Tasks;
+use crate::table::ActorTable;
+use crate::worker::WorkerMsg;
+
+pub struct MachineState {
+    pub(super) args: MachineArgs,
+    pub(super) table: ActorTable,
+    pub(super) bridges: BTreeMap<DeploymentUrl, BridgeEntry>,
+    pub(super) workers: BTreeMap<WorkerId, WorkerEntry>,
+    /// Who watches the embedded deployment.
+    pub(super) deployment: Option<ActorId>,
+    pub(super) stopping: Option<Stopping>,
+    pub(super) tasks: Tasks,
+}
+
+pub(super) struct BridgeEntry {
+    pub(super) actor: Option<ActorRef<BridgeMsg>>,
+    pub(super) ledger: RestartLedger,
+}
+
+pub(super) struct WorkerEntry {
+    pub(super) spec: Arc<WorkerSpec>,
+    pub(super) actor: Option<ActorRef<WorkerMsg>>,
+    pub(super) ledger: RestartLedger,
+    /// What to do when the actor has stopped: nothing follows, or this.
+    pub(super) after: After,
+}
+
+pub(super) enum After {
+    Restart,
+    Remove,
+    Become(Arc<WorkerSpec>),
+}
+
+impl WorkerEntry {
+    /// What this worker will be once everything decided so far has happened; a reload starts from there.
+    pub(super) fn decided(&self) -> Option<&Arc<WorkerSpec>> {
+        match &self.after {
+            After::Restart => Some(&self.spec),
+            After::Become(spec) => Some(spec),
+            After::Remove => None,
+        }
+    }
+}
+
+pub(super) struct Stopping {
+    pub(super) reply: oneshot::Sender<StopReport>,
+    pub(super) report: StopReport,
+    pub(super) flushing: bool,
+}

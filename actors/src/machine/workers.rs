@@ -1,0 +1,207 @@
+//! The machine's workers: started, replaced after a crash, taken out of service.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorId, ActorRef};
+use tracing::warn;
+
+use super::WorkerSpec;
+use super::messages::MachineMsg;
+use super::state::{After, BridgeEntry, MachineState, WorkerEntry};
+use crate::bridge::{Attach, BridgeMsg};
+use crate::domain::ids::WorkerId;
+use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
+use crate::domain::phase::Phase;
+use crate::supervision::{ChildEnd, next_incarnation};
+use crate::table::{ActorCard, ActorKey, ActorKind};
+use crate::worker::{WorkerActor, WorkerArgs, WorkerMsg};
+
+impl MachineState {
+    pub(super) async fn add(&mut self, myself: &ActorRef<MachineMsg>, spec: Arc<WorkerSpec>) {
+        let id = spec.id().clone();
+        if let Some(cause) = &spec.broken {
+            warn!(worker = %spec.name, %cause, "worker cannot serve");
+            let mut card = ActorCard::new(
+                ActorKey::worker(&id),
+                Some(ActorKey::machine()),
+                ActorKind::Worker,
+                spec.name.clone(),
+            );
+            card.phase = Phase::Failed;
+            card.detail.clone_from(cause);
+            card.since_ms = self.args.ports.clock.wall_ms();
+            card.directory = Some(spec.directory.to_string());
+            self.table.put(card);
+        }
+        let ledger = RestartLedger::new(Intensity::WORKER);
+        let url = spec.url.clone();
+        let broken = spec.broken.is_some();
+        self.workers.insert(
+            id.clone(),
+            WorkerEntry {
+                spec,
+                actor: None,
+                ledger,
+                after: After::Restart,
+            },
+        );
+        if !broken {
+            if !self.bridges.contains_key(&url) {
+                let ledger = RestartLedger::new(Intensity::BRIDGE);
+                self.bridges.insert(
+                    url.clone(),
+                    BridgeEntry {
+                        actor: None,
+                        ledger,
+                    },
+                );
+                self.start_bridge(myself, &url).await;
+            }
+            self.start_worker(myself, &id).await;
+        }
+    }
+
+    pub(super) async fn start_worker(&mut self, myself: &ActorRef<MachineMsg>, id: &WorkerId) {
+        let Some(entry) = self.workers.get_mut(id) else {
+            return;
+        };
+        if self.stopping.is_some() || entry.actor.is_some() || entry.ledger.is_parked() {
+            return;
+        }
+        let args = WorkerArgs {
+            spec: entry.spec.clone(),
+            ports: self.args.ports.clone(),
+            link: self.args.ports.links.link(&entry.spec.url),
+            settings: self.args.settings.clone(),
+            boot_id: self.args.identity.boot_id.clone(),
+            table: self.table.clone(),
+            incarnation: next_incarnation(),
+            restarts: entry.ledger.total(),
+        };
+        match WorkerActor::spawn_linked(None, WorkerActor, args, myself.get_cell()).await {
+            Ok((actor, _)) => {
+                entry.actor = Some(actor.clone());
+                let attach = Attach {
+                    token: entry.spec.token.clone(),
+                    worker: actor,
+                };
+                if let Some(bridge) = self
+                    .bridges
+                    .get(&entry.spec.url)
+                    .and_then(|bridge| bridge.actor.as_ref())
+                {
+                    let _ = bridge.cast(BridgeMsg::Attach(attach));
+                }
+            }
+            Err(error) => warn!(worker = %entry.spec.name, %error, "worker did not start"),
+        }
+    }
+
+    pub(super) fn worker_of(&self, id: ActorId) -> Option<WorkerId> {
+        let mut workers = self.workers.iter();
+        let found = workers.find(|(_, entry)| {
+            entry
+                .actor
+                .as_ref()
+                .is_some_and(|actor| actor.get_id() == id)
+        });
+        found.map(|(worker, _)| worker.clone())
+    }
+
+    pub(super) async fn worker_ended(
+        &mut self,
+        myself: &ActorRef<MachineMsg>,
+        id: WorkerId,
+        end: ChildEnd,
+    ) {
+        let now = self.args.ports.clock.monotonic_ms();
+        let Some(entry) = self.workers.get_mut(&id) else {
+            return;
+        };
+        entry.actor = None;
+        if self.stopping.is_some() {
+            return;
+        }
+        match std::mem::replace(&mut entry.after, After::Restart) {
+            After::Remove => {
+                self.workers.remove(&id);
+                self.table.remove(&ActorKey::worker(&id));
+                self.drop_unused_bridges();
+            }
+            After::Become(spec) => {
+                self.workers.remove(&id);
+                self.table.remove(&ActorKey::worker(&id));
+                self.add(myself, spec).await;
+                self.drop_unused_bridges();
+            }
+            After::Restart => {
+                let error = match end {
+                    ChildEnd::Stopped(_) => "it stopped without being asked".to_owned(),
+                    ChildEnd::Crashed(_, error) => error,
+                };
+                let verdict = entry.ledger.on_crash(now, rand::random());
+                warn!(worker = %entry.spec.name, %error, ?verdict, "worker crashed");
+                let mut card = ActorCard::new(
+                    ActorKey::worker(&id),
+                    Some(ActorKey::machine()),
+                    ActorKind::Worker,
+                    entry.spec.name.clone(),
+                );
+                card.restarts = entry.ledger.total();
+                card.last_error = Some(error);
+                card.since_ms = self.args.ports.clock.wall_ms();
+                card.phase = if verdict == Verdict::Park {
+                    Phase::Parked
+                } else {
+                    Phase::Restarting
+                };
+                card.directory = Some(entry.spec.directory.to_string());
+                self.table.put(card);
+                if let Verdict::Restart { after_ms } = verdict {
+                    self.later(myself, after_ms, MachineMsg::WorkerDue(id));
+                } else if let Some(bridge) = self
+                    .bridges
+                    .get(&entry.spec.url)
+                    .and_then(|b| b.actor.as_ref())
+                {
+                    let _ = bridge.cast(BridgeMsg::Park(id));
+                }
+            }
+        }
+    }
+
+    /// Takes a worker out of service; what follows happens when its actor has stopped.
+    pub(super) async fn retire(
+        &mut self,
+        myself: &ActorRef<MachineMsg>,
+        id: &WorkerId,
+        after: After,
+    ) {
+        let Some(entry) = self.workers.get_mut(id) else {
+            return;
+        };
+        if let Some(bridge) = self
+            .bridges
+            .get(&entry.spec.url)
+            .and_then(|bridge| bridge.actor.as_ref())
+        {
+            let _ = bridge.cast(BridgeMsg::Detach(id.clone()));
+        }
+        match (&entry.actor, after) {
+            (Some(actor), after) => {
+                entry.after = after;
+                let _ = actor.cast(WorkerMsg::Stop);
+            }
+            (None, After::Become(spec)) => {
+                self.workers.remove(id);
+                self.table.remove(&ActorKey::worker(id));
+                Box::pin(self.add(myself, spec)).await;
+            }
+            (None, _) => {
+                self.workers.remove(id);
+                self.table.remove(&ActorKey::worker(id));
+                self.drop_unused_bridges();
+            }
+        }
+    }
+}
