@@ -111,7 +111,7 @@ fn news(card: &ActorCard, before: Option<Phase>) -> Option<News> {
             let text = match card.phase {
                 Phase::Ready => "ready".to_owned(),
                 Phase::Revoked => format!(
-                    "{}; `orchestrator worker approve {name}` lets it serve again",
+                    "{}; `orchestrator worker approve {name} --restore` lets it serve again",
                     card.detail
                 ),
                 Phase::Pending | Phase::Failed | Phase::Displaced => card.detail.clone(),
@@ -174,7 +174,7 @@ mod tests {
         let news = found(&mut watcher);
         assert_eq!(news.len(), 1);
         assert_eq!(news[0].who, "worker shop");
-        assert!(!news[0].is_good && news[0].text.contains("worker approve shop"));
+        assert!(!news[0].is_good && news[0].text.contains("worker approve shop --restore"));
         table.change(&worker, |card| card.phase = Phase::Ready);
         assert!(found(&mut watcher)[0].is_good);
         assert_eq!(found(&mut watcher), []);

@@ -707,7 +707,9 @@ impl MachineState {
                     let _ = actor.cast(BridgeMsg::Panic);
                 }
             }
-            ActorKind::Machine | ActorKind::Deployment => {}
+            ActorKind::Machine => panic!("injected panic"),
+            // Its engine is nobody's actor: whoever holds it injects that one.
+            ActorKind::Deployment => {}
         }
     }
 }
