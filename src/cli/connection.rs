@@ -8,9 +8,11 @@ use std::time::Duration;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::globals::App;
+use super::supervisor::{SHORT, Supervisor};
 use crate::adapters::convex::{OwnerAuth, OwnerClient};
 use crate::adapters::identity::{OwnerKey, StaticToken};
 use crate::config::{self, deployment_url, env};
+use crate::control::Verb;
 use crate::daemon::{DaemonFile, holder};
 
 /// For a connection, and for each call.
@@ -20,6 +22,27 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Connection {
     pub client: OwnerClient,
     pub url: String,
+    /// The one that runs here, whether or not it serves this deployment.
+    supervisor: Option<Supervisor>,
+}
+
+impl Connection {
+    /// Ids and names of the workers as the supervisor here has them; none when none runs or answers.
+    pub async fn called(&self) -> Vec<(String, String)> {
+        let Some(supervisor) = &self.supervisor else {
+            return Vec::new();
+        };
+        let Ok(report) = supervisor.ask(Verb::Ps, SHORT).await else {
+            return Vec::new();
+        };
+        serde_json::from_value(report).map_or_else(
+            |_| Vec::new(),
+            |report: crate::control::report::Report| {
+                let workers = report.workers.into_iter();
+                workers.map(|worker| (worker.id, worker.name)).collect()
+            },
+        )
+    }
 }
 
 /// A deployment that was found, not yet talked to.
@@ -37,6 +60,7 @@ pub async fn connect(app: &App) -> Result<Connection, Failure> {
     Ok(Connection {
         client,
         url: found.url,
+        supervisor: Supervisor::find(app).ok(),
     })
 }
 
@@ -51,7 +75,11 @@ pub async fn connect_to(app: &App, text: &str) -> Result<Connection, Failure> {
         .and_then(|found| found.key);
     let auth = identity(app, key.as_deref())?;
     let client = OwnerClient::connect(&url, auth, TIMEOUT).await?;
-    Ok(Connection { client, url })
+    Ok(Connection {
+        client,
+        url,
+        supervisor: Supervisor::find(app).ok(),
+    })
 }
 
 pub fn find(app: &App) -> Result<Found, Failure> {

@@ -12,13 +12,39 @@ use super::rows::{SessionRow, WorkerRow, read};
 /// Who is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    Worker { id: String, name: String },
-    Session { id: String, worker: String },
+    Worker {
+        id: String,
+        name: String,
+    },
+    Session {
+        id: String,
+        worker_id: String,
+        worker: String,
+    },
+}
+
+impl Target {
+    pub fn worker_id(&self) -> &str {
+        match self {
+            Self::Worker { id, .. } => id,
+            Self::Session { worker_id, .. } => worker_id,
+        }
+    }
 }
 
 pub async fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Failure> {
-    let value = connection.client.query("workers:list", json!({})).await?;
-    read("workers:list", value)
+    let (value, called) = tokio::join!(
+        connection.client.query("workers:list", json!({})),
+        connection.called(),
+    );
+    let mut rows: Vec<WorkerRow> = read("workers:list", value?)?;
+    for row in &mut rows {
+        row.called = called
+            .iter()
+            .find(|(id, _)| *id == row.worker_id)
+            .map(|(_, name)| name.clone());
+    }
+    Ok(rows)
 }
 
 pub async fn sessions(connection: &Connection, ended: bool) -> Result<Vec<SessionRow>, Failure> {
@@ -37,7 +63,7 @@ pub async fn target(connection: &Connection, name: Option<&str>) -> Result<Targe
     if let Some(found) = worker_named(&workers, name)? {
         return Ok(Target::Worker {
             id: found.worker_id.clone(),
-            name: found.name.clone(),
+            name: found.label().to_owned(),
         });
     }
     let sessions = sessions(connection, true).await?;
@@ -60,24 +86,41 @@ fn worker_named<'w>(
     if let Some(found) = workers.iter().find(|worker| worker.worker_id == name) {
         return Ok(Some(found));
     }
+    // What the supervisor here calls them is what people see; two directories of one name have names of their own there.
+    let served: Vec<&WorkerRow> = workers
+        .iter()
+        .filter(|worker| worker.called.as_deref() == Some(name))
+        .collect();
     let named: Vec<&WorkerRow> = workers
         .iter()
         .filter(|worker| worker.name == name)
         .collect();
-    match named.as_slice() {
-        [] => Ok(None),
-        [one] => Ok(Some(one)),
-        many => {
-            let ids: Vec<&str> = many
-                .iter()
-                .map(|worker| worker.worker_id.as_str())
-                .collect();
-            Err(
-                Failure::usage(format!("{} workers are called `{name}`", many.len()))
-                    .hint(format!("say which one by its id: {}", ids.join(", "))),
-            )
+    let start = name.trim_end_matches('…');
+    let begun: Vec<&WorkerRow> = workers
+        .iter()
+        .filter(|worker| start.len() >= 4 && worker.worker_id.starts_with(start))
+        .collect();
+    match [served, named, begun]
+        .into_iter()
+        .find(|found| !found.is_empty())
+    {
+        None => Ok(None),
+        Some(found) if found.len() == 1 => Ok(found.first().copied()),
+        Some(many) => {
+            let message = format!("`{name}` means {} workers", many.len());
+            let hint = format!("say which one by its id: {}", listed(&many));
+            Err(Failure::usage(message).hint(hint))
         }
     }
+}
+
+/// `shop (a1b2c3), blog (d4e5f6)`.
+fn listed(workers: &[&WorkerRow]) -> String {
+    let names: Vec<String> = workers
+        .iter()
+        .map(|worker| format!("{} ({})", worker.label(), worker.worker_id))
+        .collect();
+    names.join(", ")
 }
 
 fn session_named(
@@ -104,6 +147,7 @@ fn session_named(
     match found.as_slice() {
         [one] => Ok(Target::Session {
             id: one.session_id.clone(),
+            worker_id: one.worker_id.clone(),
             worker: worker_name(workers, &one.worker_id),
         }),
         [] => {
@@ -123,12 +167,13 @@ pub fn worker_name(workers: &[WorkerRow], id: &str) -> String {
     workers
         .iter()
         .find(|worker| worker.worker_id == id)
-        .map_or_else(|| id.to_owned(), |worker| worker.name.clone())
+        .map_or_else(|| id.to_owned(), |worker| worker.label().to_owned())
 }
 
 fn worker_names(workers: &[WorkerRow]) -> Vec<String> {
     let ids = workers.iter().map(|worker| worker.worker_id.clone());
-    ids.chain(workers.iter().map(|worker| worker.name.clone()))
+    ids.chain(workers.iter().map(|worker| worker.label().to_owned()))
+        .chain(workers.iter().map(|worker| worker.name.clone()))
         .collect()
 }
 
@@ -156,17 +201,16 @@ fn default_worker(workers: &[WorkerRow], here: &Path) -> Result<Target, Failure>
                 .hint("add one: orchestrator worker add DIR"));
         }
         (None, many) => {
-            let names: Vec<&str> = many.iter().map(|worker| worker.name.as_str()).collect();
             return Err(Failure::usage(format!(
                 "there are {} workers, and none of them works in this directory",
                 many.len()
             ))
-            .hint(format!("name one: {}", names.join(", "))));
+            .hint(format!("name one: {}", listed(many))));
         }
     };
     Ok(Target::Worker {
         id: chosen.worker_id.clone(),
-        name: chosen.name.clone(),
+        name: chosen.label().to_owned(),
     })
 }
 
@@ -196,6 +240,7 @@ mod tests {
             directory: directory.to_owned(),
             state: "approved".to_owned(),
             connected_at: None,
+            called: None,
         }
     }
 
@@ -229,6 +274,7 @@ mod tests {
             found,
             Target::Session {
                 id: "session_abcd1".to_owned(),
+                worker_id: "w1".to_owned(),
                 worker: "shop".to_owned()
             }
         );
@@ -248,6 +294,41 @@ mod tests {
         assert_eq!(chosen(&two, "/elsewhere"), None);
         assert_eq!(chosen(&two[..1], "/elsewhere").as_deref(), Some("w1"));
         assert_eq!(chosen(&[], "/a"), None);
+    }
+
+    #[test]
+    fn the_supervisors_name_is_known_and_goes_first() {
+        let mut two = [
+            worker("id-one", "shop", "/a"),
+            worker("id-two", "shop", "/b"),
+        ];
+        two[1].called = Some("shop-2".to_owned());
+        let id = |name: &str| {
+            let found = worker_named(&two, name).ok().flatten();
+            found.map(|worker| worker.worker_id.as_str())
+        };
+        assert_eq!(id("shop-2"), Some("id-two"));
+        assert_eq!(id("id-t"), Some("id-two"));
+        assert_eq!(id("shop"), None);
+        assert_eq!(id("id-"), None);
+        two[0].called = Some("shop".to_owned());
+        let found = worker_named(&two, "shop").unwrap().unwrap();
+        assert_eq!(found.worker_id, "id-one");
+    }
+
+    #[test]
+    fn those_to_choose_from_can_be_served_and_are_told_apart() {
+        let mut three = [
+            worker("w1", "shop", "/a"),
+            worker("w2", "shop", "/b"),
+            worker("w3", "old", "/c"),
+        ];
+        three[2].state = "revoked".to_owned();
+        let failure = default_worker(&three, Path::new("/elsewhere")).unwrap_err();
+        assert_eq!(
+            failure.hint.as_deref(),
+            Some("name one: shop (w1), shop (w2)")
+        );
     }
 
     #[test]

@@ -17,6 +17,24 @@ pub struct WorkerRow {
     pub state: String,
     /// When a supervisor last connected for it.
     pub connected_at: Option<f64>,
+    /// What the supervisor that runs here calls it, when it serves it.
+    #[serde(skip)]
+    pub called: Option<String>,
+}
+
+impl WorkerRow {
+    /// Its name as people see it in `ps`.
+    pub fn label(&self) -> &str {
+        self.called.as_deref().unwrap_or(&self.name)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceRow {
+    pub worker_id: String,
+    pub last_beat: f64,
+    pub disconnected: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

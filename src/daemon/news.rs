@@ -122,7 +122,7 @@ fn of_worker(card: &ActorCard) -> Option<String> {
     Some(match card.phase {
         Phase::Ready => "ready".to_owned(),
         Phase::Revoked => {
-            format!("{detail}; `orchestrator worker approve {name}` lets it serve again")
+            format!("{detail}; `orchestrator worker approve {name} --restore` lets it serve again")
         }
         Phase::Pending | Phase::Failed | Phase::Displaced => detail.clone(),
         Phase::Restarting => format!("it crashed and is started again ({})", error(card)),
@@ -183,7 +183,7 @@ mod tests {
         let news = found(&mut watcher);
         assert_eq!(news.len(), 1);
         assert_eq!(news[0].who, "worker shop");
-        assert!(!news[0].is_good && news[0].text.contains("worker approve shop"));
+        assert!(!news[0].is_good && news[0].text.contains("worker approve shop --restore"));
         table.change(&worker, |card| card.phase = Phase::Ready);
         assert!(found(&mut watcher)[0].is_good);
         assert_eq!(found(&mut watcher), []);

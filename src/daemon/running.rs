@@ -128,7 +128,7 @@ impl Running {
         Ok(report)
     }
 
-    /// The actor that somebody means: its key, a worker's name or id, a session's id.
+    /// The actor that somebody means: its key, a worker's name, an id or a unique start of it.
     pub fn actor_named(&self, name: &str) -> Result<ActorKey, Refusal> {
         find(&self.cards(), name)
     }
@@ -158,8 +158,22 @@ fn find(cards: &[ActorCard], name: &str) -> Result<ActorKey, Refusal> {
         });
         named.next().filter(|_| named.next().is_none())
     };
-    if let Some(card) = exact.or_else(by_id).or_else(by_name) {
+    let by_kind = || cards.iter().find(|card| is_as_drawn(card, name));
+    if let Some(card) = exact.or_else(by_id).or_else(by_name).or_else(by_kind) {
         return Ok(card.key.clone());
+    }
+    let begun: Vec<&ActorCard> = cards
+        .iter()
+        .filter(|card| begins(card.key.as_str(), name))
+        .collect();
+    match begun.as_slice() {
+        [] => {}
+        [one] => return Ok(one.key.clone()),
+        many => {
+            let message = format!("`{name}` is the start of {} ids", many.len());
+            return Err(Refusal::new("unknown_actor", message)
+                .hint("type more of the id; orchestrator ps --json shows the keys"));
+        }
     }
     let nearest = cards
         .iter()
@@ -172,6 +186,39 @@ fn find(cards: &[ActorCard], name: &str) -> Result<ActorKey, Refusal> {
         Some((_, known)) => refusal.hint(format!("did you mean `{known}`?")),
         None => refusal.hint("orchestrator ps --json shows the keys"),
     })
+}
+
+/// `deployment 127.0.0.1:3210`, `worker shop`: as the tree of `ps` has it.
+fn is_as_drawn(card: &ActorCard, name: &str) -> bool {
+    let Some((kind, rest)) = name.split_once([' ', '/']) else {
+        return false;
+    };
+    let is_kind = match card.kind {
+        ActorKind::Machine => kind == "machine",
+        ActorKind::Deployment => kind == "deployment",
+        ActorKind::Bridge => kind == "bridge",
+        ActorKind::Worker => kind == "worker",
+        ActorKind::Session => kind == "session",
+    };
+    let host = card
+        .name
+        .split_once("://")
+        .map_or(card.name.as_str(), |(_, host)| host);
+    is_kind && (rest == card.name || rest == host)
+}
+
+/// Whether `start` is the start of the id in a key, long enough to be meant as one.
+fn begins(key: &str, start: &str) -> bool {
+    let start = start.trim_end_matches('…');
+    let Some((kind, id)) = key.split_once('/') else {
+        return false;
+    };
+    matches!(kind, "worker" | "session")
+        && start.len() >= 4
+        && (id.starts_with(start)
+            || id
+                .strip_prefix("session_")
+                .is_some_and(|rest| rest.starts_with(start)))
 }
 
 fn bad_configuration(error: &ConfigError) -> Refusal {
@@ -212,8 +259,32 @@ mod tests {
             ActorKind::Bridge,
             "127.0.0.1:1",
         );
-        let cards = [worker, bridge];
-        for name in ["worker/xyz789", "xyz789", "shop"] {
+        let session =
+            |id: &str| ActorCard::new(ActorKey::parse(id), None, ActorKind::Session, "a title");
+        let deployment = ActorCard::new(
+            ActorKey::deployment(),
+            None,
+            ActorKind::Deployment,
+            "http://127.0.0.1:1",
+        );
+        let cards = [
+            worker,
+            bridge,
+            session("session/session_abcd1"),
+            session("session/session_abzz2"),
+            deployment,
+        ];
+        for name in ["session_abcd", "abcd", "session/session_abcd1"] {
+            assert_eq!(
+                find(&cards, name).unwrap().as_str(),
+                "session/session_abcd1"
+            );
+        }
+        assert!(find(&cards, "session_ab").is_err());
+        for name in ["deployment", "deployment 127.0.0.1:1"] {
+            assert_eq!(find(&cards, name).unwrap(), ActorKey::deployment());
+        }
+        for name in ["worker/xyz789", "xyz789", "xyz7", "shop", "worker shop"] {
             assert_eq!(find(&cards, name).unwrap().as_str(), "worker/xyz789");
         }
         assert!(find(&cards, "bridge").is_ok());

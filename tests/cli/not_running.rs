@@ -75,7 +75,7 @@ fn a_message_must_be_text_of_a_bearable_size() {
         .exits(2);
     assert!(
         ran.stderr
-            .contains("the message is too large: 2000000 bytes, at most 900000"),
+            .contains("the message is too large: more than 900,000 bytes"),
         "{}",
         ran.stderr
     );

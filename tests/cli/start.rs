@@ -31,6 +31,16 @@ fn without_a_configuration_a_template_is_left_behind() {
 }
 
 #[test]
+fn a_named_configuration_that_is_missing_is_exit_3_and_nothing_is_made() {
+    let home = home();
+    let folder = home.path().join("not/there");
+    let file = folder.join("x.json").display().to_string();
+    let ran = home.run(["run", "--config", &file]).exits(3);
+    assert!(ran.stderr.contains("hint"), "{}", ran.stderr);
+    assert!(!folder.exists());
+}
+
+#[test]
 fn a_bad_configuration_is_exit_3() {
     let home = home();
     home.write_config(&json!({"workers": [{"token": "x"}]}));

@@ -99,7 +99,9 @@ impl MachineState {
                     let _ = actor.cast(BridgeMsg::Panic);
                 }
             }
-            ActorKind::Machine | ActorKind::Deployment => {}
+            ActorKind::Machine => panic!("a panic was injected into the machine"),
+            // Its engine is nobody's actor: whoever holds it injects that one.
+            ActorKind::Deployment => {}
         }
     }
 }

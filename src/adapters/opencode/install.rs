@@ -93,8 +93,7 @@ pub async fn find(search: &Search) -> Result<Option<Found>, InstallError> {
             path: named.clone(),
             why,
         };
-        let binary =
-            resolve(named).ok_or_else(|| refuse("which is no OpenCode executable".to_owned()))?;
+        let binary = resolve(named).ok_or_else(|| refuse(why_unusable(named).to_owned()))?;
         let version = version_of(&binary, search)
             .await
             .ok_or_else(|| refuse("which does not tell its version".to_owned()))?;
@@ -247,6 +246,17 @@ fn resolve(path: &Path) -> Option<PathBuf> {
         .and_then(executable_below)
 }
 
+fn why_unusable(path: &Path) -> &'static str {
+    use std::io::Read;
+    let mut magic = [0; 2];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    if read.is_ok() && &magic == b"#!" {
+        "which is a script: name the executable itself"
+    } else {
+        "which is no OpenCode executable"
+    }
+}
+
 /// OpenCode's executable in a `node_modules`. npm's install script puts the right one into the package itself; where install
 /// scripts are off, it is in the package of the platform.
 fn executable_below(modules: &Path) -> Option<PathBuf> {
@@ -362,6 +372,20 @@ mod tests {
             .unwrap_err();
         assert!(matches!(error, InstallError::NpmMissing));
         assert!(error.to_string().contains("ORCHESTRATOR_OPENCODE_BIN"));
+    }
+
+    #[tokio::test]
+    async fn a_script_that_is_named_is_called_a_script() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("opencode");
+        put(&script, b"#!/bin/sh\n");
+        let mut search = search(folder.path());
+        search.named = Some(script);
+        let error = find(&search).await.unwrap_err().to_string();
+        assert!(
+            error.contains("is a script: name the executable itself"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -16,8 +16,8 @@ use crate::cli::globals::App;
 use crate::cli::resolve::{Target, sessions, target};
 use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
-use crate::cli::turn::print::Printer;
-use crate::cli::turn::{Closed, Submitted, follow, model_name, submit};
+use crate::cli::turn::print::{Printer, tool_line};
+use crate::cli::turn::{Closed, Submitted, follow, model_name, submit, tell_unserved};
 use crate::ui::format::{count, duration, short};
 
 /// Talk with a worker; the session is made on the first message
@@ -64,7 +64,12 @@ impl Chat {
             }
             let line = match next_line(&mut lines).await? {
                 Input::Line(line) => line,
-                Input::End => break,
+                Input::End => {
+                    if person {
+                        app.ui.ask("\n");
+                    }
+                    break;
+                }
                 Input::Interrupt if person && !interrupted => {
                     interrupted = true;
                     app.ui.error("\n(Ctrl+C again to leave)");
@@ -86,12 +91,16 @@ impl Chat {
                 }
                 Err(failure) => return Err(failure),
             };
-            let worker = match conversation {
-                Target::Worker { name, .. } => name,
-                Target::Session { worker, .. } => worker,
+            tell_unserved(app, &connection, &conversation).await;
+            let (worker_id, worker) = match conversation {
+                Target::Worker { id, name } => (id, name),
+                Target::Session {
+                    worker_id, worker, ..
+                } => (worker_id, worker),
             };
             conversation = Target::Session {
                 id: turn.session.clone(),
+                worker_id,
                 worker: worker.clone(),
             };
             match self
@@ -167,6 +176,7 @@ impl Chat {
         ));
         Ok(Target::Session {
             id: row.session_id,
+            worker_id: id.clone(),
             worker: name.clone(),
         })
     }
@@ -266,23 +276,6 @@ impl Screen<'_> {
     }
 }
 
-/// `✓ edited src/cart.rs`, once a tool has ended.
-fn tool_line(state: &str) -> Option<String> {
-    let state: orchestrator_actors::domain::item::ToolState = serde_json::from_str(state).ok()?;
-    let mark = match state.status.as_str() {
-        "completed" => "✓",
-        "error" => "✗",
-        _ => return None,
-    };
-    let title = state.title.filter(|title| !title.is_empty());
-    let what = match (title, state.error) {
-        (_, Some(error)) => format!("{}: {}", state.tool, short(&error, 80)),
-        (Some(title), None) => format!("{} {}", state.tool, short(&title, 80)),
-        (None, None) => state.tool,
-    };
-    Some(format!("{mark} {what}"))
-}
-
 /// `12.0 s · 4.1k tokens · $0.01`.
 fn footer(closed: &Closed) -> String {
     let mut parts = Vec::new();
@@ -304,19 +297,6 @@ fn footer(closed: &Closed) -> String {
 mod tests {
     use super::*;
     use crate::cli::rows::UsageRow;
-
-    #[test]
-    fn a_tool_is_told_when_it_has_ended() {
-        let state = |status: &str| {
-            format!(r#"{{"tool":"write","callId":"c","status":"{status}","title":"a.txt"}}"#)
-        };
-        assert_eq!(tool_line(&state("running")), None);
-        assert_eq!(
-            tool_line(&state("completed")).as_deref(),
-            Some("✓ write a.txt")
-        );
-        assert_eq!(tool_line("garbage"), None);
-    }
 
     #[test]
     fn the_footer_says_what_it_cost() {

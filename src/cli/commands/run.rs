@@ -141,11 +141,15 @@ impl Run {
     }
 }
 
-/// The configuration; a missing one is replaced by a template, and the run ends.
+/// The configuration; a missing one at its usual place is replaced by a template, and the run ends.
 fn load(app: &App) -> Result<config::Loaded, Failure> {
     let path = &app.paths.workers_file;
     match config::load(path, &app.base(), app.url_rule()) {
         Ok(loaded) => Ok(loaded),
+        // A path that was named is a path that was meant: nothing is made there.
+        Err(error @ ConfigError::Missing { .. }) if app.globals.config.is_some() => {
+            Err(error.into())
+        }
         Err(ConfigError::Missing { .. }) => {
             template::write(path).map_err(|error| {
                 Failure::new(

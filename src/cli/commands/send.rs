@@ -14,7 +14,9 @@ use crate::cli::resolve::target;
 use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::Printer;
-use crate::cli::turn::{Closed, MAX_MESSAGE_BYTES, Submitted, check, follow, model_name, submit};
+use crate::cli::turn::{
+    Closed, MAX_MESSAGE_BYTES, Submitted, check, follow, model_name, submit, tell_unserved,
+};
 use crate::config::parse_duration;
 
 /// Send one message to a worker or a session
@@ -60,7 +62,10 @@ impl Send {
             return Ok(Exit::Ok);
         }
         let waited = tokio::select! {
-            closed = limited(self.timeout, self.answer(app, &connection, &turn)) => closed,
+            closed = limited(self.timeout, async {
+                let told = tell_unserved(app, &connection, &target);
+                tokio::join!(told, self.answer(app, &connection, &turn)).1
+            }) => closed,
             _ = tokio::signal::ctrl_c() => {
                 app.ui.say(format!(
                     "\nthe turn goes on; its answer: orchestrator session show {}",
@@ -102,9 +107,13 @@ impl Send {
         let mut bytes = Vec::new();
         std::io::stdin()
             .lock()
-            .take(MAX_MESSAGE_BYTES as u64 * 4)
+            .take(MAX_MESSAGE_BYTES as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| Failure::failed(format!("cannot read stdin: {error}")))?;
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            // Cut off, maybe within a character.
+            return Ok(String::from_utf8_lossy(&bytes).into_owned());
+        }
         String::from_utf8(bytes).map_err(|_| Failure::usage("the message is not UTF-8"))
     }
 

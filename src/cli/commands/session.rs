@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::resolve::{Target, sessions, target, worker_name, workers};
 use crate::cli::rows::{MessageRow, Messages, read};
-use crate::cli::turn::fold::answer;
+use crate::cli::turn::print::with_tools;
 use crate::ui::format::{age, short};
 
 /// List and read sessions
@@ -130,7 +130,7 @@ fn text_of(message: &MessageRow) -> String {
     }
     let state = message.state.as_deref().unwrap_or_default();
     let mut text = match &message.parts {
-        Some(parts) => answer(parts),
+        Some(parts) => with_tools(parts),
         None => String::new(),
     };
     if state != "complete" {
@@ -141,5 +141,5 @@ fn text_of(message: &MessageRow) -> String {
             .unwrap_or_default();
         text = format!("{text}\n[{state}{reason}]");
     }
-    text.trim_start().to_owned()
+    text.trim_start_matches('\n').to_owned()
 }

@@ -1,6 +1,6 @@
 //! `orchestrator worker`: the directories of a deployment, and who may serve them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -10,9 +10,9 @@ use crate::cli::connection::{Connection, connect};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::cli::resolve::{worker, workers};
-use crate::cli::rows::read;
-use crate::config::append_worker;
+use crate::cli::resolve::{worker as find_worker, workers};
+use crate::cli::rows::{WorkerRow, read};
+use crate::config::{append_worker, load};
 use crate::daemon::compose;
 
 /// List, add, approve and revoke workers
@@ -51,6 +51,9 @@ enum Command {
     Approve {
         /// Its name or id
         worker: String,
+        /// One that was revoked, too: its old token is valid again
+        #[arg(long)]
+        restore: bool,
     },
     /// Take the right away: its supervisor is cut off, its turns are closed
     Revoke {
@@ -89,11 +92,11 @@ impl Worker {
                 };
                 new.add(app).await?;
             }
-            Command::Approve { worker } => {
-                change(app, &worker, "workers:approve", "approved").await?;
-            }
+            Command::Approve { worker, restore } => approve(app, &worker, restore).await?,
             Command::Revoke { worker } => {
-                change(app, &worker, "workers:revoke", "revoked").await?;
+                let connection = connect(app).await?;
+                let found = find_worker(&connection, &worker).await?;
+                change(app, &connection, &found, "workers:revoke", "revoked").await?;
             }
         }
         Ok(Exit::Ok)
@@ -114,22 +117,79 @@ async fn list(app: &App, connection: &Connection, as_json: bool) -> Result<(), F
     for row in rows {
         app.ui.line(format!(
             "{}  {:8}  {}  {}",
-            row.worker_id, row.state, row.name, row.directory
+            row.worker_id,
+            row.state,
+            row.label(),
+            row.directory
         ));
     }
     Ok(())
 }
 
-async fn change(app: &App, name: &str, function: &str, done: &str) -> Result<(), Failure> {
+async fn approve(app: &App, name: &str, restore: bool) -> Result<(), Failure> {
     let connection = connect(app).await?;
-    let found = worker(&connection, name).await?;
+    let found = find_worker(&connection, name).await?;
+    let done = if found.state == "revoked" {
+        may_restore(&found, restore)?;
+        "approved; its old token is valid again"
+    } else {
+        "approved"
+    };
+    change(app, &connection, &found, "workers:approve", done).await
+}
+
+/// Whoever was cut off holds the token still: giving it its right back must be meant.
+fn may_restore(found: &WorkerRow, restore: bool) -> Result<(), Failure> {
+    if restore {
+        return Ok(());
+    }
+    let id = &found.worker_id;
+    Err(Failure::usage(format!(
+        "worker {} ({id}) is revoked: approving it makes its old token valid again, for everybody who has it",
+        found.label()
+    ))
+    .hint(format!(
+        "if that is meant: orchestrator worker approve {id} --restore; else make a new worker: orchestrator worker add DIR"
+    )))
+}
+
+async fn change(
+    app: &App,
+    connection: &Connection,
+    found: &WorkerRow,
+    function: &str,
+    done: &str,
+) -> Result<(), Failure> {
     let args = json!({"workerId": found.worker_id});
     connection.client.mutation(function, args).await?;
     app.ui.say(format!(
         "worker {} ({}) {done}",
-        found.name, found.worker_id
+        found.label(),
+        found.worker_id
     ));
     Ok(())
+}
+
+/// Two workers cannot serve one directory. A file that cannot be read is told of when it is written.
+fn refuse_a_second(app: &App, directory: &Path) -> Result<(), Failure> {
+    let Ok(loaded) = load(&app.paths.workers_file, &app.base(), app.url_rule()) else {
+        return Ok(());
+    };
+    let same = loaded.config.workers.iter().find(|entry| {
+        let real = std::fs::canonicalize(&entry.directory);
+        real.as_deref().unwrap_or(&entry.directory) == directory
+    });
+    match same {
+        None => Ok(()),
+        Some(entry) => Err(Failure::usage(format!(
+            "worker {} ({}) in {} has the directory {} already",
+            entry.name,
+            entry.token.worker(),
+            app.paths.shown(&app.paths.workers_file),
+            directory.display()
+        ))
+        .hint("orchestrator worker list shows its state; take its entry out of the file to add it anew")),
+    }
 }
 
 struct New {
@@ -157,7 +217,11 @@ impl New {
                     "working directory {} does not exist",
                     self.directory.display()
                 ))
+                .hint("a relative path is looked for in the folder you are in; make the directory first")
             })?;
+        if !self.print_token {
+            refuse_a_second(app, &directory)?;
+        }
         let connection = connect(app).await?;
         let machine = compose::machine(&app.paths, None).map_err(Failure::failed)?;
         compose::register_machine(&connection.client, &machine)
@@ -219,5 +283,27 @@ impl New {
         };
         app.ui.say(format!("worker {name} is {state}; {next}"));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revoked_worker_is_restored_only_when_that_is_meant() {
+        let found = WorkerRow {
+            worker_id: "w1".to_owned(),
+            machine_id: "m".to_owned(),
+            name: "shop".to_owned(),
+            directory: "/a".to_owned(),
+            state: "revoked".to_owned(),
+            connected_at: None,
+            called: None,
+        };
+        let failure = may_restore(&found, false).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.hint.unwrap().contains("approve w1 --restore"));
+        assert!(may_restore(&found, true).is_ok());
     }
 }

@@ -50,21 +50,22 @@ impl Closed {
             _ => "the turn was interrupted",
         };
         match &self.error {
-            Some(error) if error.code == self.state => format!("{what}: {}", error.message),
-            Some(error) => format!("{what} ({}): {}", error.code, error.message),
+            Some(error) => format!("{what}: {} ({})", error.message, error.code),
             None => what.to_owned(),
         }
     }
 
-    /// What to do about it, when that is more than sending the message again.
+    /// What to do about it, when something can be done.
     pub fn hint(&self, session: &str) -> Option<String> {
-        match self.error.as_ref()?.code.as_str() {
+        let code = self.error.as_ref().map(|error| error.code.as_str());
+        match code.unwrap_or_default() {
             "parked" => Some(format!(
                 "when the cause is gone: orchestrator restart {session}"
             )),
             "agent_missing" => Some(
                 "orchestrator run installs a compatible OpenCode when none is named".to_owned(),
             ),
+            _ if self.state == "interrupted" => Some("send the message again".to_owned()),
             _ => None,
         }
     }
@@ -241,5 +242,30 @@ async fn all_chunks(
         if fold.next() < from + WINDOW {
             return Ok(Some(fold.into_parts()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_reads_well_and_an_interrupted_turn_is_sent_again() {
+        let closed = |state: &str, code: &str, message: &str| Closed {
+            state: state.to_owned(),
+            error: Some(ErrorRow {
+                code: code.to_owned(),
+                message: message.to_owned(),
+            }),
+            usage: None,
+            parts: Vec::new(),
+            took_ms: None,
+        };
+        let failed = closed("failed", "provider", "no credit");
+        assert_eq!(failed.reason(), "the turn failed: no credit (provider)");
+        assert_eq!(failed.hint("s"), None);
+        let cut = closed("interrupted", "crashed", "the assistant crashed");
+        assert!(cut.reason().starts_with("the turn was interrupted: the"));
+        assert_eq!(cut.hint("s").as_deref(), Some("send the message again"));
     }
 }

@@ -4,6 +4,8 @@ pub mod fold;
 mod follow;
 pub mod print;
 mod submit;
+mod unserved;
 
 pub use follow::{Closed, follow};
 pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
+pub use unserved::tell_unserved;

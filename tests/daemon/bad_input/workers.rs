@@ -88,7 +88,9 @@ fn a_revoked_token_fails_alone_and_serves_again_when_it_is_approved() {
     assert!(refused.stderr.contains("revoked"), "{}", refused.stderr);
     answers(&desk, "shop");
 
-    desk.run(&["worker", "approve", "blog"]).exits(0);
+    desk.run(&["worker", "approve", "blog"]).exits(2);
+    desk.run(&["worker", "approve", "blog", "--restore"])
+        .exits(0);
     worker_is(&supervisor, "blog", "ready");
     prints(&supervisor, "worker blog: ready");
     answers(&desk, "blog");
