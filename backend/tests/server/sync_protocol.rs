@@ -223,8 +223,7 @@ async fn a_scheduled_function_runs_when_due_and_is_seen() {
         )
         .await;
     client.response(0).await;
-    client.transition().await;
-    assert_eq!(client.value().await, "done");
+    client.shows(json!("done")).await;
     deployment.stop().await;
 }
 

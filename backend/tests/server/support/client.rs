@@ -117,14 +117,19 @@ impl Client {
         frame.expect("nothing came from the server")
     }
 
-    /// The next message; pings of either kind are skipped.
+    /// The next message; pings of either kind are skipped, and do not prolong the wait.
     pub async fn receive(&mut self) -> Value {
+        let message = tokio::time::timeout(DEADLINE, self.skip_pings()).await;
+        self.checked(message.expect("nothing but pings came from the server"))
+    }
+
+    async fn skip_pings(&mut self) -> Value {
         loop {
             match self.frame().await {
                 Some(Ok(Message::Text(text))) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
                     if message["type"] != "Ping" {
-                        return self.checked(message);
+                        return message;
                     }
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -153,6 +158,17 @@ impl Client {
         assert_eq!(modifications.len(), 1, "{transition}");
         assert_eq!(modifications[0]["type"], "QueryUpdated", "{transition}");
         modifications[0]["value"].clone()
+    }
+
+    /// Until a transition brings this value, alone or with others before it.
+    pub async fn shows(&mut self, wanted: Value) {
+        loop {
+            let transition = self.transition().await;
+            let modifications = transition["modifications"].as_array().unwrap();
+            if modifications.iter().any(|it| it["value"] == wanted) {
+                return;
+            }
+        }
     }
 
     /// Everything until the close frame: `(messages, code, reason)`.
