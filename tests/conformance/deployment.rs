@@ -40,7 +40,11 @@ pub fn modules() -> BTreeMap<String, String> {
         let name = path.file_stem().expect("a name").to_string_lossy();
         let source = std::fs::read_to_string(&path).expect("a module");
         let taken = modules.insert(name.into_owned(), source);
-        assert!(taken.is_none(), "{} hides a module of the product", path.display());
+        assert!(
+            taken.is_none(),
+            "{} hides a module of the product",
+            path.display()
+        );
     }
     modules.insert("product".to_owned(), product_schema);
     modules

@@ -40,7 +40,12 @@ impl From<Seen> for Outcome {
 pub type Saved = BTreeMap<String, Value>;
 
 /// Checks a step's outcome and notes what the step saves.
-pub fn check(step: &Value, driver: Driver, outcome: &Outcome, saved: &mut Saved) -> Result<(), String> {
+pub fn check(
+    step: &Value,
+    driver: Driver,
+    outcome: &Outcome,
+    saved: &mut Saved,
+) -> Result<(), String> {
     let verdict = verdict(step, driver, outcome, saved);
     if let Seen::Value(value) = &outcome.result {
         saves(step, value, saved);
@@ -70,12 +75,12 @@ fn verdict(step: &Value, driver: Driver, outcome: &Outcome, saved: &Saved) -> Re
             Some(pattern) => matches(&pattern, value),
         },
         (Seen::Refused(data), Some(pattern), _) if driver == Driver::Own => {
-            matches(&code_and_message(&pattern), data)
+            code_and_message(&pattern).is_some_and(|kept| matches(&kept, data))
         }
         (Seen::Refused(data), Some(pattern), _) => matches(&pattern, data),
         // Our own client knows the refusals of our own functions only.
         (Seen::Failed(text), Some(pattern), _) if driver == Driver::Own => {
-            code_and_message(&pattern) != pattern && text.contains("Uncaught ")
+            code_and_message(&pattern).is_none() && text.contains("Uncaught ")
         }
         (Seen::Failed(text), None, Some(parts)) => contains_all(&meaningful(text), &parts),
         _ => false,
@@ -103,8 +108,16 @@ fn verdict(step: &Value, driver: Driver, outcome: &Outcome, saved: &Saved) -> Re
 
 /// A failure's text without what clients and the engine put around it: the npm client's prefix, stack frames.
 pub fn meaningful(text: &str) -> String {
-    let text = match text.strip_prefix("[CONVEX ") {
-        Some(rest) => rest.split_once("Server Error\n").map_or(text, |(_, said)| said),
+    let text = match text
+        .strip_prefix("[CONVEX ")
+        .and_then(|rest| rest.split_once(")] "))
+    {
+        Some((_, said)) => match said.strip_prefix("[Request ID: ") {
+            Some(rest) => rest
+                .split_once("Server Error\n")
+                .map_or(said, |(_, said)| said),
+            None => said,
+        },
         None => text,
     };
     let lines = text.lines().filter(|line| {
@@ -124,8 +137,12 @@ fn contains_all(text: &str, parts: &Value) -> bool {
 /// Whether a value is what a pattern says. Numbers are floats, whatever they look like.
 pub fn matches(pattern: &Value, value: &Value) -> bool {
     match (pattern, value) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64().map(f64::to_bits) == b.as_f64().map(f64::to_bits),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| matches(a, b)),
+        (Value::Number(a), Value::Number(b)) => {
+            a.as_f64().map(f64::to_bits) == b.as_f64().map(f64::to_bits)
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| matches(a, b))
+        }
         (Value::Object(fields), value) => {
             if let Some(kind) = fields.get("$any").and_then(Value::as_str) {
                 return is_a(kind, value);
@@ -149,7 +166,9 @@ fn is_a(kind: &str, value: &Value) -> bool {
         "value" => true,
         "id" | "string" => value.as_str().is_some_and(|text| !text.is_empty()),
         "number" => value.is_number(),
-        "time" => value.as_f64().is_some_and(|time| (1.6e12..4e12).contains(&time)),
+        "time" => value
+            .as_f64()
+            .is_some_and(|time| (1.6e12..4e12).contains(&time)),
         other => panic!("`$any` cannot be {other}"),
     }
 }
@@ -159,7 +178,9 @@ fn projected(pattern: &Value) -> Value {
     use base64::Engine as _;
     let bytes = |text: &Value| {
         let text = text.as_str().expect("base64");
-        base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .expect("base64")
     };
     match pattern {
         Value::Array(items) => items.iter().map(projected).collect(),
@@ -176,28 +197,30 @@ fn projected(pattern: &Value) -> Value {
             if let Some(text) = fields.get("$bytes") {
                 return bytes(text).into();
             }
-            let fields = fields.iter().map(|(name, field)| (name.clone(), projected(field)));
+            let fields = fields
+                .iter()
+                .map(|(name, field)| (name.clone(), projected(field)));
             Value::Object(fields.collect())
         }
         other => other.clone(),
     }
 }
 
-/// Of a refusal of ours, what our own client keeps; another pattern stays as it is, but marked.
-fn code_and_message(pattern: &Value) -> Value {
+/// Of a refusal of ours, what our own client keeps of it. Other refusals it does not know.
+fn code_and_message(pattern: &Value) -> Option<Value> {
     let fields = pattern.get("$has").unwrap_or(pattern);
-    match (fields.get("code"), fields.get("message")) {
-        (Some(code), Some(message)) => serde_json::json!({ "$has": { "code": code, "message": message } }),
-        (Some(code), None) => serde_json::json!({ "$has": { "code": code } }),
-        _ => Value::Null,
-    }
+    let (code, message) = (fields.get("code")?, fields.get("message")?);
+    let are_texts = [code, message].iter().all(|field| !field.is_number());
+    are_texts.then(|| serde_json::json!({ "code": code, "message": message }))
 }
 
 /// Puts what was saved in the place of `${name}`.
 fn fill_in(pattern: &Value, saved: &Saved) -> Value {
     match pattern {
         Value::String(text) => {
-            let whole = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+            let whole = text
+                .strip_prefix("${")
+                .and_then(|rest| rest.strip_suffix('}'));
             if let Some(value) = whole.and_then(|name| saved.get(name)) {
                 return value.clone();
             }
@@ -208,7 +231,9 @@ fn fill_in(pattern: &Value, saved: &Saved) -> Value {
         }
         Value::Array(items) => items.iter().map(|item| fill_in(item, saved)).collect(),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, field)| (name.clone(), fill_in(field, saved)));
+            let fields = fields
+                .iter()
+                .map(|(name, field)| (name.clone(), fill_in(field, saved)));
             Value::Object(fields.collect())
         }
         other => other.clone(),
@@ -217,14 +242,21 @@ fn fill_in(pattern: &Value, saved: &Saved) -> Value {
 
 /// The same for arguments, in the drivers that are written in Rust.
 pub fn filled_args(step: &Value, saved: &Saved) -> Value {
-    step.get("args").map_or_else(|| Value::Object(Map::new()), |args| fill_in(args, saved))
+    step.get("args")
+        .map_or_else(|| Value::Object(Map::new()), |args| fill_in(args, saved))
 }
 
 fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
-    path.split('.').filter(|name| !name.is_empty()).fold(value, |value, name| match value {
-        Value::Array(items) => name.parse::<usize>().ok().and_then(|at| items.get(at)).unwrap_or(&Value::Null),
-        value => value.get(name).unwrap_or(&Value::Null),
-    })
+    path.split('.')
+        .filter(|name| !name.is_empty())
+        .fold(value, |value, name| match value {
+            Value::Array(items) => name
+                .parse::<usize>()
+                .ok()
+                .and_then(|at| items.get(at))
+                .unwrap_or(&Value::Null),
+            value => value.get(name).unwrap_or(&Value::Null),
+        })
 }
 
 fn short(text: &str) -> String {
@@ -261,6 +293,9 @@ mod tests {
     fn what_clients_put_around_a_failure_is_taken_off() {
         let text = "[CONVEX Q(m:f)] [Request ID: 1] Server Error\nUncaught Error: no\n    at f (../convex/m.js:1:2)\n\n  Called by client";
         assert_eq!(meaningful(text), "Uncaught Error: no");
-        assert_eq!(meaningful("Uncaught Error: no\n    at f (../convex/m.js:1:2)"), "Uncaught Error: no");
+        assert_eq!(
+            meaningful("Uncaught Error: no\n    at f (../convex/m.js:1:2)"),
+            "Uncaught Error: no"
+        );
     }
 }

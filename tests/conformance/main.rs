@@ -12,6 +12,8 @@
 mod deployment;
 mod drivers;
 mod expectation;
+mod lint;
+mod remote;
 mod report;
 mod scenario;
 

@@ -74,18 +74,31 @@ impl Report {
     fn compare_texts(&mut self, scenario: &Scenario, runs: &[(Driver, Outcomes)]) {
         for number in 0..scenario.steps.len() {
             let mut texts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-            for (driver, outcomes) in runs.iter().filter(|(driver, _)| *driver != Driver::ConvexTest) {
-                let excepted = scenario.steps[number]["except"].get(driver.name()).is_some();
+            for (driver, outcomes) in runs
+                .iter()
+                .filter(|(driver, _)| *driver != Driver::ConvexTest)
+            {
+                let excepted = scenario.steps[number]["except"]
+                    .get(driver.name())
+                    .is_some();
                 let outcome = outcomes.get(&(scenario.name.clone(), number));
-                if let (false, Some(Seen::Failed(text))) = (excepted, outcome.map(|outcome| &outcome.result)) {
+                if let (false, Some(Seen::Failed(text))) =
+                    (excepted, outcome.map(|outcome| &outcome.result))
+                {
                     // A refusal that our own client does not know has no counterpart.
                     if scenario.steps[number].get("fails").is_some() {
-                        texts.entry(without_ids(&meaningful(text))).or_default().push(driver.name());
+                        texts
+                            .entry(without_ids(&meaningful(text)))
+                            .or_default()
+                            .push(driver.name());
                     }
                 }
             }
             if texts.len() > 1 {
-                self.differences.push(format!("{} · step {number} · the clients read different texts: {texts:#?}", scenario.name));
+                self.differences.push(format!(
+                    "{} · step {number} · the clients read different texts: {texts:#?}",
+                    scenario.name
+                ));
             }
         }
     }
@@ -104,20 +117,37 @@ impl Report {
     }
 }
 
-/// Documents' ids are new in every run.
+/// Documents' ids and times are new in every run.
 fn without_ids(text: &str) -> String {
-    let is_id = |word: &str| word.len() >= 31 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    text.split_inclusive(|c: char| !c.is_ascii_alphanumeric())
-        .map(|word| {
-            let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-            if is_id(bare) { word.replace(bare, "ID") } else { word.to_owned() }
-        })
-        .collect()
+    let is_time = |word: &str| word.len() == 13 && word.chars().all(|c| c.is_ascii_digit());
+    let is_id = |word: &str| {
+        word.len() >= 31
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    let mut plain = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        match bare {
+            _ if is_id(bare) => plain.push_str(&word.replace(bare, "ID")),
+            _ if is_time(bare) => plain.push_str(&word.replace(bare, "TIME")),
+            // What comes after the point of a time.
+            _ if plain.ends_with("TIME.") => plain.push_str(&word[bare.len()..]),
+            _ => plain.push_str(word),
+        }
+    }
+    plain
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wide = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+        let wide = self
+            .rows
+            .iter()
+            .map(|(name, _)| name.chars().count())
+            .max()
+            .unwrap_or_default();
         writeln!(out, "\n{} differences", self.differences.len())?;
         write!(out, "{:wide$}", "")?;
         for driver in &self.drivers {

@@ -33,7 +33,18 @@ struct File {
 
 /// What a step may say.
 const STEP: [&str; 13] = [
-    "query", "mutation", "subscribe", "changed", "args", "as", "id", "save", "gives", "refused", "fails", "logs",
+    "query",
+    "mutation",
+    "subscribe",
+    "changed",
+    "args",
+    "as",
+    "id",
+    "save",
+    "gives",
+    "refused",
+    "fails",
+    "logs",
     "except",
 ];
 
@@ -48,13 +59,23 @@ pub fn load(folder: &str) -> Vec<Scenario> {
     files.sort();
     let mut scenarios = Vec::new();
     for path in files {
-        let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let stem = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         let file: File = read(&path);
         for (number, mut scenario) in file.scenarios.into_iter().enumerate() {
             scenario.run = format!("{stem}{number}");
             scenario.name = format!("{folder}/{stem}: {}", scenario.name);
-            scenario.skip.keys().for_each(|name| Driver::must_exist(name));
-            let before = scenario.after.as_ref().map_or_else(Vec::new, |name| preludes[name].clone());
+            scenario
+                .skip
+                .keys()
+                .for_each(|name| Driver::must_exist(name));
+            let before = scenario
+                .after
+                .as_ref()
+                .map_or_else(Vec::new, |name| preludes[name].clone());
             scenario.steps = before
                 .iter()
                 .chain(&scenario.steps)
@@ -68,14 +89,27 @@ pub fn load(folder: &str) -> Vec<Scenario> {
 
 fn read<T: DeserializeOwned>(path: &Path) -> T {
     let text = std::fs::read_to_string(path).expect("a file of scenarios");
-    let read = jsonc_parser::parse_to_serde_value::<T>(&text, &jsonc_parser::ParseOptions::default());
+    let read =
+        jsonc_parser::parse_to_serde_value::<T>(&text, &jsonc_parser::ParseOptions::default());
     read.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 impl Scenario {
     /// `ORCHESTRATOR_CONFORMANCE_ONLY` names a part of those to run.
     pub fn is_wanted(&self) -> bool {
-        std::env::var("ORCHESTRATOR_CONFORMANCE_ONLY").map_or(true, |part| self.name.contains(&part))
+        std::env::var("ORCHESTRATOR_CONFORMANCE_ONLY")
+            .map_or(true, |part| self.name.contains(&part))
+    }
+
+    /// Whether a step is taken as this identity.
+    pub fn names(&self, identity: &str) -> bool {
+        self.steps.iter().any(|step| step["as"] == identity)
+    }
+
+    /// The same under ids of its own, so that it can be run beside others.
+    pub fn renamed(mut self, prefix: &str) -> Self {
+        self.run = format!("{prefix}{}", self.run);
+        self
     }
 
     /// Why a driver does not run it.
@@ -83,7 +117,8 @@ impl Scenario {
         if let Some(reason) = self.skip.get(driver.name()) {
             return Some(reason);
         }
-        let encoded = driver == Driver::Own && self.steps.iter().any(|step| has_encoding(&step["args"]));
+        let encoded =
+            driver == Driver::Own && self.steps.iter().any(|step| has_encoding(&step["args"]));
         encoded.then_some("our client sends plain JSON only")
     }
 }
@@ -95,7 +130,10 @@ fn written_out(step: &Value, scenario: &str) -> Vec<Value> {
     };
     let each = step.remove("$each");
     for name in step.keys() {
-        assert!(STEP.contains(&name.as_str()), "{scenario}: a step cannot say `{name}`");
+        assert!(
+            STEP.contains(&name.as_str()),
+            "{scenario}: a step cannot say `{name}`"
+        );
     }
     step.entry("as").or_insert_with(|| "owner".into());
     if let Some(Value::Object(except)) = step.get("except") {
@@ -114,7 +152,9 @@ fn numbered(value: &Value, number: u64) -> Value {
         Value::String(text) => text.replace("${n}", &number.to_string()).into(),
         Value::Array(items) => items.iter().map(|item| numbered(item, number)).collect(),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, field)| (name.clone(), numbered(field, number)));
+            let fields = fields
+                .iter()
+                .map(|(name, field)| (name.clone(), numbered(field, number)));
             Value::Object(fields.collect())
         }
         other => other.clone(),
@@ -126,7 +166,9 @@ fn expand(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(expand).collect(),
         Value::Object(fields) => shorthand(fields).unwrap_or_else(|| {
-            let fields = fields.iter().map(|(name, field)| (name.clone(), expand(field)));
+            let fields = fields
+                .iter()
+                .map(|(name, field)| (name.clone(), expand(field)));
             Value::Object(fields.collect())
         }),
         other => other.clone(),

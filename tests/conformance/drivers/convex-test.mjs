@@ -29,14 +29,6 @@ const { default: schema } = await importOf("schema.js")();
 process.on("unhandledRejection", (error) => console.error(error));
 
 let deployment;
-// Unlike the clients, it hands over the data of a ConvexError as JSON text.
-input.dataOf = (text) => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-};
 let current;
 await runAll((identity, scenario) => {
   if (current !== scenario) {

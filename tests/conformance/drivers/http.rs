@@ -35,7 +35,10 @@ struct HttpClient {
 impl HttpClient {
     async fn ask(&self, kind: &str, function: &str, args: &Value) -> Outcome {
         let body = json!({ "path": function, "args": [args], "format": "convex_encoded_json" });
-        let mut request = self.client.post(format!("{}/api/{kind}", self.url)).json(&body);
+        let mut request = self
+            .client
+            .post(format!("{}/api/{kind}", self.url))
+            .json(&body);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -51,10 +54,17 @@ impl HttpClient {
         } else if let Some(data) = reply.get("errorData") {
             Seen::Refused(data.clone())
         } else {
-            Seen::Failed(reply["errorMessage"].as_str().unwrap_or_default().to_owned())
+            Seen::Failed(
+                reply["errorMessage"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+            )
         };
         let lines = reply["logLines"].as_array().into_iter().flatten();
-        let logs = lines.filter_map(|line| line.as_str().map(str::to_owned)).collect();
+        let logs = lines
+            .filter_map(|line| line.as_str().map(str::to_owned))
+            .collect();
         Outcome {
             result,
             logs: Some(logs),

@@ -24,6 +24,8 @@ pub enum Driver {
     NpmHttp,
     /// `convex` of PyPI.
     Pypi,
+    /// The `ConvexHttpClient` in it.
+    PypiHttp,
     /// The official Rust `ConvexClient`.
     Rust,
     /// `OwnerClient` and the connection below it.
@@ -35,11 +37,12 @@ pub enum Driver {
 }
 
 impl Driver {
-    pub fn all() -> [Self; 7] {
+    pub fn all() -> [Self; 8] {
         [
             Self::Npm,
             Self::NpmHttp,
             Self::Pypi,
+            Self::PypiHttp,
             Self::Rust,
             Self::Own,
             Self::Http,
@@ -52,6 +55,7 @@ impl Driver {
             Self::Npm => "npm",
             Self::NpmHttp => "npm-http",
             Self::Pypi => "pypi",
+            Self::PypiHttp => "pypi-http",
             Self::Rust => "rust",
             Self::Own => "own",
             Self::Http => "http",
@@ -59,10 +63,16 @@ impl Driver {
         }
     }
 
+    /// Whether it talks to a deployment at all.
+    pub fn is_remote(self) -> bool {
+        self != Self::ConvexTest
+    }
+
     /// `ORCHESTRATOR_CONFORMANCE_DRIVERS` names those to run, with commas between them.
     pub fn is_wanted(self) -> bool {
-        std::env::var("ORCHESTRATOR_CONFORMANCE_DRIVERS")
-            .map_or(true, |names| names.split(',').any(|name| name == self.name()))
+        std::env::var("ORCHESTRATOR_CONFORMANCE_DRIVERS").map_or(true, |names| {
+            names.split(',').any(|name| name == self.name())
+        })
     }
 
     /// Panics unless a driver has this name.
@@ -113,6 +123,7 @@ pub fn run_against(
         Driver::NpmHttp => process::node("npm-http.mjs", scenarios, target),
         Driver::ConvexTest => process::node("convex-test.mjs", scenarios, target),
         Driver::Pypi => process::python("pypi.py", scenarios, target),
+        Driver::PypiHttp => process::python("pypi_http.py", scenarios, target),
         Driver::Rust => runtime.block_on(steps::run(&official::Official(target), scenarios)),
         Driver::Own => runtime.block_on(steps::run(&own::Own(target), scenarios)),
         Driver::Http => runtime.block_on(steps::run(&http::Http(target), scenarios)),

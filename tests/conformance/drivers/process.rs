@@ -34,7 +34,13 @@ pub fn node(program: &str, scenarios: &[Scenario], target: &Target) -> Outcomes 
     }
     let home = Home::bare(crate::ORCHESTRATOR);
     let client = || package.client(&home, &format!("../conformance/drivers/{program}"));
-    all(&home, client, scenarios, &json!({ "modules": folder }), target)
+    all(
+        &home,
+        client,
+        scenarios,
+        &json!({ "modules": folder }),
+        target,
+    )
 }
 
 pub fn python(program: &str, scenarios: &[Scenario], target: &Target) -> Outcomes {
@@ -66,7 +72,11 @@ fn all(
         let ran = home.finish(client(), &input.to_string());
         let mut last = String::new();
         // Clients print there, too: lines of the log.
-        for text in ran.stdout.lines().filter(|line| line.starts_with("{\"scenario\"")) {
+        for text in ran
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("{\"scenario\""))
+        {
             let Ok(line) = serde_json::from_str::<Line>(text) else {
                 eprintln!("a driver printed what is no outcome: {:.300}", text);
                 continue;
@@ -78,9 +88,13 @@ fn all(
         if ran.code != 0 {
             // It hung or crashed in the middle of one, which the report then shows. The others have their turn.
             let reached = some.iter().position(|scenario| scenario.name == last);
-            let whole = |at: usize| outcomes.contains_key(&(last.clone(), some[at].steps.len() - 1));
+            let whole =
+                |at: usize| outcomes.contains_key(&(last.clone(), some[at].steps.len() - 1));
             done = reached.map_or(1, |at| if whole(at) { at + 2 } else { at + 1 });
-            eprintln!("a driver ended with {} after `{last}`:\n{}", ran.code, ran.stderr);
+            eprintln!(
+                "a driver ended with {} after `{last}`:\n{}",
+                ran.code, ran.stderr
+            );
         }
         rest = &rest[done.min(rest.len())..];
     }

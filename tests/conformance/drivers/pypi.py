@@ -10,6 +10,7 @@ import re
 import sys
 
 from convex import ConvexClient, ConvexError, convex_to_json, json_to_convex
+from convex.http_client import ConvexError as HttpConvexError
 
 STEP_LIMIT_S = 30
 
@@ -30,8 +31,17 @@ class Watch:
                 return value
 
 
+def connect(url, token):
+    client = ConvexClient(url)
+    if token:
+        client.set_auth(token)
+    return client
+
+
 class Run:
-    def __init__(self, given, scenario):
+    def __init__(self, connect, watch, given, scenario):
+        self.connect = connect
+        self.watch = watch
         self.given = given
         self.saved = {"run": scenario["run"]}
         self.clients = {}
@@ -39,11 +49,7 @@ class Run:
 
     def client(self, identity):
         if identity not in self.clients:
-            client = ConvexClient(self.given["url"])
-            token = self.given["tokens"].get(identity)
-            if token:
-                client.set_auth(token)
-            self.clients[identity] = client
+            self.clients[identity] = self.connect(self.given["url"], self.given["tokens"].get(identity))
         return self.clients[identity]
 
     def take(self, step):
@@ -51,6 +57,8 @@ class Run:
             value = convex_to_json(self.perform(step))
         except ConvexError as error:
             return {"refused": convex_to_json(error.data)}
+        except HttpConvexError as error:  # That client leaves the data as it came.
+            return {"refused": error.data}
         except Exception as error:  # A failure of a function is a plain exception.
             return {"failed": str(error)}
         for name, path in step.get("save", {}).items():
@@ -66,7 +74,7 @@ class Run:
             return client.query(step["query"], args)
         if "mutation" in step:
             return client.mutation(step["mutation"], args)
-        watch = Watch(client, step["subscribe"], args)
+        watch = self.watch(client, step["subscribe"], args)
         self.watches[step["id"]] = watch
         return watch.next()
 
@@ -91,19 +99,19 @@ def at(value, path):
     return value
 
 
-def main():
-    given = json.load(sys.stdin)
+def main(connect=connect, watch=Watch):
+    given = json.load(sys.stdin, parse_int=float)  # the client knows no other numbers
     for scenario in given["scenarios"]:
-        run = Run(given, scenario)
+        run = Run(connect, watch, given, scenario)
         for number, step in enumerate(scenario["steps"]):
             # The client waits in native code, without a limit: only a watchdog outside the interpreter can end that.
             faulthandler.dump_traceback_later(STEP_LIMIT_S, exit=True)
             outcome = {"scenario": scenario["name"], "step": number, **run.take(step)}
             print(json.dumps(outcome), flush=True)
+    sys.stdout.flush()
+    # The client's own threads would keep the process for a while: there is nothing left to wait for.
+    os._exit(0)
 
 
 if __name__ == "__main__":
     main()
-    sys.stdout.flush()
-    # The client's own threads would keep the process for a while: there is nothing left to wait for.
-    os._exit(0)

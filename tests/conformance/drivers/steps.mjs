@@ -49,7 +49,7 @@ class Run {
       for (const [name, path] of Object.entries(step.save ?? {})) this.saved[name] = at(value, path);
       return { value };
     } catch (error) {
-      if (isConvexError(error)) return { refused: dataOf(error) };
+      if (isConvexError(error)) return { refused: toJson(error.data) };
       return { failed: String(error?.message ?? error) };
     } finally {
       clearTimeout(timer);
@@ -128,8 +128,6 @@ export function poll(ask, { value, error }) {
 const toJson = (value) => (value === undefined ? { $undefined: true } : convexToJson(value));
 
 const isConvexError = (error) => error instanceof ConvexError || error?.[Symbol.for("ConvexError")] === true;
-
-const dataOf = (error) => (typeof error.data === "string" ? (input.dataOf?.(error.data) ?? error.data) : toJson(error.data));
 
 /** Puts what was saved in the place of `${name}`. */
 function fillIn(value, saved) {

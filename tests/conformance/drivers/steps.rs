@@ -66,7 +66,10 @@ struct Run<'a> {
 impl Run<'_> {
     async fn take(&mut self, step: &Value) -> Outcome {
         if let Some(name) = step["changed"].as_str() {
-            let (updates, seen) = self.watches.get_mut(name).expect("a subscription of that name");
+            let (updates, seen) = self
+                .watches
+                .get_mut(name)
+                .expect("a subscription of that name");
             return changed(updates.as_mut(), seen).await;
         }
         let identity = step["as"].as_str().expect("an identity");
@@ -81,7 +84,9 @@ impl Run<'_> {
                 return client.call(kind, function, args).await;
             }
         }
-        let function = step["subscribe"].as_str().expect("a step that does something");
+        let function = step["subscribe"]
+            .as_str()
+            .expect("a step that does something");
         let mut updates = client.subscribe(function, args).await;
         let mut seen = String::new();
         let outcome = changed(updates.as_mut(), &mut seen).await;
