@@ -10,7 +10,6 @@ import re
 import sys
 
 from convex import ConvexClient, ConvexError, convex_to_json, json_to_convex
-from convex.http_client import ConvexError as HttpConvexError
 
 STEP_LIMIT_S = 30
 
@@ -39,8 +38,9 @@ def connect(url, token):
 
 
 class Run:
-    def __init__(self, connect, watch, given, scenario):
+    def __init__(self, connect, watch, data_of, given, scenario):
         self.connect = connect
+        self.data_of = data_of
         self.watch = watch
         self.given = given
         self.saved = {"run": scenario["run"]}
@@ -56,9 +56,7 @@ class Run:
         try:
             value = convex_to_json(self.perform(step))
         except ConvexError as error:
-            return {"refused": convex_to_json(error.data)}
-        except HttpConvexError as error:  # That client leaves the data as it came.
-            return {"refused": error.data}
+            return {"refused": self.data_of(error)}
         except Exception as error:  # A failure of a function is a plain exception.
             return {"failed": str(error)}
         for name, path in step.get("save", {}).items():
@@ -99,10 +97,10 @@ def at(value, path):
     return value
 
 
-def main(connect=connect, watch=Watch):
+def main(connect=connect, watch=Watch, data_of=lambda error: convex_to_json(error.data)):
     given = json.load(sys.stdin, parse_int=float)  # the client knows no other numbers
     for scenario in given["scenarios"]:
-        run = Run(connect, watch, given, scenario)
+        run = Run(connect, watch, data_of, given, scenario)
         for number, step in enumerate(scenario["steps"]):
             # The client waits in native code, without a limit: only a watchdog outside the interpreter can end that.
             faulthandler.dump_traceback_later(STEP_LIMIT_S, exit=True)

@@ -40,4 +40,5 @@ def connect(url, token):
 
 
 if __name__ == "__main__":
-    main(connect, Poll)
+    # It leaves the data of a ConvexError as it came.
+    main(connect, Poll, lambda error: error.data)
