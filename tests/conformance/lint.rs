@@ -101,7 +101,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
             if name != "tests" {
                 sources(&path, found);
             }
-        } else if name.ends_with(".ts") && name.matches('.').count() == 1 {
+        } else if name.split_once('.').is_some_and(|(_, rest)| rest == "ts") {
             found.push(path);
         }
     }

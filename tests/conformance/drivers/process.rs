@@ -78,7 +78,7 @@ fn all(
             .filter(|line| line.starts_with("{\"scenario\""))
         {
             let Ok(line) = serde_json::from_str::<Line>(text) else {
-                eprintln!("a driver printed what is no outcome: {:.300}", text);
+                eprintln!("a driver printed what is no outcome: {text:.300}");
                 continue;
             };
             last.clone_from(&line.scenario);

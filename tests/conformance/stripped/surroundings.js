@@ -79,11 +79,11 @@ export const language = query({
       collected,
       settled.map((one) => one.status),
       structuredCloneLike({ a: [1, { b: 2 }] }),
-      [3, 1, 2].toSorted(),
+      ([3, 1, 2]       ).toSorted(),
       "abc".at(-1) ?? null,
       Object.fromEntries(new Map([["k", 1]])),
       /(?<year>\d{4})/u.exec("in 2024")?.groups?.year ?? null,
-      [1, 2, 3, 4].findLast((n) => n % 2 === 1) ?? null,
+      ([1, 2, 3, 4]       ).findLast((n        ) => n % 2 === 1) ?? null,
       JSON.stringify({ b: 1, a: [undefined, NaN] }),
     ];
   },
