@@ -1,5 +1,6 @@
 // Writes the functions that the embedded deployment runs: convex/**/*.ts without their types, one file to one file,
-// into backend/functions. The engine compiles them in, so that building it needs no Node.
+// into backend/functions. The engine compiles them in, so that building it needs no Node. The modules of the
+// conformance suite go the same way.
 //
 //   node scripts/strip-types.mjs           writes
 //   node scripts/strip-types.mjs --check   compares, exits 1 when something is out of date
@@ -13,8 +14,10 @@ import { fileURLToPath } from "node:url";
 import tsBlankSpace from "ts-blank-space";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
-const sources = path.join(root, "convex");
-const target = path.join(root, "backend", "functions");
+const FOLDERS = [
+  { from: "convex", to: "backend/functions" },
+  { from: "tests/conformance/functions", to: "tests/conformance/stripped" },
+];
 
 /** Convex skips files with a further dot in their name (tests, fixtures, auth.config), and so does the engine. */
 const isModule = (file) => /^[^.]+\.ts$/.test(path.basename(file));
@@ -27,22 +30,22 @@ function filesUnder(folder, suffix) {
     .sort();
 }
 
-function strip(file) {
+function strip(folder, file) {
   const refused = [];
-  const text = tsBlankSpace(readFileSync(path.join(sources, file), "utf8"), (node) => refused.push(node.getText()));
+  const text = tsBlankSpace(readFileSync(path.join(root, folder, file), "utf8"), (node) => refused.push(node.getText()));
   if (refused.length > 0) {
-    throw new Error(`convex/${file}: this TypeScript is more than types and cannot be stripped: ${refused[0]}`);
+    throw new Error(`${folder}/${file}: this TypeScript is more than types and cannot be stripped: ${refused[0]}`);
   }
   const lines = text.split("\n").map((line) => line.trimEnd());
-  return `// Generated from convex/${file} by \`npm run strip\`: change that file, not this one.\n${lines.join("\n")}`;
+  return `// Generated from ${folder}/${file} by \`npm run strip\`: change that file, not this one.\n${lines.join("\n")}`;
 }
 
-function wanted() {
-  const modules = filesUnder(sources, ".ts").filter(isModule);
-  return new Map(modules.map((file) => [file.replace(/\.ts$/, ".js"), strip(file)]));
+function wanted(folder) {
+  const modules = filesUnder(path.join(root, folder), ".ts").filter(isModule);
+  return new Map(modules.map((file) => [file.replace(/\.ts$/, ".js"), strip(folder, file)]));
 }
 
-function differences(files) {
+function differences(target, files) {
   const found = [];
   for (const [file, text] of files) {
     const there = path.join(target, file);
@@ -55,7 +58,7 @@ function differences(files) {
   return found;
 }
 
-function write(files) {
+function write(target, files) {
   for (const file of filesUnder(target, ".js")) {
     if (!files.has(file)) rmSync(path.join(target, file));
   }
@@ -66,15 +69,18 @@ function write(files) {
   }
 }
 
-const files = wanted();
-if (process.argv.includes("--check")) {
-  const found = differences(files);
-  if (found.length > 0) {
-    console.error(`backend/functions is out of date: run \`npm run strip\` and commit the result`);
-    for (const difference of found) console.error(`  ${difference}`);
-    process.exit(1);
+let outOfDate = false;
+for (const { from, to } of FOLDERS) {
+  const [files, target] = [wanted(from), path.join(root, to)];
+  if (!process.argv.includes("--check")) {
+    write(target, files);
+    console.error(`wrote ${files.size} files to ${to}`);
+    continue;
   }
-} else {
-  write(files);
-  console.error(`wrote ${files.size} files to backend/functions`);
+  const found = differences(target, files);
+  if (found.length === 0) continue;
+  outOfDate = true;
+  console.error(`${to} is out of date: run \`npm run strip\` and commit the result`);
+  for (const difference of found) console.error(`  ${difference}`);
 }
+if (outOfDate) process.exit(1);

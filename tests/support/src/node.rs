@@ -19,13 +19,14 @@ use crate::home::{Home, Ran};
 const MANIFEST: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
 /// What the package's scripts and the clients need of the repository.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "package.json",
     "vitest.config.mjs",
     "scripts",
     "convex",
     "backend/functions",
     "tests/clients",
+    "tests/conformance",
 ];
 
 const VERSION_LIMIT: Duration = Duration::from_mins(1);

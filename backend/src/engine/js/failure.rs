@@ -14,7 +14,15 @@ pub struct Thrown {
     message: String,
     #[serde(default)]
     stack: String,
+    #[serde(default, deserialize_with = "present")]
     data: Option<serde_json::Value>,
+}
+
+/// `null` is data like any other; only a missing field is none.
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(Some)
 }
 
 impl Thrown {
@@ -82,6 +90,14 @@ pub fn internal(error: &dyn std::fmt::Display) -> FunctionError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_convex_error_may_carry_null() {
+        let thrown = |text| Thrown::parse(text).unwrap().into_error().data;
+        let null = r#"{"name":"ConvexError","message":"null","data":null}"#;
+        assert_eq!(thrown(null), Some(serde_json::Value::Null));
+        assert_eq!(thrown(r#"{"name":"Error","message":"no"}"#), None);
+    }
 
     #[test]
     fn only_the_functions_own_frames_are_shown() {

@@ -1,3 +1,5 @@
+//! How numbers and what JSON has no word for are written.
+//!
 //! `format: "json"`: values without Convex's `$` encodings, for readers that are not Convex clients.
 //!
 //! An int64 becomes a decimal string (a JSON number would lose digits), bytes stay base64, and floats that JSON has no
@@ -24,6 +26,24 @@ pub(super) fn plain(value: Value) -> Value {
                     .collect(),
             )
         }
+        other => other,
+    }
+}
+
+/// Every plain number as the float that it is, with a point or an exponent: PyPI's HTTP client takes no others.
+pub(super) fn floats(value: Value) -> Value {
+    match value {
+        Value::Number(number) => number
+            .as_f64()
+            .and_then(Number::from_f64)
+            .map_or(Value::Null, Value::Number),
+        Value::Array(items) => Value::Array(items.into_iter().map(floats).collect()),
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| (name, floats(value)))
+                .collect(),
+        ),
         other => other,
     }
 }
@@ -56,6 +76,15 @@ fn float_name(float: f64) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn whole_numbers_are_written_as_floats() {
+        let value = floats(json!({"a": [1, -2.5, {"b": 3}], "c": {"$integer": "AA=="}}));
+        assert_eq!(
+            value.to_string(),
+            r#"{"a":[1.0,-2.5,{"b":3.0}],"c":{"$integer":"AA=="}}"#
+        );
+    }
 
     #[test]
     fn encodings_become_plain_json() {

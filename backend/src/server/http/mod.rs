@@ -1,7 +1,7 @@
 //! The HTTP API of a deployment, as `ConvexHttpClient`, the Python HTTP client and curl use it: one call per request.
 //!
-//! A call that ran answers 200, or 560 when the function failed, with `{status, value | errorMessage, errorData,
-//! logLines}`. Anything that kept a call from running answers `{code, message}` with a status of its own. A mutation sent
+//! A call that ran answers 200, whatever came of it, with `{status, value | errorMessage, errorData, logLines}`: npm's
+//! client takes 560 for a failed function, too, but PyPI's reads `errorData` of a 200 only. Anything that kept a call from running answers `{code, message}` with a status of its own. A mutation sent
 //! here carries no session: a caller that gets no answer cannot ask again safely, except by a key of its own.
 
 mod body;
@@ -27,9 +27,6 @@ use super::sync::messages;
 use crate::engine::{Call, FunctionError};
 use body::{CallBody, Format};
 pub(super) use refusal::Refusal;
-
-/// A function ran and failed.
-const FUNCTION_FAILED: u16 = 560;
 
 /// A request that has become a call. Its permit is held until the answer is on its way: it is what bounds the memory that
 /// callers can make us use.
@@ -201,7 +198,7 @@ async fn in_time<T>(
 fn reply(app: &App, answer: Answer, format: Format) -> Response {
     let answer = Fitted::new(answer.result, answer.log_lines, app.tuning.result_bytes);
     let encode = |value: Value| match format {
-        Format::Encoded => value,
+        Format::Encoded => format::floats(value),
         Format::Plain => format::plain(value),
     };
     match answer.result {
@@ -216,9 +213,7 @@ fn reply(app: &App, answer: Answer, format: Format) -> Response {
             if let Some(data) = error.data {
                 body["errorData"] = encode(data);
             }
-            let status =
-                StatusCode::from_u16(FUNCTION_FAILED).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, Json(body)).into_response()
+            Json(body).into_response()
         }
     }
 }

@@ -1,0 +1,68 @@
+// Generated from tests/conformance/functions/failing.ts by `npm run strip`: change that file, not this one.
+// What a function can throw.
+
+import { mutationGeneric as mutation, queryGeneric as query } from "convex/server";
+import { ConvexError, v } from "convex/values";
+
+/** ConvexErrors with data of any shape. */
+export const refuse = query({
+  args: { data: v.any() },
+  handler: (_ctx     , { data }     ) => {
+    throw new ConvexError(data);
+  },
+});
+
+export const refuseInMutation = mutation({
+  args: { data: v.any(), scope: v.optional(v.string()) },
+  handler: async (ctx     , { data, scope }     ) => {
+    if (scope !== undefined) await ctx.db.insert("notes", { scope, author: "never seen", seq: 1 });
+    throw new ConvexError(data);
+  },
+});
+
+const DATA                                = {
+  undefined: () => undefined,
+  NaN: () => NaN,
+  bigint: () => 7n,
+  bytes: () => new Uint8Array([1, 2]).buffer,
+  "undefined field": () => ({ kept: 1, gone: undefined }),
+};
+
+/** Data that scenarios cannot write down. */
+export const refuseMade = query({
+  args: { name: v.string() },
+  handler: (_ctx     , { name }     ) => {
+    throw new ConvexError(DATA[name] ()       );
+  },
+});
+
+class Refusal extends ConvexError         {
+           name = "Refusal";
+}
+
+class Mishap extends Error {
+           name = "Mishap";
+}
+
+const THROWN                                = {
+  error: () => new Error("went wrong"),
+  "type error": () => new TypeError("not a thing"),
+  "own class": () => new Mishap("of its own"),
+  "own ConvexError": () => new Refusal("held"),
+  "no message": () => new Error(),
+  "two lines": () => new Error("first\nsecond"),
+  text: () => "plain text",
+  number: () => 42,
+};
+
+export const fail = query({
+  args: { name: v.string() },
+  handler: (_ctx     , { name }     ) => {
+    throw THROWN[name] ();
+  },
+});
+
+export const mistake = query({ handler: (_ctx     , given     ) => given.missing.deeper });
+
+/** A promise that nobody awaited. */
+export const rejectLater = query({ handler: async () => await Promise.reject(new Error("later")) });
