@@ -60,15 +60,13 @@ async fn crash(rig: &Rig, agents: &FakeAgents, id: &str) -> (u64, u64) {
     let mut changes = cards.changes();
     rig.probe.arm();
     rig.send(id, "hello").await;
-    let mut first = None;
+    // The card of a successor: until there is one, a placeholder without an incarnation stands there.
     let accepting = loop {
-        let incarnation = cards.get(&key).map_or(0, |card| card.incarnation);
-        // While it is restarted its card is a placeholder without an incarnation.
-        match first {
-            None if incarnation > 0 => first = Some(incarnation),
-            Some(first) if incarnation > first => break now_ns(),
-            _ => changes.changed().await.expect("the table lives"),
+        let card = cards.get(&key);
+        if card.is_some_and(|card| card.incarnation > 0 && card.restarts == 1) {
+            break now_ns();
         }
+        changes.changed().await.expect("the table lives");
     };
     let handled = agents.opened_at_ns(&session, 1).await;
     let panicked = rig.probe.panicked_at_ns();
