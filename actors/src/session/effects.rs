@@ -32,7 +32,7 @@ impl SessionState {
                     .table
                     .change(&ActorKey::session(&self.args.session), |card| {
                         card.name = title;
-                    })
+                    });
             }
             Effect::OpenStream { turn, next_index } => {
                 self.args
