@@ -11,7 +11,7 @@ use orchestrator_test_support::{Api, Home};
 use crate::ORCHESTRATOR;
 
 /// A start may take this long on a loaded machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 pub struct Server {
     pub home: Home,
