@@ -70,7 +70,9 @@ impl LinkLoad {
                 .runtime
                 .block_on(async { tokio::time::timeout(left, caller).await });
             let calls = calls.expect("all answers in time").expect("no panic");
-            calls.into_iter().for_each(|(kind, key)| all.add(kind, key));
+            for (kind, key) in calls {
+                all.add(kind, key);
+            }
         }
         let wanted = json!(all.count(Kind::Add));
         let mut latest = self.counter.latest.clone();
