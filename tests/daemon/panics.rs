@@ -98,3 +98,17 @@ fn a_panicking_bridge_is_replaced_and_loses_no_chunk() {
     assert_eq!(restarts(&supervisor, "/workers/0/sessions/0/restarts"), 0);
     assert!(supervisor.terminate().success());
 }
+
+#[test]
+fn a_panicking_root_ends_the_process_with_its_reason() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let supervisor = stage.run();
+    stage.home.run(["debug", "panic", "machine"]).exits(0);
+    eventually("the process has ended", || stage.home.run(["ps"]).code == 4);
+    let printed = supervisor.printed();
+    assert!(
+        printed.contains("the root of the actor tree crashed"),
+        "{printed}"
+    );
+    assert_eq!(supervisor.terminate().code(), Some(1));
+}

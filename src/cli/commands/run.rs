@@ -73,6 +73,10 @@ impl Run {
             return super::detach::detach(app).await;
         }
         let options = self.options(app)?;
+        let port = match &options.mode {
+            Mode::Local(local) => Some(local.port),
+            Mode::Workers(_) => None,
+        };
         let levels = telemetry::Levels {
             file: app
                 .globals
@@ -106,6 +110,9 @@ impl Run {
             Err(error) => {
                 if let RunError::NoWorker(lines) = &error {
                     printer.failed_workers(lines);
+                    if let Some(hint) = way_back(lines, port) {
+                        return Err(Failure::from(error).hint(hint));
+                    }
                 }
                 Err(error.into())
             }
@@ -172,6 +179,26 @@ fn load(app: &App) -> Result<config::Loaded, Failure> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// How a worker that was revoked serves again, when nothing else is left to serve. The deployment of `--local` has ended
+/// with us, so it has to be started alone for that; `port` is its port.
+fn way_back(lines: &[WorkerLine], port: Option<u16>) -> Option<String> {
+    let revoked = lines.iter().find(
+        |line| matches!(&line.start, WorkerStart::Failed(reason) if reason.contains("revoked")),
+    )?;
+    let name = &revoked.name;
+    Some(match port {
+        None => format!("to let it serve again: orchestrator worker approve {name} --restore"),
+        Some(port) => {
+            // Any free one is good for `run`, but here it has to be known.
+            let port = if port == 0 { DEFAULT_PORT } else { port };
+            format!(
+                "to let it serve again: orchestrator deployment run --port {port}, and beside it \
+                 orchestrator --url http://127.0.0.1:{port} worker approve {name} --restore; then stop that and run again"
+            )
+        }
+    })
 }
 
 /// What the environment says about it; a wrong value is wrong use, as it is with a flag.
@@ -338,4 +365,22 @@ impl Announce for Printer {
 /// `30s`: limits are said as they are set.
 fn duration_words(limit: Duration) -> String {
     humantime::format_duration(limit).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_is_told_of_a_revoked_worker_only() {
+        let line = |reason: &str| WorkerLine {
+            name: "shop".to_owned(),
+            directory: "/a".to_owned(),
+            start: WorkerStart::Failed(reason.to_owned()),
+        };
+        assert_eq!(way_back(&[line("no such directory")], None), None);
+        let told = way_back(&[line("revoked by its owner")], Some(3211)).unwrap();
+        assert!(told.contains("deployment run --port 3211"), "{told}");
+        assert!(told.contains("worker approve shop --restore"), "{told}");
+    }
 }

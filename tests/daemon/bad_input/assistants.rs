@@ -44,7 +44,7 @@ fn one_that_is_too_old_or_no_program_at_all_is_exit_8() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&wrapper, mode).unwrap();
     home.set("ORCHESTRATOR_OPENCODE_BIN", wrapper.display().to_string());
-    assert!(run(&home).contains("which is no OpenCode executable"));
+    assert!(run(&home).contains("which is a script: name the executable itself"));
 
     // On the PATH it is passed over, and without npm none can be installed.
     let path = home.dir("path");
