@@ -55,19 +55,6 @@ impl Closed {
             None => what.to_owned(),
         }
     }
-
-    /// What to do about it, when that is more than sending the message again.
-    pub fn hint(&self, session: &str) -> Option<String> {
-        match self.error.as_ref()?.code.as_str() {
-            "parked" => Some(format!(
-                "when the cause is gone: orchestrator restart {session}"
-            )),
-            "agent_missing" => Some(
-                "orchestrator run installs a compatible OpenCode when none is named".to_owned(),
-            ),
-            _ => None,
-        }
-    }
 }
 
 /// What is told while the turn runs: its parts so far.
