@@ -113,11 +113,7 @@ impl Chat {
                     }
                 }
                 Turn::Closed(closed) => {
-                    let failure = Failure::failed(closed.reason());
-                    match closed.hint(&turn.session) {
-                        Some(hint) => failure.hint(hint).show(app.ui),
-                        None => failure.show(app.ui),
-                    }
+                    Failure::failed(closed.reason()).show(app.ui);
                     // People saw it; a script wants to know.
                     if !person {
                         exit = Exit::Failed;

@@ -93,11 +93,7 @@ impl Send {
         if self.json {
             return Ok(Exit::Failed);
         }
-        let failure = Failure::failed(closed.reason());
-        Err(match closed.hint(&turn.session) {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        })
+        Err(Failure::failed(closed.reason()))
     }
 
     fn content(&self) -> Result<String, Failure> {

@@ -131,8 +131,9 @@ fn a_deployment_that_is_not_there_is_waited_for() {
     worker_is(&supervisor, "shop", "ready");
     prints(&supervisor, "worker shop: ready");
     answers(&desk, "shop");
+    let lost = format!("deployment {}: offline", deployment.url());
     drop(deployment);
-    prints(&supervisor, "offline, tried again until it answers");
+    prints(&supervisor, &lost);
     let _deployment = server.deployment_at(port);
     prints(&supervisor, "reached again");
     answers(&desk, "shop");
