@@ -82,6 +82,9 @@ fn verdict(step: &Value, driver: Driver, outcome: &Outcome, saved: &Saved) -> Re
         (Seen::Failed(text), Some(pattern), _) if driver == Driver::Own => {
             code_and_message(&pattern).is_none() && text.contains("Uncaught ")
         }
+        (Seen::Failed(text), None, Some(parts)) if driver == Driver::Own => {
+            contains_all(&meaningful(text), &not_quoted(parts))
+        }
         (Seen::Failed(text), None, Some(parts)) => contains_all(&meaningful(text), &parts),
         _ => false,
     };
@@ -125,6 +128,27 @@ pub fn meaningful(text: &str) -> String {
         !line.starts_with("at ") && line != "Called by client"
     });
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// What a failure quotes of the arguments: a token may be among them, so our own client cuts it off, and what follows.
+const QUOTES: [&str; 2] = ["\nObject: ", "\nValue: "];
+
+pub fn without_quotes(text: &str) -> &str {
+    let end = QUOTES.iter().filter_map(|quote| text.find(quote)).min();
+    text[..end.unwrap_or(text.len())].trim_end()
+}
+
+fn not_quoted(parts: Value) -> Value {
+    let quoted = |part: &Value| {
+        ["Object: ", "Value: ", "Validator: ", "v."]
+            .iter()
+            .any(|quote| part.as_str().is_some_and(|part| part.starts_with(quote)))
+    };
+    match parts {
+        Value::Array(parts) => parts.into_iter().filter(|part| !quoted(part)).collect(),
+        part if quoted(&part) => Value::Array(Vec::new()),
+        part => part,
+    }
 }
 
 fn contains_all(text: &str, parts: &Value) -> bool {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::json;
 
 use crate::drivers::{Driver, Outcomes};
-use crate::expectation::{Saved, Seen, check, meaningful};
+use crate::expectation::{Saved, Seen, check, meaningful, without_quotes};
 use crate::scenario::Scenario;
 
 /// How a driver did with a scenario.
@@ -94,6 +94,7 @@ impl Report {
                     }
                 }
             }
+            join_own(&mut texts);
             if texts.len() > 1 {
                 self.differences.push(format!(
                     "{} · step {number} · the clients read different texts: {texts:#?}",
@@ -170,5 +171,24 @@ impl fmt::Display for Report {
             writeln!(out, "\n  {difference}")?;
         }
         Ok(())
+    }
+}
+
+/// Our own client reads the others' text without what it quotes.
+fn join_own(texts: &mut BTreeMap<String, Vec<&str>>) {
+    let own = Driver::Own.name();
+    let Some(text) = texts
+        .iter()
+        .find(|(_, drivers)| drivers == &&vec![own])
+        .map(|(text, _)| text.clone())
+    else {
+        return;
+    };
+    if let Some((_, drivers)) = texts
+        .iter_mut()
+        .find(|(other, _)| **other != text && without_quotes(other) == text)
+    {
+        drivers.push(own);
+        texts.remove(&text);
     }
 }

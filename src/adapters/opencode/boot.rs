@@ -336,7 +336,8 @@ fn with_last_words(error: AgentError, record: &ExitRecord, secrets: &[String]) -
         (_, Some(signal)) if message.contains("ended before") => format!(" (signal {signal})"),
         _ => String::new(),
     };
-    let lines = &record.last_lines[record.last_lines.len().saturating_sub(SHOWN_LINES)..];
+    let shown = before_echo(&record.last_lines);
+    let lines = &shown[shown.len().saturating_sub(SHOWN_LINES)..];
     let words: Vec<String> = lines
         .iter()
         .filter(|line| !line.trim().is_empty())
@@ -351,12 +352,17 @@ fn with_last_words(error: AgentError, record: &ExitRecord, secrets: &[String]) -
     ))
 }
 
+/// Without the configuration that OpenCode prints after a mistake in it: keys may stand there.
+fn before_echo(lines: &[String]) -> &[String] {
+    let echo = lines.iter().position(|line| line.contains("JSONC Input"));
+    &lines[..echo.unwrap_or(lines.len())]
+}
+
 fn exit_report(record: ExitRecord, secrets: &[String]) -> ExitReport {
     ExitReport {
         code: record.code,
         signal: record.signal,
-        last_lines: record
-            .last_lines
+        last_lines: before_echo(&record.last_lines)
             .iter()
             .map(|line| environment::redacted(line, secrets))
             .collect(),

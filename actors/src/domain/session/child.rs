@@ -7,6 +7,10 @@ use crate::domain::assistant::{AgentError, ExitReport};
 use crate::domain::ledger::Verdict;
 use crate::domain::turn::{Ending, Outcome};
 
+/// Boots in a row that a turn gets.
+const MOST_BOOTS: u32 = 3;
+const BOOT_AGAIN_MS: u64 = 250;
+
 impl SessionMachine {
     pub(super) fn opened(
         &mut self,
@@ -21,11 +25,12 @@ impl SessionMachine {
         match result {
             Ok(()) => {
                 self.child = Child::Up;
+                self.failed_boots = 0;
                 out.push(Effect::Say(Saying::Active, None));
             }
             Err(error) if error.is_transient() => {
                 self.child = Child::None;
-                self.crashed(error.to_string(), now, jitter, out);
+                self.boot_failed(error.to_string(), now, out);
             }
             Err(error) => {
                 self.child = Child::None;
@@ -39,6 +44,22 @@ impl SessionMachine {
                     out,
                 );
             }
+        }
+    }
+
+    /// A boot may take its whole deadline, so crashes in a window say little about it: the turn ends after a few boots
+    /// in a row, with the last one's reason, and the next message tries again.
+    fn boot_failed(&mut self, error: String, now: u64, out: &mut Vec<Effect>) {
+        self.last_error = Some(error.clone());
+        self.failed_boots += 1;
+        if self.failed_boots < MOST_BOOTS {
+            self.not_before = self
+                .not_before
+                .max(now + BOOT_AGAIN_MS * u64::from(self.failed_boots));
+        } else {
+            self.failed_boots = 0;
+            let reason = format!("the assistant did not start, {MOST_BOOTS} times: {error}");
+            self.finish(Ending::because(Outcome::Failed, "agent_boot", reason), out);
         }
     }
 

@@ -44,6 +44,8 @@ pub struct SessionMachine {
     pub(super) idle_since: Option<u64>,
     pub(super) closing: Option<Closing>,
     pub(super) ledger: RestartLedger,
+    /// Boots in a row that did not succeed.
+    pub(super) failed_boots: u32,
     /// Nothing is opened or claimed before this time.
     pub(super) not_before: u64,
     pub(super) last_error: Option<String>,
@@ -77,6 +79,7 @@ impl SessionMachine {
             idle_since: None,
             closing: None,
             ledger: RestartLedger::new(Intensity::SESSION),
+            failed_boots: 0,
             not_before: 0,
             last_error: None,
             turns_served: 0,

@@ -420,15 +420,15 @@ fn a_prompt_that_the_assistant_refuses_fails_its_turn_and_costs_no_child() {
 #[test]
 fn five_crashes_park_the_session_close_its_turn_and_a_restart_unparks_it() {
     let mut world = World::new();
-    world.on(want("t"));
+    world.until_streaming();
     let mut effects = Vec::new();
-    for _ in 0..5 {
-        effects = world.on(Input::Opened(Err(AgentError::Boot(
-            "no port line".to_owned(),
-        ))));
-        if finish_of(&effects).is_none() {
-            effects = world.after(5_000, Input::Tick);
-            assert!(effects.contains(&Effect::OpenChild) || effects.is_empty());
+    for crash in 1..=5 {
+        effects = world.on(exited());
+        if crash < 5 {
+            while !effects.contains(&Effect::OpenChild) {
+                effects = world.after(500, Input::Tick);
+            }
+            world.on(Input::Opened(Ok(())));
         }
     }
     assert_eq!(
@@ -441,6 +441,28 @@ fn five_crashes_park_the_session_close_its_turn_and_a_restart_unparks_it() {
     world.on(Input::Finished("u".into(), Ok(Finished::Closed)));
     world.on(Input::Restart);
     assert_eq!(world.on(want("v")), [Effect::OpenChild]);
+}
+
+#[test]
+fn three_boots_that_fail_end_the_turn_however_long_each_took_and_the_next_message_tries_again() {
+    let mut world = World::new();
+    world.on(want("t"));
+    let mut effects = Vec::new();
+    for _ in 0..3 {
+        effects = world.after(
+            20_000,
+            Input::Opened(Err(AgentError::Boot("no port line".to_owned()))),
+        );
+        if finish_of(&effects).is_none() {
+            assert_eq!(world.after(1_000, Input::Tick), [Effect::OpenChild]);
+        }
+    }
+    let error = finish_of(&effects).unwrap().error.clone().unwrap();
+    assert_eq!(error.code, "agent_boot");
+    assert!(error.message.contains("no port line"));
+    world.on(Input::Finished("t".into(), Ok(Finished::Closed)));
+    assert_eq!(world.machine.view().phase, Phase::Idle);
+    assert_eq!(world.on(want("u")), [Effect::OpenChild]);
 }
 
 #[test]
