@@ -113,7 +113,7 @@ impl Chat {
                     }
                 }
                 Turn::Closed(closed) => {
-                    Failure::failed(closed.reason()).show(app.ui);
+                    closed.failure().show(app.ui);
                     // People saw it; a script wants to know.
                     if !person {
                         exit = Exit::Failed;

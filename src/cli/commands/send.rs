@@ -93,7 +93,7 @@ impl Send {
         if self.json {
             return Ok(Exit::Failed);
         }
-        Err(Failure::failed(closed.reason()))
+        Err(closed.failure())
     }
 
     fn content(&self) -> Result<String, Failure> {

@@ -55,17 +55,22 @@ impl Closed {
         }
     }
 
-    /// What to do about it, when something can be done.
-    pub fn hint(&self, session: &str) -> Option<String> {
+    /// What a command fails with that waited for it. A parked session's reason names the command itself.
+    pub fn failure(&self) -> Failure {
+        let failure = Failure::failed(self.reason());
+        match self.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
         let code = self.error.as_ref().map(|error| error.code.as_str());
         match code.unwrap_or_default() {
-            "parked" => Some(format!(
-                "when the cause is gone: orchestrator restart {session}"
-            )),
-            "agent_missing" => Some(
-                "orchestrator run installs a compatible OpenCode when none is named".to_owned(),
-            ),
-            _ if self.state == "interrupted" => Some("send the message again".to_owned()),
+            "agent_missing" => {
+                Some("orchestrator run installs a compatible OpenCode when none is named")
+            }
+            _ if self.state == "interrupted" => Some("send the message again"),
             _ => None,
         }
     }
@@ -263,9 +268,9 @@ mod tests {
         };
         let failed = closed("failed", "provider", "no credit");
         assert_eq!(failed.reason(), "the turn failed: no credit (provider)");
-        assert_eq!(failed.hint("s"), None);
+        assert_eq!(failed.hint(), None);
         let cut = closed("interrupted", "crashed", "the assistant crashed");
         assert!(cut.reason().starts_with("the turn was interrupted: the"));
-        assert_eq!(cut.hint("s").as_deref(), Some("send the message again"));
+        assert_eq!(cut.hint(), Some("send the message again"));
     }
 }

@@ -16,7 +16,6 @@ impl SessionMachine {
         &mut self,
         result: Result<(), AgentError>,
         now: u64,
-        jitter: f64,
         out: &mut Vec<Effect>,
     ) {
         if self.child != Child::Opening {

@@ -92,7 +92,7 @@ impl SessionMachine {
         let mut out = Vec::new();
         match input {
             Input::Wanted(open) => self.wanted(open),
-            Input::Opened(result) => self.opened(result, now_ms, jitter, &mut out),
+            Input::Opened(result) => self.opened(result, now_ms, &mut out),
             Input::Claimed(result) => self.claimed(result, now_ms, &mut out),
             Input::Conversed(result) => self.conversed(result, now_ms, jitter, &mut out),
             Input::LookedUp(result) => self.looked_up(result, now_ms, jitter, &mut out),
