@@ -4,6 +4,7 @@ use ractor::ActorRef;
 
 use super::messages::MachineMsg;
 use super::state::{After, MachineState};
+#[cfg(debug_assertions)]
 use crate::bridge::BridgeMsg;
 use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 use crate::table::{ActorCard, ActorKey, ActorKind};
