@@ -128,14 +128,18 @@ async fn many_calls_in_flight_survive_an_engines_panic_without_a_reconnect_storm
         .collect();
     eventually("some have run", || world.executed() > 50).await;
     deployment.inject_engine_panic();
-    let mut succeeded = 0;
+    let mut given_up = 0;
     for call in calls {
-        // With a storm, this takes minutes. A call that the stock client was given while its socket was down may be
-        // answered by it with an error of its own, and run all the same; so what is asked for is an answer.
+        // with a storm, this takes minutes
         let answer = tokio::time::timeout(DEADLINE, call).await;
-        succeeded += usize::from(answer.expect("answered").unwrap().is_ok());
+        if let Err(error) = answer.expect("answered").unwrap() {
+            // The stock client drops a call that reaches it while its socket is down (and may run it all the same). That
+            // is the only error of its own that is taken; one of the deployment's would be another text.
+            assert_eq!(error.to_string(), "channel closed");
+            given_up += 1;
+        }
     }
-    assert!(succeeded > 50 && world.executed() >= succeeded);
+    assert!(world.executed() + given_up >= 600);
     assert_eq!(deployment.engine_restarts(), 1);
     deployment.stop().await;
 }
