@@ -2,6 +2,7 @@
 // no content and no chunk, so neither a beat nor a streaming answer runs it again.
 
 import { v, type Infer } from "convex/values";
+import { commandsFor } from "./lib/commanding";
 import { refusal } from "./lib/errors";
 import { INBOX_SERVED } from "./lib/limits";
 import { query } from "./lib/server";
@@ -16,8 +17,8 @@ const shape = v.object({
   turns: v.array(v.object({ turnId: v.string(), sessionId: v.string(), state: openState, abort: v.boolean() })),
   /** The sessions that a supervisor has reported as running, whatever has become of them. */
   sessions: v.array(v.object({ sessionId: v.string(), status: sessionStatus })),
-  /** Room for what owners will ask of supervisors. */
-  commands: v.array(v.object({ commandId: v.string() })),
+  /** What owners ask: a pending one may be taken, a processing one is this worker's to end. */
+  commands: v.array(v.object({ commandId: v.string(), state: v.union(v.literal("pending"), v.literal("processing")) })),
 });
 
 export const inbox = query({
@@ -49,7 +50,10 @@ export const inbox = query({
         abort: turn.abortRequested === true,
       })),
       sessions: served.map(({ sessionId, status }) => ({ sessionId, status })),
-      commands: [],
+      commands: (await commandsFor(ctx, worker)).map((command) => ({
+        commandId: command.commandId,
+        state: command.state === "processing" ? "processing" : "pending",
+      })),
     };
   },
 });

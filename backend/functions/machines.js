@@ -3,10 +3,13 @@
 // it proves nothing by itself, its workers' tokens do.
 
 import { v } from "convex/values";
+import { openCommands } from "./lib/commanding";
+import { enrolPage, enrolment } from "./lib/enrolling";
 import { refusal } from "./lib/errors";
-import { LIST_MACHINES, NAME_CHARS, checkId, checkText, checkTools } from "./lib/limits";
+import { AGENT_CONFIGS_PER_MACHINE, ENDED_COMMANDS_KEPT, LIST_MACHINES, NAME_CHARS, checkId, checkText, checkTools } from "./lib/limits";
+import { mintMachineToken, requireMachineToken, revokeMachineTokens } from "./lib/machineTokens";
 import { findMachine, ownedMachine, requireOwner } from "./lib/owners";
-import { mutation, query,          } from "./lib/server";
+import { mutation, query,                            } from "./lib/server";
 
 const machine = v.object({
   machineId: v.string(),
@@ -84,10 +87,56 @@ export const remove = mutation({
     if (worker) {
       throw refusal("conflict", `machine ${machineId} still has worker ${worker.workerId}: remove its workers first`);
     }
+    await revokeMachineTokens(ctx, machineId);
+    await forgetRoles(ctx, machineId);
     await ctx.db.delete(known._id);
     return null;
   },
 });
+
+/** A new machine token in place of all older ones. What was enrolled with those goes on: its workers have their own. */
+export const rotate = mutation({
+  args: { machineId: v.string() },
+  returns: v.object({ token: v.string() }),
+  handler: async (ctx, { machineId }) => {
+    const known = await ownedMachine(ctx, await requireOwner(ctx), machineId);
+    await revokeMachineTokens(ctx, known.machineId);
+    return { token: await mintMachineToken(ctx, known.machineId) };
+  },
+});
+
+/** Gives an installation the machine's workers, with a credential each, and what is known of them. */
+export const enrol = mutation({
+  args: {
+    token: v.string(),
+    installId: v.string(),
+    machine: v.object({ hostname: v.string(), os: v.string(), tools: v.array(v.string()) }),
+    after: v.optional(v.string()),
+  },
+  returns: enrolment,
+  handler: async (ctx, { token, installId, machine: report, after = "" }) => {
+    const known = await requireMachineToken(ctx, token);
+    checkText("installId", installId, NAME_CHARS);
+    checkText("hostname", report.hostname, NAME_CHARS);
+    checkText("os", report.os, NAME_CHARS);
+    checkTools(report.tools);
+    await ctx.db.patch(known._id, { ...report, lastSeenAt: Date.now() });
+    return await enrolPage(ctx, known, installId, after);
+  },
+});
+
+/** What belongs to a machine that is gone. The bounds of both tables make this one transaction. */
+async function forgetRoles(ctx             , machineId        )                {
+  const configs = await ctx.db
+    .query("machineAgentConfigs")
+    .withIndex("by_role", (q) => q.eq("machineId", machineId))
+    .take(AGENT_CONFIGS_PER_MACHINE);
+  const ended = await ctx.db
+    .query("machineCommands")
+    .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("open", false))
+    .take(ENDED_COMMANDS_KEPT);
+  for (const row of [...configs, ...ended, ...(await openCommands(ctx, machineId))]) await ctx.db.delete(row._id);
+}
 
 function shown(row                 ) {
   const { machineId, name, hostname, os, tools, createdAt, lastSeenAt } = row;

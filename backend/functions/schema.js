@@ -8,7 +8,18 @@
 
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
-import { itemFields, partKind, sessionStatus, turnError, turnState, usage, workerState } from "./lib/values";
+import {
+  agentRun,
+  commandState,
+  commandType,
+  itemFields,
+  partKind,
+  sessionStatus,
+  turnError,
+  turnState,
+  usage,
+  workerState,
+} from "./lib/values";
 
 export default defineSchema({
   machines: defineTable({
@@ -23,6 +34,59 @@ export default defineSchema({
   })
     .index("by_machine", ["machineId"])
     .index("by_owner", ["owner"]),
+
+  machineCredentials: defineTable({
+    machineId: v.string(),
+    /** SHA-256 of the secret part, in hex, as with the workers'. */
+    hash: v.string(),
+    revoked: v.boolean(),
+    createdAt: v.number(),
+  })
+    .index("by_hash", ["machineId", "hash"])
+    .index("by_machine", ["machineId", "revoked"]),
+
+  /** Which assistant plays a role of a room on a machine, and whether it runs there. */
+  machineAgentConfigs: defineTable({
+    machineId: v.string(),
+    owner: v.string(),
+    workerId: v.string(),
+    room: v.string(),
+    role: v.string(),
+    agentType: v.string(),
+    workingDirectory: v.string(),
+    run: agentRun,
+    updatedAt: v.number(),
+  })
+    .index("by_role", ["machineId", "room", "role"])
+    .index("by_owner", ["owner", "machineId"]),
+
+  /** What an owner asks of a machine. Open ones are part of its workers' inbox. */
+  machineCommands: defineTable({
+    commandId: v.string(),
+    machineId: v.string(),
+    owner: v.string(),
+    type: commandType,
+    state: commandState,
+    /** state is `pending` or `processing`. */
+    open: v.boolean(),
+    /** The worker that is to carry it out; without one any of the machine's. */
+    workerId: v.optional(v.string()),
+    room: v.optional(v.string()),
+    role: v.optional(v.string()),
+    tool: v.optional(v.string()),
+    workingDirectory: v.optional(v.string()),
+    /** Made by the deployment; no caller's text is in it. */
+    prompt: v.optional(v.string()),
+    /** Who carries it out. */
+    takenBy: v.optional(v.object({ workerId: v.string(), epoch: v.number() })),
+    result: v.optional(v.string()),
+    error: v.optional(turnError),
+    createdAt: v.number(),
+    takenAt: v.optional(v.number()),
+    finishedAt: v.optional(v.number()),
+  })
+    .index("by_command", ["commandId"])
+    .index("by_machine", ["machineId", "open"]),
 
   workers: defineTable({
     workerId: v.string(),
@@ -43,17 +107,21 @@ export default defineSchema({
     createdAt: v.number(),
   })
     .index("by_worker", ["workerId"])
-    .index("by_owner", ["owner", "removed", "machineId"]),
+    .index("by_owner", ["owner", "removed", "machineId"])
+    .index("by_machine", ["machineId", "removed", "workerId"]),
 
   credentials: defineTable({
     workerId: v.string(),
     /** SHA-256 of the secret part, in hex. The secret itself is stored nowhere. */
     hash: v.string(),
     revoked: v.boolean(),
+    /** The install that enrolled for it; absent for one that was shown to a person. */
+    installId: v.optional(v.string()),
     createdAt: v.number(),
   })
     .index("by_hash", ["workerId", "hash"])
-    .index("by_worker", ["workerId", "revoked"]),
+    .index("by_worker", ["workerId", "revoked"])
+    .index("by_install", ["workerId", "installId", "revoked"]),
 
   presence: defineTable({
     workerId: v.string(),

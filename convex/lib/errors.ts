@@ -24,7 +24,9 @@ export type Code =
   | "displaced"
   /** The session is over. */
   | "ended"
-  | "queue_full";
+  | "queue_full"
+  /** The machine does not have the tool. */
+  | "unavailable";
 
 export type Refusal = ConvexError<{ code: Code; message: string }>;
 

@@ -7,3 +7,4 @@ export const checkClaim = makeFunctionReference<"mutation", { turnId: string; ag
 export const foldChunks = makeFunctionReference<"mutation", { turnId: string }>("chunks:fold");
 export const dropChunks = makeFunctionReference<"mutation", { turnId: string }>("chunks:drop");
 export const closeTurns = makeFunctionReference<"mutation", { workerId: string }>("workers:closeTurns");
+export const expireCommand = makeFunctionReference<"mutation", { commandId: string }>("commands:expire");

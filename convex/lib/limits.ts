@@ -12,6 +12,10 @@ export const PRESENCE_FRESH_MS = 35 * SECOND;
 export const QUEUED_LIMIT_MS = 24 * HOUR;
 /** A claimed turn whose worker has not beaten for this long is closed as `abandoned`. */
 export const ABANDONED_LIMIT_MS = HOUR;
+/** A command that no supervisor took in this time has failed: its owner is told, and it does not start hours later. */
+export const COMMAND_PENDING_LIMIT_MS = 600 * SECOND;
+/** A command that is still carried out after this time has failed: whoever took it is gone. */
+export const COMMAND_PROCESSING_LIMIT_MS = 600 * SECOND;
 /** Time for a supervisor to be heard again, once it seems gone. */
 export const SECOND_LOOK_MS = 60 * SECOND;
 /** Folded chunks live this much longer, for readers that are in the middle of them. */
@@ -59,6 +63,16 @@ export const LIST_MACHINES = 100;
 export const LIST_WORKERS = 500;
 export const LIST_SESSIONS = 200;
 export const CREDENTIALS_PER_WORKER = 20;
+/** Workers that one `machines:enrol` gives back; the caller asks for the next page. */
+export const ENROL_PAGE = 50;
+/** Sessions of each worker that `machines:enrol` gives back, newest first. */
+export const ENROL_SESSIONS = 20;
+export const AGENT_CONFIGS_PER_MACHINE = 200;
+export const OPEN_COMMANDS_PER_MACHINE = 50;
+/** Ended commands that are kept of a machine. */
+export const ENDED_COMMANDS_KEPT = 100;
+export const LIST_COMMANDS = 100;
+export const RESULT_CHARS = 16_384;
 /** Turns that one transaction closes when a worker is revoked or removed. */
 export const CLOSE_PAGE = 200;
 

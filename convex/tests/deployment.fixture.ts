@@ -5,7 +5,9 @@ import { convexTest, type TestConvex } from "convex-test";
 import { anyApi, type ApiFromModules } from "convex/server";
 import { ConvexError } from "convex/values";
 import { vi } from "vitest";
+import type * as agentConfigs from "../agentConfigs";
 import type * as chunks from "../chunks";
+import type * as commands from "../commands";
 import type * as machines from "../machines";
 import type * as messages from "../messages";
 import type * as presence from "../presence";
@@ -16,7 +18,9 @@ import type * as workers from "../workers";
 import type { Item } from "../lib/values";
 
 type Modules = {
+  agentConfigs: typeof agentConfigs;
   chunks: typeof chunks;
+  commands: typeof commands;
   machines: typeof machines;
   messages: typeof messages;
   presence: typeof presence;

@@ -8,3 +8,4 @@ export const checkClaim = makeFunctionReference                                 
 export const foldChunks = makeFunctionReference                                ("chunks:fold");
 export const dropChunks = makeFunctionReference                                ("chunks:drop");
 export const closeTurns = makeFunctionReference                                  ("workers:closeTurns");
+export const expireCommand = makeFunctionReference                                   ("commands:expire");

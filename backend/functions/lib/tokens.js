@@ -3,10 +3,9 @@
 // only a hash of the secret, so nothing that reads the database can act as a worker.
 
 import { refusal } from "./errors";
+import { CREDENTIALS_PER_WORKER } from "./limits";
+import { hashSecret, makeSecret } from "./secrets";
 
-
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const SECRET_CHARS = 32;
 
 
 
@@ -23,12 +22,17 @@ export function parseToken(text        )               {
 }
 
 /** A further credential of the worker, as the whole token. It cannot be shown again. */
-export async function mintToken(ctx             , worker                                                )                  {
+export async function mintToken(
+  ctx             ,
+  worker                                                ,
+  installId         ,
+)                  {
   const secret = makeSecret();
   await ctx.db.insert("credentials", {
     workerId: worker.workerId,
     hash: await hashSecret(secret),
     revoked: false,
+    ...(installId === undefined ? {} : { installId }),
     createdAt: Date.now(),
   });
   return `machine_${worker.machineId}:worker_${worker.workerId}:secret_${secret}`;
@@ -41,6 +45,31 @@ export async function revokeCredentials(ctx             , workerId        )     
   for await (const credential of live) {
     await ctx.db.patch(credential._id, { revoked: true });
   }
+}
+
+/**
+ * The credential of an install that enrolled: it replaces the one that the same install got before, so that enrolling
+ * at every start does not pile them up. The oldest ones of other installs give way at the bound.
+ */
+export async function mintForInstall(ctx             , worker                , installId        )                  {
+  const { workerId } = worker;
+  const former = await ctx.db
+    .query("credentials")
+    .withIndex("by_install", (q) => q.eq("workerId", workerId).eq("installId", installId).eq("revoked", false))
+    .first();
+  if (former) await ctx.db.patch(former._id, { revoked: true });
+  const live = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false))
+    .take(CREDENTIALS_PER_WORKER);
+  if (live.length === CREDENTIALS_PER_WORKER) {
+    const oldest = live.find((credential) => credential.installId !== undefined);
+    if (!oldest) {
+      throw refusal("queue_full", `worker ${workerId} has ${live.length} valid tokens already: rotate it to drop them`);
+    }
+    await ctx.db.patch(oldest._id, { revoked: true });
+  }
+  return await mintToken(ctx, worker, installId);
 }
 
 export async function hasLiveCredential(ctx          , workerId        )                   {
@@ -116,21 +145,4 @@ export async function requireServing(ctx          , text        , epoch        )
     throw refusal("pending", "the worker waits for its owner's approval");
   }
   return worker;
-}
-
-function makeSecret()         {
-  // Bytes from the last, incomplete round of the alphabet are thrown away: every character is equally likely.
-  const usable = 256 - (256 % ALPHABET.length);
-  let secret = "";
-  while (secret.length < SECRET_CHARS) {
-    for (const byte of crypto.getRandomValues(new Uint8Array(SECRET_CHARS))) {
-      if (byte < usable && secret.length < SECRET_CHARS) secret += ALPHABET[byte % ALPHABET.length];
-    }
-  }
-  return secret;
-}
-
-async function hashSecret(secret        )                  {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

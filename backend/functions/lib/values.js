@@ -63,3 +63,38 @@ export const item = v.object(itemFields);
 /** A part of an answer; of a tool the text is its state as JSON. */
 export const part = v.object({ partId: v.string(), kind: partKind, text: v.string() });
 
+
+/** `start-agent` and `stop-agent` name a room's role, the others nothing. */
+export const commandType = v.union(
+  v.literal("start-agent"),
+  v.literal("stop-agent"),
+  v.literal("ping"),
+  v.literal("status"),
+);
+
+
+export const commandState = v.union(
+  v.literal("pending"),
+  v.literal("processing"),
+  v.literal("completed"),
+  v.literal("failed"),
+);
+
+/** What has become of a role's assistant on its machine. */
+export const agentRun = v.object({
+  state: v.union(v.literal("none"), v.literal("running"), v.literal("ended"), v.literal("failed")),
+  startedAt: v.optional(v.number()),
+  endedAt: v.optional(v.number()),
+  reason: v.optional(v.string()),
+});
+
+export const agentConfig = v.object({
+  machineId: v.string(),
+  workerId: v.string(),
+  room: v.string(),
+  role: v.string(),
+  agentType: v.string(),
+  workingDirectory: v.string(),
+  run: agentRun,
+  updatedAt: v.number(),
+});

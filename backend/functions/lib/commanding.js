@@ -1,0 +1,122 @@
+// Generated from convex/lib/commanding.ts by `npm run strip`: change that file, not this one.
+// The life of a command: pending → processing → completed or failed. The first supervisor that takes it carries it out;
+// what its end leaves behind is ended with a reason, so that an owner never waits for nobody.
+
+import { refusal } from "./errors";
+import { ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
+import { ownedWorker } from "./owners";
+import { initPrompt } from "./prompts";
+
+
+
+
+
+
+
+
+
+
+
+
+
+/** What a command needs besides its type, from the request and from what the machine has reported of the role. */
+
+
+
+
+
+
+
+
+
+export async function target(ctx          , machine                 , asking        )                  {
+  const { type, workerId, room, role } = asking;
+  if (type === "ping" || type === "status") {
+    if (room !== undefined || role !== undefined || asking.tool !== undefined) {
+      throw refusal("invalid", `${type} takes no room, role or tool`);
+    }
+    return workerId === undefined ? {} : { workerId: (await workerOf(ctx, machine, workerId)).workerId };
+  }
+  if (room === undefined || role === undefined) throw refusal("invalid", `${type} needs a room and a role`);
+  checkId("room", room);
+  checkId("role", role);
+  const known = await ctx.db
+    .query("machineAgentConfigs")
+    .withIndex("by_role", (q) => q.eq("machineId", machine.machineId).eq("room", room).eq("role", role))
+    .unique();
+  const chosen = workerId ?? known?.workerId;
+  if (chosen === undefined) {
+    throw refusal("not_found", `machine ${machine.machineId} has no ${role} of room ${room} yet: name a worker and a tool`);
+  }
+  const worker = await workerOf(ctx, machine, chosen);
+  if (type === "stop-agent") return { workerId: chosen, room, role };
+  const tool = asking.tool ?? known?.agentType;
+  if (tool === undefined) throw refusal("invalid", "start-agent needs a tool the first time");
+  if (!machine.tools.includes(tool)) {
+    throw refusal("unavailable", `machine ${machine.machineId} has no ${tool}; it has: ${machine.tools.join(", ") || "none"}`);
+  }
+  const sameWorker = known?.workerId === worker.workerId;
+  const directory = sameWorker ? known.workingDirectory : worker.directory;
+  const prompt = initPrompt({ room, role, machine: machine.name, directory });
+  return { workerId: worker.workerId, room, role, tool, workingDirectory: directory, prompt };
+}
+
+async function workerOf(ctx          , machine                 , workerId        )                          {
+  const worker = await ownedWorker(ctx, machine.owner, workerId);
+  if (worker.machineId !== machine.machineId) {
+    throw refusal("forbidden", `worker ${workerId} is on machine ${worker.machineId}, not on ${machine.machineId}`);
+  }
+  if (worker.state !== "approved") {
+    throw refusal(worker.state === "pending" ? "pending" : "revoked", `worker ${workerId} is ${worker.state}: approve it first`);
+  }
+  return worker;
+}
+
+export async function findCommand(ctx          , commandId        )                          {
+  return await ctx.db
+    .query("machineCommands")
+    .withIndex("by_command", (q) => q.eq("commandId", commandId))
+    .unique();
+}
+
+export async function openCommands(ctx          , machineId        )                     {
+  return await ctx.db
+    .query("machineCommands")
+    .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("open", true))
+    .take(OPEN_COMMANDS_PER_MACHINE);
+}
+
+/** The commands that the worker's present supervisor has to see: what it may take, and what it has taken. */
+export async function commandsFor(ctx          , worker                )                     {
+  const open = await openCommands(ctx, worker.machineId);
+  return open.filter((command) => {
+    if (command.takenBy) return command.takenBy.workerId === worker.workerId;
+    return command.workerId === undefined || command.workerId === worker.workerId;
+  });
+}
+
+export async function end(ctx             , command         , how                                           )                {
+  const state = "result" in how ? "completed" : "failed";
+  await ctx.db.patch(command._id, { ...how, state, open: false, finishedAt: Date.now() });
+  await prune(ctx, command.machineId);
+}
+
+/** What an earlier supervisor of the worker was carrying out when it ended: it did not report, so nobody knows more. */
+export async function endLeftBehind(ctx             , worker                , epoch        )                {
+  for (const command of await openCommands(ctx, worker.machineId)) {
+    if (command.takenBy?.workerId !== worker.workerId || command.takenBy.epoch === epoch) continue;
+    const message = "the supervisor that carried the command out ended before it reported a result";
+    await end(ctx, command, { error: { code: "crashed", message } });
+  }
+}
+
+/** Ended commands are kept for their owner to read, a bounded number of them. */
+async function prune(ctx             , machineId        )                {
+  const ended = await ctx.db
+    .query("machineCommands")
+    .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("open", false))
+    .take(ENDED_COMMANDS_KEPT + OPEN_COMMANDS_PER_MACHINE);
+  for (const command of ended.slice(0, Math.max(0, ended.length - ENDED_COMMANDS_KEPT))) {
+    await ctx.db.delete(command._id);
+  }
+}

@@ -1,0 +1,97 @@
+// What an installation gets back for its machine's token: the machine's workers with a credential each, and what is known
+// of their sessions and of the roles that assistants play there. In pages, so that no machine is too large for one call.
+
+import type { Infer } from "convex/values";
+import { v } from "convex/values";
+import { AGENT_CONFIGS_PER_MACHINE, ENROL_PAGE, ENROL_SESSIONS } from "./limits";
+import { mintForInstall } from "./tokens";
+import type { Doc, MutationCtx, QueryCtx } from "./server";
+import { agentConfig, sessionStatus, workerState } from "./values";
+
+const enrolledWorker = v.object({
+  workerId: v.string(),
+  name: v.string(),
+  directory: v.string(),
+  state: workerState,
+  token: v.string(),
+});
+
+const knownSession = v.object({
+  sessionId: v.string(),
+  workerId: v.string(),
+  title: v.string(),
+  status: sessionStatus,
+  model: v.optional(v.string()),
+  agentSessionId: v.optional(v.string()),
+  createdAt: v.number(),
+  lastActivityAt: v.number(),
+});
+
+export const enrolment = v.object({
+  machineId: v.string(),
+  name: v.string(),
+  workers: v.array(enrolledWorker),
+  sessions: v.array(knownSession),
+  /** Given with the first page. */
+  agentConfigs: v.array(agentConfig),
+  /** Pass it as `after` to get the workers that did not fit. */
+  next: v.union(v.string(), v.null()),
+});
+
+export async function enrolPage(
+  ctx: MutationCtx,
+  machine: Doc<"machines">,
+  installId: string,
+  after: string,
+): Promise<Infer<typeof enrolment>> {
+  const rows = await ctx.db
+    .query("workers")
+    .withIndex("by_machine", (q) => q.eq("machineId", machine.machineId).eq("removed", false).gt("workerId", after))
+    .take(ENROL_PAGE);
+  const workers = [];
+  const sessions = [];
+  for (const worker of rows) {
+    const { workerId, name, directory, state } = worker;
+    workers.push({ workerId, name, directory, state, token: await mintForInstall(ctx, worker, installId) });
+    sessions.push(...(await sessionsOf(ctx, workerId)));
+  }
+  return {
+    machineId: machine.machineId,
+    name: machine.name,
+    workers,
+    sessions,
+    agentConfigs: after === "" ? await configsOf(ctx, machine.machineId) : [],
+    next: rows.length === ENROL_PAGE ? rows[ENROL_PAGE - 1]!.workerId : null,
+  };
+}
+
+async function sessionsOf(ctx: QueryCtx, workerId: string): Promise<Infer<typeof knownSession>[]> {
+  const rows = await ctx.db
+    .query("sessions")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("ended", false))
+    .order("desc")
+    .take(ENROL_SESSIONS);
+  return rows.map((row) => ({
+    sessionId: row.sessionId,
+    workerId,
+    title: row.title,
+    status: row.status,
+    ...(row.model === undefined ? {} : { model: row.model }),
+    ...(row.agentSessionId === undefined ? {} : { agentSessionId: row.agentSessionId }),
+    createdAt: row.createdAt,
+    lastActivityAt: row.lastActivityAt,
+  }));
+}
+
+export async function configsOf(ctx: QueryCtx, machineId: string): Promise<Infer<typeof agentConfig>[]> {
+  const rows = await ctx.db
+    .query("machineAgentConfigs")
+    .withIndex("by_role", (q) => q.eq("machineId", machineId))
+    .take(AGENT_CONFIGS_PER_MACHINE);
+  return rows.map(shownConfig);
+}
+
+export function shownConfig(row: Doc<"machineAgentConfigs">): Infer<typeof agentConfig> {
+  const { machineId, workerId, room, role, agentType, workingDirectory, run, updatedAt } = row;
+  return { machineId, workerId, room, role, agentType, workingDirectory, run, updatedAt };
+}

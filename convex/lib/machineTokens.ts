@@ -1,0 +1,52 @@
+// Machine tokens: `machine_<id>:secret_<secret>`. One enrols an installation: it gives back what the deployment knows of
+// the machine and mints a credential for each of its workers. It serves nothing by itself.
+
+import { refusal } from "./errors";
+import { hashSecret, makeSecret } from "./secrets";
+import type { Doc, MutationCtx, QueryCtx } from "./server";
+
+/** A further credential of the machine, as the whole token. It cannot be shown again. */
+export async function mintMachineToken(ctx: MutationCtx, machineId: string): Promise<string> {
+  const secret = makeSecret();
+  await ctx.db.insert("machineCredentials", {
+    machineId,
+    hash: await hashSecret(secret),
+    revoked: false,
+    createdAt: Date.now(),
+  });
+  return `machine_${machineId}:secret_${secret}`;
+}
+
+export async function revokeMachineTokens(ctx: MutationCtx, machineId: string): Promise<void> {
+  const live = ctx.db
+    .query("machineCredentials")
+    .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("revoked", false));
+  for await (const credential of live) {
+    await ctx.db.patch(credential._id, { revoked: true });
+  }
+}
+
+/** The machine that the token belongs to. */
+export async function requireMachineToken(ctx: QueryCtx, text: string): Promise<Doc<"machines">> {
+  const match = /^machine_([A-Za-z0-9_-]+):secret_([A-Za-z0-9_-]+)$/.exec(text);
+  const [, machineId, secret] = match ?? [];
+  if (!machineId || !secret) {
+    throw refusal("unauthorized", "machine token must be in format: machine_<machine_id>:secret_<secret>");
+  }
+  const hash = await hashSecret(secret);
+  const credential = await ctx.db
+    .query("machineCredentials")
+    .withIndex("by_hash", (q) => q.eq("machineId", machineId).eq("hash", hash))
+    .unique();
+  const machine = await ctx.db
+    .query("machines")
+    .withIndex("by_machine", (q) => q.eq("machineId", machineId))
+    .unique();
+  if (!credential || !machine) {
+    throw refusal("unauthorized", "this deployment does not know the machine token: check token and URL");
+  }
+  if (credential.revoked) {
+    throw refusal("revoked", "the machine token was replaced by a newer one: use that, or make another");
+  }
+  return machine;
+}
