@@ -7,3 +7,4 @@ pub mod identity;
 pub mod opencode;
 pub mod outbox;
 pub mod process;
+pub mod tools;
