@@ -15,11 +15,11 @@ use serde_json::json;
 use super::assistants::Assistants;
 use super::error::RunError;
 use super::options::RunOptions;
-use super::tools;
 use crate::adapters::clock::SystemClock;
 use crate::adapters::convex::{ClientError, ConvexLinks, OwnerClient};
-use crate::adapters::identity::{Machine, boot_id, install_id};
+use crate::adapters::identity::{CHATROOM_FILE, Machine, boot_id, install_id};
 use crate::adapters::outbox::FileOutbox;
+use crate::adapters::tools::{self, glance};
 use crate::config::{Millis, Paths, WorkersConfig};
 
 /// This machine, as a deployment gets to know it.
@@ -34,12 +34,19 @@ pub struct KnownMachine {
 /// Reads `machine.json`, making it on first use, and looks which assistants are installed.
 pub fn machine(paths: &Paths, name: Option<&str>) -> Result<KnownMachine, String> {
     crate::config::paths::private_dir(&paths.config).map_err(|error| error.to_string())?;
-    let identity =
-        Machine::load_or_create(&paths.machine_file()).map_err(|error| error.to_string())?;
+    let identity = Machine::load_or_create(
+        &paths.machine_file(),
+        Some(&paths.home.join(CHATROOM_FILE)),
+    )
+    .map_err(|error| error.to_string())?;
+    let tools = glance(
+        &tools::Search::from_environment(paths.home.clone()),
+        &identity.available_tools,
+    );
     Ok(KnownMachine {
         id: identity.id().to_string(),
         name: name.unwrap_or(identity.display_name()).to_owned(),
-        tools: std::env::var_os("PATH").map_or_else(Vec::new, |path| tools::detect(&path)),
+        tools: tools.iter().filter(|tool| tool.is_found()).map(|tool| tool.name.clone()).collect(),
         identity,
     })
 }

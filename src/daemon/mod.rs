@@ -18,7 +18,6 @@ mod run;
 mod running;
 mod signals;
 pub mod state_file;
-mod tools;
 
 pub use announce::{Announce, Ended, News, Progress, Summary, WorkerLine};
 pub use embedded::serve_deployment;

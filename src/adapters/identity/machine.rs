@@ -1,5 +1,6 @@
 //! `machine.json`: this machine's own name for itself. A UUID made once, never a secret; the rest is what
-//! people see. Fields that another version wrote are kept.
+//! people see and what was found installed. Fields that another version wrote are kept. A machine that the chat room's
+//! command line has named before (`~/.chatroom/machine.json`) keeps that name: it is adopted once, and left as it is.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::private_file::{self, Existing};
+use crate::adapters::tools::Tool;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +23,9 @@ pub struct Machine {
     /// What its owner calls it; the host's name otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What was found at the last thorough look; the next quick one starts from it.
+    #[serde(default, deserialize_with = "tools_or_none", skip_serializing_if = "Vec::is_empty")]
+    pub available_tools: Vec<Tool>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -44,17 +49,21 @@ pub enum MachineError {
     },
 }
 
+/// Another version's list, or the chat room's list of plain names, is looked up anew.
+fn tools_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Tool>, D::Error> {
+    let value = Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// Where the chat room's command line keeps its machine, below HOME.
+pub const CHATROOM_FILE: &str = ".chatroom/machine.json";
+
 impl Machine {
-    /// The machine of this file, or a new one. Host name and system are brought up to date.
-    pub fn load_or_create(path: &Path) -> Result<Self, MachineError> {
+    /// The machine of this file; else the one of `adopt`, if that is there and has an id; else a new one. Host name and
+    /// system are brought up to date.
+    pub fn load_or_create(path: &Path, adopt: Option<&Path>) -> Result<Self, MachineError> {
         let Some(mut machine) = Self::load(path)? else {
-            let machine = Self {
-                machine_id: Uuid::new_v4(),
-                hostname: hostname(),
-                os: std::env::consts::OS.to_owned(),
-                name: None,
-                other: Map::new(),
-            };
+            let machine = adopt.and_then(adopted).unwrap_or_else(|| Self::named(Uuid::new_v4()));
             return match machine.write(path, Existing::Keep) {
                 // Another process was first: its machine is this one.
                 Err(MachineError::File { source, .. })
@@ -71,6 +80,18 @@ impl Machine {
             machine.save(path)?;
         }
         Ok(machine)
+    }
+
+    /// A machine of this id that nothing else is known of.
+    pub fn named(machine_id: Uuid) -> Self {
+        Self {
+            machine_id,
+            hostname: hostname(),
+            os: std::env::consts::OS.to_owned(),
+            name: None,
+            available_tools: Vec::new(),
+            other: Map::new(),
+        }
     }
 
     /// `None` when there is no such file.
@@ -117,6 +138,17 @@ impl Machine {
     }
 }
 
+/// A file that cannot be read is nobody's identity: this machine then gets one of its own.
+fn adopted(from: &Path) -> Option<Machine> {
+    let value: Value = serde_json::from_str(&std::fs::read_to_string(from).ok()?).ok()?;
+    let mut machine = Machine::named(value["machineId"].as_str()?.parse().ok()?);
+    machine.other.insert(
+        "adoptedFrom".to_owned(),
+        Value::from(from.display().to_string()),
+    );
+    Some(machine)
+}
+
 fn hostname() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
@@ -138,8 +170,8 @@ mod tests {
     fn a_machine_stays_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config/machine.json");
-        let machine = Machine::load_or_create(&path).unwrap();
-        assert_eq!(Machine::load_or_create(&path).unwrap(), machine);
+        let machine = Machine::load_or_create(&path, None).unwrap();
+        assert_eq!(Machine::load_or_create(&path, None).unwrap(), machine);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -153,7 +185,7 @@ mod tests {
             r#"{{"machineId":"{id}","hostname":"old","os":"plan9","name":"mine","later":[1]}}"#
         );
         fs::write(&path, text).unwrap();
-        let machine = Machine::load_or_create(&path).unwrap();
+        let machine = Machine::load_or_create(&path, None).unwrap();
         assert_eq!(machine.machine_id, id);
         assert_ne!(machine.os, "plan9");
         assert_eq!(machine.display_name(), "mine");
@@ -163,11 +195,40 @@ mod tests {
     }
 
     #[test]
+    fn the_chat_rooms_machine_is_adopted_once_and_its_file_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machine.json");
+        let theirs = folder.path().join("chatroom.json");
+        let id = Uuid::from_u128(9);
+        let text = format!(r#"{{"machineId":"{id}","hostname":"x","os":"y","availableTools":["claude"]}}"#);
+        fs::write(&theirs, &text).unwrap();
+        let machine = Machine::load_or_create(&path, Some(&theirs)).unwrap();
+        assert_eq!(machine.machine_id, id);
+        assert_ne!(machine.hostname, "x");
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), text);
+        // From now on our own file is the truth.
+        fs::write(&theirs, text.replace(&id.to_string(), &Uuid::from_u128(1).to_string())).unwrap();
+        assert_eq!(Machine::load_or_create(&path, Some(&theirs)).unwrap().machine_id, id);
+    }
+
+    #[test]
+    fn a_chat_room_file_without_an_id_is_not_adopted() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("chatroom.json");
+        for text in ["{", r#"{"machineId":"not an id"}"#, "[]"] {
+            fs::write(&theirs, text).unwrap();
+            let path = folder.path().join(format!("{}.json", Uuid::new_v4()));
+            let machine = Machine::load_or_create(&path, Some(&theirs)).unwrap();
+            assert!(!machine.other.contains_key("adoptedFrom"));
+        }
+    }
+
+    #[test]
     fn a_broken_file_is_named_with_its_place_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("machine.json");
         fs::write(&path, "{\n  \"machineId\": 3\n}").unwrap();
-        let error = Machine::load_or_create(&path).unwrap_err().to_string();
+        let error = Machine::load_or_create(&path, None).unwrap_err().to_string();
         assert!(error.contains("machine.json:2:"), "{error}");
         assert!(fs::read_to_string(&path).unwrap().contains('3'));
     }

@@ -7,6 +7,6 @@ mod private_file;
 mod static_token;
 
 pub use install::{boot_id, install_id};
-pub use machine::{Machine, MachineError};
+pub use machine::{CHATROOM_FILE, Machine, MachineError};
 pub use owner_key::{AUDIENCE, ISSUER, KeyError, OWNER_SUBJECT, OwnerKey, TOKEN_TTL};
 pub use static_token::{OWNER_TOKEN_VARIABLE, StaticToken};

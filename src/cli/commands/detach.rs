@@ -20,6 +20,16 @@ const POLL: Duration = Duration::from_millis(100);
 /// Lines of the log to show when the start fails.
 const TAIL: usize = 15;
 
+/// The command line that does in the foreground what this one does in the background.
+fn in_the_foreground(args: impl Iterator<Item = String>) -> Vec<String> {
+    const ALIAS: [&str; 3] = ["machine", "daemon", "start"];
+    let mut args: Vec<String> = args.filter(|arg| arg != "--detach").collect();
+    if let Some(at) = args.windows(3).position(|words| words == ALIAS) {
+        args.splice(at..at + 3, ["run".to_owned()]);
+    }
+    args
+}
+
 pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
     if let Some(holder) = holder(&app.paths.lock_file()) {
         return Err(RunError::AlreadyRunning(Some(holder)).into());
@@ -29,10 +39,7 @@ pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
     let log = logs.join("detached.log");
     // The file is the start's own: an older start's errors would be misleading.
     let _ = std::fs::remove_file(&log);
-    let args: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| arg != "--detach")
-        .collect();
+    let args = in_the_foreground(std::env::args().skip(1));
     let pid = spawn_detached(&own_binary(), &args, &BTreeMap::new(), &log)
         .map_err(|error| Failure::failed(format!("cannot start in the background: {error}")))?;
     let deadline = Instant::now() + LIMIT;
@@ -76,5 +83,17 @@ fn exit_code(pid: u32) -> Option<i32> {
         Ok(None) => None,
         Ok(Some((_, status))) => status.exit_status().or(gone),
         Err(_) => gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_names_become_a_run_in_the_foreground() {
+        let run = |line: &str| in_the_foreground(line.split(' ').map(str::to_owned)).join(" ");
+        assert_eq!(run("-q run --detach --local"), "-q run --local");
+        assert_eq!(run("--config x machine daemon start --local"), "--config x run --local");
     }
 }

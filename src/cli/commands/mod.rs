@@ -7,6 +7,8 @@ pub mod config;
 pub mod debug;
 pub mod deployment;
 mod detach;
+pub mod machine;
+mod machine_command;
 pub mod owner;
 pub mod ps;
 pub mod reload;

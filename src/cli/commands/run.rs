@@ -68,6 +68,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// The same in the background.
+    pub fn detached(self) -> Self {
+        Self {
+            detach: true,
+            ..self
+        }
+    }
+
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         if self.detach {
             return super::detach::detach(app).await;

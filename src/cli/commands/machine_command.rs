@@ -1,0 +1,215 @@
+//! `orchestrator machine command`: what an owner asks of a machine through the deployment. The answer is waited for, since
+//! a command that nobody takes fails by itself.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::cli::connection::{Connection, connect};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::cli::rows::read;
+use crate::config::parse_duration;
+use crate::daemon::compose;
+
+#[derive(Debug, Subcommand)]
+pub enum MachineCommand {
+    /// Ask whether a supervisor of the machine answers
+    Ping(Asked),
+    /// Ask for the machine's tree, as `ps --json` prints it
+    Status(Asked),
+    /// Start an assistant for a room's role
+    StartAgent {
+        #[command(flatten)]
+        role: Role,
+        /// Which assistant; needed the first time
+        #[arg(long)]
+        tool: Option<String>,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Stop the assistant of a room's role
+    StopAgent {
+        #[command(flatten)]
+        role: Role,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// What was asked, the newest first
+    List {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+        /// The machine [default: this one]
+        #[arg(long)]
+        machine: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Role {
+    #[arg(long)]
+    room: String,
+    #[arg(long)]
+    role: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Asked {
+    /// The machine [default: this one]
+    #[arg(long)]
+    machine: Option<String>,
+    /// The worker that is to do it
+    #[arg(long)]
+    worker: Option<String>,
+    /// Give up waiting for the result after this time
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    command_id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    state: String,
+    room: Option<String>,
+    role: Option<String>,
+    result: Option<String>,
+    error: Option<Value>,
+}
+
+impl MachineCommand {
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::Ping(asked) | Self::Status(asked) => asked.json,
+            Self::StartAgent { asked, .. } | Self::StopAgent { asked, .. } => asked.json,
+            Self::List { json, .. } => *json,
+        }
+    }
+
+    pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
+        match self {
+            Self::Ping(asked) => ask(app, "ping", asked, json!({})).await,
+            Self::Status(asked) => ask(app, "status", asked, json!({})).await,
+            Self::StartAgent { role, tool, asked } => {
+                let mut more = json!({"room": role.room, "role": role.role});
+                if let Some(tool) = tool {
+                    more["tool"] = Value::from(tool);
+                }
+                ask(app, "start-agent", asked, more).await
+            }
+            Self::StopAgent { role, asked } => {
+                let more = json!({"room": role.room, "role": role.role});
+                ask(app, "stop-agent", asked, more).await
+            }
+            Self::List { json, machine } => list(app, machine, json).await,
+        }
+    }
+}
+
+fn machine_of(app: &App, named: Option<String>) -> Result<String, Failure> {
+    match named {
+        Some(id) => Ok(id),
+        None => compose::machine(&app.paths, None)
+            .map(|machine| machine.id)
+            .map_err(Failure::failed),
+    }
+}
+
+async fn ask(app: &App, kind: &str, asked: Asked, more: Value) -> Result<Exit, Failure> {
+    let machine = machine_of(app, asked.machine)?;
+    let connection = connect(app).await?;
+    let id = uuid::Uuid::now_v7().to_string();
+    let mut args = json!({"id": id, "machineId": machine, "type": kind});
+    if let Some(worker) = &asked.worker {
+        let found = crate::cli::resolve::worker(&connection, worker).await?;
+        args["workerId"] = Value::from(found.worker_id);
+    }
+    if let (Value::Object(args), Value::Object(more)) = (&mut args, more) {
+        args.extend(more);
+    }
+    connection.client.mutation("commands:send", args).await?;
+    let row = tokio::time::timeout(asked.timeout, ended(&connection, &machine, &id))
+        .await
+        .map_err(|_| {
+            Failure::new(
+                Exit::TimedOut,
+                format!("no result of {kind} within {}", crate::ui::format::duration(asked.timeout)),
+            )
+            .hint("it is still asked for: orchestrator machine command list shows what becomes of it")
+        })??;
+    if asked.json {
+        app.ui.json(&json!({
+            "schema": 1,
+            "commandId": row.command_id,
+            "state": row.state,
+            "result": row.result,
+            "error": row.error,
+        }));
+    }
+    if row.state == "completed" {
+        if !asked.json {
+            app.ui.line(row.result.unwrap_or_default());
+        }
+        return Ok(Exit::Ok);
+    }
+    let error = row.error.unwrap_or_default();
+    let text = error["message"].as_str().unwrap_or("it failed without saying why");
+    if asked.json {
+        return Ok(Exit::Failed);
+    }
+    Err(Failure::failed(format!("{kind}: {text}")))
+}
+
+/// The row once it is `completed` or `failed`.
+async fn ended(connection: &Connection, machine: &str, id: &str) -> Result<Row, Failure> {
+    let args = json!({"machineId": machine});
+    let mut news = connection.client.subscribe("commands:list", args);
+    while let Some(rows) = news.recv().await {
+        let rows: Vec<Row> = read("commands:list", rows?)?;
+        let row = rows.into_iter().find(|row| row.command_id == id);
+        if let Some(row) = row
+            && (row.state == "completed" || row.state == "failed")
+        {
+            return Ok(row);
+        }
+    }
+    Err(Failure::failed("the deployment stopped answering"))
+}
+
+async fn list(app: &App, machine: Option<String>, as_json: bool) -> Result<Exit, Failure> {
+    let machine = machine_of(app, machine)?;
+    let connection = connect(app).await?;
+    let args = json!({"machineId": machine});
+    let rows = connection.client.query("commands:list", args).await?;
+    if as_json {
+        app.ui.json(&json!({"schema": 1, "commands": rows}));
+        return Ok(Exit::Ok);
+    }
+    let rows: Vec<Row> = read("commands:list", rows)?;
+    if rows.is_empty() {
+        app.ui.say("nothing was asked of this machine");
+    }
+    for row in rows {
+        let target = match (&row.room, &row.role) {
+            (Some(room), Some(role)) => format!("{room}/{role}"),
+            _ => String::new(),
+        };
+        let why = row.error.as_ref().and_then(|error| error["message"].as_str());
+        app.ui.line(format!(
+            "{:<10}  {:<11}  {target}  {}",
+            row.state,
+            row.kind,
+            why.unwrap_or_default()
+        ));
+    }
+    Ok(Exit::Ok)
+}
