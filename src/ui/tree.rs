@@ -228,7 +228,7 @@ fn painted(phase: &str, width: usize) -> String {
     match phase {
         "ready" | "synced" | "online" => padded.green().to_string(),
         "active" => padded.cyan().to_string(),
-        "starting" | "connecting" | "pending" | "restarting" | "stopping" => {
+        "starting" | "connecting" | "pending" | "paused" | "restarting" | "stopping" => {
             padded.yellow().to_string()
         }
         "offline" | "parked" | "failed" | "revoked" | "displaced" => padded.red().to_string(),

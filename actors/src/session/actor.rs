@@ -8,6 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::messages::SessionMsg;
 use super::state::{SessionArgs, SessionState};
 use crate::domain::session::{Input, SessionMachine};
+use crate::ports::link::Credential;
 use crate::supervision::Tasks;
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
@@ -70,6 +71,7 @@ impl Actor for SessionActor {
             SessionMsg::Restart => state.feed(&myself, Input::Restart),
             SessionMsg::Close(closing) => state.feed(&myself, Input::Close(closing)),
             SessionMsg::SetIdle(idle_ms) => state.machine.set_idle(idle_ms),
+            SessionMsg::Renew(credential) => state.renew(credential),
             SessionMsg::ChildOpened { child, result } => state.child_opened(&myself, child, result),
             SessionMsg::ChildSaid {
                 child,
@@ -102,6 +104,15 @@ impl SessionState {
         }
         self.keep_ticking(myself);
         self.show();
+    }
+
+    /// A stream that is open is kept and written under the new right.
+    fn renew(&mut self, credential: Credential) {
+        if let Some(turn) = self.machine.streaming() {
+            let link = &self.args.link;
+            link.open_stream(turn.clone(), credential.clone(), 0);
+        }
+        self.args.credential = credential;
     }
 
     fn keep_ticking(&mut self, myself: &ActorRef<SessionMsg>) {

@@ -6,6 +6,7 @@ use super::state::OpenedChild;
 use crate::domain::assistant::AgentError;
 use crate::domain::inbox::OpenTurn;
 use crate::domain::session::{Closing, Input};
+use crate::ports::link::Credential;
 
 pub enum SessionMsg {
     /// A snapshot's view: the session's oldest open turn, or none.
@@ -18,6 +19,8 @@ pub enum SessionMsg {
     Close(Closing),
     /// The idle time changed by a reload.
     SetIdle(u64),
+    /// The worker has a new right to write: a new epoch, or a new token.
+    Renew(Credential),
     /// The open task of this child is done.
     ChildOpened {
         child: u64,

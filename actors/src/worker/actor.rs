@@ -11,6 +11,9 @@ use super::messages::{Standing, WorkerMsg};
 use super::state::{WorkerArgs, WorkerState};
 use crate::domain::inbox::{Inbox, WorkerState as Approval};
 use crate::domain::phase::Phase;
+use crate::machine::WorkerSpec;
+use crate::ports::link::Credential;
+use crate::session::SessionMsg;
 use crate::supervision::{Tasks, child_end};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
@@ -61,10 +64,10 @@ impl Actor for WorkerActor {
         state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            WorkerMsg::Connected(credential) => state.credential = Some(credential),
+            WorkerMsg::Connected(credential) => state.connected(credential),
             WorkerMsg::Snapshot(inbox) => state.snapshot(&myself, inbox).await,
             WorkerMsg::Standing(standing) => state.stand(&standing),
-            WorkerMsg::Configure(spec) => state.configure(spec),
+            WorkerMsg::Configure(spec) => state.configure(&myself, spec).await,
             WorkerMsg::SlotWanted(session) => state.free_a_slot(&session),
             WorkerMsg::SessionDue(session) => state.session_due(&myself, session).await,
             WorkerMsg::RestartSession(session) => state.restart_session(&myself, session).await,
@@ -92,6 +95,16 @@ impl Actor for WorkerActor {
 }
 
 impl WorkerState {
+    /// A new right to write: of a new epoch, or of a new token. What runs goes on under it.
+    fn connected(&mut self, credential: Credential) {
+        for entry in self.sessions.values() {
+            if let Some((_, actor)) = &entry.actor {
+                let _ = actor.cast(SessionMsg::Renew(credential.clone()));
+            }
+        }
+        self.credential = Some(credential);
+    }
+
     async fn snapshot(&mut self, myself: &ActorRef<WorkerMsg>, inbox: Inbox) {
         let standing = match (inbox.displaced, inbox.state) {
             (true, _) => Standing {
@@ -106,6 +119,11 @@ impl WorkerState {
             (_, Approval::Revoked | Approval::Removed) => Standing {
                 phase: Phase::Revoked,
                 detail: "revoked by its owner".to_owned(),
+            },
+            (_, Approval::Approved) if self.args.spec.paused => Standing {
+                phase: Phase::Paused,
+                detail: "paused: it takes no new turns until `orchestrator worker resume`"
+                    .to_owned(),
             },
             (_, Approval::Approved) => Standing {
                 phase: Phase::Ready,
@@ -132,7 +150,7 @@ impl WorkerState {
         });
     }
 
-    fn configure(&mut self, spec: Arc<crate::machine::WorkerSpec>) {
+    async fn configure(&mut self, myself: &ActorRef<WorkerMsg>, spec: Arc<WorkerSpec>) {
         let (old, new) = (self.args.spec.max_sessions, spec.max_sessions);
         if new > old {
             self.slots.add_permits(new - old);
@@ -150,7 +168,7 @@ impl WorkerState {
         }
         for entry in self.sessions.values() {
             if let Some((_, actor)) = &entry.actor {
-                let _ = actor.cast(crate::session::SessionMsg::SetIdle(spec.idle_timeout_ms));
+                let _ = actor.cast(SessionMsg::SetIdle(spec.idle_timeout_ms));
             }
         }
         self.args
@@ -159,7 +177,14 @@ impl WorkerState {
                 card.name.clone_from(&spec.name);
                 card.max_sessions = Some(spec.max_sessions);
             });
+        let was_paused = self.args.spec.paused;
         self.args.spec = spec;
+        if was_paused != self.args.spec.paused
+            && let Some(inbox) = self.inbox.clone()
+        {
+            // The same snapshot, read anew.
+            self.snapshot(myself, inbox).await;
+        }
     }
 
     fn stop(&mut self, myself: &ActorRef<WorkerMsg>) {
@@ -189,7 +214,7 @@ impl WorkerState {
                     .get(session)
                     .and_then(|entry| entry.actor.as_ref())
                 {
-                    let _ = actor.cast(crate::session::SessionMsg::Panic);
+                    let _ = actor.cast(SessionMsg::Panic);
                 }
             }
         }
