@@ -11,6 +11,7 @@ use crate::adapters::opencode::PINNED_VERSION;
 use crate::config::{ConfigError, Problem};
 use crate::control;
 use crate::daemon::RunError;
+use crate::daemon::enrol::EnrolError;
 use crate::ui::Ui;
 
 /// A command's failure.
@@ -254,6 +255,15 @@ fn exit_for(code: &str) -> Exit {
         "invalid" | "too_large" | "not_found" | "conflict" | "ended" => Exit::Usage,
         "queue_full" => Exit::Failed,
         _ => Exit::Refused,
+    }
+}
+
+impl From<EnrolError> for Failure {
+    fn from(error: EnrolError) -> Self {
+        match error {
+            EnrolError::Client(error) => error.into(),
+            EnrolError::Files(_) | EnrolError::Answer(_) => Self::failed(error.to_string()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod assistants;
 pub mod compose;
 mod control;
 mod embedded;
+pub mod enrol;
 mod error;
 mod functions;
 pub mod instance;

@@ -71,7 +71,23 @@ impl OwnerClient {
         auth: Arc<dyn OwnerAuth>,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let connection = Connection::new(url, Settings::suited_to(url), Some(auth));
+        Self::connect_as(url, Some(auth), timeout).await
+    }
+
+    /// For functions that take a token as an argument.
+    pub async fn connect_without_identity(
+        url: &str,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        Self::connect_as(url, None, timeout).await
+    }
+
+    async fn connect_as(
+        url: &str,
+        auth: Option<Arc<dyn OwnerAuth>>,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let connection = Connection::new(url, Settings::suited_to(url), auth);
         let url: Arc<str> = url.into();
         let (end, ended) = watch::channel(None);
         let drive = tokio::spawn({

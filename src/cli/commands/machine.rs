@@ -1,17 +1,23 @@
 //! `orchestrator machine`: this machine as its owner and the deployment know it: its name, the assistants found on it, its
 //! token, what was asked of it. `machine daemon` is another name for running, asking and stopping the supervisor.
 
+use std::io::IsTerminal;
+
 use clap::{Args, Subcommand};
+use orchestrator_actors::domain::token::Token;
 use serde_json::json;
 
 use super::{run, status, stop};
 use crate::adapters::identity::Machine as Identity;
 use crate::adapters::tools::{self, Search, State, Tool};
-use crate::cli::connection::connect;
+use crate::cli::connection::{connect, find};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
+use crate::config::{deployment_url, env};
 use crate::daemon::compose;
+use crate::daemon::enrol::enrol;
+use crate::ui::format::plural;
 
 /// This machine: its name, its assistants, its token, and what is asked of it
 #[derive(Debug, Args)]
@@ -46,6 +52,12 @@ enum Command {
         /// Needed, so that nobody does it by accident
         #[arg(long, required = true)]
         rotate: bool,
+    },
+    /// Take all of a machine's workers over into this installation, with the machine's token
+    Enrol {
+        /// Read the token from standard input; otherwise MACHINE_TOKEN, or a question on the terminal
+        #[arg(long)]
+        token_stdin: bool,
     },
     /// Forget the machine's id: it is another machine from the next start on
     Reset {
@@ -88,6 +100,7 @@ impl Machine {
             Command::Rename { name } => rename(app, name).await,
             Command::Tools { json } => look(app, json).await,
             Command::Token { rotate: _ } => token(app).await,
+            Command::Enrol { token_stdin } => enrolled(app, token_stdin).await,
             Command::Reset { yes: _ } => reset(app),
             Command::Command(command) => command.execute(app).await,
             Command::Daemon(Daemon::Start(command)) => command.detached().execute(app).await,
@@ -204,6 +217,62 @@ async fn token(app: &App) -> Result<Exit, Failure> {
         "keep it secret: whoever has it serves every worker of this machine; use it with orchestrator init --token-stdin or MACHINE_TOKEN",
     );
     Ok(Exit::Ok)
+}
+
+async fn enrolled(app: &App, token_stdin: bool) -> Result<Exit, Failure> {
+    let token = given_token(app, token_stdin)?;
+    let Token::Machine(token) = token else {
+        return Err(Failure::usage("this is a worker's token: it serves one directory and enrols nothing")
+            .hint("orchestrator init takes it"));
+    };
+    let url = find(app)?.url;
+    let url = deployment_url(&url, app.url_rule()).map_err(Failure::usage)?;
+    let enrolled = enrol(&app.paths, &url, &token).await?;
+    if let Some(own) = &enrolled.known_as {
+        app.ui.say(format!(
+            "warning: this installation calls itself {own}, the token is for {}",
+            enrolled.machine_id
+        ));
+    }
+    for worker in &enrolled.workers {
+        app.ui.line(format!(
+            "{}  {:8}  {}  {}",
+            worker.worker_id,
+            worker.state,
+            worker.name,
+            app.paths.shown(&worker.directory)
+        ));
+    }
+    app.ui.say(format!(
+        "machine {} ({}): {} and {} are here again; wrote {}",
+        enrolled.name,
+        enrolled.machine_id,
+        plural(enrolled.workers.len(), "worker"),
+        plural(enrolled.sessions, "session"),
+        app.paths.shown(&app.paths.workers_file)
+    ));
+    Ok(Exit::Ok)
+}
+
+fn given_token(app: &App, token_stdin: bool) -> Result<Token, Failure> {
+    let text = if token_stdin {
+        std::io::read_to_string(std::io::stdin())
+            .map_err(|error| Failure::failed(format!("cannot read the token: {error}")))?
+    } else if let Some(text) = env::get("MACHINE_TOKEN") {
+        text
+    } else if !app.globals.no_input && std::io::stdin().is_terminal() {
+        rpassword::prompt_password("Machine token: ")
+            .map_err(|error| Failure::failed(format!("cannot read the token: {error}")))?
+    } else {
+        return Err(Failure::usage("no machine token was given")
+            .hint("orchestrator machine token --rotate prints one where the machine's owner is; pass it with --token-stdin"));
+    };
+    Token::parse(text.trim()).map_err(|_| {
+        Failure::new(
+            Exit::Config,
+            "Machine token must be in format: machine_<machine_id>:secret_<secret>",
+        )
+    })
 }
 
 fn reset(app: &App) -> Result<Exit, Failure> {

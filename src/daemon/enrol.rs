@@ -1,0 +1,132 @@
+//! A machine's token gives this installation all of the machine's workers back: an entry in `workers.json` for each, with
+//! a credential of its own. Nothing else is needed: the sessions are the deployment's, and a session's assistant is
+//! started when its next message comes.
+//!
+//! Done again it renews the credentials and adds what is new; entries that people wrote stay as they are.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::token::MachineToken;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::compose;
+use crate::adapters::convex::{ClientError, OwnerClient};
+use crate::adapters::identity::{Machine, install_id};
+use crate::config::paths::private_dir;
+use crate::config::{Edit, Paths};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Error)]
+pub enum EnrolError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("{0}")]
+    Files(String),
+    #[error("the deployment answered machines:enrol with something else: {0}")]
+    Answer(String),
+}
+
+/// What the installation got.
+#[derive(Debug)]
+pub struct Enrolled {
+    pub machine_id: String,
+    pub name: String,
+    pub workers: Vec<EnrolledWorker>,
+    pub sessions: usize,
+    /// This installation had an identity of its own before, which differs.
+    pub known_as: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnrolledWorker {
+    pub worker_id: String,
+    pub name: String,
+    pub directory: PathBuf,
+    pub state: String,
+    token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    machine_id: String,
+    name: String,
+    workers: Vec<EnrolledWorker>,
+    sessions: Vec<Value>,
+    next: Option<String>,
+}
+
+/// Asks the deployment for everything of the token's machine and writes it down here.
+pub async fn enrol(
+    paths: &Paths,
+    url: &DeploymentUrl,
+    token: &MachineToken,
+) -> Result<Enrolled, EnrolError> {
+    let files = |error: String| EnrolError::Files(error);
+    take_identity(paths, token).map_err(files)?;
+    let machine = compose::machine(paths, None).map_err(files)?;
+    private_dir(&paths.state).map_err(|error| files(error.to_string()))?;
+    let state = std::fs::canonicalize(&paths.state).map_err(|error| files(error.to_string()))?;
+    let client = OwnerClient::connect_without_identity(url.as_str(), TIMEOUT).await?;
+    let mut args = json!({
+        "token": token.expose(),
+        "installId": install_id(&machine.identity.machine_id, &state),
+        "machine": {
+            "hostname": machine.identity.hostname,
+            "os": machine.identity.os,
+            "tools": machine.tools,
+        },
+    });
+    let mut enrolled = Enrolled {
+        machine_id: token.machine().to_string(),
+        name: String::new(),
+        workers: Vec::new(),
+        sessions: 0,
+        known_as: (machine.id != token.machine().as_str()).then_some(machine.id),
+    };
+    loop {
+        let answer = client.mutation("machines:enrol", args.clone()).await?;
+        let page: Page =
+            serde_json::from_value(answer).map_err(|error| EnrolError::Answer(error.to_string()))?;
+        enrolled.machine_id = page.machine_id;
+        enrolled.name = page.name;
+        enrolled.sessions += page.sessions.len();
+        enrolled.workers.extend(page.workers);
+        match page.next {
+            Some(next) => args["after"] = Value::from(next),
+            None => break,
+        }
+    }
+    write_down(paths, url, &enrolled.workers).map_err(files)?;
+    Ok(enrolled)
+}
+
+/// An installation without an identity becomes the machine that the token names.
+fn take_identity(paths: &Paths, token: &MachineToken) -> Result<(), String> {
+    let path = paths.machine_file();
+    let Ok(id) = token.machine().as_str().parse() else {
+        return Ok(());
+    };
+    if Machine::load(&path).map_err(|error| error.to_string())?.is_some() {
+        return Ok(());
+    }
+    private_dir(&paths.config).map_err(|error| error.to_string())?;
+    Machine::named(id).save(&path).map_err(|error| error.to_string())
+}
+
+fn write_down(paths: &Paths, url: &DeploymentUrl, workers: &[EnrolledWorker]) -> Result<(), String> {
+    let mut edit = Edit::open(&paths.workers_file)?;
+    for worker in workers {
+        if !edit.set_token(&worker.worker_id, &worker.token) {
+            let name = Some(worker.name.as_str());
+            edit.append(&worker.token, &worker.directory, url.as_str(), name)?;
+        }
+    }
+    edit.write()
+}
