@@ -17,8 +17,7 @@ use super::options::{Mode, RunOptions};
 use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
 use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
 use crate::adapters::process::companion::Companion;
-use crate::adapters::process::journal::{Journal, sweep_at_start, sweep_unowned};
-use crate::adapters::process::own_binary;
+use crate::adapters::process::{leftovers, own_binary};
 use crate::config::env;
 use crate::model::MODEL_ARGUMENT;
 
@@ -31,6 +30,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Assistants {
     agents: Arc<OpenCodeAgents>,
     model: Option<Companion>,
+    /// Sees off what a dead supervisor left, and keeps the folders small.
+    tidying: tokio::task::JoinHandle<()>,
 }
 
 impl Assistants {
@@ -63,25 +64,28 @@ impl Assistants {
                 .env_passthrough
                 .clone_from(&loaded.config.env_passthrough);
         }
-        let state = options.paths.state.clone();
         let made = tokio::task::spawn_blocking(move || {
             let agents = OpenCodeAgents::new(config)?;
-            // The instance lock is held: whoever wrote the journal is dead.
-            let prefix = agents.marker_prefix();
-            let swept = sweep_at_start(&Journal::in_state_folder(&state), prefix)
-                + sweep_unowned(prefix, &agents.locks());
-            Ok::<_, std::io::Error>((agents, swept))
+            // The instance lock is held: whoever left something is dead.
+            let left = leftovers::end(&agents.traces());
+            Ok::<_, std::io::Error>((agents, left))
         });
-        let (agents, swept) = made
+        let (agents, (swept, wardens)) = made
             .await
             .map_err(|error| RunError::Setup(error.to_string()))?
             .map_err(|error| RunError::Setup(format!("cannot prepare the assistants: {error}")))?;
         if swept > 0 {
             info!(swept, "ended what a killed supervisor had left");
         }
+        let traces = agents.traces();
+        let tidying = tokio::spawn(async move {
+            leftovers::see_off(traces.clone(), wardens).await;
+            leftovers::tidy(traces.locks).await;
+        });
         Ok(Self {
             agents: Arc::new(agents),
             model,
+            tidying,
         })
     }
 
@@ -95,6 +99,7 @@ impl Assistants {
 
     /// After the tree: nobody asks the model any more.
     pub async fn stop(self) {
+        self.tidying.abort();
         if let Some(model) = self.model {
             model.stop().await;
         }

@@ -143,10 +143,9 @@ impl SessionState {
                 }
                 card.phase = view.phase;
                 card.restarts = self.args.restarts + view.crashes;
-                card.detail = view
-                    .waits_for
-                    .map(|what| format!("waits for an answer: {what}"))
-                    .unwrap_or_default();
+                let waits = view.waits_for.map(|what| format!("waits for an answer: {what}"));
+                let released = view.released_for.map(|reason| format!("given up: {reason}"));
+                card.detail = waits.or(released).unwrap_or_default();
                 card.last_error = view.last_error;
                 card.turn = view.turn.map(|turn| turn.to_string());
                 card.chunks = view.items;

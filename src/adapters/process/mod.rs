@@ -15,11 +15,14 @@ pub mod command;
 pub mod companion;
 pub mod environment;
 pub mod journal;
+mod keeper;
 pub mod lease;
+pub mod leftovers;
 mod lines;
 pub mod marker;
 mod protocol;
 mod sys;
+mod temporary;
 mod ward;
 mod warden;
 
