@@ -166,13 +166,18 @@ fn a_missing_directory_breaks_its_worker_and_not_the_file() {
 fn defaults_hold_for_workers_that_say_nothing() {
     let text = good("").replacen(
         '{',
-        "{\"defaults\": {\"idle_timeout\": \"1s\", \"max_sessions\": 2}, \"machine\": {\"name\": \"m\"}, \"logs\": {\"level\": \"debug\"}, ",
+        "{\"defaults\": {\"idle_timeout\": \"1s\", \"max_sessions\": 2}, \"machine\": {\"name\": \"m\", \"max_assistants\": 6, \"max_memory_mb\": 2048}, \"logs\": {\"level\": \"debug\"}, ",
         1,
     );
     let config = read(&text).unwrap().config;
     assert_eq!(config.workers[0].idle_timeout_ms, 1_000);
     assert_eq!(config.workers[0].max_sessions, 2);
     assert_eq!(config.machine_name.as_deref(), Some("m"));
+    let limits = config.limits;
+    assert_eq!(
+        (limits.max_assistants, limits.max_starting, limits.max_memory_mb),
+        (Some(6), None, Some(2048))
+    );
     assert_eq!(config.log_level.as_deref(), Some("debug"));
 }
 

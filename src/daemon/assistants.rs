@@ -17,7 +17,8 @@ use super::options::{Mode, RunOptions};
 use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
 use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
 use crate::adapters::process::companion::Companion;
-use crate::adapters::process::{leftovers, own_binary};
+use crate::adapters::process::{leftovers, memory_bytes, own_binary};
+use crate::config::Limits;
 use crate::config::env;
 use crate::model::MODEL_ARGUMENT;
 
@@ -25,6 +26,15 @@ use crate::model::MODEL_ARGUMENT;
 const MODEL_START: Duration = Duration::from_secs(10);
 /// How often a running installation is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+
+const MEGABYTE: u64 = 1024 * 1024;
+/// An OpenCode begins with 400 MB and has about 700 after some turns; what is far beyond has a leak.
+const MAX_MEMORY_MB: usize = 1536;
+/// What one assistant takes on the average, and what the rest of the machine needs.
+const ASSISTANT: u64 = 512 * MEGABYTE;
+const RESERVED: u64 = 2048 * MEGABYTE;
+const MOST_ROOM: usize = 64;
+const ROOM_WHEN_UNKNOWN: usize = 8;
 
 /// Ready to be used by the tree.
 pub(super) struct Assistants {
@@ -59,6 +69,7 @@ impl Assistants {
         if let Some(limit) = options.boot {
             config.deadlines.listening = limit;
         }
+        limit(&mut config, options.limits);
         if let Mode::Workers(loaded) = &options.mode {
             config
                 .env_passthrough
@@ -104,6 +115,26 @@ impl Assistants {
             model.stop().await;
         }
     }
+}
+
+fn limit(config: &mut OpenCodeConfig, limits: Limits) {
+    config.most_children = limits
+        .max_assistants
+        .unwrap_or_else(|| room_for(memory_bytes()));
+    if let Some(starting) = limits.max_starting {
+        config.boot_slots = starting;
+    }
+    let megabytes = limits.max_memory_mb.unwrap_or(MAX_MEMORY_MB) as u64;
+    config.most_memory = megabytes * MEGABYTE;
+}
+
+/// How many assistants a machine with so much memory has room for.
+fn room_for(memory: Option<u64>) -> usize {
+    let Some(memory) = memory else {
+        return ROOM_WHEN_UNKNOWN;
+    };
+    let room = memory.saturating_sub(RESERVED) / ASSISTANT;
+    usize::try_from(room).unwrap_or(MOST_ROOM).clamp(2, MOST_ROOM)
 }
 
 struct OpenCodeStores(Arc<OpenCodeAgents>);
@@ -215,6 +246,15 @@ mod tests {
     fn a_models_address_is_taken_with_and_without_its_version() {
         assert_eq!(base_url("http://127.0.0.1:1"), "http://127.0.0.1:1/v1");
         assert_eq!(base_url("http://127.0.0.1:1/v1/"), "http://127.0.0.1:1/v1");
+    }
+
+    #[test]
+    fn small_and_large_machines_get_a_sensible_number_of_assistants() {
+        let gigabytes = |count: u64| Some(count * 1024 * MEGABYTE);
+        assert_eq!(room_for(gigabytes(1)), 2);
+        assert_eq!(room_for(gigabytes(8)), 12);
+        assert_eq!(room_for(gigabytes(512)), MOST_ROOM);
+        assert_eq!(room_for(None), ROOM_WHEN_UNKNOWN);
     }
 
     #[test]

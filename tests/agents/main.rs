@@ -6,6 +6,8 @@
 
 mod boot;
 mod crash;
+mod fake;
+mod faults;
 mod harness;
 mod turns;
 mod wards;

@@ -26,7 +26,7 @@ mod temporary;
 mod ward;
 mod warden;
 
-pub use sys::{boot_id, rss_bytes};
+pub use sys::{boot_id, memory_bytes, rss_bytes};
 pub use ward::{ExitRecord, Line, Source, SpawnError, Ward, WardSpec};
 pub use warden::warden_main;
 

@@ -142,13 +142,18 @@ pub fn boot_id() -> String {
 /// Resident memory of a process in bytes, 0 when unknown.
 pub fn rss_bytes(pid: u32) -> u64 {
     // `status` tells kilobytes; `statm` would tell pages, whose size differs between machines.
-    fs::read_to_string(format!("/proc/{pid}/status"))
-        .ok()
-        .and_then(|status| {
-            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        })
-        .map_or(0, |kilobytes| kilobytes * 1024)
+    kilobytes(&format!("/proc/{pid}/status"), "VmRSS:").map_or(0, |kilobytes| kilobytes * 1024)
+}
+
+/// The machine's memory.
+pub fn memory_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemTotal:").map(|kilobytes| kilobytes * 1024)
+}
+
+fn kilobytes(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Closes every descriptor but the standard ones. Launchers leak theirs into us, and a warden that kept one could keep
