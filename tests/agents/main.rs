@@ -6,8 +6,11 @@
 
 mod boot;
 mod crash;
+mod endings;
 mod fake;
 mod faults;
 mod harness;
+mod limits;
+mod other_process;
 mod turns;
 mod wards;

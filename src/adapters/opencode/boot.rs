@@ -22,7 +22,9 @@ use crate::adapters::process::journal::Journal;
 use crate::adapters::process::lease::{DirectoryUse, LeaseSpec, session_lock};
 use crate::adapters::process::marker::{Marker, file_key};
 use crate::adapters::process::lease::Held;
-use crate::adapters::process::{ExitRecord, SpawnError, Ward, WardSpec, environment};
+use crate::adapters::process::{
+    ExitRecord, SpawnError, Ward, WardSpec, environment, is_shortage,
+};
 
 /// Events that wait for the session's actor; beyond it they are merged in the pump.
 const EVENTS: usize = 64;
@@ -49,12 +51,15 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
             directory.display()
         )));
     }
+    let mut shortage = Shortage::new(&shared);
     let store = Store::of_worker(&shared.config.data_dir, spec.worker.as_str());
-    store.id().map_err(|error| {
-        AgentError::Boot(format!(
-            "could not prepare the worker's data folder: {error}"
-        ))
-    })?;
+    while let Err(error) = store.id() {
+        let message = format!("could not prepare the worker's data folder: {error}");
+        if !is_shortage(&error) {
+            return Err(AgentError::Boot(message));
+        }
+        shortage.wait(message).await?;
+    }
     let password = format!(
         "{}{}",
         uuid::Uuid::new_v4().simple(),
@@ -65,7 +70,7 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     let shutting_down = || AgentError::Boot("the supervisor is shutting down".to_owned());
     let place = shared.places.take().await.ok_or_else(shutting_down)?;
     let turn = shared.first_boots.wait(&spec.worker).await;
-    let (mut ward, _slot) = spawn(&shared, ward_spec).await?;
+    let (mut ward, _slot) = spawn(&shared, ward_spec, shortage).await?;
     let started = Instant::now();
     let lines = ward.take_lines();
     let ready = get_ready(&shared, &ward, lines, directory, password, started).await;
@@ -201,9 +206,9 @@ pub fn directory_lock(directory: &Path) -> String {
 async fn spawn(
     shared: &Shared,
     spec: WardSpec,
+    mut shortage: Shortage<'_>,
 ) -> Result<(Ward, tokio::sync::OwnedSemaphorePermit), AgentError> {
-    let deadlines = shared.config.deadlines;
-    let (mut lease_until, mut shortage_until) = (None, None);
+    let mut lease_until = None;
     loop {
         let slot = shared
             .slots
@@ -211,34 +216,21 @@ async fn spawn(
             .acquire_owned()
             .await
             .map_err(|_| AgentError::Boot("the supervisor is shutting down".to_owned()))?;
-        // The wait for a slot does not count.
-        let until = |limit: &mut Option<Instant>, after| {
-            *limit.get_or_insert_with(|| Instant::now() + after)
-        };
         match Ward::spawn(spec.clone()).await {
             Ok(ward) => return Ok((ward, slot)),
             Err(SpawnError::Busy(held)) => {
-                if Instant::now() >= until(&mut lease_until, deadlines.lease) {
+                // The wait for a slot does not count.
+                let after = shared.config.deadlines.lease;
+                let until = *lease_until.get_or_insert_with(|| Instant::now() + after);
+                if Instant::now() >= until {
                     return Err(leased(&held));
                 }
                 drop(slot);
                 tokio::time::sleep(LEASE_RETRY).await;
             }
             Err(SpawnError::Shortage(message)) => {
-                if shortage_until.is_none() {
-                    tracing::warn!(message, "a start waits until the machine can");
-                }
-                if Instant::now() >= until(&mut shortage_until, deadlines.shortage) {
-                    return Err(AgentError::Boot(format!(
-                        "{message}, and so for {} s: the machine or its limits (`ulimit`) have too little for another assistant",
-                        deadlines.shortage.as_secs()
-                    )));
-                }
                 drop(slot);
-                shared
-                    .places
-                    .ask_one_to_go("the machine has too little for another assistant");
-                tokio::time::sleep(SHORTAGE_RETRY).await;
+                shortage.wait(message).await?;
             }
             Err(SpawnError::Failed(message)) if !shared.config.binary.exists() => {
                 return Err(AgentError::Missing(format!(
@@ -247,6 +239,41 @@ async fn spawn(
             }
             Err(SpawnError::Failed(message)) => return Err(AgentError::Boot(message)),
         }
+    }
+}
+
+/// A start's patience with a machine that has too little of something: descriptors, memory, processes.
+struct Shortage<'a> {
+    shared: &'a Shared,
+    until: Option<Instant>,
+}
+
+impl<'a> Shortage<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            until: None,
+        }
+    }
+
+    /// Lets an idle child go and waits a moment; an error when it has lasted too long.
+    async fn wait(&mut self, message: String) -> Result<(), AgentError> {
+        let limit = self.shared.config.deadlines.shortage;
+        if self.until.is_none() {
+            tracing::warn!(message, "a start waits until the machine can");
+        }
+        let until = *self.until.get_or_insert_with(|| Instant::now() + limit);
+        if Instant::now() >= until {
+            return Err(AgentError::Boot(format!(
+                "{message}, and so for {} s: the machine or its limits (`ulimit`) have too little for another assistant",
+                limit.as_secs()
+            )));
+        }
+        self.shared
+            .places
+            .ask_one_to_go("the machine has too little for another assistant");
+        tokio::time::sleep(SHORTAGE_RETRY).await;
+        Ok(())
     }
 }
 

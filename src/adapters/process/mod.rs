@@ -26,6 +26,7 @@ mod temporary;
 mod ward;
 mod warden;
 
+pub use protocol::is_shortage;
 pub use sys::{boot_id, memory_bytes, rss_bytes};
 pub use ward::{ExitRecord, Line, Source, SpawnError, Ward, WardSpec};
 pub use warden::warden_main;

@@ -207,7 +207,11 @@ impl Fake {
                     ballast.push(vec![1; number * 1024 * 1024]);
                 }
                 "print" => print_without_end(number),
-                "exit" => std::process::exit(number as i32),
+                "exit" => {
+                    // What was said before is on its way by then.
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    std::process::exit(number as i32);
+                }
                 "hang" => return std::future::pending().await,
                 _ => {}
             }
