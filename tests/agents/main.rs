@@ -12,5 +12,6 @@ mod faults;
 mod harness;
 mod limits;
 mod other_process;
+mod real_faults;
 mod turns;
 mod wards;
