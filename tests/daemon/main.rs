@@ -11,6 +11,8 @@ mod bad_input;
 mod chat;
 mod check;
 mod children;
+mod children_endings;
+mod children_limits;
 mod kills;
 mod panics;
 mod takeover;
