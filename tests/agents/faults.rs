@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use orchestrator_actors::ports::agent::{AgentError, AgentEvent, ExitReport, TurnEnd};
+use orchestrator_actors::ports::agent::{AgentError, AgentEvent, Agents, ExitReport, TurnEnd};
 use rustix::process::Signal;
 
 use crate::fake::FakeWorld;
@@ -290,5 +290,31 @@ async fn a_working_directory_deleted_under_a_running_assistant_is_told_and_can_c
     assert!(session.ask("t3", "deltas=1").await.is_complete());
     session.agent.stop().await;
     eventually("it is stopped", || world.left().is_empty()).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tmp_measure() {
+    let world = FakeWorld::new();
+    for _ in 0..8 {
+        let mut session = world.open("s1").await;
+        session.deliver("t1", "deltas=3 hang").await.unwrap();
+        let mut answer = Answer::default();
+        session.until_text(&mut answer, "t1", "2 ").await;
+        let pid = session.agent.pid();
+        let warden = parent_of(pid);
+        let t = Instant::now();
+        kill_9(pid);
+        while std::path::Path::new(&format!("/proc/{pid}/exe")).exists() { std::thread::sleep(Duration::from_micros(200)); }
+        let gone = t.elapsed();
+        while std::fs::read_link(format!("/proc/{warden}/exe")).is_ok() { std::thread::sleep(Duration::from_micros(200)); }
+        let wgone = t.elapsed();
+        session.until_exit(&mut answer, "t1").await;
+        let told = t.elapsed();
+        drop(session);
+        let opened = world.agents.open(world.spec("s1")).await.unwrap();
+        println!("child gone {gone:?} warden gone {wgone:?} told {told:?} open {:?}", t.elapsed());
+        opened.agent.stop().await;
+    }
     world.end().await;
 }

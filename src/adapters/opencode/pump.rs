@@ -77,6 +77,8 @@ pub struct Pump {
     to: mpsc::Sender<AgentEvent>,
     queue: Queue,
     reducer: Reducer,
+    /// The event stream is down: nothing more comes on it from a child that is gone.
+    stream_is_lost: bool,
     following: Option<TurnId>,
     arrived: Option<oneshot::Sender<()>>,
     answers: JoinSet<Answer>,
@@ -93,6 +95,7 @@ impl Pump {
             to,
             queue: Queue::default(),
             reducer: Reducer::default(),
+            stream_is_lost: false,
             following: None,
             arrived: None,
             answers: JoinSet::new(),
@@ -210,8 +213,14 @@ impl Pump {
                 let effects = self.reducer.event(*event, self.now());
                 self.apply(effects);
             }
-            Input::Lost => self.reducer.lost(),
-            Input::Connected => self.catch_up(),
+            Input::Lost => {
+                self.stream_is_lost = true;
+                self.reducer.lost();
+            }
+            Input::Connected => {
+                self.stream_is_lost = false;
+                self.catch_up();
+            }
         }
     }
 
@@ -302,10 +311,12 @@ impl Pump {
     /// What the child had sent before it ended is content all the same.
     async fn last_events(&mut self, inputs: &mut mpsc::Receiver<Input>) {
         let until = Instant::now() + LAST_EVENTS;
-        while let Ok(Some(input)) = tokio::time::timeout_at(until, inputs.recv()).await {
+        while !self.stream_is_lost
+            && let Ok(Some(input)) = tokio::time::timeout_at(until, inputs.recv()).await
+        {
             match input {
                 Input::Event(event) => self.input(Input::Event(event)),
-                Input::Lost => break,
+                Input::Lost => self.stream_is_lost = true,
                 Input::Connected => {}
             }
         }
