@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use orchestrator_test_support::{Stage, Supervisor, text_of};
+use orchestrator_test_support::{Stage, Supervisor, eventually, script, text_of};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
@@ -78,6 +78,27 @@ fn four_workers_with_places_for_two_assistants_are_all_answered() {
         detail.contains("given up: another session waits for its place")
     };
     assert!(sessions.iter().any(given_up), "{sessions:?}");
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn a_session_that_waits_for_a_place_says_so() {
+    let mut stage = Stage::new(ORCHESTRATOR);
+    stage.home.set("ORCHESTRATOR_MAX_ASSISTANTS", "1");
+    let supervisor = over(&stage, 2);
+    let api = stage.api(&supervisor);
+    let workers = ids(&supervisor);
+    let busy = script(&json!([[{ "text": "busy " }, { "stream": { "n": 3000, "rate": 20, "size": 4 } }]]));
+    let (first, turn) = api.send("m1", &json!({ "workerId": workers[0] }), &busy);
+    eventually("it streams", || api.streamed(&turn).contains("busy"));
+    let (second, waiting) = api.send("m2", &json!({ "workerId": workers[1] }), "and me");
+    supervisor.session("waits for a place", |session| {
+        let detail = session["detail"].as_str().unwrap_or_default();
+        session["id"] == second.as_str() && detail.contains("waits for a place: 1 assistants")
+    });
+    api.mutation("messages:abort", &json!({ "turnId": turn }));
+    assert_eq!(api.closed(&first, &turn)["state"], "aborted");
+    assert_eq!(api.closed(&second, &waiting)["state"], "complete");
     assert!(supervisor.terminate().success());
 }
 

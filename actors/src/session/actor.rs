@@ -8,6 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::messages::SessionMsg;
 use super::state::{SessionArgs, SessionState};
 use crate::domain::session::{Input, SessionMachine};
+use crate::ports::agent::Waiting;
 use crate::supervision::Tasks;
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
@@ -50,6 +51,7 @@ impl Actor for SessionActor {
             tasks: Tasks::default(),
             child: None,
             opening: None,
+            waiting: Waiting::default(),
             child_number: 0,
             ticking: None,
             _card: guard,
@@ -145,7 +147,12 @@ impl SessionState {
                 card.restarts = self.args.restarts + view.crashes;
                 let waits = view.waits_for.map(|what| format!("waits for an answer: {what}"));
                 let released = view.released_for.map(|reason| format!("given up: {reason}"));
-                card.detail = waits.or(released).unwrap_or_default();
+                card.detail = self
+                    .waiting
+                    .get()
+                    .or(waits)
+                    .or(released)
+                    .unwrap_or_default();
                 card.last_error = view.last_error;
                 card.turn = view.turn.map(|turn| turn.to_string());
                 card.chunks = view.items;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use orchestrator_actors::ports::agent::{AgentError, ExitReport, OpenSpec, Opened};
+use orchestrator_actors::ports::agent::{AgentError, ExitReport, OpenSpec, Opened, Waiting};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -51,7 +51,7 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
             directory.display()
         )));
     }
-    let mut shortage = Shortage::new(&shared);
+    let mut shortage = Shortage::new(&shared, &spec.waiting);
     let store = Store::of_worker(&shared.config.data_dir, spec.worker.as_str());
     while let Err(error) = store.id() {
         let message = format!("could not prepare the worker's data folder: {error}");
@@ -68,7 +68,8 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     let (ward_spec, secrets) = describe(&shared, &spec, &store, &password)?;
 
     let shutting_down = || AgentError::Boot("the supervisor is shutting down".to_owned());
-    let place = shared.places.take().await.ok_or_else(shutting_down)?;
+    let place = shared.places.take(&spec.waiting).await;
+    let place = place.ok_or_else(shutting_down)?;
     let turn = shared.first_boots.wait(&spec.worker).await;
     let (mut ward, _slot) = spawn(&shared, ward_spec, shortage).await?;
     let started = Instant::now();
@@ -245,13 +246,21 @@ async fn spawn(
 /// A start's patience with a machine that has too little of something: descriptors, memory, processes.
 struct Shortage<'a> {
     shared: &'a Shared,
+    waiting: &'a Waiting,
     until: Option<Instant>,
 }
 
+impl Drop for Shortage<'_> {
+    fn drop(&mut self) {
+        self.waiting.set(None);
+    }
+}
+
 impl<'a> Shortage<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, waiting: &'a Waiting) -> Self {
         Self {
             shared,
+            waiting,
             until: None,
         }
     }
@@ -261,6 +270,7 @@ impl<'a> Shortage<'a> {
         let limit = self.shared.config.deadlines.shortage;
         if self.until.is_none() {
             tracing::warn!(message, "a start waits until the machine can");
+            self.waiting.set(Some(format!("waits: {message}")));
         }
         let until = *self.until.get_or_insert_with(|| Instant::now() + limit);
         if Instant::now() >= until {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use orchestrator_actors::ports::agent::Waiting;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tracing::info;
@@ -84,10 +85,18 @@ impl Places {
     }
 
     /// In the order of asking. `None` only when the places are closed, which nobody does.
-    pub async fn take(self: &Arc<Self>) -> Option<Place> {
+    pub async fn take(self: &Arc<Self>, waiting: &Waiting) -> Option<Place> {
         let permit = match self.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => self.wait().await?,
+            Err(_) => {
+                waiting.set(Some(format!(
+                    "waits for a place: {} assistants may live at once on this machine",
+                    self.most
+                )));
+                let permit = self.wait().await?;
+                waiting.set(None);
+                permit
+            }
         };
         Some(Place {
             places: self.clone(),
@@ -97,7 +106,7 @@ impl Places {
     }
 
     async fn wait(&self) -> Option<OwnedSemaphorePermit> {
-        let _waiting = Waiting::one_more(&self.waiting);
+        let _one_more = OneMore::of(&self.waiting);
         info!(
             most = self.most,
             "every place for an assistant is taken; a session waits"
@@ -162,16 +171,16 @@ impl Drop for Place {
     }
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
+struct OneMore<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn one_more(count: &'a AtomicUsize) -> Self {
+impl<'a> OneMore<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for OneMore<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -188,21 +197,22 @@ mod tests {
         (in_use, commands)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_waits_gets_the_place_of_the_child_that_was_idle_the_longest() {
         let places = Places::new(3);
         let mut taken = Vec::new();
         for _ in 0..3 {
-            let place = places.take().await.unwrap();
+            let place = places.take(&Waiting::default()).await.unwrap();
             let (in_use, commands) = live(&place);
             taken.push((place, in_use, commands));
-            tokio::time::advance(Duration::from_secs(1)).await;
         }
         // The first works, so the second is the quietest.
         taken[0].1.set(true);
-        let mut waiting = Box::pin(places.take());
+        let said = Waiting::default();
+        let mut waiting = Box::pin(places.take(&said));
         let none = tokio::time::timeout(Duration::from_millis(10), &mut waiting);
         assert!(none.await.is_err());
+        assert!(said.get().unwrap().contains("3 assistants may live at once"));
         assert!(matches!(taken[1].2.try_recv(), Ok(Command::AskToGo(_))));
         // It stays, because its session has a turn: after a while the third is asked.
         let none = tokio::time::timeout(Duration::from_secs(3), &mut waiting);
@@ -211,18 +221,20 @@ mod tests {
         assert!(taken[0].2.try_recv().is_err());
         drop(taken.pop());
         waiting.await.unwrap();
+        assert_eq!(said.get(), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_that_waits_makes_one_go() {
         let places = Places::new(4);
         let mut taken = Vec::new();
         for _ in 0..4 {
-            let place = places.take().await.unwrap();
+            let place = places.take(&Waiting::default()).await.unwrap();
             let (in_use, commands) = live(&place);
             taken.push((place, in_use, commands));
         }
-        let mut waiting = Box::pin(places.take());
+        let said = Waiting::default();
+        let mut waiting = Box::pin(places.take(&said));
         let none = tokio::time::timeout(Duration::from_millis(1900), &mut waiting);
         assert!(none.await.is_err());
         let asked = taken
