@@ -76,6 +76,7 @@ impl Rig {
             url,
             idle_timeout_ms: 300_000,
             max_sessions: 1_000,
+            on_interrupt: OnInterrupt::Report,
             broken: None,
         };
         let args = MachineArgs {

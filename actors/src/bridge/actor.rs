@@ -15,11 +15,12 @@ use crate::calls;
 use crate::domain::ids::{DeploymentUrl, WorkerId};
 use crate::domain::inbox::{Inbox, OpenState};
 use crate::domain::phase::Phase;
+use crate::domain::token::WorkerToken;
 use crate::domain::turn::{Ending, Outcome};
-use crate::machine::{Settings, StartIdentity, Stores};
+use crate::machine::{Displaced, Settings, StartIdentity, Stores};
 use crate::ports::clock::Clock;
 use crate::ports::link::{Credential, Link, LinkPhase};
-use crate::supervision::Tasks;
+use crate::supervision::{Address, Envelope, Gauge, Tasks};
 use crate::table::{ActorCard, ActorKey, ActorKind, ActorTable, CardGuard};
 
 /// How often the link's state is copied to the bridge's card.
@@ -34,13 +35,18 @@ pub struct BridgeArgs {
     pub settings: Settings,
     pub table: ActorTable,
     pub incarnation: u64,
+    pub gauge: Gauge,
     pub restarts: u32,
-    /// The workers that were attached to its predecessor.
+    /// The workers that it serves.
     pub attached: Vec<Attach>,
+    /// The workers that crashed too often: its predecessor may not have closed their turns.
+    pub parked: Vec<Arc<WorkerToken>>,
+    pub displaced: Displaced,
 }
 
 pub struct BridgeState {
     args: BridgeArgs,
+    myself: Address<BridgeMsg>,
     attachments: BTreeMap<WorkerId, AbortHandle>,
     held: BTreeMap<WorkerId, Credential>,
     /// Workers that were connected once: a takeover that was asked for is done.
@@ -52,16 +58,17 @@ pub struct BridgeState {
 pub struct ConvexBridge;
 
 impl Actor for ConvexBridge {
-    type Msg = BridgeMsg;
+    type Msg = Envelope<BridgeMsg>;
     type State = BridgeState;
     type Arguments = BridgeArgs;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<BridgeMsg>,
+        myself: ActorRef<Envelope<BridgeMsg>>,
         mut args: BridgeArgs,
     ) -> Result<BridgeState, ActorProcessingErr> {
         let key = ActorKey::bridge(&args.url);
+        let myself = Address::new(myself, args.gauge.clone());
         let mut card = ActorCard::new(
             key.clone(),
             Some(ActorKey::machine()),
@@ -72,11 +79,16 @@ impl Actor for ConvexBridge {
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
         card.since_ms = args.clock.wall_ms();
+        card.gauge = args.gauge.clone();
         args.table.put(card);
-        let guard = CardGuard::new(args.table.clone(), key, args.incarnation);
+        let guard = CardGuard::new(args.table.clone(), key.clone(), args.incarnation);
+        #[cfg(debug_assertions)]
+        args.table.start_faults.meet(&key).await?;
         let attached = std::mem::take(&mut args.attached);
+        let parked = std::mem::take(&mut args.parked);
         let mut state = BridgeState {
             args,
+            myself: myself.clone(),
             attachments: BTreeMap::new(),
             held: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -87,33 +99,36 @@ impl Actor for ConvexBridge {
         for attach in attached {
             state.attach(&myself, attach);
         }
+        for token in parked {
+            state.park(&token);
+        }
         Ok(state)
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<BridgeMsg>,
-        message: BridgeMsg,
+        _: ActorRef<Envelope<BridgeMsg>>,
+        message: Envelope<BridgeMsg>,
         state: &mut BridgeState,
     ) -> Result<(), ActorProcessingErr> {
+        let (message, _handling) = message.open();
+        let myself = state.myself.clone();
         match message {
             BridgeMsg::Attach(attach) => state.attach(&myself, attach),
             BridgeMsg::Detach(worker) => state.detach(&worker),
-            BridgeMsg::Park(worker) => state.park(&worker),
+            BridgeMsg::Park(token) => state.park(&token),
             BridgeMsg::Holds(worker, credential) => state.holds(worker, credential),
             BridgeMsg::DriveEnded(down) => return Err(down.0.into()),
             BridgeMsg::Shutdown { flush_ms, reply } => state.shutdown(flush_ms, reply),
             #[cfg(debug_assertions)]
-            BridgeMsg::Panic => {
-                panic!("a panic was injected into the bridge to {}", state.args.url)
-            }
+            BridgeMsg::Fault(fault) => fault.strike(&ActorKey::bridge(&state.args.url)).await?,
         }
         Ok(())
     }
 }
 
 impl BridgeState {
-    fn drive(&mut self, myself: &ActorRef<BridgeMsg>) {
+    fn drive(&mut self, myself: &Address<BridgeMsg>) {
         let driving = self.args.link.drive();
         let myself = myself.clone();
         self.tasks.spawn(async move {
@@ -151,7 +166,7 @@ impl BridgeState {
         });
     }
 
-    fn attach(&mut self, myself: &ActorRef<BridgeMsg>, attach: Attach) {
+    fn attach(&mut self, myself: &Address<BridgeMsg>, attach: Attach) {
         let worker = attach.token.worker().clone();
         let mut identity = self.args.identity.clone();
         identity.take_over &= !self.taken.contains(&worker);
@@ -162,6 +177,7 @@ impl BridgeState {
             stores: self.args.stores.clone(),
             identity,
             beat: Duration::from_millis(self.args.settings.beat_ms),
+            displaced: self.args.displaced.clone(),
         };
         let task = self.tasks.spawn(attachment.run());
         if let Some(old) = self.attachments.insert(worker, task) {
@@ -181,14 +197,30 @@ impl BridgeState {
         }
     }
 
-    fn park(&mut self, worker: &WorkerId) {
+    fn park(&mut self, token: &Arc<WorkerToken>) {
+        let worker = token.worker();
         if let Some(task) = self.attachments.remove(worker) {
             task.abort();
         }
-        if let Some(credential) = self.held.remove(worker) {
-            self.tasks
-                .spawn(close_claimed(self.args.link.clone(), credential));
+        self.held.remove(worker);
+        if self.args.displaced.holds(worker) {
+            return;
         }
+        let mut identity = self.args.identity.clone();
+        identity.take_over = false;
+        let store = self.args.stores.store_id(worker);
+        // The epoch of this start, again: whoever held it may have crashed with it.
+        let connected = store.map(|store| {
+            calls::connect(&self.args.link, token, &identity, store)
+        });
+        let (link, token) = (self.args.link.clone(), token.clone());
+        self.tasks.spawn(async move {
+            let Ok(connected) = connected else { return };
+            if let Ok(connected) = connected.await {
+                let epoch = connected.epoch;
+                close_claimed(link, Credential { token, epoch }).await;
+            }
+        });
     }
 
     fn holds(&mut self, worker: WorkerId, credential: Option<Credential>) {
@@ -237,7 +269,8 @@ async fn close_claimed(link: Arc<dyn Link>, credential: Credential) {
         .into_iter()
         .filter(|turn| turn.state == OpenState::Claimed);
     let finishes = claimed.map(|turn| {
-        let ending = Ending::because(Outcome::Failed, "parked", reason.clone());
+        // Nobody has asked the assistant's store: what it holds replaces this, later.
+        let ending = Ending::because(Outcome::Failed, "parked", reason.clone()).provisionally();
         link.finish(turn.turn_id, credential.clone(), ending)
     });
     for result in futures_util::future::join_all(finishes).await {
