@@ -12,6 +12,7 @@ use orchestrator::adapters::opencode::{OpenCodeAgents, OpenCodeConfig};
 use orchestrator::adapters::outbox::FileOutbox;
 use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
 use orchestrator_actors::domain::token::WorkerToken;
+use orchestrator_actors::domain::turn::OnInterrupt;
 use orchestrator_actors::machine::{
     self, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, Stores, WorkerSpec,
     WorkerStart,

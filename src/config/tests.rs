@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use orchestrator_actors::domain::turn::OnInterrupt;
+
 use super::*;
 
 const TOKEN: &str = "machine_abc123:worker_xyz789:secret_def456ghi789jkl012";

@@ -153,9 +153,10 @@ pub async fn follow(
     })
 }
 
-/// The two rows of this exchange and nothing else, so that nothing else wakes the subscription.
+/// The two rows of this exchange, the two that may go on with it, and nothing else, so that nothing else wakes the
+/// subscription.
 fn row_args(turn: &Submitted) -> serde_json::Value {
-    json!({"sessionId": turn.session, "limit": 2, "beforeSeq": turn.seq + 2})
+    json!({"sessionId": turn.session, "limit": 4, "beforeSeq": turn.seq + 2})
 }
 
 fn subscribe_window(connection: &Connection, turn: &Submitted, from: u64) -> Stream {
