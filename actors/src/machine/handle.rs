@@ -123,6 +123,12 @@ impl MachineHandle {
             .map_err(|error| error.to_string())
     }
 
+    /// Debug builds: as if the process had died; nothing is stopped in order.
+    #[cfg(debug_assertions)]
+    pub fn kill(&self) {
+        self.actor.kill();
+    }
+
     /// Debug builds: lets the next `times` starts of an actor do this wrong.
     #[cfg(debug_assertions)]
     pub fn inject_at_start(&self, actor: ActorKey, fault: Fault, times: u32) {
