@@ -21,6 +21,8 @@ pub struct EmbeddedArgs {
     pub table: ActorTable,
     pub incarnation: u64,
     pub gauge: Gauge,
+    /// Crashes of its predecessors.
+    pub restarts: u32,
 }
 
 pub struct EmbeddedState {
@@ -67,6 +69,7 @@ impl Actor for EmbeddedDeployment {
         );
         card.detail = args.embedded.detail();
         card.incarnation = args.incarnation;
+        card.restarts = args.restarts;
         card.since_ms = args.clock.wall_ms();
         // It serves before the tree is started.
         card.phase = Phase::Ready;
@@ -114,7 +117,7 @@ impl EmbeddedState {
                 card.since_ms = now;
             }
             card.phase = status.phase;
-            card.restarts = status.restarts;
+            card.restarts = self.args.restarts + status.restarts;
             if status.last_error.is_some() {
                 card.last_error = status.last_error;
             }

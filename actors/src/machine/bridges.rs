@@ -151,6 +151,7 @@ impl MachineState {
             table: self.table.clone(),
             incarnation: next_incarnation(),
             gauge: gauge.clone(),
+            restarts: self.deployment.ledger.total(),
         };
         match EmbeddedDeployment::spawn_linked(None, EmbeddedDeployment, args, myself.cell()).await
         {

@@ -52,7 +52,7 @@ impl Actor for WorkerActor {
             credential: None,
             inbox: None,
             sessions: BTreeMap::new(),
-            refusing: BTreeSet::new(),
+            closing: BTreeSet::new(),
             stopping: false,
             tasks: Tasks::default(),
             _card: guard,
@@ -75,9 +75,7 @@ impl Actor for WorkerActor {
             WorkerMsg::SlotWanted(session) => state.free_a_slot(&session),
             WorkerMsg::SessionDue(session) => state.session_due(&myself, session).await,
             WorkerMsg::RestartSession(session) => state.restart_session(&myself, session).await,
-            WorkerMsg::Refused { session, again } => {
-                state.refused(&myself, &session, again).await;
-            }
+            WorkerMsg::CloseAgain(turn) => state.close_again(&myself, &turn).await,
             WorkerMsg::Stop => state.stop(&myself),
             #[cfg(debug_assertions)]
             WorkerMsg::Fault(session, fault) => state.fault(session.as_ref(), fault).await?,
@@ -121,6 +119,8 @@ impl WorkerState {
             },
         };
         self.stand(&standing);
+        self.closing
+            .retain(|closed| inbox.turns.iter().any(|turn| turn.turn_id == *closed));
         self.inbox = Some(inbox);
         self.reconcile(myself).await;
     }

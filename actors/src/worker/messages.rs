@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::phase::Phase;
 use crate::machine::WorkerSpec;
@@ -26,11 +26,8 @@ pub enum WorkerMsg {
     SessionDue(SessionId),
     /// A person wants a session's child replaced, or the session un-parked.
     RestartSession(SessionId),
-    /// A turn that no session could take is closed, or could not be and is to be tried again.
-    Refused {
-        session: SessionId,
-        again: bool,
-    },
+    /// A turn that no session could take could not be closed either: it is tried again.
+    CloseAgain(TurnId),
     /// Stop all sessions, then stop.
     Stop,
     #[cfg(debug_assertions)]
@@ -48,7 +45,7 @@ impl Named for WorkerMsg {
             Self::SlotWanted(_) => "SlotWanted",
             Self::SessionDue(_) => "SessionDue",
             Self::RestartSession(_) => "RestartSession",
-            Self::Refused { .. } => "Refused",
+            Self::CloseAgain(_) => "CloseAgain",
             Self::Stop => "Stop",
             #[cfg(debug_assertions)]
             Self::Fault(..) => "Fault",

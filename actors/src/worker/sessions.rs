@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::messages::WorkerMsg;
 use super::state::{Entry, WorkerState};
 use crate::calls;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, TurnId};
 use crate::domain::inbox::{OpenState, OpenTurn};
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
@@ -257,33 +257,25 @@ impl WorkerState {
         let Some(credential) = self.credential.clone() else {
             return;
         };
-        if !self.refusing.insert(turn.session_id.clone()) {
+        if !self.closing.insert(turn.turn_id.clone()) {
             return;
         }
         let answer = self
             .args
             .link
             .finish(turn.turn_id.clone(), credential, ending);
-        let (myself, session) = (myself.clone(), turn.session_id.clone());
+        let (myself, turn) = (myself.clone(), turn.turn_id.clone());
         tokio::spawn(async move {
-            let again = answer.await.is_err_and(|error| error.is_transient());
-            if again {
+            if answer.await.is_err_and(|error| error.is_transient()) {
                 tokio::time::sleep(CLOSE_AGAIN).await;
+                let _ = myself.cast(WorkerMsg::CloseAgain(turn));
             }
-            let _ = myself.cast(WorkerMsg::Refused { session, again });
         });
     }
 
-    pub(super) async fn refused(
-        &mut self,
-        myself: &Address<WorkerMsg>,
-        session: &SessionId,
-        again: bool,
-    ) {
-        self.refusing.remove(session);
-        if again {
-            self.reconcile(myself).await;
-        }
+    pub(super) async fn close_again(&mut self, myself: &Address<WorkerMsg>, turn: &TurnId) {
+        self.closing.remove(turn);
+        self.reconcile(myself).await;
     }
 
     /// Somebody waits for a child slot: the session that has been ready the longest gives its child up.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::ledger::RestartLedger;
 use crate::machine::{Ports, Settings, WorkerSpec};
@@ -42,8 +42,8 @@ pub struct WorkerState {
     pub(super) inbox: Option<Inbox>,
     pub(super) sessions: BTreeMap<SessionId, Entry>,
     pub(super) slots: Arc<Semaphore>,
-    /// Parked sessions whose turn is being closed.
-    pub(super) refusing: BTreeSet<SessionId>,
+    /// Turns that are closed here because no session can take them; the snapshot still names them.
+    pub(super) closing: BTreeSet<TurnId>,
     pub(super) stopping: bool,
     pub(super) tasks: Tasks,
     pub(super) _card: CardGuard,

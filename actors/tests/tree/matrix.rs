@@ -116,6 +116,7 @@ async fn plays_out(point: Point, fault: Fault) {
     let (outcome, _) = world.deployment.ended("next").await;
     assert_eq!(outcome, Outcome::Complete, "{case}: the next message");
     assert_eq!(world.agents.starts("next"), 1, "{case}: the next message");
+    world.quiet().await;
     assert_eq!(world.disk.depth(), 0, "{case}: a finish stays on disk");
     world.stop().await;
 }

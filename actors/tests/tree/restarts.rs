@@ -239,3 +239,17 @@ async fn the_deployments_watcher_comes_back_with_backoff_and_its_card_stays() {
     assert!(alone.unwrap_err().contains("orchestrator stop"));
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_come_to_a_parked_session_in_quick_succession_are_all_closed() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    crash(&world, SESSION, 5).await;
+    for turn in ["u", "v", "w"] {
+        world.deployment.send("s", turn);
+    }
+    for turn in ["u", "v", "w"] {
+        assert_eq!(world.deployment.ended(turn).await.0, Outcome::Failed);
+    }
+    world.stop().await;
+}

@@ -20,7 +20,10 @@ async fn a_message_is_answered_and_the_child_goes_when_idle_and_comes_back() {
         .until_card("session/s", |card| card.phase == Phase::Idle)
         .await;
     assert_eq!(world.agents.alive(), 0);
-    assert_eq!(world.deployment.status("s").as_deref(), Some("idle"));
+    world
+        .deployment
+        .until("it says so", |d| d.status("s").as_deref() == Some("idle"))
+        .await;
     world.streaming("s", "t2", "again").await;
     world.agents.complete("s", "t2", "again").await;
     assert_eq!(world.deployment.ended("t2").await.0, Outcome::Complete);

@@ -147,8 +147,9 @@ impl SessionMachine {
                 turn.stage = Stage::NeedsChild;
             }
             Ok(Claim::Closed) => {
-                self.last_closed = self.turn.take().map(|turn| turn.id);
-                self.wanted = None;
+                let closed = turn.id.clone();
+                self.leave(&closed);
+                self.last_closed = Some(closed);
             }
             Err(error) if error.is_transient() => {
                 self.last_error = Some(error.to_string());
@@ -157,10 +158,16 @@ impl SessionMachine {
             }
             // The next snapshot names the right one.
             Ok(Claim::NotNext) | Err(_) => {
-                self.turn = None;
-                self.wanted = None;
+                let refused = turn.id.clone();
+                self.leave(&refused);
             }
         }
+    }
+
+    /// This turn is not for us (any more). A newer snapshot may want another one already.
+    fn leave(&mut self, id: &TurnId) {
+        self.turn = None;
+        self.wanted.take_if(|open| open.turn_id == *id);
     }
 
     fn conversed(
@@ -198,7 +205,10 @@ impl SessionMachine {
                 self.not_before = now + AGAIN_MS;
                 turn.stage = Stage::NeedsChild;
             }
-            Err(ConverseError::Call(_)) => self.turn = None,
+            Err(ConverseError::Call(_)) => {
+                let refused = turn.id.clone();
+                self.leave(&refused);
+            }
         }
     }
 
@@ -235,10 +245,8 @@ impl SessionMachine {
                 self.not_before = now + AGAIN_MS;
             }
             _ => {
+                self.leave(id);
                 self.last_closed = Some(id.clone());
-                if self.wanted.as_ref().is_some_and(|open| open.turn_id == *id) {
-                    self.wanted = None;
-                }
             }
         }
     }

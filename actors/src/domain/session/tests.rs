@@ -568,6 +568,20 @@ fn an_interrupted_turn_goes_on_only_under_the_policy_and_an_aborted_one_never() 
 }
 
 #[test]
+fn a_message_that_comes_while_a_closed_turn_is_claimed_is_not_forgotten() {
+    for answer in [Claim::Closed, Claim::NotNext] {
+        let mut world = World::new();
+        world.on(want("t"));
+        world.on(Input::Opened(Ok(())));
+        assert_eq!(world.on(want("u")), []);
+        assert_eq!(
+            world.on(Input::Claimed(Ok(answer))),
+            [Effect::Claim("u".into())]
+        );
+    }
+}
+
+#[test]
 fn a_call_that_is_refused_because_too_many_wait_is_made_again() {
     let full = || CallError::Refused {
         code: "queue_full".to_owned(),
