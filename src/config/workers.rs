@@ -183,8 +183,7 @@ fn read_worker(
     let max_sessions = reader
         .optional_count(path, object, "max_sessions", 1..=64)
         .unwrap_or(defaults.max_sessions);
-    let on_interrupt =
-        read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
+    let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
     // Known to later commands; their content is theirs to check.
     for key in ["goose", "git"] {
         reader.optional_object(path, object, key);

@@ -13,6 +13,7 @@ mod check;
 mod children;
 mod kills;
 mod panics;
+mod stops;
 mod takeover;
 
 /// The binary under test.

@@ -2,21 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tracing::{info, warn};
 
 use super::attachment::Attachment;
 use super::messages::{Attach, BridgeMsg};
-use crate::calls;
 use crate::domain::ids::{DeploymentUrl, WorkerId};
-use crate::domain::inbox::{Inbox, OpenState};
 use crate::domain::phase::Phase;
 use crate::domain::token::WorkerToken;
-use crate::domain::turn::{Ending, Outcome};
 use crate::machine::{Displaced, Settings, StartIdentity, Stores};
 use crate::ports::clock::Clock;
 use crate::ports::link::{Credential, Link, LinkPhase};
@@ -45,14 +41,24 @@ pub struct BridgeArgs {
 }
 
 pub struct BridgeState {
-    args: BridgeArgs,
+    pub(super) args: BridgeArgs,
     myself: Address<BridgeMsg>,
-    attachments: BTreeMap<WorkerId, AbortHandle>,
-    held: BTreeMap<WorkerId, Credential>,
+    pub(super) attachments: BTreeMap<WorkerId, Attached>,
+    pub(super) held: BTreeMap<WorkerId, Credential>,
     /// Workers that were connected once: a takeover that was asked for is done.
     taken: BTreeSet<WorkerId>,
-    tasks: Tasks,
+    /// Workers that are let go of: the token is on its way back.
+    pub(super) leaving: Tasks,
+    pub(super) tasks: Tasks,
     _card: CardGuard,
+}
+
+/// One worker's attachment under way.
+pub(super) struct Attached {
+    pub token: Arc<WorkerToken>,
+    pub task: AbortHandle,
+    /// The deployment may have given it the token, whether the bridge has heard of it or not.
+    pub may_hold: Arc<AtomicBool>,
 }
 
 pub struct ConvexBridge;
@@ -92,6 +98,7 @@ impl Actor for ConvexBridge {
             attachments: BTreeMap::new(),
             held: BTreeMap::new(),
             taken: BTreeSet::new(),
+            leaving: Tasks::default(),
             tasks: Tasks::default(),
             _card: guard,
         };
@@ -170,8 +177,11 @@ impl BridgeState {
         let worker = attach.token.worker().clone();
         let mut identity = self.args.identity.clone();
         identity.take_over &= !self.taken.contains(&worker);
+        let token = attach.token.clone();
+        let may_hold = Arc::new(AtomicBool::new(false));
         let attachment = Attachment {
             attach,
+            may_hold: may_hold.clone(),
             bridge: myself.clone(),
             link: self.args.link.clone(),
             stores: self.args.stores.clone(),
@@ -180,47 +190,14 @@ impl BridgeState {
             displaced: self.args.displaced.clone(),
         };
         let task = self.tasks.spawn(attachment.run());
-        if let Some(old) = self.attachments.insert(worker, task) {
-            old.abort();
+        let attached = Attached {
+            token,
+            task,
+            may_hold,
+        };
+        if let Some(old) = self.attachments.insert(worker, attached) {
+            old.task.abort();
         }
-    }
-
-    fn detach(&mut self, worker: &WorkerId) {
-        if let Some(task) = self.attachments.remove(worker) {
-            task.abort();
-        }
-        if let Some(credential) = self.held.remove(worker) {
-            let answer = calls::disconnect(&self.args.link, &credential);
-            self.tasks.spawn(async move {
-                let _ = answer.await;
-            });
-        }
-    }
-
-    fn park(&mut self, token: &Arc<WorkerToken>) {
-        let worker = token.worker();
-        if let Some(task) = self.attachments.remove(worker) {
-            task.abort();
-        }
-        self.held.remove(worker);
-        if self.args.displaced.holds(worker) {
-            return;
-        }
-        let mut identity = self.args.identity.clone();
-        identity.take_over = false;
-        let store = self.args.stores.store_id(worker);
-        // The epoch of this start, again: whoever held it may have crashed with it.
-        let connected = store.map(|store| {
-            calls::connect(&self.args.link, token, &identity, store)
-        });
-        let (link, token) = (self.args.link.clone(), token.clone());
-        self.tasks.spawn(async move {
-            let Ok(connected) = connected else { return };
-            if let Ok(connected) = connected.await {
-                let epoch = connected.epoch;
-                close_claimed(link, Credential { token, epoch }).await;
-            }
-        });
     }
 
     fn holds(&mut self, worker: WorkerId, credential: Option<Credential>) {
@@ -232,57 +209,7 @@ impl BridgeState {
             None => self.held.remove(&worker),
         };
     }
-
-    fn shutdown(&mut self, flush_ms: u64, reply: oneshot::Sender<bool>) {
-        info!(bridge = %self.args.url, "flushing");
-        for task in std::mem::take(&mut self.attachments).into_values() {
-            task.abort();
-        }
-        let link = self.args.link.clone();
-        let held = std::mem::take(&mut self.held);
-        self.tasks.spawn(async move {
-            let flushed = link.flush(flush_ms).await;
-            let farewells = held
-                .values()
-                .map(|credential| calls::disconnect(&link, credential));
-            let _ =
-                tokio::time::timeout(DISCONNECT, futures_util::future::join_all(farewells)).await;
-            let _ = reply.send(flushed);
-        });
-    }
 }
-
-/// Nobody works on a parked worker's claimed turns any more, and nobody else could take them. What is queued waits.
-async fn close_claimed(link: Arc<dyn Link>, credential: Credential) {
-    let (to, mut inbox) = mpsc::channel(1);
-    link.watch("work:inbox", calls::inbox_args(&credential), to);
-    let snapshot = inbox.recv().await.and_then(Result::ok);
-    drop(inbox);
-    let turns = snapshot
-        .and_then(|value| serde_json::from_value::<Inbox>(value).ok())
-        .map_or_else(Vec::new, |inbox| inbox.turns);
-    let reason = format!(
-        "the worker crashed too often and is parked; `orchestrator restart worker/{}` gives it another chance",
-        credential.worker()
-    );
-    let claimed = turns
-        .into_iter()
-        .filter(|turn| turn.state == OpenState::Claimed);
-    let finishes = claimed.map(|turn| {
-        // Nobody has asked the assistant's store: what it holds replaces this, later.
-        let ending = Ending::because(Outcome::Failed, "parked", reason.clone()).provisionally();
-        link.finish(turn.turn_id, credential.clone(), ending)
-    });
-    for result in futures_util::future::join_all(finishes).await {
-        if let Err(error) = result {
-            warn!(worker = %credential.worker(), %error, "a parked worker's turn stays open");
-        }
-    }
-    let _ = calls::disconnect(&link, &credential).await;
-}
-
-/// What the farewell may take; a deployment that is away learns of it from the missing beats.
-const DISCONNECT: Duration = Duration::from_millis(500);
 
 fn phase(phase: LinkPhase) -> Phase {
     match phase {

@@ -2,6 +2,7 @@
 //! bridge; it ends with the bridge, and the next one starts from nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub(super) struct Attachment {
     pub identity: StartIdentity,
     pub beat: Duration,
     pub displaced: Displaced,
+    /// Whether the deployment may have given it the token.
+    pub may_hold: Arc<AtomicBool>,
 }
 
 /// Why a watch ended.
@@ -69,6 +72,7 @@ impl Attachment {
                     ASK_AGAIN
                 }
             };
+            self.may_hold.store(false, Ordering::Relaxed);
             let _ = self.bridge.cast(BridgeMsg::Holds(worker.clone(), None));
             tokio::time::sleep(pause).await;
         }
@@ -76,14 +80,15 @@ impl Attachment {
 
     async fn connect(&mut self) -> Result<Credential, CallError> {
         let store_id = self.stores.store_id(self.attach.token.worker());
-        let store_id = store_id.map_err(|error| {
-            CallError::Refused {
-                code: "store".to_owned(),
-                message: format!("the assistant's store cannot be named: {error}"),
-            }
+        let store_id = store_id.map_err(|error| CallError::Refused {
+            code: "store".to_owned(),
+            message: format!("the assistant's store cannot be named: {error}"),
         })?;
         let asked = calls::connect(&self.link, &self.attach.token, &self.identity, store_id);
-        let connected = asked.await?;
+        self.may_hold.store(true, Ordering::Relaxed);
+        let connected = asked.await;
+        self.may_hold.store(connected.is_ok(), Ordering::Relaxed);
+        let connected = connected?;
         // A takeover is asked for once; later it would fight over the token for ever.
         self.identity.take_over = false;
         info!(worker = %self.attach.token.worker(), epoch = connected.epoch, "worker connected");

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use crate::domain::ids::WorkerId;
 use crate::domain::token::WorkerToken;
 use crate::ports::link::{Credential, LinkDown};
-use crate::supervision::{Address, Named};
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
+use crate::supervision::{Address, Named};
 use crate::worker::WorkerMsg;
 
 pub enum BridgeMsg {

@@ -46,10 +46,14 @@ pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>) -> Vec<Action> 
     }
     let mut actions = Vec::new();
     let is_over = |session: &SessionId| {
-        let down = matches!(actual.get(session), Some(Actual::BackingOff | Actual::Parked));
-        down && inbox.sessions.iter().any(|served| {
-            served.session_id == *session && served.status == SessionStatus::Ended
-        })
+        let down = matches!(
+            actual.get(session),
+            Some(Actual::BackingOff | Actual::Parked)
+        );
+        down && inbox
+            .sessions
+            .iter()
+            .any(|served| served.session_id == *session && served.status == SessionStatus::Ended)
     };
     for turn in inbox.turns.iter().filter(|turn| !is_over(&turn.session_id)) {
         match actual.get(&turn.session_id) {
@@ -157,7 +161,10 @@ mod tests {
 
     #[test]
     fn a_session_that_is_ended_while_it_waits_for_its_restart_is_forgotten_with_its_turn() {
-        let actual = BTreeMap::from([("a".into(), Actual::BackingOff), ("b".into(), Actual::Parked)]);
+        let actual = BTreeMap::from([
+            ("a".into(), Actual::BackingOff),
+            ("b".into(), Actual::Parked),
+        ]);
         let ended = [("a", SessionStatus::Ended), ("b", SessionStatus::Ended)];
         assert_eq!(
             plan(&inbox(&["a"], &ended), &actual),

@@ -14,11 +14,7 @@ use crate::supervision::{Address, Gauge, next_incarnation};
 use crate::table::{ActorCard, ActorKey, ActorKind};
 
 impl MachineState {
-    pub(super) async fn start_bridge(
-        &mut self,
-        myself: &Address<MachineMsg>,
-        url: &DeploymentUrl,
-    ) {
+    pub(super) async fn start_bridge(&mut self, myself: &Address<MachineMsg>, url: &DeploymentUrl) {
         let attached = self
             .workers
             .values()
@@ -67,12 +63,8 @@ impl MachineState {
 
     pub(super) fn bridge_of(&self, id: ActorId) -> Option<DeploymentUrl> {
         let mut bridges = self.bridges.iter();
-        let found = bridges.find(|(_, entry)| {
-            entry
-                .actor
-                .as_ref()
-                .is_some_and(|actor| actor.id() == id)
-        });
+        let found =
+            bridges.find(|(_, entry)| entry.actor.as_ref().is_some_and(|actor| actor.id() == id));
         found.map(|(url, _)| url.clone())
     }
 

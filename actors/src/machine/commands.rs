@@ -4,9 +4,9 @@ use super::messages::MachineMsg;
 use super::state::{After, MachineState};
 #[cfg(debug_assertions)]
 use crate::bridge::BridgeMsg;
-use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 #[cfg(debug_assertions)]
 use crate::deployment::EmbeddedMsg;
+use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;

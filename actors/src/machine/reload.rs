@@ -1,6 +1,5 @@
 //! From one configuration to the next: the difference, told and applied worker by worker.
 
-
 use super::diff::{Change, diff};
 use super::messages::MachineMsg;
 use super::state::{After, MachineState};

@@ -104,12 +104,8 @@ impl MachineState {
 
     pub(super) fn worker_of(&self, id: ActorId) -> Option<WorkerId> {
         let mut workers = self.workers.iter();
-        let found = workers.find(|(_, entry)| {
-            entry
-                .actor
-                .as_ref()
-                .is_some_and(|actor| actor.id() == id)
-        });
+        let found =
+            workers.find(|(_, entry)| entry.actor.as_ref().is_some_and(|actor| actor.id() == id));
         found.map(|(worker, _)| worker.clone())
     }
 

@@ -93,7 +93,9 @@ impl Actor for SessionActor {
             SessionMsg::Tick => state.feed(&myself, Input::Tick),
             #[cfg(debug_assertions)]
             SessionMsg::Fault(fault) => {
-                fault.strike(&ActorKey::session(&state.args.session)).await?;
+                fault
+                    .strike(&ActorKey::session(&state.args.session))
+                    .await?;
             }
         }
         Ok(())

@@ -64,12 +64,10 @@ impl Gauge {
         Reading {
             waiting: moment.waiting,
             largest: moment.largest,
-            stuck: doing
-                .filter(|_| passed >= STUCK)
-                .map(|doing| Stuck {
-                    doing,
-                    for_ms: passed.as_millis() as u64,
-                }),
+            stuck: doing.filter(|_| passed >= STUCK).map(|doing| Stuck {
+                doing,
+                for_ms: passed.as_millis() as u64,
+            }),
         }
     }
 
@@ -142,9 +140,15 @@ mod tests {
         let tickets: Vec<_> = (0..3).map(|_| gauge.enter()).collect();
         tokio::time::advance(STUCK).await;
         let reading = gauge.read();
-        assert_eq!((reading.waiting, reading.stuck.unwrap().doing), (3, "starting"));
+        assert_eq!(
+            (reading.waiting, reading.stuck.unwrap().doing),
+            (3, "starting")
+        );
         drop(tickets);
         let reading = gauge.read();
-        assert_eq!((reading.waiting, reading.largest, reading.stuck), (0, 3, None));
+        assert_eq!(
+            (reading.waiting, reading.largest, reading.stuck),
+            (0, 3, None)
+        );
     }
 }

@@ -105,7 +105,10 @@ mod tests {
             let reading = Reading {
                 waiting,
                 largest: waiting,
-                stuck: stuck.then_some(Stuck { doing: "Tick", for_ms: 5_000 }),
+                stuck: stuck.then_some(Stuck {
+                    doing: "Tick",
+                    for_ms: 5_000,
+                }),
             };
             round(&mut alarms, &[(key.clone(), reading)])
         };
@@ -122,7 +125,11 @@ mod tests {
     fn an_actor_that_is_gone_leaves_no_alarm_behind() {
         let key = ActorKey::parse("session/s");
         let mut alarms = BTreeMap::new();
-        let crowded = Reading { waiting: CROWDED, largest: CROWDED, stuck: None };
+        let crowded = Reading {
+            waiting: CROWDED,
+            largest: CROWDED,
+            stuck: None,
+        };
         round(&mut alarms, &[(key, crowded)]);
         assert_eq!(round(&mut alarms, &[]), []);
         assert!(alarms.is_empty());

@@ -52,7 +52,10 @@ fn whatever_goes_wrong_nothing_is_lost_and_nothing_runs_twice() {
     }
     let faults: u32 = account.faults.values().sum();
     println!("{account:#?}");
-    println!("{} worlds, {faults} faults, lost 0, duplicated 0", account.worlds);
+    println!(
+        "{} worlds, {faults} faults, lost 0, duplicated 0",
+        account.worlds
+    );
     let messages = seeds as u32 * MESSAGES as u32;
     let ends: u32 = account.ends.values().sum();
     assert!(ends >= messages);

@@ -54,7 +54,8 @@ async fn a_displaced_worker_that_crashes_does_not_ask_for_the_token_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_displaced_worker_asks_again_when_a_person_restarts_it_and_stays_refused_while_it_is_held() {
+async fn a_displaced_worker_asks_again_when_a_person_restarts_it_and_stays_refused_while_it_is_held()
+ {
     let world = displaced().await;
     let asked = world.deployment.take_overs().len();
     let restarted = world.machine.restart(ActorKey::parse(WORKER)).await;

@@ -132,7 +132,8 @@ impl FakeAgents {
 
     pub async fn say(&self, session: &str, turn: &str, text: &str) {
         self.write(|shared| shared.store.insert(turn.to_owned(), Stored::Begun));
-        self.emit(session, item(turn, "p", ItemKind::Text, text)).await;
+        self.emit(session, item(turn, "p", ItemKind::Text, text))
+            .await;
     }
 
     pub async fn complete(&self, session: &str, turn: &str, text: &str) {

@@ -236,7 +236,11 @@ impl FakeDeployment {
                     let next = turn.items.len() as u64;
                     let is_ok = fault.is_none();
                     rows.violations.extend(fault);
-                    let status = if is_ok { AppendStatus::Ok } else { AppendStatus::Invalid };
+                    let status = if is_ok {
+                        AppendStatus::Ok
+                    } else {
+                        AppendStatus::Invalid
+                    };
                     (status, next)
                 }
             };
@@ -301,7 +305,11 @@ fn refused(code: &str) -> CallError {
 
 fn check(rows: &mut Rows, worker: &str, epoch: u64) -> Result<(), CallError> {
     let present = rows.workers.entry(worker.to_owned()).or_default().epoch;
-    if present == epoch { Ok(()) } else { Err(refused("displaced")) }
+    if present == epoch {
+        Ok(())
+    } else {
+        Err(refused("displaced"))
+    }
 }
 
 fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, CallError> {
@@ -316,7 +324,9 @@ fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, CallErr
         start.clone_into(&mut row.start);
         row.boot = args["bootId"].as_str().unwrap_or_default().to_owned();
     }
-    Ok(json!({ "status": "approved", "epoch": row.epoch as f64, "name": worker, "workerId": worker }))
+    Ok(
+        json!({ "status": "approved", "epoch": row.epoch as f64, "name": worker, "workerId": worker }),
+    )
 }
 
 fn claim(rows: &mut Rows, worker: &str, id: &str) -> Result<Value, CallError> {

@@ -186,7 +186,11 @@ async fn another_supervisor_takes_over_at_every_point_of_a_turn() {
         assert!(world.agents.starts("t") <= 1, "{point:?}");
         // Nothing is written under the token that somebody else has.
         let turn = world.deployment.turn("t");
-        assert_eq!(turn.ending.is_some(), point == Point::AfterFinish, "{point:?}");
+        assert_eq!(
+            turn.ending.is_some(),
+            point == Point::AfterFinish,
+            "{point:?}"
+        );
         world.stop().await;
     }
 }

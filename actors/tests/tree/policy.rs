@@ -70,7 +70,8 @@ async fn a_turn_that_the_supervisors_stop_interrupts_is_gone_on_with_at_the_next
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_the_store_has_replaces_the_end_of_a_turn_whose_child_could_not_be_started() {
+async fn an_answer_that_the_store_has_replaces_the_end_of_a_turn_whose_child_could_not_be_started()
+{
     let world = World::start().await;
     world.streaming("s", "t", "half").await;
     // The assistant finishes, and dies before it can say so; and then it cannot be started.
@@ -90,7 +91,13 @@ async fn an_answer_that_the_store_has_replaces_the_end_of_a_turn_whose_child_cou
         })
         .await;
     // The part that had streamed belongs to a dead attempt of the test's; the store's parts are whole.
-    assert!(world.deployment.turn("t").text().ends_with(&text(&whole("t"))));
+    assert!(
+        world
+            .deployment
+            .turn("t")
+            .text()
+            .ends_with(&text(&whole("t")))
+    );
     assert_eq!(world.agents.deliveries("t"), 1);
     world.agents.complete("s", "u", "done").await;
     assert_eq!(world.deployment.ended("u").await.0, Outcome::Complete);

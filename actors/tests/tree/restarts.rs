@@ -28,9 +28,7 @@ async fn crash(world: &World, actor: &str, times: u32) {
         let is_up = |phase| !matches!(phase, Phase::Restarting | Phase::Starting);
         world.until_card(actor, |card| is_up(card.phase)).await;
         world.inject(actor, Fault::Panic);
-        world
-            .until_card(actor, |card| card.restarts >= crash)
-            .await;
+        world.until_card(actor, |card| card.restarts >= crash).await;
     }
 }
 
@@ -47,7 +45,9 @@ async fn an_actor_that_fails_in_its_start_is_started_again_with_backoff() {
         world.machine.inject_at_start(key, fault, 2);
         world.inject(actor, Fault::Panic);
         let card = world
-            .until_card(actor, |card| card.restarts == 3 && card.phase != Phase::Restarting)
+            .until_card(actor, |card| {
+                card.restarts == 3 && card.phase != Phase::Restarting
+            })
             .await;
         assert_eq!(card.restarts, 3, "{actor}");
         world.until_card(WORKER, is_serving).await;

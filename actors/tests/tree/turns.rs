@@ -151,3 +151,27 @@ async fn a_bridge_without_workers_hands_over_their_finishes_before_it_goes() {
     world.until_gone(BRIDGE).await;
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_is_stopped_while_it_connects_gives_the_token_back() {
+    let mut world = World::start().await;
+    world.kill().await;
+    world.start_again("boot").await;
+    // The deployment gives the token now; the answer is on its way.
+    world.machine.stop(std::time::Duration::from_mins(1)).await;
+    assert_eq!(world.deployment.disconnects(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_a_reload_removes_while_it_connects_gives_the_token_back() {
+    let mut world = World::start().await;
+    world.kill().await;
+    world.start_again("boot").await;
+    let nothing = Desired::default();
+    world.machine.reload(nothing, false).await.unwrap();
+    world
+        .deployment
+        .until("the token is free", |d| d.disconnects() == 1)
+        .await;
+    world.stop().await;
+}

@@ -116,12 +116,22 @@ impl World {
             self.process.clone(),
         );
         let start = format!("start{}", self.starts);
-        self.machine = run(&self.setup, &self.agents, &self.link, self.clock, &start, boot).await;
+        self.machine = run(
+            &self.setup,
+            &self.agents,
+            &self.link,
+            self.clock,
+            &start,
+            boot,
+        )
+        .await;
     }
 
     pub fn inject(&self, actor: &str, fault: Fault) {
         let actor = ActorKey::parse(actor);
-        self.machine.inject(actor, fault).expect("the machine lives");
+        self.machine
+            .inject(actor, fault)
+            .expect("the machine lives");
     }
 
     pub fn card(&self, key: &str) -> Option<ActorCard> {

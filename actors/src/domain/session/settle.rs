@@ -338,7 +338,11 @@ fn settle_earlier(earlier: Unsettled, stored: StoredTurn, out: &mut Vec<Effect>)
             aborted,
             usage,
         } => {
-            let outcome = if aborted { Outcome::Interrupted } else { Outcome::Failed };
+            let outcome = if aborted {
+                Outcome::Interrupted
+            } else {
+                Outcome::Failed
+            };
             let ending = Ending {
                 outcome,
                 error: Some(error),

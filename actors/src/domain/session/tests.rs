@@ -564,7 +564,10 @@ fn an_interrupted_turn_goes_on_only_under_the_policy_and_an_aborted_one_never() 
         ending(OnInterrupt::Continue, false),
         (Outcome::Interrupted, Some(Then::Continue))
     );
-    assert_eq!(ending(OnInterrupt::Continue, true), (Outcome::Aborted, None));
+    assert_eq!(
+        ending(OnInterrupt::Continue, true),
+        (Outcome::Aborted, None)
+    );
 }
 
 #[test]
@@ -592,23 +595,20 @@ fn a_call_that_is_refused_because_too_many_wait_is_made_again() {
     world.on(Input::Opened(Ok(())));
     assert_eq!(world.on(Input::Claimed(Err(full()))), []);
     assert_eq!(world.after(1_000, Input::Tick), []);
-    assert_eq!(
-        world.after(1_000, Input::Tick),
-        [Effect::Claim("t".into())]
-    );
+    assert_eq!(world.after(1_000, Input::Tick), [Effect::Claim("t".into())]);
     world.on(Input::Claimed(Ok(Claim::Granted(Box::new(granted())))));
     world.on(Input::Conversed(Err(ConverseError::Call(full()))));
     let effects = world.after(2_000, Input::Tick);
-    assert!(matches!(effects[..], [Effect::Converse { .. }]), "{effects:?}");
+    assert!(
+        matches!(effects[..], [Effect::Converse { .. }]),
+        "{effects:?}"
+    );
     world.on(Input::Conversed(Ok("c".into())));
     world.on(Input::LookedUp(Ok(StoredTurn::Begun)));
     world.on(want("t"));
     assert_eq!(world.on(Input::Finished("t".into(), Err(full()))), []);
     // Open there, settled here: the truth is looked up again.
-    assert_eq!(
-        world.after(2_000, Input::Tick),
-        [Effect::Claim("t".into())]
-    );
+    assert_eq!(world.after(2_000, Input::Tick), [Effect::Claim("t".into())]);
 }
 
 #[test]
