@@ -31,6 +31,17 @@ struct Shared {
     alive: BTreeMap<String, Child>,
     leased: BTreeSet<String>,
     failing_boots: u32,
+    /// The next call of this kind is never answered.
+    mute: Option<Call>,
+}
+
+/// What a session asks its assistant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Conversation,
+    Lookup,
+    Deliver,
+    Stop,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +129,15 @@ impl FakeAgents {
         self.write(|shared| shared.failing_boots = boots);
     }
 
+    /// The next call of this kind is never answered.
+    pub fn mute(&self, call: Call) {
+        self.write(|shared| shared.mute = Some(call));
+    }
+
+    fn is_mute(&self, call: Call) -> bool {
+        self.write(|shared| shared.mute.take_if(|mute| *mute == call).is_some())
+    }
+
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let mut changed = self.changed.subscribe();
         let wait = async {
@@ -180,7 +200,7 @@ impl FakeAgents {
         });
     }
 
-    async fn emit(&self, session: &str, event: AgentEvent) {
+    pub async fn emit(&self, session: &str, event: AgentEvent) {
         let events = self.read(|shared| {
             let child = shared.alive.get(session).expect("a live agent");
             child.events.clone()
@@ -348,6 +368,9 @@ impl Agent for FakeAgent {
         let made = ConversationId::new(format!("ses_{}", self.session));
         let agents = self.agents.clone();
         Box::pin(async move {
+            if agents.is_mute(Call::Conversation) {
+                return std::future::pending().await;
+            }
             agents.gate.pass(Point::AfterClaim).await;
             agents.pause().await;
             Ok(known.unwrap_or(made))
@@ -358,7 +381,11 @@ impl Agent for FakeAgent {
         let stored = self
             .agents
             .read(|shared| shared.store.get(turn.as_str()).cloned());
+        let is_mute = self.agents.is_mute(Call::Lookup);
         Box::pin(async move {
+            if is_mute {
+                return std::future::pending().await;
+            }
             Ok(match stored {
                 None => StoredTurn::Absent,
                 Some(Stored::Unanswered) => StoredTurn::Unanswered,
@@ -378,6 +405,8 @@ impl Agent for FakeAgent {
     }
 
     fn deliver(&self, prompt: Prompt) -> Pending<Result<(), AgentError>> {
+        // It takes the prompt and says nothing: whether it has it is found out later.
+        let is_mute = self.agents.is_mute(Call::Deliver);
         let turn = prompt.turn.to_string();
         let session = self.session.to_string();
         let agents = self.agents.clone();
@@ -392,7 +421,12 @@ impl Agent for FakeAgent {
                 child.playing = Some((turn, tokio::spawn(play).abort_handle()));
             }
         });
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            if is_mute {
+                return std::future::pending().await;
+            }
+            Ok(())
+        })
     }
 
     fn abort(&self, _: ConversationId) -> Pending<Result<(), AgentError>> {
@@ -422,6 +456,9 @@ impl Agent for FakeAgent {
     }
 
     fn stop(&self) -> Pending<()> {
+        if self.agents.is_mute(Call::Stop) {
+            return Box::pin(std::future::pending());
+        }
         let child = self
             .agents
             .write(|shared| shared.alive.remove(self.session.as_str()));

@@ -232,9 +232,10 @@ impl FakeDeployment {
                 if turn.ending.is_some() && !turn.provisional {
                     (AppendStatus::Closed, turn.items.len() as u64)
                 } else {
-                    let fault = store(turn, &batch.items);
+                    let is_poisoned = batch.items.iter().any(|item| item.content == POISON);
+                    let fault = if is_poisoned { None } else { store(turn, &batch.items) };
                     let next = turn.items.len() as u64;
-                    let is_ok = fault.is_none();
+                    let is_ok = fault.is_none() && !is_poisoned;
                     rows.violations.extend(fault);
                     let status = if is_ok {
                         AppendStatus::Ok
@@ -284,6 +285,9 @@ impl FakeDeployment {
         })
     }
 }
+
+/// An item that this deployment never takes.
+pub const POISON: &str = "poison";
 
 fn worker_in(args: &Value) -> String {
     let token = args["token"].as_str().unwrap_or_default();

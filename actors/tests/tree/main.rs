@@ -15,6 +15,7 @@ mod fake_deployment;
 mod fake_link;
 mod fold;
 mod gate;
+mod guards;
 mod health;
 mod matrix;
 mod policy;
