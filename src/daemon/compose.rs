@@ -165,6 +165,7 @@ pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -
         url: entry.url.clone(),
         idle_timeout_ms: idle_timeout_ms.unwrap_or(entry.idle_timeout_ms),
         max_sessions: entry.max_sessions,
+        on_interrupt: entry.on_interrupt,
         broken: entry.broken.clone(),
     });
     Desired {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::WorkerToken;
+use orchestrator_actors::domain::turn::OnInterrupt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -201,6 +202,7 @@ fn entry(
         url: url.clone(),
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
+        on_interrupt: OnInterrupt::default(),
         broken: None,
     })
 }

@@ -66,11 +66,12 @@ impl Running {
                 since: rfc3339(self.holder.since_ms),
                 uptime_ms: now_ms.saturating_sub(self.holder.since_ms),
                 outbox: self.tree.outbox_depth(),
-                last_error: None,
+                ..MachineReport::default()
             },
             cards: &cards,
             links: &links,
             workers: &workers,
+            largest: self.tree.handle.table().largest_mailbox(),
             now_ms,
         })
     }

@@ -15,6 +15,7 @@ mod children_endings;
 mod children_limits;
 mod kills;
 mod panics;
+mod stops;
 mod takeover;
 
 /// The binary under test.

@@ -43,4 +43,14 @@ impl CallError {
             Self::Closed => "closed",
         }
     }
+
+    /// Whether the same call may be answered otherwise a little later, without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Server(_) => true,
+            // Too many calls wait already: ours, not the owner's hundred messages (that one is never a worker's).
+            Self::Refused { code, .. } => code == "queue_full",
+            Self::Closed => false,
+        }
+    }
 }

@@ -190,6 +190,9 @@ async fn call(core: &Core, record: &FinishRecord, right: &Right, items: Vec<Item
     if let Some(usage) = &ending.usage {
         args["usage"] = json!(usage);
     }
+    if let Some(then) = &ending.then {
+        args["then"] = json!(then);
+    }
     let receiver = core.connection.call("messages:finish", args)?;
     let answer: Answer = receiver.await.unwrap_or(Err(CallError::Closed));
     match answer?.get("status").and_then(Value::as_str) {

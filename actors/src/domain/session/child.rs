@@ -39,10 +39,8 @@ impl SessionMachine {
                     AgentError::Missing(_) => "agent_missing",
                     _ => "agent_misconfigured",
                 };
-                self.finish(
-                    Ending::because(Outcome::Failed, code, error.to_string()),
-                    out,
-                );
+                let ending = Ending::because(Outcome::Failed, code, error.to_string());
+                self.finish_unasked(ending, out);
             }
         }
     }
@@ -59,7 +57,8 @@ impl SessionMachine {
         } else {
             self.failed_boots = 0;
             let reason = format!("the assistant did not start, {MOST_BOOTS} times: {error}");
-            self.finish(Ending::because(Outcome::Failed, "agent_boot", reason), out);
+            let ending = Ending::because(Outcome::Failed, "agent_boot", reason);
+            self.finish_unasked(ending, out);
         }
     }
 
