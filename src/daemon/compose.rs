@@ -80,15 +80,7 @@ impl Tree {
 
     /// What of the outbox could not be read, for people.
     pub fn outbox_damage(&self) -> Option<String> {
-        let damage = self.outbox.damage()?;
-        let kept = match &damage.kept_in {
-            Some(path) => format!("kept in {}", path.display()),
-            None => "they could not be kept".to_owned(),
-        };
-        let lines = crate::ui::format::plural(damage.lines, "damaged line");
-        Some(format!(
-            "the outbox had {lines}, {kept}; a turn whose finish was in them is settled from the assistant's store"
-        ))
+        self.outbox.damage().map(ToString::to_string)
     }
 
     /// Where a link stands; asks the link itself, so it works while the tree is stuck.

@@ -142,7 +142,7 @@ proptest! {
         let (mut file, _) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
         let mut ends = Vec::new();
         for n in 0..count {
-            file.put(record("a", &n.to_string(), "content")).unwrap();
+            file.put(&record("a", &n.to_string(), "content")).unwrap();
             ends.push(fs::metadata(&path).unwrap().len() as usize);
         }
         drop(file);
@@ -150,6 +150,6 @@ proptest! {
         let cut = cut.index(bytes.len() + 1);
         fs::write(&path, &bytes[..cut]).unwrap();
         let (file, _) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
-        prop_assert_eq!(file.records().len(), ends.iter().filter(|end| **end <= cut).count());
+        prop_assert_eq!(file.depth(), ends.iter().filter(|end| **end <= cut).count());
     }
 }

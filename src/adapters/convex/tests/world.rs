@@ -44,6 +44,10 @@ pub struct World {
     pub tokens: Vec<String>,
     pub subscribed: usize,
     pub largest_append: usize,
+    /// The most turns in one append.
+    pub widest_append: usize,
+    /// Appends that were sent before the one before them was answered.
+    pub overlapping: usize,
 }
 
 impl World {
@@ -74,6 +78,7 @@ impl World {
 
     fn append(&mut self, args: &Value) -> Outcome {
         let batches = args["batches"].as_array().cloned().unwrap_or_default();
+        self.widest_append = self.widest_append.max(batches.len());
         refuse_bad(batches.iter().flat_map(|batch| list(&batch["items"])))?;
         let items = batches.iter().flat_map(|batch| list(&batch["items"]));
         let bytes = items
