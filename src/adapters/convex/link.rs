@@ -166,10 +166,12 @@ impl Link for ConvexLink {
         Box::pin(async move {
             let read = spawn_blocking(move || outbox.pending(&worker));
             let records = read.await.unwrap_or_default();
-            let begun: Vec<_> = records
-                .into_iter()
-                .map(|record| (core.resume(record.clone(), &right), record))
-                .collect();
+            let mut begun = Vec::new();
+            for record in records {
+                let mut one = core.resume(record.clone(), &right);
+                one.queued().await;
+                begun.push((one, record));
+            }
             let mut answered = 0;
             let mut failed = None;
             for (begun, record) in begun {

@@ -20,16 +20,17 @@ pub enum Entry {
 
 /// With its line feed.
 pub fn encode(entry: &Entry) -> Result<String, serde_json::Error> {
-    Ok(enclose(&serde_json::to_string(entry)?))
+    Ok(enclosed(&serde_json::to_string(entry)?))
 }
 
 /// The line of [`Entry::Put`], without a copy of the record.
 pub fn encode_put(record: &FinishRecord) -> Result<String, serde_json::Error> {
     let record = serde_json::to_string(record)?;
-    Ok(enclose(&format!("{{\"put\":{record}}}")))
+    Ok(enclosed(&format!("{{\"put\":{record}}}")))
 }
 
-fn enclose(text: &str) -> String {
+/// The line around an entry's text.
+pub(super) fn enclosed(text: &str) -> String {
     format!("{BEFORE_SUM}{}{BEFORE_ENTRY}{text}}}\n", sum(text))
 }
 

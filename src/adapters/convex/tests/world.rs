@@ -43,6 +43,8 @@ pub struct World {
     /// Tokens that are an owner's.
     pub tokens: Vec<String>,
     pub subscribed: usize,
+    /// Turns in the order in which they were closed.
+    pub closed: Vec<String>,
     pub largest_append: usize,
     /// The most turns in one append.
     pub widest_append: usize,
@@ -122,6 +124,7 @@ impl World {
             return Err(refusal("invalid", "a gap"));
         }
         turn.closed = Some(args.clone());
+        self.closed.push(string(&args["turnId"]));
         Ok(json!({"status": "closed"}))
     }
 }
