@@ -55,7 +55,7 @@ pub async fn run(options: RunOptions, announce: &dyn Announce) -> Result<Ended, 
     // What was written meanwhile (URL, key) stays; the reason is added.
     let mut last = DaemonFile::read(&path).unwrap_or(file);
     last.exited = Some(exited(&result));
-    if let Err(error) = last.write(&path) {
+    if let Err(error) = last.write_or_make_room(&path) {
         warn!(%error, "cannot write the state file");
     }
     result
@@ -159,9 +159,19 @@ async fn start(
         Mode::Workers(loaded) => loaded.config.machine_name.clone(),
         Mode::Local(_) => None,
     };
-    let mut machine =
-        compose::machine(&options.paths, machine_name.as_deref()).map_err(RunError::Setup)?;
-    let (desired, embedded) = wanted(&options, &machine, &asked).await?;
+    let called = match &options.mode {
+        Mode::Workers(loaded) => {
+            compose::named_by(loaded.config.workers.iter().map(|entry| &*entry.token))
+        }
+        Mode::Local(_) => local::machine_of(&options.paths.local()),
+    };
+    let (mut machine, damage) =
+        compose::machine_whatever_happened(&options.paths, machine_name.as_deref(), called)
+            .map_err(RunError::Setup)?;
+    if let Some(damage) = damage {
+        announce.notice(&damage);
+    }
+    let (desired, embedded) = wanted(&options, &machine, &asked, announce).await?;
     let assistants = Assistants::ready(&options, announce).await?;
     // Ours may be installed outside PATH.
     if !machine.tools.iter().any(|tool| tool == "opencode") {
@@ -199,7 +209,12 @@ async fn start(
     });
     let controls = Controls::new(Shared::clone(&running), stops);
     let control = Server::start(&file.socket, Arc::new(controls)).map_err(|error| setup(&error))?;
-    file.write(&path).map_err(|error| state_folder(&error))?;
+    if let Err(error) = file.write_or_make_room(&path) {
+        warn!(%error, "cannot write the state file");
+        announce.notice(&format!(
+            "{error}: other commands find this supervisor, but not its deployment without --url"
+        ));
+    }
     let mut lines = worker_lines(&running).await;
     lines.extend(missing);
     let all_failed = lines
@@ -230,6 +245,7 @@ async fn wanted(
     options: &RunOptions,
     machine: &KnownMachine,
     asked: &[Asked],
+    announce: &dyn Announce,
 ) -> Result<(Desired, Option<Embedded>), RunError> {
     match &options.mode {
         Mode::Workers(loaded) => {
@@ -257,7 +273,8 @@ async fn wanted(
                     Asked::Missing { .. } => None,
                 })
                 .collect();
-            let config = local::prepare(&embedded, &folder, machine, &directories).await?;
+            let config =
+                local::prepare(&embedded, &folder, machine, &directories, announce).await?;
             let desired = compose::desired(&config, options.idle_timeout_ms);
             Ok((desired, Some(embedded)))
         }

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use orchestrator_actors::domain::ids::{TurnId, WorkerId};
 use orchestrator_actors::ports::outbox::{FinishRecord, OutboxError};
 
-use super::aside::set_aside;
 use super::line::{self, Entry};
 use super::{Damage, load};
+use crate::adapters::aside::set_aside;
 
 /// Dead bytes that are not worth a rewrite.
 const SLACK: u64 = 64 * 1024;

@@ -6,9 +6,9 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::Damage;
-use super::aside::set_aside;
 use super::file::{Kept, Place, private};
 use super::line::{self, Entry};
+use crate::adapters::aside::{free_name, set_aside};
 
 /// Damaged lines are kept together up to this size of their file; what goes beyond it is kept as a whole file.
 const MAX_ASIDE: u64 = 8 * 1024 * 1024;
@@ -118,7 +118,7 @@ fn keep_lines(path: &Path, damaged: &[(usize, &[u8])]) -> Option<PathBuf> {
 
 /// A second name for the whole file takes no room on a full disk; the outbox itself is written anew under its own.
 fn keep_copy(path: &Path) -> Option<PathBuf> {
-    let aside = super::aside::free_name(path);
+    let aside = free_name(path);
     fs::hard_link(path, &aside).ok()?;
     Some(aside)
 }

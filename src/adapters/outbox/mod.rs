@@ -6,7 +6,6 @@
 //! 64 MiB of pending records a put says that it is full.
 //! Only one process may have it open: the supervisor's single-instance lock sees to that.
 
-mod aside;
 mod file;
 mod line;
 mod load;
@@ -23,7 +22,6 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::outbox::{FinishRecord, Outbox, OutboxError};
 use tokio::task::spawn_blocking;
 
-pub use self::aside::set_aside;
 use self::file::OutboxFile;
 
 /// The most bytes of pending records.
