@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use orchestrator_actors::machine::{Desired, WorkerSpec, WorkerStart};
+use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::ports::embedded::Embedded as _;
 use orchestrator_actors::ports::link::LinkPhase;
 use orchestrator_actors::table::{ActorKey, Phase};
@@ -28,7 +29,7 @@ use super::options::{Mode, RunOptions};
 use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
 use super::state_file::{DaemonFile, Exited};
-use crate::adapters::clock::wall_ms;
+use crate::adapters::clock::{SystemClock, wall_ms};
 use crate::config::WorkersConfig;
 use crate::config::paths::private_dir;
 use crate::control::report::rfc3339;
@@ -204,6 +205,7 @@ async fn start(
         options,
         machine,
         holder: instance.holder,
+        started_ms: SystemClock.boottime_ms(),
         desired: Mutex::new(desired),
         embedded: Mutex::new(embedded),
     });

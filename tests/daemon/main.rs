@@ -11,7 +11,12 @@ mod bad_input;
 mod chat;
 mod check;
 mod children;
+mod clock;
+mod control_socket;
+mod disk;
 mod kills;
+mod outage;
+mod outbox;
 mod panics;
 mod takeover;
 

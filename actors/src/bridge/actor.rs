@@ -71,7 +71,7 @@ impl Actor for ConvexBridge {
         card.phase = Phase::Connecting;
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.clock.wall_ms();
+        card.since_ms = args.clock.boottime_ms();
         args.table.put(card);
         let guard = CardGuard::new(args.table.clone(), key, args.incarnation);
         let attached = std::mem::take(&mut args.attached);
@@ -134,7 +134,7 @@ impl BridgeState {
                 table.change(&key, |card| {
                     let phase = phase(status.phase);
                     if card.phase != phase {
-                        card.since_ms = clock.wall_ms();
+                        card.since_ms = clock.boottime_ms();
                     }
                     card.phase = phase;
                     card.detail = match status.rtt_us {

@@ -50,7 +50,7 @@ impl Actor for EmbeddedDeployment {
         );
         card.detail = args.embedded.detail();
         card.incarnation = args.incarnation;
-        card.since_ms = args.clock.wall_ms();
+        card.since_ms = args.clock.boottime_ms();
         // It serves before the tree is started.
         card.phase = Phase::Ready;
         args.table.put(card);
@@ -76,7 +76,7 @@ impl Actor for EmbeddedDeployment {
             Some(error) if status.phase == Phase::Restarting => warn!(%error, "deployment"),
             _ => info!(phase = ?status.phase, restarts = status.restarts, "deployment"),
         }
-        let now = state.args.clock.wall_ms();
+        let now = state.args.clock.boottime_ms();
         state.args.table.change(&ActorKey::deployment(), |card| {
             if card.phase != status.phase {
                 card.since_ms = now;

@@ -33,7 +33,7 @@ impl Actor for MachineActor {
         );
         card.phase = Phase::Ready;
         card.detail = args.machine_id.to_string();
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
         table.put(card);
         let mut state = MachineState {
             args,

@@ -29,7 +29,7 @@ impl MachineState {
             );
             card.phase = Phase::Failed;
             card.detail.clone_from(cause);
-            card.since_ms = self.args.ports.clock.wall_ms();
+            card.since_ms = self.args.ports.clock.boottime_ms();
             card.directory = Some(spec.directory.to_string());
             self.table.put(card);
         }
@@ -149,7 +149,7 @@ impl MachineState {
                 );
                 card.restarts = entry.ledger.total();
                 card.last_error = Some(error);
-                card.since_ms = self.args.ports.clock.wall_ms();
+                card.since_ms = self.args.ports.clock.boottime_ms();
                 card.phase = if verdict == Verdict::Park {
                     Phase::Parked
                 } else {

@@ -168,7 +168,7 @@ impl WorkerState {
         );
         card.restarts = restarts;
         card.last_error = Some(error);
-        card.since_ms = self.args.ports.clock.wall_ms();
+        card.since_ms = self.args.ports.clock.boottime_ms();
         card.phase = if verdict == Verdict::Park {
             Phase::Parked
         } else {
