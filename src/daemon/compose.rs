@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, WorkerDir};
+use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::machine::{
     Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, WorkerSpec,
 };
-use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::ports::embedded::Embedded;
 use orchestrator_actors::ports::link::LinkStatus;
 use orchestrator_actors::ports::outbox::Outbox;
@@ -47,13 +47,15 @@ pub(super) fn machine_whatever_happened(
     id: Option<uuid::Uuid>,
 ) -> Result<(KnownMachine, Option<String>), String> {
     crate::config::paths::private_dir(&paths.config).map_err(|error| error.to_string())?;
-    let (identity, notice) = Machine::load_or_repair(&paths.machine_file(), id)
-        .map_err(|error| error.to_string())?;
+    let (identity, notice) =
+        Machine::load_or_repair(&paths.machine_file(), id).map_err(|error| error.to_string())?;
     Ok((known(identity, name), notice))
 }
 
 /// What these tokens call the machine, if they agree.
-pub(super) fn named_by<'t>(tokens: impl IntoIterator<Item = &'t WorkerToken>) -> Option<uuid::Uuid> {
+pub(super) fn named_by<'t>(
+    tokens: impl IntoIterator<Item = &'t WorkerToken>,
+) -> Option<uuid::Uuid> {
     let mut machines = tokens.into_iter().map(WorkerToken::machine);
     let first = machines.next()?;
     machines.all(|machine| machine == first).then_some(())?;

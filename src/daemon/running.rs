@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::machine::{Desired, ReloadReport};
+use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
 
 use super::compose::{KnownMachine, Tree, desired};

@@ -75,7 +75,10 @@ mod tests {
         let path = folder.path().join("daemon.json");
         let first = r#"{"schema":1,"pid":7,"started_at":"2026-11-20T09:12:00Z","version":"0.1.0","mode":"workers",
             "socket":"/run/x.sock","url":null,"owner_key":null}"#;
-        for text in [first.to_owned(), first.replace("{\"schema\"", "{\"later\":[1],\"schema\"")] {
+        for text in [
+            first.to_owned(),
+            first.replace("{\"schema\"", "{\"later\":[1],\"schema\""),
+        ] {
             std::fs::write(&path, text).unwrap();
             let file = DaemonFile::read(&path).unwrap();
             assert_eq!((file.pid, file.exited), (7, None));
@@ -91,7 +94,12 @@ mod tests {
         let file: DaemonFile = serde_json::from_str(text).unwrap();
         file.write_or_make_room(&path).unwrap();
         assert_eq!(DaemonFile::read(&path), Some(file));
-        assert!(folder.path().join("daemon.json.damaged-1/of somebody").is_dir());
+        assert!(
+            folder
+                .path()
+                .join("daemon.json.damaged-1/of somebody")
+                .is_dir()
+        );
     }
 
     #[test]

@@ -99,6 +99,9 @@ mod tests {
         let said = String::from_utf8(bucket.to).unwrap();
         let told = said.lines().filter(|line| *line == "again").count();
         assert!((900..=1_000).contains(&told), "{told}");
-        assert!(said.contains("… 499 more lines are in the log only\n"), "{said}");
+        assert!(
+            said.contains("… 499 more lines are in the log only\n"),
+            "{said}"
+        );
     }
 }

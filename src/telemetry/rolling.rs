@@ -61,10 +61,15 @@ impl Write for Rolling {
     /// A line at a time, as the subscriber writes them.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let length = line.len() as u64;
-        if self.length > 0 && self.length.saturating_add(length) > self.limit && self.roll().is_err()
+        if self.length > 0
+            && self.length.saturating_add(length) > self.limit
+            && self.roll().is_err()
         {
             // It cannot be moved: better the newest lines in a file that begins anew than one without a bound.
-            let begun = OpenOptions::new().write(true).truncate(true).open(&self.path);
+            let begun = OpenOptions::new()
+                .write(true)
+                .truncate(true)
+                .open(&self.path);
             drop(begun?);
         }
         let file = match &mut self.file {
@@ -102,7 +107,10 @@ mod tests {
         }
         let files: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
         assert_eq!(files.len(), 1 + OLDER);
-        let bytes: u64 = files.iter().map(|file| file.metadata().unwrap().len()).sum();
+        let bytes: u64 = files
+            .iter()
+            .map(|file| file.metadata().unwrap().len())
+            .sum();
         assert!(bytes <= 1_000 * (1 + OLDER as u64), "{bytes}");
         let newest = read(folder.path(), "orchestrator.log");
         assert!(newest.ends_with("line 099999\n"));
@@ -110,7 +118,10 @@ mod tests {
             .lines()
             .last()
             .map_or(0, |line| line[5..].parse().unwrap());
-        assert_eq!(newest.lines().next(), Some(format!("line {:06}", before + 1).as_str()));
+        assert_eq!(
+            newest.lines().next(),
+            Some(format!("line {:06}", before + 1).as_str())
+        );
     }
 
     #[test]

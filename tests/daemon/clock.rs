@@ -34,7 +34,10 @@ impl WallClock {
 }
 
 fn library() -> PathBuf {
-    let roots = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let roots = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten();
     let folders = roots.map(|root| root.path().join("faketime"));
     let known = ["/usr/lib/faketime", "/usr/local/lib/faketime"].map(PathBuf::from);
     folders
@@ -68,7 +71,10 @@ fn a_supervisor_whose_clock_is_an_hour_off_and_jumps_serves_a_deployment_whose_c
     clock.is_off_by(HOUR);
     let supervisor = home.supervisor(["run", "--demo", "--no-input"]);
     supervisor.workers_are("ready");
-    let since = supervisor.ps()["machine"]["since"].as_str().unwrap().to_owned();
+    let since = supervisor.ps()["machine"]["since"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let prompt = script(&json!([[
         { "text": "begins " },
         { "stream": { "n": 60, "rate": 10, "size": 6 } },
@@ -91,14 +97,21 @@ fn a_supervisor_whose_clock_is_an_hour_off_and_jumps_serves_a_deployment_whose_c
         clock.is_off_by(offset);
         let id = format!("again{n}");
         let (_, turn) = api.send(&id, &json!({ "sessionId": session }), "and again");
-        assert_eq!(api.closed(&session, &turn)["state"], "complete", "off by {offset} s");
+        assert_eq!(
+            api.closed(&session, &turn)["state"],
+            "complete",
+            "off by {offset} s"
+        );
         is_young(&supervisor);
         let presence = api.query("presence:list", &json!({}));
         assert_eq!(presence[0]["disconnected"], false, "{presence}");
         let beat = presence[0]["lastBeat"].as_f64().unwrap();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let age = now.unwrap().as_millis() as f64 - beat;
-        assert!((-1_000.0..35_000.0).contains(&age), "the beat is {age} ms old");
+        assert!(
+            (-1_000.0..35_000.0).contains(&age),
+            "the beat is {age} ms old"
+        );
     }
     let after = supervisor.session("is there", |session| session["agent_pid"].is_u64());
     assert_eq!(after["agent_pid"], child["agent_pid"]);
@@ -125,14 +138,17 @@ fn a_machine_whose_clock_jumps_with_deployment_and_all_goes_on() {
         waiting.join().unwrap()
     });
     let said = waiting.exits(0).stdout;
-    assert!(said.starts_with("begins ") && said.ends_with(" ends\n"), "{said}");
+    assert!(
+        said.starts_with("begins ") && said.ends_with(" ends\n"),
+        "{said}"
+    );
     is_young(&supervisor);
     let child = supervisor.session("has a child", |session| session["agent_pid"].is_u64());
     let session = child["id"].as_str().unwrap();
     for offset in [HOUR, -HOUR, 0] {
         clock.is_off_by(offset);
         let text = format!("off by {offset}");
-        let args = ["send", text.as_str(), "--session", session, "--wait"];
+        let args = ["send", text.as_str(), "--to", session, "--wait"];
         let sent = stage.home.run(args).exits(0);
         assert!(sent.stdout.contains(&text), "{}", sent.stdout);
         is_young(&supervisor);

@@ -33,7 +33,9 @@ fn clients_that_leave_in_mid_ps_or_never_read_disturb_nobody() {
     }
     let mut deaf: Vec<UnixStream> = (0..4).map(|_| connect(&stage)).collect();
     for socket in &mut deaf {
-        socket.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        socket
+            .set_write_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
         // Until its buffers are full; what does not go any more is the point.
         for _ in 0..20_000 {
             if socket.write_all(PS).is_err() {
@@ -43,7 +45,11 @@ fn clients_that_leave_in_mid_ps_or_never_read_disturb_nobody() {
     }
     let begun = Instant::now();
     stage.home.run(["ps", "--json"]).exits(0);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
     let sent = stage.home.run(["send", "are you there", "--wait"]).exits(0);
     assert!(sent.stdout.contains("are you there"), "{}", sent.stdout);
     drop(deaf);

@@ -1,38 +1,30 @@
 //! A full disk. The limit on a file's size stands for it: every file of the supervisor that would grow beyond it fails to, as
 //! on a disk without room, and no other test is touched.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-
 use orchestrator_test_support::{Home, Model, Proxy, Supervisor, eventually, script, text_of};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 
 use crate::ORCHESTRATOR;
 
-/// What the limit of 8 blocks of bash is.
-const FILE_BYTES: usize = 8 * 1024;
+const FILE_BYTES: u64 = 8 * 1024;
 
-/// A supervisor whose outbox, logs and state files can hardly grow. Its assistant gets no limit: it has a disk of its own.
-fn on_a_full_disk(home: &Home) -> Supervisor<'_> {
+/// A supervisor that a write beyond its limit does not end: signals that are ignored stay so in what a shell becomes.
+fn that_can_be_limited(home: &Home) -> Supervisor<'_> {
     let mut shell = home.foreign("bash");
-    // Signals that are ignored stay ignored in what a shell becomes: a write then fails instead of ending the process.
-    shell.args([
-        "-c",
-        "trap '' XFSZ; ulimit -S -f 8; exec \"$0\" run --demo --no-input",
-        ORCHESTRATOR,
-    ]);
+    let run = "trap '' XFSZ; exec \"$0\" run --demo --no-input";
+    shell.args(["-c", run, ORCHESTRATOR]);
     home.supervisor_by(shell)
 }
 
-/// OpenCode, started with the room that it needs.
-fn without_limit(home: &Home) -> PathBuf {
-    let script = home.path().join("opencode");
-    let opencode = home.get("ORCHESTRATOR_OPENCODE_BIN");
-    let text = format!("#!/bin/bash\nulimit -S -f unlimited\nexec '{opencode}' \"$@\"\n");
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
-    script
+/// From now on no file of the supervisor grows beyond the limit. Its assistant, which runs already, has a disk of its own.
+fn fill_the_disk(supervisor: &Supervisor<'_>) {
+    let limit = Rlimit {
+        current: Some(FILE_BYTES),
+        maximum: getrlimit(Resource::Fsize).maximum,
+    };
+    let pid = Pid::from_raw(supervisor.pid() as i32);
+    prlimit(pid, Resource::Fsize, limit).unwrap();
 }
 
 #[test]
@@ -45,19 +37,17 @@ fn a_full_disk_for_outbox_and_logs_stops_nobody() {
     home.set("ORCHESTRATOR_DEMO_MODEL", model.url());
     let api = deployment.api();
     home.enrol(&api, &proxy.url(), "shop");
-    home.set("ORCHESTRATOR_OPENCODE_BIN", without_limit(&home).display().to_string());
-    // What an earlier run left fills the place that there is.
-    let logs = home.state().join("logs");
-    std::fs::create_dir_all(&logs).unwrap();
-    std::fs::write(logs.join("orchestrator.log"), vec![b'\n'; FILE_BYTES]).unwrap();
-    let supervisor = on_a_full_disk(&home);
+    let supervisor = that_can_be_limited(&home);
     supervisor.workers_are("ready");
+    let (session, turn) = api.send("m0", &json!({ "workerId": "shop" }), "are you there");
+    assert_eq!(api.closed(&session, &turn)["state"], "complete");
+    fill_the_disk(&supervisor);
     let prompt = script(&json!([[
         { "text": "before " },
         { "stream": { "n": 400, "rate": 50, "size": 40 } },
         { "text": " after" },
     ]]));
-    let (session, turn) = api.send("m1", &json!({ "workerId": "shop" }), &prompt);
+    let (_, turn) = api.send("m1", &json!({ "sessionId": session }), &prompt);
     eventually("it streams", || api.streamed(&turn).contains("before"));
     // The finish is too long for the file that it should wait in.
     proxy.hold();
@@ -70,8 +60,16 @@ fn a_full_disk_for_outbox_and_logs_stops_nobody() {
     assert!(text_of(&row).ends_with(" after"), "{row}");
     let (_, again) = api.send("m2", &json!({ "sessionId": session }), "still there");
     assert_eq!(api.closed(&session, &again)["state"], "complete");
-    eventually("nothing waits", || supervisor.ps()["machine"]["outbox"] == 0);
-    let logged = std::fs::metadata(logs.join("orchestrator.log")).unwrap().len();
-    assert!(logged <= FILE_BYTES as u64, "the limit does not hold: {logged} bytes");
+    eventually("nothing waits", || {
+        supervisor.ps()["machine"]["outbox"] == 0
+    });
+    // What was tried is in the log, and the log is a file, too.
+    let outbox = std::fs::metadata(home.state().join("outbox"))
+        .unwrap()
+        .len();
+    assert!(
+        outbox <= FILE_BYTES,
+        "the limit does not hold: {outbox} bytes"
+    );
     assert!(supervisor.terminate().success());
 }

@@ -84,7 +84,9 @@ fn a_minute_without(go: impl Fn(&Proxy), come_back: impl Fn(&Proxy), most_attemp
         { "text": " and ends" },
     ]]));
     let (session, first) = api.send("m1", &json!({ "workerId": "shop" }), &prompt);
-    eventually("it streams", || api.streamed(&first).contains("first begins"));
+    eventually("it streams", || {
+        api.streamed(&first).contains("first begins")
+    });
     let child = supervisor.session("has a child", |session| session["agent_pid"].is_u64());
     let logged = stage.log_bytes();
 
@@ -95,7 +97,11 @@ fn a_minute_without(go: impl Fn(&Proxy), come_back: impl Fn(&Proxy), most_attemp
         let bridge = bridge(&supervisor);
         (bridge["phase"] != "synced").then_some(bridge)
     });
-    assert!(gone.elapsed() < Duration::from_secs(45), "{:?}", gone.elapsed());
+    assert!(
+        gone.elapsed() < Duration::from_secs(45),
+        "{:?}",
+        gone.elapsed()
+    );
     assert!(shown["last_error"].is_string(), "{shown}");
     eventually("the finish waits in the outbox", || {
         supervisor.ps()["machine"]["outbox"] == 1
@@ -103,11 +109,17 @@ fn a_minute_without(go: impl Fn(&Proxy), come_back: impl Fn(&Proxy), most_attemp
     let mut attempts = 0;
     while gone.elapsed() < OUTAGE {
         let bridge = bridge(&supervisor);
-        assert_ne!(bridge["phase"], "synced", "it shows what is not so: {bridge}");
+        assert_ne!(
+            bridge["phase"], "synced",
+            "it shows what is not so: {bridge}"
+        );
         attempts = bridge["attempts"].as_u64().expect("a number");
         std::thread::sleep(Duration::from_millis(500));
     }
-    assert!((1..=most_attempts).contains(&attempts), "{attempts} attempts");
+    assert!(
+        (1..=most_attempts).contains(&attempts),
+        "{attempts} attempts"
+    );
     let more = stage.log_bytes() - logged;
     assert!(more <= 100 * 1024, "{more} bytes of log");
     // The deployment's own view: nobody is there, the turn is still taken, the next one waits.
@@ -131,8 +143,14 @@ fn a_minute_without(go: impl Fn(&Proxy), come_back: impl Fn(&Proxy), most_attemp
     assert!(resynced < Duration::from_secs(30), "{resynced:?}");
     let after = supervisor.session("is still there", |session| session["agent_pid"].is_u64());
     assert_eq!(after["agent_pid"], child["agent_pid"], "another child");
-    assert_eq!((after["id"].as_str(), after["restarts"].as_u64()), (Some(session.as_str()), Some(0)));
-    assert_eq!((stage.starts("first begins"), stage.starts("second message")), (1, 1));
+    assert_eq!(
+        (after["id"].as_str(), after["restarts"].as_u64()),
+        (Some(session.as_str()), Some(0))
+    );
+    assert_eq!(
+        (stage.starts("first begins"), stage.starts("second message")),
+        (1, 1)
+    );
     assert!(supervisor.terminate().success());
 }
 
@@ -152,7 +170,11 @@ fn a_deployment_that_comes_after_its_supervisor_is_served_without_help() {
     let stage = Stage::new();
     let (_deployment, api, proxy) = stage.network();
     proxy.refuse();
-    let (session, turn) = api.send("m1", &json!({ "workerId": "shop" }), "sent before the start");
+    let (session, turn) = api.send(
+        "m1",
+        &json!({ "workerId": "shop" }),
+        "sent before the start",
+    );
     let supervisor = stage.run();
     eventually("it tries", || {
         let bridge = bridge(&supervisor);

@@ -253,7 +253,13 @@ mod tests {
         let known = Uuid::from_u128(7);
         let (machine, notice) = Machine::load_or_repair(&path, Some(known)).unwrap();
         assert_eq!(machine.machine_id, known);
-        assert!(notice.is_some() && folder.path().join("machine.json.damaged-1/of somebody").is_dir());
+        assert!(
+            notice.is_some()
+                && folder
+                    .path()
+                    .join("machine.json.damaged-1/of somebody")
+                    .is_dir()
+        );
     }
 
     /// The first published form. It is read for ever.
@@ -261,10 +267,14 @@ mod tests {
     fn the_file_of_the_first_version_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("machine.json");
-        let first = r#"{"machineId":"67e55044-10b1-426f-9247-bb680e5fe0c8","hostname":"h","os":"linux"}"#;
+        let first =
+            r#"{"machineId":"67e55044-10b1-426f-9247-bb680e5fe0c8","hostname":"h","os":"linux"}"#;
         fs::write(&path, first).unwrap();
         let machine = Machine::load(&path).unwrap().unwrap();
-        assert_eq!(machine.id().as_str(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
+        assert_eq!(
+            machine.id().as_str(),
+            "67e55044-10b1-426f-9247-bb680e5fe0c8"
+        );
     }
 
     #[test]

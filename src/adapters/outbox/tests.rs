@@ -187,7 +187,8 @@ fn a_kill_at_any_byte_of_a_rewrite_leaves_the_old_file_or_the_new_one() {
         let (mut file, _) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
         file.acknowledge(&TurnId::new("1")).unwrap();
         file.put(&record("a", "big", &"x".repeat(60_000))).unwrap();
-        file.put(&record("a", "bigger", &"x".repeat(60_000))).unwrap();
+        file.put(&record("a", "bigger", &"x".repeat(60_000)))
+            .unwrap();
         file.acknowledge(&TurnId::new("big")).unwrap();
         file.acknowledge(&TurnId::new("bigger")).unwrap();
         let (file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
@@ -295,13 +296,17 @@ const FULL_DISK: &str = "TEST_OUTBOX_ON_A_FULL_DISK";
 
 /// The limit on a file's size is the process's, so the test is a process of its own.
 #[test]
-#[allow(clippy::disallowed_methods, reason = "the test starts itself under a limit")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the test starts itself under a limit"
+)]
 fn a_full_disk_leaves_the_outbox_in_memory_until_there_is_room() {
     if let Some(path) = std::env::var_os(FULL_DISK) {
         return on_a_full_disk(Path::new(&path));
     }
     let (_folder, path) = folder();
-    let name = "adapters::outbox::tests::a_full_disk_leaves_the_outbox_in_memory_until_there_is_room";
+    let name =
+        "adapters::outbox::tests::a_full_disk_leaves_the_outbox_in_memory_until_there_is_room";
     // A file that grows beyond the limit would end the process otherwise.
     let limited = format!("trap '' XFSZ; ulimit -S -f 4; exec \"$0\" --exact {name}");
     let ran = std::process::Command::new("sh")
@@ -324,7 +329,9 @@ fn a_full_disk_leaves_the_outbox_in_memory_until_there_is_room() {
 fn on_a_full_disk(path: &Path) {
     let (mut file, _) = OutboxFile::open(path, MAX_PENDING_BYTES).unwrap();
     file.put(&record("a", "fits", "x")).unwrap();
-    let error = file.put(&record("a", "large", &"x".repeat(10_000))).unwrap_err();
+    let error = file
+        .put(&record("a", "large", &"x".repeat(10_000)))
+        .unwrap_err();
     assert!(error.to_string().contains("large"), "{error}");
     assert!(file.put(&record("a", "later", "x")).is_err());
     assert_eq!(file.depth(), 3, "what is not on disk is still sent");

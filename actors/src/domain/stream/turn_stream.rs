@@ -53,7 +53,10 @@ impl TurnStream {
             bytes: 0,
             since_wall_ms: now_wall_ms,
         });
-        hole.bytes += drafts.iter().map(|draft| draft.content.len()).sum::<usize>();
+        hole.bytes += drafts
+            .iter()
+            .map(|draft| draft.content.len())
+            .sum::<usize>();
     }
 
     /// Says in the stream itself what is missing there, as a part of its own.

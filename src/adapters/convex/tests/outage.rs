@@ -30,7 +30,10 @@ async fn dead() -> Server {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_deployment_costs_at_most_twenty_attempts_in_its_first_minute() {
-    for suited_to in ["http://127.0.0.1:3210", "https://happy-otter-1.convex.cloud"] {
+    for suited_to in [
+        "http://127.0.0.1:3210",
+        "https://happy-otter-1.convex.cloud",
+    ] {
         for _ in 0..50 {
             let server = dead().await;
             let connection = Connection::new(&server.url, Settings::suited_to(suited_to), None);
@@ -66,7 +69,10 @@ async fn hours_without_a_network_end_with_the_same_session_and_every_word() {
         whole += &said;
         let status = rig.link.status();
         assert_ne!(status.phase, LinkPhase::Synced, "it shows what is not so");
-        assert!(status.last_error.is_some() && status.waiting == 2, "{status:?}");
+        assert!(
+            status.last_error.is_some() && status.waiting == 2,
+            "{status:?}"
+        );
     }
     let attempts = rig.link.status().attempts;
     assert!((8 * 240..8 * 330).contains(&attempts), "{attempts}");
@@ -76,11 +82,10 @@ async fn hours_without_a_network_end_with_the_same_session_and_every_word() {
     sleep(HOUR).await;
     let reason = rig.link.status().last_error.unwrap();
     assert!(reason.contains("no connection within"), "{reason}");
-    let finish = tokio::spawn(rig.link.finish(
-        turn.clone(),
-        credential(1),
-        Ending::complete(None),
-    ));
+    let finish = tokio::spawn(
+        rig.link
+            .finish(turn.clone(), credential(1), Ending::complete(None)),
+    );
     until("the record", || rig.outbox.depth() == 1).await;
     sleep(HOUR).await;
     drop(hole);
@@ -89,7 +94,11 @@ async fn hours_without_a_network_end_with_the_same_session_and_every_word() {
     server.start_again().await;
     let finished = within("the finish", finish).await.unwrap();
     assert_eq!(finished, Ok(Finished::Closed));
-    assert!(back.elapsed() <= Duration::from_secs(30), "{:?}", back.elapsed());
+    assert!(
+        back.elapsed() <= Duration::from_secs(30),
+        "{:?}",
+        back.elapsed()
+    );
     within("the call", beat).await.unwrap().unwrap();
     assert_eq!(within("the news", inbox.recv()).await, Some(Ok(json!(1))));
     let world = server.world();
@@ -110,7 +119,11 @@ async fn a_deployment_that_is_down_at_the_start_is_found_when_it_comes() {
     let back = Instant::now();
     server.start_again().await;
     assert_eq!(within("the answer", call).await.unwrap(), Ok(json!(1)));
-    assert!(back.elapsed() <= Duration::from_secs(8), "{:?}", back.elapsed());
+    assert!(
+        back.elapsed() <= Duration::from_secs(8),
+        "{:?}",
+        back.elapsed()
+    );
     assert_eq!(rig.link.status().phase, LinkPhase::Synced);
 }
 
@@ -126,7 +139,10 @@ async fn a_machine_that_wakes_up_believes_neither_its_socket_nor_its_pause() {
         ..quick()
     };
     let rig = Rig::in_folder(&server, settings, tempfile::tempdir().unwrap());
-    until("it is there", || rig.link.status().phase == LinkPhase::Synced).await;
+    until("it is there", || {
+        rig.link.status().phase == LinkPhase::Synced
+    })
+    .await;
     sleep(MINUTE).await;
     assert_eq!(server.world().connects.len(), 1);
 
@@ -139,7 +155,11 @@ async fn a_machine_that_wakes_up_believes_neither_its_socket_nor_its_pause() {
     .await;
     let reason = rig.link.status().last_error.unwrap();
     assert_eq!(reason, "the machine slept for 3600 s");
-    assert!(woken.elapsed() <= Duration::from_secs(3), "{:?}", woken.elapsed());
+    assert!(
+        woken.elapsed() <= Duration::from_secs(3),
+        "{:?}",
+        woken.elapsed()
+    );
 
     // Closed again while it waits for its next attempt, which is an hour away.
     server.stop().await;
@@ -151,7 +171,11 @@ async fn a_machine_that_wakes_up_believes_neither_its_socket_nor_its_pause() {
         rig.link.status().phase == LinkPhase::Synced
     })
     .await;
-    assert!(woken.elapsed() <= Duration::from_secs(3), "{:?}", woken.elapsed());
+    assert!(
+        woken.elapsed() <= Duration::from_secs(3),
+        "{:?}",
+        woken.elapsed()
+    );
 }
 
 #[tokio::test]

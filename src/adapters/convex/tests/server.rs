@@ -310,9 +310,9 @@ impl Peer {
     /// An append that was sent before this one was answered is one too many.
     fn note_early(&mut self, running: &str) {
         while let Some(Some(Ok(message))) = self.socket.next().now_or_never() {
-            let is_append = message
-                .to_text()
-                .is_ok_and(|text| text.contains("chunks:append") || text.contains("chunks.js:append"));
+            let is_append = message.to_text().is_ok_and(|text| {
+                text.contains("chunks:append") || text.contains("chunks.js:append")
+            });
             if is_append && running == "chunks:append" {
                 lock(&self.shared.world).overlapping += 1;
             }

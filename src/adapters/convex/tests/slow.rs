@@ -81,7 +81,10 @@ async fn a_delta_waits_for_the_append_in_flight_and_its_own() {
     let turns = turns(&rig, 1);
     let (p99, end) = paced(&rig, &turns, 300).await;
     assert!(p99 <= Duration::from_millis(75), "p99 of a delta: {p99:?}");
-    assert!(end <= Duration::from_millis(75), "last delta to finished: {end:?}");
+    assert!(
+        end <= Duration::from_millis(75),
+        "last delta to finished: {end:?}"
+    );
     assert_eq!(server.world().overlapping, 0);
 }
 
@@ -147,14 +150,18 @@ async fn a_hundred_thousand_deltas_meet_a_stalled_deployment() {
     server.script(|_| None);
     rig.drive_again();
     for turn in &turns {
-        let finish = rig.link.finish(turn.clone(), credential(1), Ending::complete(None));
+        let finish = rig
+            .link
+            .finish(turn.clone(), credential(1), Ending::complete(None));
         assert_eq!(within("a finish", finish).await, Ok(Finished::Closed));
     }
     let world = server.world();
     let (mut kept, mut missing) = (0, 0);
     for turn in world.turns.values() {
         let said = turn.text();
-        let (before, note) = said.split_once("\n[").expect("it says that something is missing");
+        let (before, note) = said
+            .split_once("\n[")
+            .expect("it says that something is missing");
         kept += before.len();
         missing += note.split(' ').next().unwrap().parse::<usize>().unwrap();
     }
@@ -191,10 +198,15 @@ async fn a_subscriber_that_does_not_read_holds_nobody_up_and_gets_the_latest() {
     let (to, mut stalled) = mpsc::channel(1);
     rig.link.watch("test:counter", json!({}), to);
     for _ in 0..1_000 {
-        within("an answer", rig.link.mutate("test:bump", json!({}))).await.unwrap();
+        within("an answer", rig.link.mutate("test:bump", json!({})))
+            .await
+            .unwrap();
     }
     let mut heard = 0;
-    until("the subscription is there", || server.world().subscribed == 1).await;
+    until("the subscription is there", || {
+        server.world().subscribed == 1
+    })
+    .await;
     while within("the latest", stalled.recv()).await != Some(Ok(json!(1_000))) {
         heard += 1;
     }
