@@ -42,7 +42,7 @@ pub async fn run(options: RunOptions, announce: &dyn Announce) -> Result<Ended, 
     // What was written meanwhile (URL, key) stays; the reason is added.
     let mut last = DaemonFile::read(&path).unwrap_or(file);
     last.exited = Some(exited(&result));
-    if let Err(error) = last.write(&path) {
+    if let Err(error) = last.write_or_make_room(&path) {
         warn!(%error, "cannot write the state file");
     }
     result

@@ -70,7 +70,7 @@ impl Actor for EmbeddedDeployment {
         card.detail = args.embedded.detail();
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.clock.wall_ms();
+        card.since_ms = args.clock.boottime_ms();
         // It serves before the tree is started.
         card.phase = Phase::Ready;
         card.gauge = args.gauge.clone();
@@ -111,7 +111,7 @@ impl EmbeddedState {
             Some(error) if status.phase == Phase::Restarting => warn!(%error, "deployment"),
             _ => info!(phase = ?status.phase, restarts = status.restarts, "deployment"),
         }
-        let now = self.args.clock.wall_ms();
+        let now = self.args.clock.boottime_ms();
         self.args.table.change(&ActorKey::deployment(), |card| {
             if card.phase != status.phase {
                 card.since_ms = now;

@@ -37,7 +37,7 @@ impl Actor for SessionActor {
         );
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
         card.gauge = args.gauge.clone();
         args.table.put(card);
         let machine = SessionMachine::new(
@@ -147,7 +147,7 @@ impl SessionState {
     fn show(&self) {
         let view = self.machine.view();
         let pid = self.child.as_ref().map(|child| child.agent.pid());
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.args
             .table
             .change(&ActorKey::session(&self.args.session), |card| {
