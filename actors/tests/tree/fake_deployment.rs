@@ -202,7 +202,7 @@ impl FakeDeployment {
         let epoch = args["epoch"].as_f64().unwrap_or_default() as u64;
         self.write(|rows| check(rows, &worker, epoch))?;
         match function {
-            "messages:claim" => self.write(|rows| claim(rows, &worker, &text("turnId"))),
+            "messages:claim" => Ok(self.write(|rows| claim(rows, &worker, &text("turnId")))),
             "sessions:confirm" => self.write(|rows| {
                 let stored = rows
                     .conversations
@@ -233,7 +233,11 @@ impl FakeDeployment {
                     (AppendStatus::Closed, turn.items.len() as u64)
                 } else {
                     let is_poisoned = batch.items.iter().any(|item| item.content == POISON);
-                    let fault = if is_poisoned { None } else { store(turn, &batch.items) };
+                    let fault = if is_poisoned {
+                        None
+                    } else {
+                        store(turn, &batch.items)
+                    };
                     let next = turn.items.len() as u64;
                     let is_ok = fault.is_none() && !is_poisoned;
                     rows.violations.extend(fault);
@@ -333,16 +337,16 @@ fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, CallErr
     )
 }
 
-fn claim(rows: &mut Rows, worker: &str, id: &str) -> Result<Value, CallError> {
+fn claim(rows: &mut Rows, worker: &str, id: &str) -> Value {
     let boot = rows.workers[worker].boot.clone();
     let session = turn_of(rows, id).session.clone();
     let mut of_session = rows.turns.iter().filter(|turn| turn.session == session);
     let oldest = of_session.clone().find(|turn| turn.ending.is_none());
     if of_session.any(|turn| turn.id == id && turn.ending.is_some()) {
-        return Ok(json!({ "status": "closed", "state": "complete" }));
+        return json!({ "status": "closed", "state": "complete" });
     }
     if oldest.is_none_or(|turn| turn.id != id) {
-        return Ok(json!({ "status": "not_next" }));
+        return json!({ "status": "not_next" });
     }
     let unsettled: Vec<_> = rows
         .turns
@@ -357,11 +361,11 @@ fn claim(rows: &mut Rows, worker: &str, id: &str) -> Result<Value, CallError> {
         turn.claimed_boot = boot;
     }
     turn.claims += 1;
-    Ok(json!({
+    json!({
         "status": "claimed", "sessionId": session, "content": turn.id, "model": null, "title": "t",
         "agentSessionId": conversation, "abort": turn.abort, "nextIndex": turn.items.len() as f64,
         "first": turn.claims == 1, "claimedBootId": turn.claimed_boot, "unsettled": unsettled,
-    }))
+    })
 }
 
 /// Each index once, in order, without gaps.

@@ -6,6 +6,8 @@
 //! happens to the child is in `child.rs`.
 
 mod child;
+mod earlier;
+mod guard;
 mod machine;
 mod settle;
 #[cfg(test)]
