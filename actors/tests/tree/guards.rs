@@ -7,7 +7,7 @@ use orchestrator_actors::domain::turn::Outcome;
 use tokio::time::Instant;
 
 use crate::fake_agent::Call;
-use crate::fake_deployment::POISON;
+use crate::rows::POISON;
 use crate::world::World;
 
 async fn ended_with(world: &World, turn: &str) -> (Outcome, String) {
