@@ -3,6 +3,7 @@
 //! and its turns are closed with the reason.
 
 mod actor;
+mod closing;
 mod messages;
 mod sessions;
 mod state;

@@ -9,21 +9,18 @@ use tracing::{info, warn};
 use super::messages::WorkerMsg;
 use super::state::{Entry, WorkerState};
 use crate::calls;
-use crate::domain::ids::{SessionId, TurnId};
-use crate::domain::inbox::{OpenState, OpenTurn};
+use crate::domain::ids::SessionId;
+use crate::domain::inbox::OpenTurn;
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
 use crate::domain::plan::{Action, Actual, plan};
 use crate::domain::session::{Closing, Saying, SessionLimits};
-use crate::domain::turn::{Ending, Outcome};
 use crate::session::{SessionActor, SessionArgs, SessionMsg};
 use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
 use crate::table::{ActorCard, ActorKey, ActorKind};
 
 /// Sessions without a child that are kept as actors; beyond it the quietest ones are let go.
 const MAX_IDLE_ACTORS: usize = 64;
-/// A turn that could not be closed is closed again after this time.
-const CLOSE_AGAIN: Duration = Duration::from_secs(2);
 
 impl WorkerState {
     /// Compares the newest snapshot with what is there and carries out the difference.
@@ -74,7 +71,7 @@ impl WorkerState {
         }
     }
 
-    fn say(&self, session: &SessionId, saying: Saying) {
+    pub(super) fn say(&self, session: &SessionId, saying: Saying) {
         let Some(credential) = &self.credential else {
             return;
         };
@@ -221,61 +218,6 @@ impl WorkerState {
             Some(_) => self.tell(&session, SessionMsg::Restart),
             None => self.session_due(myself, session).await,
         }
-    }
-
-    /// The owner ended it while it had no actor: nothing brings it back.
-    fn forget(
-        &mut self,
-        myself: &Address<WorkerMsg>,
-        session: &SessionId,
-        turn: Option<&OpenTurn>,
-    ) {
-        self.sessions.remove(session);
-        self.args.table.remove(&ActorKey::session(session));
-        if let Some(turn) = turn {
-            let ending = Ending::because(Outcome::Aborted, "ended", "the session was ended");
-            self.close(myself, turn, ending);
-        }
-        self.say(session, Saying::Ended);
-    }
-
-    /// Closes the turn of a parked session with the reason.
-    fn refuse(&mut self, myself: &Address<WorkerMsg>, turn: &OpenTurn) {
-        let reason = format!(
-            "this session crashed too often and is parked; `orchestrator restart session/{}` gives it another chance",
-            turn.session_id
-        );
-        let ending = Ending::because(Outcome::Failed, "parked", reason);
-        let ending = match turn.state {
-            OpenState::Claimed => ending.provisionally(),
-            OpenState::Queued => ending,
-        };
-        self.close(myself, turn, ending);
-    }
-
-    fn close(&mut self, myself: &Address<WorkerMsg>, turn: &OpenTurn, ending: Ending) {
-        let Some(credential) = self.credential.clone() else {
-            return;
-        };
-        if !self.closing.insert(turn.turn_id.clone()) {
-            return;
-        }
-        let answer = self
-            .args
-            .link
-            .finish(turn.turn_id.clone(), credential, ending);
-        let (myself, turn) = (myself.clone(), turn.turn_id.clone());
-        tokio::spawn(async move {
-            if answer.await.is_err_and(|error| error.is_transient()) {
-                tokio::time::sleep(CLOSE_AGAIN).await;
-                let _ = myself.cast(WorkerMsg::CloseAgain(turn));
-            }
-        });
-    }
-
-    pub(super) async fn close_again(&mut self, myself: &Address<WorkerMsg>, turn: &TurnId) {
-        self.closing.remove(turn);
-        self.reconcile(myself).await;
     }
 
     /// Somebody waits for a child slot: the session that has been ready the longest gives its child up.

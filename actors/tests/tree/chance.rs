@@ -11,9 +11,9 @@ use orchestrator_actors::table::ActorKey;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::fake_agent::{Script, whole};
 use crate::fold::fold;
 use crate::matrix::is_beginning;
+use crate::script::{Script, whole};
 use crate::world::{BRIDGE, Setup, WORKER, World};
 
 const SESSIONS: [&str; 3] = ["a", "b", "c"];

@@ -20,13 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fold::Part;
 use crate::gate::{Gate, Point};
+use crate::script::{Script, item, over, whole};
 
 #[derive(Default)]
-struct Shared {
+pub struct Shared {
     /// Turns delivered, and what has become of their answers.
-    store: BTreeMap<String, Stored>,
+    pub store: BTreeMap<String, Stored>,
     /// How often the model was asked.
-    starts: BTreeMap<String, u32>,
+    pub starts: BTreeMap<String, u32>,
     deliveries: BTreeMap<String, u32>,
     alive: BTreeMap<String, Child>,
     leased: BTreeSet<String>,
@@ -45,7 +46,7 @@ pub enum Call {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Stored {
+pub enum Stored {
     Unanswered,
     Begun,
     Complete(Vec<Part>),
@@ -64,30 +65,9 @@ pub struct FakeAgents {
     shared: Arc<Mutex<Shared>>,
     opened: Arc<AtomicU32>,
     changed: Arc<watch::Sender<u64>>,
-    gate: Gate,
-    script: Option<Script>,
+    pub gate: Gate,
+    pub script: Option<Script>,
     process: CancellationToken,
-}
-
-/// Plays every prompt by itself.
-#[derive(Clone, Copy)]
-pub struct Script {
-    /// The longest pause between two things; each pause is random below it.
-    pub pause: Duration,
-}
-
-/// The answer that the script gives, whatever it is asked.
-pub fn whole(turn: &str) -> Vec<Part> {
-    let part = |name: &str, kind, text: &str| Part {
-        id: format!("{turn}.{name}"),
-        kind,
-        text: text.to_owned(),
-    };
-    vec![
-        part("a", ItemKind::Text, "let me look"),
-        part("b", ItemKind::Tool, "completed"),
-        part("c", ItemKind::Text, " and here it is"),
-    ]
 }
 
 impl FakeAgents {
@@ -212,50 +192,10 @@ impl FakeAgents {
         read(&self.shared.lock().unwrap())
     }
 
-    fn write<T>(&self, change: impl FnOnce(&mut Shared) -> T) -> T {
+    pub fn write<T>(&self, change: impl FnOnce(&mut Shared) -> T) -> T {
         let result = change(&mut self.shared.lock().unwrap());
         self.changed.send_modify(|version| *version += 1);
         result
-    }
-
-    /// One prompt's answer, from the model to the store and the events.
-    async fn play(self, events: mpsc::Sender<AgentEvent>, turn: String) {
-        let say = async |name: &str, kind, text: &str| {
-            let part = format!("{turn}.{name}");
-            let _ = events.send(item(&turn, &part, kind, text)).await;
-        };
-        self.gate.pass(Point::AfterPrompt).await;
-        self.pause().await;
-        self.write(|shared| {
-            *shared.starts.entry(turn.clone()).or_default() += 1;
-            shared.store.insert(turn.clone(), Stored::Begun);
-        });
-        say("a", ItemKind::Text, "let me").await;
-        self.gate.pass(Point::FirstDelta).await;
-        self.pause().await;
-        say("a", ItemKind::Text, " look").await;
-        say("b", ItemKind::Tool, "running").await;
-        self.gate.pass(Point::InTool).await;
-        self.pause().await;
-        say("b", ItemKind::Tool, "completed").await;
-        self.gate.pass(Point::BetweenSteps).await;
-        self.pause().await;
-        say("c", ItemKind::Text, " and here").await;
-        self.pause().await;
-        say("c", ItemKind::Text, " it is").await;
-        self.write(|shared| {
-            let stored = Stored::Complete(whole(&turn));
-            shared.store.insert(turn.clone(), stored);
-        });
-        self.gate.pass(Point::AfterLastStep).await;
-        self.pause().await;
-        let ended = TurnEnd::Complete { usage: None };
-        let _ = events.send(over(&turn, ended)).await;
-    }
-
-    async fn pause(&self) {
-        let longest = self.script.map_or(Duration::ZERO, |script| script.pause);
-        tokio::time::sleep(longest.mul_f64(rand::random())).await;
     }
 }
 
@@ -264,24 +204,6 @@ impl Child {
         if let Some((_, playing)) = &self.playing {
             playing.abort();
         }
-    }
-}
-
-fn item(turn: &str, part: &str, kind: ItemKind, text: &str) -> AgentEvent {
-    AgentEvent::Item {
-        turn: turn.into(),
-        draft: Draft {
-            part_id: part.to_owned(),
-            kind,
-            content: text.to_owned(),
-        },
-    }
-}
-
-fn over(turn: &str, ended: TurnEnd) -> AgentEvent {
-    AgentEvent::TurnEnded {
-        turn: turn.into(),
-        ended,
     }
 }
 

@@ -2,7 +2,6 @@
 //! epoch, oldest open turn first, chunks without gaps, first finish wins, provisional ends replaced). It outlives every
 //! supervisor. What breaks its rules is a violation, and fails the test.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use orchestrator_actors::domain::item::Item;
@@ -12,47 +11,9 @@ use orchestrator_actors::ports::link::{CallError, Finished};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::fold::{fold, text};
-
-#[derive(Clone, Debug, Default)]
-pub struct FakeTurn {
-    pub id: String,
-    pub session: String,
-    pub state: String,
-    pub abort: bool,
-    pub items: Vec<Item>,
-    pub claims: u32,
-    pub claimed_boot: String,
-    pub provisional: bool,
-    pub ending: Option<Ending>,
-}
-
-impl FakeTurn {
-    pub fn text(&self) -> String {
-        text(&fold(&self.items))
-    }
-}
-
-#[derive(Default)]
-struct WorkerRow {
-    epoch: u64,
-    start: String,
-    boot: String,
-    /// Another install has the token.
-    taken: bool,
-}
-
-#[derive(Default)]
-struct Rows {
-    turns: Vec<FakeTurn>,
-    conversations: BTreeMap<String, String>,
-    status: BTreeMap<String, String>,
-    ended: Vec<String>,
-    workers: BTreeMap<String, WorkerRow>,
-    take_overs: Vec<bool>,
-    disconnects: u32,
-    violations: Vec<String>,
-}
+use crate::rows::{
+    FakeTurn, POISON, Rows, check, claim, connect, continue_turn, store, turn_of, worker_in,
+};
 
 #[derive(Clone)]
 pub struct FakeDeployment {
@@ -202,7 +163,7 @@ impl FakeDeployment {
         let epoch = args["epoch"].as_f64().unwrap_or_default() as u64;
         self.write(|rows| check(rows, &worker, epoch))?;
         match function {
-            "messages:claim" => self.write(|rows| claim(rows, &worker, &text("turnId"))),
+            "messages:claim" => Ok(self.write(|rows| claim(rows, &worker, &text("turnId")))),
             "sessions:confirm" => self.write(|rows| {
                 let stored = rows
                     .conversations
@@ -233,7 +194,11 @@ impl FakeDeployment {
                     (AppendStatus::Closed, turn.items.len() as u64)
                 } else {
                     let is_poisoned = batch.items.iter().any(|item| item.content == POISON);
-                    let fault = if is_poisoned { None } else { store(turn, &batch.items) };
+                    let fault = if is_poisoned {
+                        None
+                    } else {
+                        store(turn, &batch.items)
+                    };
                     let next = turn.items.len() as u64;
                     let is_ok = fault.is_none() && !is_poisoned;
                     rows.violations.extend(fault);
@@ -284,109 +249,4 @@ impl FakeDeployment {
             Ok(Finished::Closed)
         })
     }
-}
-
-/// An item that this deployment never takes.
-pub const POISON: &str = "poison";
-
-fn worker_in(args: &Value) -> String {
-    let token = args["token"].as_str().unwrap_or_default();
-    let worker = token.split(':').nth(1).unwrap_or_default();
-    worker.trim_start_matches("worker_").to_owned()
-}
-
-fn turn_of<'r>(rows: &'r mut Rows, id: &str) -> &'r mut FakeTurn {
-    let mut turns = rows.turns.iter_mut();
-    turns.find(|turn| turn.id == id).expect("a turn")
-}
-
-fn refused(code: &str) -> CallError {
-    CallError::Refused {
-        code: code.to_owned(),
-        message: code.to_owned(),
-    }
-}
-
-fn check(rows: &mut Rows, worker: &str, epoch: u64) -> Result<(), CallError> {
-    let present = rows.workers.entry(worker.to_owned()).or_default().epoch;
-    if present == epoch {
-        Ok(())
-    } else {
-        Err(refused("displaced"))
-    }
-}
-
-fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, CallError> {
-    rows.take_overs.push(args["takeOver"] == true);
-    let row = rows.workers.entry(worker.to_owned()).or_default();
-    if row.taken {
-        return Err(refused("held"));
-    }
-    let start = args["startId"].as_str().unwrap_or_default();
-    if row.start != start {
-        row.epoch += 1;
-        start.clone_into(&mut row.start);
-        row.boot = args["bootId"].as_str().unwrap_or_default().to_owned();
-    }
-    Ok(
-        json!({ "status": "approved", "epoch": row.epoch as f64, "name": worker, "workerId": worker }),
-    )
-}
-
-fn claim(rows: &mut Rows, worker: &str, id: &str) -> Result<Value, CallError> {
-    let boot = rows.workers[worker].boot.clone();
-    let session = turn_of(rows, id).session.clone();
-    let mut of_session = rows.turns.iter().filter(|turn| turn.session == session);
-    let oldest = of_session.clone().find(|turn| turn.ending.is_none());
-    if of_session.any(|turn| turn.id == id && turn.ending.is_some()) {
-        return Ok(json!({ "status": "closed", "state": "complete" }));
-    }
-    if oldest.is_none_or(|turn| turn.id != id) {
-        return Ok(json!({ "status": "not_next" }));
-    }
-    let unsettled: Vec<_> = rows
-        .turns
-        .iter()
-        .filter(|turn| turn.session == session && turn.provisional)
-        .map(|turn| json!({ "turnId": turn.id, "nextIndex": turn.items.len() as f64 }))
-        .collect();
-    let conversation = rows.conversations.get(&session).cloned();
-    let turn = turn_of(rows, id);
-    if turn.state == "queued" {
-        turn.state = "claimed".to_owned();
-        turn.claimed_boot = boot;
-    }
-    turn.claims += 1;
-    Ok(json!({
-        "status": "claimed", "sessionId": session, "content": turn.id, "model": null, "title": "t",
-        "agentSessionId": conversation, "abort": turn.abort, "nextIndex": turn.items.len() as f64,
-        "first": turn.claims == 1, "claimedBootId": turn.claimed_boot, "unsettled": unsettled,
-    }))
-}
-
-/// Each index once, in order, without gaps.
-fn store(turn: &mut FakeTurn, items: &[Item]) -> Option<String> {
-    for item in items {
-        let next = turn.items.len() as u64;
-        match item.index.cmp(&next) {
-            std::cmp::Ordering::Less => {}
-            std::cmp::Ordering::Equal => turn.items.push(item.clone()),
-            std::cmp::Ordering::Greater => {
-                return Some(format!("{}: a gap from {next} to {}", turn.id, item.index));
-            }
-        }
-    }
-    None
-}
-
-fn continue_turn(rows: &mut Rows, id: &str) {
-    let at = rows.turns.iter().position(|turn| turn.id == id);
-    let at = at.expect("a turn");
-    let turn = FakeTurn {
-        id: format!("{id}.continued"),
-        session: rows.turns[at].session.clone(),
-        state: "queued".to_owned(),
-        ..FakeTurn::default()
-    };
-    rows.turns.insert(at + 1, turn);
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId, WorkerId};
+use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
 use orchestrator_actors::domain::item::Draft;
 use orchestrator_actors::domain::stream::{PushError, Rest, Right, StreamBook};
 use orchestrator_actors::domain::turn::Ending;
@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::disk::Disk;
 use crate::fake_deployment::FakeDeployment;
 use crate::gate::{Gate, Point};
 
@@ -28,33 +29,6 @@ const TRIP: Duration = Duration::from_millis(2);
 
 type Done = Result<Finished, CallError>;
 type Settling = BTreeMap<TurnId, watch::Receiver<Option<Done>>>;
-
-/// Finishes on disk: they outlive the supervisor.
-#[derive(Clone, Default)]
-pub struct Disk(Arc<Mutex<Vec<FinishRecord>>>);
-
-impl Disk {
-    pub fn depth(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
-
-    fn put(&self, record: FinishRecord) {
-        let mut records = self.0.lock().unwrap();
-        if records.iter().all(|known| known.turn != record.turn) {
-            records.push(record);
-        }
-    }
-
-    fn forget(&self, turn: &TurnId) {
-        self.0.lock().unwrap().retain(|record| record.turn != *turn);
-    }
-
-    fn of(&self, worker: &WorkerId) -> Vec<FinishRecord> {
-        let records = self.0.lock().unwrap();
-        let own = records.iter().filter(|record| record.worker == *worker);
-        own.cloned().collect()
-    }
-}
 
 #[derive(Clone)]
 pub struct FakeLink(Arc<Inner>);

@@ -13,17 +13,15 @@ pub fn fold(items: &[Item]) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for item in items {
         let at = parts.iter().position(|part| part.id == item.part_id);
-        let part = match at {
-            Some(at) => &mut parts[at],
-            None => {
-                parts.push(Part {
-                    id: item.part_id.clone(),
-                    kind: item.kind,
-                    text: String::new(),
-                });
-                parts.last_mut().expect("just pushed")
-            }
-        };
+        let at = at.unwrap_or_else(|| {
+            parts.push(Part {
+                id: item.part_id.clone(),
+                kind: item.kind,
+                text: String::new(),
+            });
+            parts.len() - 1
+        });
+        let part = &mut parts[at];
         match item.kind {
             ItemKind::Reset => part.text.clear(),
             ItemKind::Tool => item.content.clone_into(&mut part.text),

@@ -7,13 +7,16 @@ use orchestrator_actors::domain::turn::Outcome;
 use tokio::time::Instant;
 
 use crate::fake_agent::Call;
-use crate::fake_deployment::POISON;
+use crate::rows::POISON;
 use crate::world::World;
 
 async fn ended_with(world: &World, turn: &str) -> (Outcome, String) {
     let (outcome, _) = world.deployment.ended(turn).await;
     let ending = world.deployment.turn(turn).ending.expect("an ending");
-    (outcome, ending.error.map(|error| error.code).unwrap_or_default())
+    (
+        outcome,
+        ending.error.map(|error| error.code).unwrap_or_default(),
+    )
 }
 
 fn failed(code: &str) -> (Outcome, String) {
@@ -34,10 +37,16 @@ async fn an_assistant_that_does_not_answer_a_call_is_replaced_whichever_call_it_
         let deliveries = if call == Call::Deliver { 2 } else { 1 };
         world
             .agents
-            .until("it is delivered", |agents| agents.deliveries("t") == deliveries)
+            .until("it is delivered", |agents| {
+                agents.deliveries("t") == deliveries
+            })
             .await;
         world.agents.complete("s", "t", "done").await;
-        assert_eq!(world.deployment.ended("t").await.0, Outcome::Complete, "{call:?}");
+        assert_eq!(
+            world.deployment.ended("t").await.0,
+            Outcome::Complete,
+            "{call:?}"
+        );
         world.stop().await;
     }
 }
@@ -65,7 +74,10 @@ async fn silence_ends_a_turn_at_every_step_of_its_answer() {
         let begun = Instant::now();
         assert_eq!(ended_with(&world, "t").await, failed("silent"));
         let waited = begun.elapsed();
-        assert!(waited > Duration::from_secs(330) && waited < Duration::from_secs(360), "{waited:?}");
+        assert!(
+            waited > Duration::from_secs(330) && waited < Duration::from_mins(6),
+            "{waited:?}"
+        );
         assert_eq!(world.agents.deliveries("t"), 1);
         world.stop().await;
     }

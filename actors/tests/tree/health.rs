@@ -65,7 +65,7 @@ async fn a_restart_replaces_an_actor_that_is_stuck() {
 async fn a_mailbox_that_grows_shows_and_the_largest_one_is_remembered() {
     let world = World::start().await;
     world.streaming("s", "t", "half").await;
-    world.inject("session/s", Fault::Block(Duration::from_secs(60)));
+    world.inject("session/s", Fault::Block(Duration::from_mins(1)));
     world.quiet().await;
     // Each wish of the owner's is a message to the session that cannot take it.
     for _ in 0..100 {

@@ -9,6 +9,7 @@
 
 mod chance;
 mod crashes;
+mod disk;
 mod displaced;
 mod fake_agent;
 mod fake_deployment;
@@ -19,6 +20,9 @@ mod guards;
 mod health;
 mod matrix;
 mod policy;
+mod ports;
 mod restarts;
+mod rows;
+mod script;
 mod turns;
 mod world;

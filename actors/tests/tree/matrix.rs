@@ -8,9 +8,9 @@ use orchestrator_actors::domain::phase::Phase;
 use orchestrator_actors::domain::turn::Outcome;
 use orchestrator_actors::supervision::fault::Fault as ActorFault;
 
-use crate::fake_agent::{Script, whole};
 use crate::fold::{Part, fold};
 use crate::gate::Point;
+use crate::script::{Script, whole};
 use crate::world::{BRIDGE, Setup, WORKER, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

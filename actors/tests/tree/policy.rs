@@ -6,8 +6,8 @@ use orchestrator_actors::domain::turn::{OnInterrupt, Outcome};
 use orchestrator_actors::supervision::fault::Fault;
 use orchestrator_actors::table::ActorKey;
 
-use crate::fake_agent::whole;
 use crate::fold::text;
+use crate::script::whole;
 use crate::world::{Setup, World};
 
 async fn world(on_interrupt: OnInterrupt) -> World {

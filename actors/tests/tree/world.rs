@@ -5,25 +5,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
+use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir};
 use orchestrator_actors::domain::phase::Phase;
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::OnInterrupt;
 use orchestrator_actors::machine::{
-    self, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, Stores, WorkerSpec,
+    self, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, WorkerSpec,
 };
-use orchestrator_actors::ports::Pending;
-use orchestrator_actors::ports::clock::Clock;
 use orchestrator_actors::ports::embedded::Embedded;
-use orchestrator_actors::ports::outbox::{FinishRecord, Outbox, OutboxError};
 use orchestrator_actors::supervision::fault::Fault;
 use orchestrator_actors::table::{ActorCard, ActorKey};
 use tokio_util::sync::CancellationToken;
 
-use crate::fake_agent::{FakeAgents, Script};
+use crate::disk::Disk;
+use crate::fake_agent::FakeAgents;
 use crate::fake_deployment::FakeDeployment;
-use crate::fake_link::{Disk, FakeLink};
+use crate::fake_link::FakeLink;
 use crate::gate::Gate;
+use crate::ports::{NoOutbox, OneStore, PausedClock};
+use crate::script::Script;
 
 pub const BRIDGE: &str = "bridge/http://127.0.0.1:1";
 pub const WORKER: &str = "worker/w";
@@ -272,53 +272,4 @@ pub fn spec(id: &str, idle_timeout_ms: u64) -> WorkerSpec {
 
 pub fn is_serving(card: &ActorCard) -> bool {
     card.phase == Phase::Ready
-}
-
-/// All clocks follow tokio's paused one.
-struct PausedClock(tokio::time::Instant);
-
-impl Clock for PausedClock {
-    fn monotonic_ms(&self) -> u64 {
-        self.0.elapsed().as_millis() as u64 + 1
-    }
-
-    fn boottime_ms(&self) -> u64 {
-        self.monotonic_ms()
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.monotonic_ms()
-    }
-}
-
-struct OneStore;
-
-impl Stores for OneStore {
-    fn store_id(&self, _: &WorkerId) -> Result<String, String> {
-        Ok("store".to_owned())
-    }
-}
-
-/// The fake link has a disk of its own.
-struct NoOutbox;
-
-impl Outbox for NoOutbox {
-    fn put(&self, _: FinishRecord) -> Pending<Result<(), OutboxError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn acknowledge(
-        &self,
-        _: orchestrator_actors::domain::ids::TurnId,
-    ) -> Pending<Result<(), OutboxError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn pending(&self, _: &WorkerId) -> Vec<FinishRecord> {
-        Vec::new()
-    }
-
-    fn depth(&self) -> usize {
-        0
-    }
 }

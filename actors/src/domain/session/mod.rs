@@ -5,7 +5,10 @@
 //! an answer that has begun is never asked for again. Each way a turn can be settled is in `settle.rs`; what
 //! happens to the child is in `child.rs`.
 
+mod advance;
 mod child;
+mod earlier;
+mod guard;
 mod machine;
 mod settle;
 #[cfg(test)]

@@ -1,16 +1,12 @@
 //! Settling a turn: from the assistant's store, from its events, by guards, by the owner's abort.
 
+use super::earlier::settle_earlier;
 use super::machine::{Child, SessionMachine};
 use super::turn::{Request, Stage};
-use super::{Effect, Prompt, Unsettled};
+use super::{Effect, Prompt};
 use crate::domain::assistant::{AgentError, AgentEvent, TurnEnd};
 use crate::domain::item::Draft;
 use crate::domain::turn::{Ending, Outcome, StoredTurn};
-
-/// The abort is asked for again after this time, until the turn is over.
-const ABORT_AGAIN_MS: u64 = 2_000;
-/// An assistant that has not stopped this long after the first abort is replaced.
-const ABORT_LIMIT_MS: u64 = 15_000;
 
 impl SessionMachine {
     /// The table of "a prompt is given once".
@@ -266,116 +262,6 @@ impl SessionMachine {
             None => otherwise,
         }
     }
-
-    /// Silence and requests that nobody answers.
-    pub(super) fn guard_turn(&mut self, now: u64, out: &mut Vec<Effect>) {
-        let limits = self.limits.clone();
-        let Some(turn) = self
-            .turn
-            .as_mut()
-            .filter(|turn| turn.stage == Stage::Streaming)
-        else {
-            return;
-        };
-        for request in turn.requests.iter_mut().filter(|request| !request.rejected) {
-            if now.saturating_sub(request.since_ms) >= limits.request_ms {
-                request.rejected = true;
-                let reason = format!("nobody answered within {} s", limits.request_ms / 1_000);
-                out.push(Effect::Reject(request.id.clone(), reason));
-                turn.last_event_ms = now;
-            }
-        }
-        let waiting = turn.requests.iter().any(|request| !request.rejected);
-        if !waiting
-            && turn.verdict.is_none()
-            && now.saturating_sub(turn.last_event_ms) >= limits.silence_ms
-        {
-            turn.verdict = Some(Ending::because(
-                Outcome::Failed,
-                "silent",
-                format!(
-                    "the assistant was silent for {} s",
-                    limits.silence_ms / 1_000
-                ),
-            ));
-        }
-    }
-
-    /// Asks a running turn to stop, again and again, when it has to.
-    pub(super) fn advance_running(&mut self, now: u64, out: &mut Vec<Effect>) {
-        let Some(turn) = self
-            .turn
-            .as_mut()
-            .filter(|turn| turn.stage == Stage::Streaming)
-        else {
-            return;
-        };
-        if !turn.abort && turn.verdict.is_none() {
-            return;
-        }
-        let Some(conversation) = turn.conversation.clone() else {
-            return;
-        };
-        match turn.abort_asked {
-            Some((first, _)) if now.saturating_sub(first) >= ABORT_LIMIT_MS => self.stop_child(out),
-            Some((_, last)) if now.saturating_sub(last) < ABORT_AGAIN_MS => {}
-            asked => {
-                turn.abort_asked = Some((asked.map_or(now, |(first, _)| first), now));
-                out.push(Effect::Abort(conversation));
-            }
-        }
-    }
-}
-
-/// An earlier turn was closed before the store could be asked. What the store says now replaces that, for good.
-fn settle_earlier(earlier: Unsettled, stored: StoredTurn, out: &mut Vec<Effect>) {
-    let Unsettled { turn, next_index } = earlier;
-    let (parts, ending) = match stored {
-        StoredTurn::Complete { parts, usage } => (parts, Ending::complete(usage)),
-        StoredTurn::Failed {
-            parts,
-            error,
-            aborted,
-            usage,
-        } => {
-            let outcome = if aborted {
-                Outcome::Interrupted
-            } else {
-                Outcome::Failed
-            };
-            let ending = Ending {
-                outcome,
-                error: Some(error),
-                usage,
-                then: None,
-            };
-            (parts, ending)
-        }
-        StoredTurn::Begun => (
-            Vec::new(),
-            Ending::because(
-                Outcome::Interrupted,
-                "begun",
-                "the answer had begun when its assistant ended",
-            ),
-        ),
-        StoredTurn::Absent | StoredTurn::Unanswered => (
-            Vec::new(),
-            Ending::because(
-                Outcome::Failed,
-                "not_answered",
-                "the assistant never answered it, and it is too late now: later messages may have been",
-            ),
-        ),
-    };
-    out.push(Effect::OpenStream {
-        turn: turn.clone(),
-        next_index,
-    });
-    if !parts.is_empty() {
-        out.push(Effect::Push(turn.clone(), parts));
-    }
-    out.push(Effect::Finish(turn, ending));
 }
 
 fn aborted() -> Ending {
