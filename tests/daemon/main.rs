@@ -13,6 +13,9 @@ mod check;
 mod children;
 mod children_endings;
 mod children_limits;
+mod children_many;
+#[path = "../agents/fake/program.rs"]
+mod fake_opencode;
 mod kills;
 mod panics;
 mod takeover;

@@ -212,7 +212,11 @@ mod tests {
         let mut waiting = Box::pin(places.take(&said));
         let none = tokio::time::timeout(Duration::from_millis(10), &mut waiting);
         assert!(none.await.is_err());
-        assert!(said.get().unwrap().contains("3 assistants may live at once"));
+        assert!(
+            said.get()
+                .unwrap()
+                .contains("3 assistants may live at once")
+        );
         assert!(matches!(taken[1].2.try_recv(), Ok(Command::AskToGo(_))));
         // It stays, because its session has a turn: after a while the third is asked.
         let none = tokio::time::timeout(Duration::from_secs(3), &mut waiting);

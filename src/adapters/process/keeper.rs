@@ -262,7 +262,11 @@ impl Keeper {
         })
         .await;
         if let Ok(Ok(marker::Swept { hit, left })) = swept {
-            warn!(swept = hit, ?left, "a warden was killed; its session is swept");
+            warn!(
+                swept = hit,
+                ?left,
+                "a warden was killed; its session is swept"
+            );
         }
     }
 }

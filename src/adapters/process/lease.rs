@@ -120,10 +120,7 @@ impl Lease {
     }
 }
 
-fn lock(
-    path: &Path,
-    how: impl Fn(&File) -> Result<(), TryLockError>,
-) -> Result<File, LeaseError> {
+fn lock(path: &Path, how: impl Fn(&File) -> Result<(), TryLockError>) -> Result<File, LeaseError> {
     let failed = |source| LeaseError::Io {
         path: path.to_owned(),
         source,
