@@ -180,7 +180,11 @@ fn defaults_hold_for_workers_that_say_nothing() {
     assert_eq!(config.machine_name.as_deref(), Some("m"));
     let limits = config.limits;
     assert_eq!(
-        (limits.max_assistants, limits.max_starting, limits.max_memory_mb),
+        (
+            limits.max_assistants,
+            limits.max_starting,
+            limits.max_memory_mb
+        ),
         (Some(6), None, Some(2048))
     );
     assert_eq!(config.log_level.as_deref(), Some("debug"));

@@ -134,7 +134,9 @@ fn room_for(memory: Option<u64>) -> usize {
         return ROOM_WHEN_UNKNOWN;
     };
     let room = memory.saturating_sub(RESERVED) / ASSISTANT;
-    usize::try_from(room).unwrap_or(MOST_ROOM).clamp(2, MOST_ROOM)
+    usize::try_from(room)
+        .unwrap_or(MOST_ROOM)
+        .clamp(2, MOST_ROOM)
 }
 
 struct OpenCodeStores(Arc<OpenCodeAgents>);

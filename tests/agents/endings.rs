@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use orchestrator::adapters::process::journal::Journal;
-use orchestrator::adapters::process::leftovers::{self, Places};
 use orchestrator::adapters::process::lease::session_lock;
+use orchestrator::adapters::process::leftovers::{self, Places};
 use orchestrator::adapters::process::marker::{Marker, MarkerPrefix};
 use orchestrator::adapters::process::{Ward, WardSpec};
 use rustix::process::Signal;
 
-use crate::harness::{self, PATIENCE, env, eventually, kill_9, orchestrator, parent_of, processes_with};
+use crate::harness::{
+    self, PATIENCE, env, eventually, kill_9, orchestrator, parent_of, processes_with,
+};
 use crate::other_process::{self, OtherProcess};
 use crate::wards::{left, shell};
 
@@ -27,7 +29,8 @@ fn sleeping(folder: &Path) -> usize {
 #[tokio::test]
 async fn a_member_that_ignores_term_does_not_outlive_its_leader() {
     let folder = tempfile::tempdir().unwrap();
-    let script = "sh -c 'trap \"\" TERM; echo up; sleep 600; true' & trap 'exit 5' TERM; wait; sleep 600";
+    let script =
+        "sh -c 'trap \"\" TERM; echo up; sleep 600; true' & trap 'exit 5' TERM; wait; sleep 600";
     let mut ward = Ward::spawn(shell(&folder, script)).await.unwrap();
     let mut lines = ward.take_lines().unwrap();
     assert_eq!(lines.recv().await.unwrap().text, "up");
@@ -64,9 +67,12 @@ async fn no_descriptor_of_ours_or_of_our_launcher_reaches_a_warden_or_a_child() 
     let leaked = std::fs::File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
     let number = leaked.as_raw_fd();
-    let mut ward = Ward::spawn(shell(&folder, "ls /proc/self/fd; ls -l /proc/$PPID/fd; echo end; sleep 600"))
-        .await
-        .unwrap();
+    let mut ward = Ward::spawn(shell(
+        &folder,
+        "ls /proc/self/fd; ls -l /proc/$PPID/fd; echo end; sleep 600",
+    ))
+    .await
+    .unwrap();
     let mut lines = ward.take_lines().unwrap();
     let mut said = Vec::new();
     while let Some(line) = lines.recv().await.filter(|line| line.text != "end") {
@@ -75,7 +81,9 @@ async fn no_descriptor_of_ours_or_of_our_launcher_reaches_a_warden_or_a_child() 
     // 3 is the listing's own.
     assert_eq!(said[..4], ["0", "1", "2", "3"], "{said:?}");
     assert!(
-        !said[4..].iter().any(|line| line.contains(&format!(" {number} -> /dev/null"))),
+        !said[4..]
+            .iter()
+            .any(|line| line.contains(&format!(" {number} -> /dev/null"))),
         "{said:?}"
     );
     ward.stop(100).await;
@@ -94,11 +102,18 @@ async fn a_flood_of_1_gb_and_a_line_of_100_mb_cost_no_memory_and_keep_the_last_l
     let record = loop {
         match tokio::time::timeout(Duration::from_millis(20), &mut exited).await {
             Ok(record) => break record,
-            Err(_) => most = most.max(orchestrator::adapters::process::rss_bytes(std::process::id())),
+            Err(_) => {
+                most = most.max(orchestrator::adapters::process::rss_bytes(
+                    std::process::id(),
+                ))
+            }
         }
     };
     assert_eq!(record.code, Some(0));
-    assert!(record.last_lines.contains(&"the last words".to_owned()), "{record:?}");
+    assert!(
+        record.last_lines.contains(&"the last words".to_owned()),
+        "{record:?}"
+    );
     assert!(record.last_lines.iter().all(|line| line.len() <= 2048));
     let grown = most.saturating_sub(before) / (1024 * 1024);
     assert!(grown < 100, "{grown} MB");
@@ -128,7 +143,10 @@ async fn a_descendant_that_we_may_not_signal_is_named_and_does_not_keep_the_sess
     std::fs::write(&warden, text).unwrap();
     open_to_all(&warden, 0o755);
 
-    let script = format!("'{}' --reuid 0 sleep 600 & echo up; sleep 600", become_root.display());
+    let script = format!(
+        "'{}' --reuid 0 sleep 600 & echo up; sleep 600",
+        become_root.display()
+    );
     let mut spec = shell(&folder, &script);
     spec.warden = warden;
     let lock = spec.lease.session.clone().unwrap();
@@ -136,7 +154,9 @@ async fn a_descendant_that_we_may_not_signal_is_named_and_does_not_keep_the_sess
     assert_eq!(ward.take_lines().unwrap().recv().await.unwrap().text, "up");
     let root_sleeps = || {
         let all = processes_with(folder.path().to_str().unwrap());
-        let found = all.into_iter().find(|line| line.contains("sleep 600") && !line.contains("-c "));
+        let found = all
+            .into_iter()
+            .find(|line| line.contains("sleep 600") && !line.contains("-c "));
         found.filter(|line| {
             let pid = line.split(' ').next().unwrap_or_default();
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -144,14 +164,24 @@ async fn a_descendant_that_we_may_not_signal_is_named_and_does_not_keep_the_sess
         })
     };
     eventually("the tool is root", || root_sleeps().is_some()).await;
-    let pid: u32 = root_sleeps().unwrap().split(' ').next().unwrap().parse().unwrap();
+    let pid: u32 = root_sleeps()
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     let stop = ward.stop(100);
     // While it tries, whoever wants the session is told who is in the way.
     eventually("it is named", || {
-        std::fs::read_to_string(&lock).unwrap_or_default().contains(&format!("cannot end {pid} (sleep)"))
+        std::fs::read_to_string(&lock)
+            .unwrap_or_default()
+            .contains(&format!("cannot end {pid} (sleep)"))
     })
     .await;
-    let record = tokio::time::timeout(PATIENCE, stop).await.expect("it gives up");
+    let record = tokio::time::timeout(PATIENCE, stop)
+        .await
+        .expect("it gives up");
     assert_eq!(record.given_up, Some(format!("{pid} (sleep)")));
     // The session is free again, and only that one process is left.
     assert_eq!(left(&folder).len(), 1, "{:?}", left(&folder));
@@ -193,7 +223,11 @@ async fn a_supervisor_with_a_child() {
     let Some(folder) = other_process::folder() else {
         return;
     };
-    let spec = owned(&folder, "s", &format!("echo so > \"$TMPDIR/leak.so\"; {FAMILY}"));
+    let spec = owned(
+        &folder,
+        "s",
+        &format!("echo so > \"$TMPDIR/leak.so\"; {FAMILY}"),
+    );
     let mut ward = Ward::spawn(spec).await.unwrap();
     ward.take_lines().unwrap().recv().await.unwrap();
     eventually("the family sleeps", || sleeping(&folder) >= 4).await;
@@ -239,10 +273,14 @@ impl Killed {
     /// Nothing is left of it: no process, no file but the lock's.
     async fn is_clean(&self) {
         eventually("nothing is left", || self.family().is_empty()).await;
-        let files = |below: &str| std::fs::read_dir(self.folder.join(below)).map_or(0, Iterator::count);
+        let files =
+            |below: &str| std::fs::read_dir(self.folder.join(below)).map_or(0, Iterator::count);
         assert_eq!((files("tmp"), files("children")), (0, 0));
         let spec = owned(&self.folder, "s", "exit 0");
-        assert_eq!(Ward::spawn(spec).await.unwrap().exited().await.code, Some(0));
+        assert_eq!(
+            Ward::spawn(spec).await.unwrap().exited().await.code,
+            Some(0)
+        );
     }
 }
 
@@ -268,7 +306,10 @@ async fn nothing_is_left_500_ms_after_kill_9_of_the_supervisor() {
     }
     took.sort();
     let median = took[ROUNDS / 2];
-    println!("kill -9 of the supervisor → nothing left: median {median:?}, slowest {:?}", took[ROUNDS - 1]);
+    println!(
+        "kill -9 of the supervisor → nothing left: median {median:?}, slowest {:?}",
+        took[ROUNDS - 1]
+    );
     assert!(median < Duration::from_millis(500), "{took:?}");
 }
 
@@ -285,7 +326,10 @@ async fn supervisor_and_warden_killed_together_leave_nothing_after_the_next_star
         !killed.family().iter().any(|line| line.starts_with(&child))
     })
     .await;
-    assert!(!killed.family().is_empty(), "its tools are in sessions of their own");
+    assert!(
+        !killed.family().is_empty(),
+        "its tools are in sessions of their own"
+    );
     assert!(killed.next_start().await > 0);
     killed.is_clean().await;
 }
@@ -303,7 +347,9 @@ async fn a_stopped_warden_of_a_dead_supervisor_is_woken_at_the_next_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warden_that_is_told_to_end_ends_its_child_and_a_stopped_one_can_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let ward = Ward::spawn(owned(folder.path(), "s", FAMILY)).await.unwrap();
+    let ward = Ward::spawn(owned(folder.path(), "s", FAMILY))
+        .await
+        .unwrap();
     let warden = parent_of(ward.pid());
     harness::send(warden, Signal::STOP);
     harness::send(warden, Signal::CONT);

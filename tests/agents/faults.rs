@@ -63,7 +63,10 @@ async fn an_opencode_that_exits_0_in_mid_answer_is_an_end_that_is_told() {
     let mut answer = Answer::default();
     session.until_exit(&mut answer, "t1").await;
     let report = report_of(&answer);
-    assert_eq!((report.code, report.signal, report.why), (Some(0), None, None));
+    assert_eq!(
+        (report.code, report.signal, report.why),
+        (Some(0), None, None)
+    );
     assert_eq!(answer.end, None);
     // What it had said before is not lost.
     assert!(answer.text().ends_with("18 19 "), "{}", answer.text());
@@ -129,12 +132,17 @@ async fn an_opencode_that_is_stopped_while_it_boots_is_a_failed_boot_in_time() {
         "{error:?}"
     );
     assert!(error.is_transient());
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_never_says_where_says_it_garbled_or_answers_html_garbage_or_nothing_is_a_failed_boot() {
+async fn one_that_never_says_where_says_it_garbled_or_answers_html_garbage_or_nothing_is_a_failed_boot()
+ {
     for (at_start, expected) in [
         ("never says where", "did not say in time"),
         ("says it garbled", "but not where"),
@@ -178,11 +186,11 @@ async fn a_stopped_warden_does_not_keep_a_session_for_ever() {
     // The same when the handle is just dropped, and again the session is free.
     let session = world.open("s1").await;
     harness::send(parent_of(session.agent.pid()), Signal::STOP);
-    let Session { agent, mut events, .. } = session;
+    let Session {
+        agent, mut events, ..
+    } = session;
     drop(agent);
-    let ended = tokio::time::timeout(PATIENCE, async {
-        while events.recv().await.is_some() {}
-    });
+    let ended = tokio::time::timeout(PATIENCE, async { while events.recv().await.is_some() {} });
     ended.await.expect("its end is told");
     world.open("s1").await.agent.stop().await;
     world.end().await;
@@ -268,7 +276,11 @@ async fn a_line_of_100_mb_in_mid_answer_holds_up_neither_the_turn_nor_us() {
     let mut session = world.open("s1").await;
     let peak = Peak::watch();
     let answer = session.ask("t1", "deltas=2 print=100 deltas=2").await;
-    assert!(matches!(answer.end, Some(TurnEnd::Complete { .. })), "{:?}", answer.end);
+    assert!(
+        matches!(answer.end, Some(TurnEnd::Complete { .. })),
+        "{:?}",
+        answer.end
+    );
     let grown = peak.grown() / MEGABYTE;
     assert!(grown < 100, "{grown} MB");
     session.agent.stop().await;

@@ -37,7 +37,9 @@ async fn one_session_more_than_there_are_places_waits_for_the_quietest_to_go() {
         "it works"
     );
     quiet.agent.stop().await;
-    let third = tokio::time::timeout(PATIENCE, third).await.expect("a place");
+    let third = tokio::time::timeout(PATIENCE, third)
+        .await
+        .expect("a place");
     let third = Session::of(third.unwrap()).await.unwrap();
     third.agent.stop().await;
     busy.agent.stop().await;
@@ -50,7 +52,13 @@ async fn a_place_is_free_again_after_a_failed_boot_a_dropped_one_and_a_kill() {
     let mut spec = world.spec("nowhere");
     spec.directory = orchestrator_actors::domain::ids::WorkerDir::canonical("/no/such".into());
     assert!(world.agents.open(spec).await.is_err());
-    drop(tokio::time::timeout(Duration::from_millis(20), world.agents.open(world.spec("dropped"))).await);
+    drop(
+        tokio::time::timeout(
+            Duration::from_millis(20),
+            world.agents.open(world.spec("dropped")),
+        )
+        .await,
+    );
     let mut session = world.open("killed").await;
     crate::harness::kill_9(session.agent.pid());
     while session.next().await.is_some() {}
@@ -65,12 +73,18 @@ async fn an_assistant_that_has_grown_too_big_asks_to_go_between_turns_only() {
     let answer = session.ask("t1", "grow=300 deltas=3").await;
     assert!(answer.is_complete());
     assert!(
-        !answer.events.iter().any(|event| matches!(event, AgentEvent::ReleaseWanted { .. })),
+        !answer
+            .events
+            .iter()
+            .any(|event| matches!(event, AgentEvent::ReleaseWanted { .. })),
         "{:?}",
         answer.events
     );
     let reason = until_asked_to_go(&mut session).await;
-    assert!(reason.contains("MB of memory, and 200 MB are allowed"), "{reason}");
+    assert!(
+        reason.contains("MB of memory, and 200 MB are allowed"),
+        "{reason}"
+    );
     session.agent.stop().await;
     world.end().await;
 }
@@ -100,7 +114,14 @@ async fn starts_without_descriptors() {
     drop(first);
 
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(200), ..limit }).unwrap();
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(200),
+            ..limit
+        },
+    )
+    .unwrap();
     let mut taken = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         taken.push(file);
@@ -156,15 +177,25 @@ async fn starts_and_stops_a_hundred_times() {
     let agents = orchestrator::adapters::opencode::OpenCodeAgents::new(config).unwrap();
     let work = folder.canonicalize().unwrap().join("work");
     let once = async |session: &str, number: usize| {
-        let opened = agents.open(crate::harness::spec(&work, session)).await.unwrap();
+        let opened = agents
+            .open(crate::harness::spec(&work, session))
+            .await
+            .unwrap();
         let mut session = Session::of(opened).await.unwrap();
-        assert!(session.ask(&format!("t{number}"), "deltas=3").await.is_complete());
+        assert!(
+            session
+                .ask(&format!("t{number}"), "deltas=3")
+                .await
+                .is_complete()
+        );
         match number % 3 {
             0 => session.agent.stop().await,
             1 => crate::harness::kill_9(session.agent.pid()),
             _ => {}
         }
-        let Session { agent, mut events, .. } = session;
+        let Session {
+            agent, mut events, ..
+        } = session;
         drop(agent);
         while events.recv().await.is_some() {}
     };
@@ -179,7 +210,10 @@ async fn starts_and_stops_a_hundred_times() {
     };
     four(0).await;
     let settled = Instant::now();
-    eventually("connections are closed", || settled.elapsed() > Duration::from_millis(500)).await;
+    eventually("connections are closed", || {
+        settled.elapsed() > Duration::from_millis(500)
+    })
+    .await;
     let before = open();
     for round in 1..=25 {
         four(round * 4).await;

@@ -44,7 +44,10 @@ async fn tools_in_sessions_of_their_own_go_with_a_stop_and_with_kill_9_of_openco
     let mut answer = Answer::default();
     session.until_exit(&mut answer, "t2").await;
     assert!(world.left().is_empty(), "after a kill: {:?}", world.left());
-    println!("kill -9 of opencode → its tools gone and its end told: {:?}", killed.elapsed());
+    println!(
+        "kill -9 of opencode → its tools gone and its end told: {:?}",
+        killed.elapsed()
+    );
     world.end().await;
 }
 
@@ -65,7 +68,13 @@ async fn a_real_opencode_that_is_stopped_in_mid_answer_is_replaced() {
     let Some(AgentEvent::Exited { report }) = answer.events.last() else {
         panic!("{:?}", answer.events.last());
     };
-    assert!(report.why.as_ref().is_some_and(|why| why.contains("did not answer")), "{report:?}");
+    assert!(
+        report
+            .why
+            .as_ref()
+            .is_some_and(|why| why.contains("did not answer")),
+        "{report:?}"
+    );
     drop(session);
     let mut session = world.open("s1").await;
     assert!(session.ask("t2", "go on").await.is_complete());
@@ -88,7 +97,10 @@ async fn told_of(file: &'static str) -> String {
         other => panic!("{other:?}"),
     };
     assert!(!error.is_transient());
-    let named = world.folder.path().join("home/.config/opencode/opencode.json");
+    let named = world
+        .folder
+        .path()
+        .join("home/.config/opencode/opencode.json");
     assert!(told.contains(named.to_str().unwrap()), "{told}");
     assert!(!told.contains("sk-secret"), "{told}");
     world.end().await;
@@ -104,7 +116,8 @@ async fn a_users_broken_opencode_json_is_named_with_its_mistake_and_not_tried_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_deleted_under_opencode_ends_the_turn_with_a_reason_and_the_session_goes_on_when_it_is_back() {
+async fn a_directory_deleted_under_opencode_ends_the_turn_with_a_reason_and_the_session_goes_on_when_it_is_back()
+ {
     let world = World::new().await;
     let mut session = world.open("s1").await;
     assert!(session.ask("t1", "hello").await.is_complete());
@@ -113,7 +126,10 @@ async fn a_directory_deleted_under_opencode_ends_the_turn_with_a_reason_and_the_
     assert!(refused.to_string().contains("is gone"), "{refused}");
     session.agent.stop().await;
     let missing = world.try_open("s1").await.err().expect("no directory");
-    assert!(matches!(missing, AgentError::Misconfigured(_)), "{missing:?}");
+    assert!(
+        matches!(missing, AgentError::Misconfigured(_)),
+        "{missing:?}"
+    );
     drop(session);
     std::fs::create_dir(world.work()).unwrap();
     let mut session = world.open("s1").await;
@@ -121,16 +137,25 @@ async fn a_directory_deleted_under_opencode_ends_the_turn_with_a_reason_and_the_
 
     // In the middle of a turn: its tools fail, the turn ends, nobody hangs.
     let run = json!({"command": "pwd -P && ls", "description": "d"});
-    let prompt = script(json!([[{"text": "wait "}, {"sleep": 2000}, {"tool": "bash", "args": run}], [{"text": "done"}]]));
+    let prompt = script(
+        json!([[{"text": "wait "}, {"sleep": 2000}, {"tool": "bash", "args": run}], [{"text": "done"}]]),
+    );
     session.deliver("t4", prompt).await.unwrap();
     let mut answer = Answer::default();
     session.until_text(&mut answer, "t4", "wait ").await;
     std::fs::remove_dir_all(world.work()).unwrap();
     while answer.end.is_none() {
-        let event = session.next().await.expect("the turn's end before the child's");
+        let event = session
+            .next()
+            .await
+            .expect("the turn's end before the child's");
         answer.take(event, "t4");
     }
-    println!("a turn whose directory was deleted: {:?}; tools: {:?}", answer.end, answer.tools());
+    println!(
+        "a turn whose directory was deleted: {:?}; tools: {:?}",
+        answer.end,
+        answer.tools()
+    );
     session.agent.stop().await;
     world.end().await;
 }
@@ -157,7 +182,9 @@ async fn in_a_read_only_directory_a_tool_fails_and_the_turn_is_complete() {
     })
     .await;
     let folder = folder.unwrap();
-    let store = world.agents.store_id(&orchestrator_actors::domain::ids::WorkerId::new("worker1"));
+    let store = world
+        .agents
+        .store_id(&orchestrator_actors::domain::ids::WorkerId::new("worker1"));
     store.unwrap();
     give_to_nobody(&folder);
     std::fs::set_permissions(world.work(), PermissionsExt::from_mode(0o555)).unwrap();

@@ -118,9 +118,15 @@ fn an_opencode_that_is_stopped_in_mid_answer_is_replaced_by_itself() {
     let stopped = Instant::now();
     let api = stage.api(&supervisor);
     let row = api.closed(&session, &turn);
-    println!("SIGSTOP of opencode → its turn closed: {:?}", stopped.elapsed());
+    println!(
+        "SIGSTOP of opencode → its turn closed: {:?}",
+        stopped.elapsed()
+    );
     is_interrupted(&row);
-    assert!(row["error"].to_string().contains("did not answer for"), "{row}");
+    assert!(
+        row["error"].to_string().contains("did not answer for"),
+        "{row}"
+    );
     assert!(!processes::is_alive(child));
     assert_eq!(sleeping(&stage), 0);
     let (_, next) = api.send("next", &json!({ "sessionId": session }), "and now");
@@ -142,9 +148,15 @@ fn a_child_killed_under_a_waiting_turn_is_replaced_at_once() {
     };
     let mut took: Vec<Duration> = Vec::new();
     for round in 0..ROUNDS {
-        let prompt = script(&json!([[{ "text": "streams " }, { "stream": { "n": 3000, "rate": 20, "size": 4 } }]]));
+        let prompt = script(
+            &json!([[{ "text": "streams " }, { "stream": { "n": 3000, "rate": 20, "size": 4 } }]]),
+        );
         let (session, turn) = api.send(&format!("a{round}"), &worker, &prompt);
-        let (_, waiting) = api.send(&format!("b{round}"), &json!({ "sessionId": session }), "waits");
+        let (_, waiting) = api.send(
+            &format!("b{round}"),
+            &json!({ "sessionId": session }),
+            "waits",
+        );
         eventually("it streams", || api.streamed(&turn).contains("streams"));
         let row = supervisor.session("streams", |row| row["id"] == session.as_str());
         let child = row["agent_pid"].as_u64().expect("a pid") as u32;
@@ -159,7 +171,9 @@ fn a_child_killed_under_a_waiting_turn_is_replaced_at_once() {
         assert_eq!(api.closed(&session, &waiting)["state"], "complete");
         assert_eq!(api.turn(&session, &turn)["state"], "interrupted");
         api.mutation("sessions:end", &json!({ "sessionId": session }));
-        until("its child has ended", || opencodes().is_empty().then_some(()));
+        until("its child has ended", || {
+            opencodes().is_empty().then_some(())
+        });
     }
     took.sort();
     println!("child killed under a waiting turn → successor started: {took:?}");

@@ -57,7 +57,10 @@ fn ten_workers_that_are_asked_at_once_all_come_up() {
     let supervisor = over(&stage, 10);
     let begun = Instant::now();
     all_answer(&stage, &supervisor);
-    println!("ten workers asked at once → all have answered: {:?}", begun.elapsed());
+    println!(
+        "ten workers asked at once → all have answered: {:?}",
+        begun.elapsed()
+    );
     let live = supervisor.sessions();
     let live = live.iter().filter(|session| session["agent_pid"].is_u64());
     assert_eq!(live.count(), 10);
@@ -71,7 +74,9 @@ fn four_workers_with_places_for_two_assistants_are_all_answered() {
     let supervisor = over(&stage, 4);
     all_answer(&stage, &supervisor);
     let sessions = supervisor.sessions();
-    let live = sessions.iter().filter(|session| session["agent_pid"].is_u64());
+    let live = sessions
+        .iter()
+        .filter(|session| session["agent_pid"].is_u64());
     assert!(live.count() <= 2, "{sessions:?}");
     let given_up = |session: &Value| {
         let detail = session["detail"].as_str().unwrap_or_default();
@@ -88,7 +93,8 @@ fn a_session_that_waits_for_a_place_says_so() {
     let supervisor = over(&stage, 2);
     let api = stage.api(&supervisor);
     let workers = ids(&supervisor);
-    let busy = script(&json!([[{ "text": "busy " }, { "stream": { "n": 3000, "rate": 20, "size": 4 } }]]));
+    let busy =
+        script(&json!([[{ "text": "busy " }, { "stream": { "n": 3000, "rate": 20, "size": 4 } }]]));
     let (first, turn) = api.send("m1", &json!({ "workerId": workers[0] }), &busy);
     eventually("it streams", || api.streamed(&turn).contains("busy"));
     let (second, waiting) = api.send("m2", &json!({ "workerId": workers[1] }), "and me");
@@ -115,7 +121,10 @@ fn an_assistant_above_the_memory_limit_is_replaced_between_turns_and_ps_says_why
         session["phase"] == "idle" && session["agent_pid"].is_null()
     });
     let detail = idle["detail"].as_str().unwrap_or_default();
-    assert!(detail.contains("MB of memory, and 256 MB are allowed"), "{idle}");
+    assert!(
+        detail.contains("MB of memory, and 256 MB are allowed"),
+        "{idle}"
+    );
     assert_eq!(idle["restarts"], 0, "{idle}");
     let (_, next) = api.send("m2", &json!({ "sessionId": session }), "and now");
     assert_eq!(api.closed(&session, &next)["state"], "complete");

@@ -13,9 +13,12 @@ mod check;
 mod children;
 mod children_endings;
 mod children_limits;
+mod children_many;
 mod clock;
 mod control_socket;
 mod disk;
+#[path = "../agents/fake/program.rs"]
+mod fake_opencode;
 mod kills;
 mod outage;
 mod outbox;

@@ -159,8 +159,12 @@ impl SessionState {
                 }
                 card.phase = view.phase;
                 card.restarts = self.args.restarts + view.crashes;
-                let waits = view.waits_for.map(|what| format!("waits for an answer: {what}"));
-                let released = view.released_for.map(|reason| format!("given up: {reason}"));
+                let waits = view
+                    .waits_for
+                    .map(|what| format!("waits for an answer: {what}"));
+                let released = view
+                    .released_for
+                    .map(|reason| format!("given up: {reason}"));
                 card.detail = self
                     .waiting
                     .get()

@@ -418,7 +418,9 @@ async fn ok(response: Response) -> Result<Response, ApiError> {
             path: None,
         });
     }
-    let body = body_of(response, MOST_OF_AN_ERROR).await.unwrap_or_default();
+    let body = body_of(response, MOST_OF_AN_ERROR)
+        .await
+        .unwrap_or_default();
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
     let name = value["name"].as_str().unwrap_or_default().to_owned();
     let message = value["data"]["message"].as_str().map_or_else(

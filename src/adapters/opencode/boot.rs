@@ -19,12 +19,10 @@ use super::ready::{Ready, get_ready};
 use super::settings::Store;
 use super::{PINNED_VERSION, Shared, health};
 use crate::adapters::process::journal::Journal;
+use crate::adapters::process::lease::Held;
 use crate::adapters::process::lease::{DirectoryUse, LeaseSpec, session_lock};
 use crate::adapters::process::marker::{Marker, file_key};
-use crate::adapters::process::lease::Held;
-use crate::adapters::process::{
-    ExitRecord, SpawnError, Ward, WardSpec, environment, is_shortage,
-};
+use crate::adapters::process::{ExitRecord, SpawnError, Ward, WardSpec, environment, is_shortage};
 
 /// Events that wait for the session's actor; beyond it they are merged in the pump.
 const EVENTS: usize = 64;

@@ -22,9 +22,10 @@ pub fn in_last_lines(lines: &[String]) -> Option<String> {
     let (at, file) = lines.iter().enumerate().find_map(|(at, line)| {
         starts.iter().find_map(|(start, end)| {
             let (_, rest) = line.split_once(start)?;
-            let file = match end.is_empty() {
-                true => rest,
-                false => rest.split_once(end)?.0,
+            let file = if end.is_empty() {
+                rest
+            } else {
+                rest.split_once(end)?.0
             };
             Some((at, file.trim().trim_end_matches(':').to_owned()))
         })

@@ -86,17 +86,16 @@ impl Places {
 
     /// In the order of asking. `None` only when the places are closed, which nobody does.
     pub async fn take(self: &Arc<Self>, waiting: &Waiting) -> Option<Place> {
-        let permit = match self.permits.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                waiting.set(Some(format!(
-                    "waits for a place: {} assistants may live at once on this machine",
-                    self.most
-                )));
-                let permit = self.wait().await?;
-                waiting.set(None);
-                permit
-            }
+        let permit = if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            permit
+        } else {
+            waiting.set(Some(format!(
+                "waits for a place: {} assistants may live at once on this machine",
+                self.most
+            )));
+            let permit = self.wait().await?;
+            waiting.set(None);
+            permit
         };
         Some(Place {
             places: self.clone(),
@@ -212,7 +211,11 @@ mod tests {
         let mut waiting = Box::pin(places.take(&said));
         let none = tokio::time::timeout(Duration::from_millis(10), &mut waiting);
         assert!(none.await.is_err());
-        assert!(said.get().unwrap().contains("3 assistants may live at once"));
+        assert!(
+            said.get()
+                .unwrap()
+                .contains("3 assistants may live at once")
+        );
         assert!(matches!(taken[1].2.try_recv(), Ok(Command::AskToGo(_))));
         // It stays, because its session has a turn: after a while the third is asked.
         let none = tokio::time::timeout(Duration::from_secs(3), &mut waiting);

@@ -45,12 +45,7 @@ pub async fn read(api: Api, silence: Duration, pulse: Pulse, to: mpsc::Sender<In
 }
 
 /// One connection. The answer is whether it was up.
-async fn read_once(
-    api: &Api,
-    silence: Duration,
-    pulse: &Pulse,
-    to: &mpsc::Sender<Input>,
-) -> bool {
+async fn read_once(api: &Api, silence: Duration, pulse: &Pulse, to: &mpsc::Sender<Input>) -> bool {
     let Ok(response) = api.events().await else {
         return false;
     };

@@ -20,6 +20,10 @@ use super::sys::{self, Delivery};
 /// A start does not wait longer than this for the dying of one session.
 const SWEEP: Duration = Duration::from_secs(2);
 
+/// How entries' names end, and those of entries that are being written.
+const ENTRY: &str = ".json";
+const ASIDE: &str = ".new";
+
 /// An entry has a hundred bytes; a larger file is no entry.
 const MOST_BYTES: u64 = 16 * 1024;
 
@@ -46,14 +50,15 @@ impl Journal {
 
     fn path(&self, entry: &Entry) -> PathBuf {
         self.folder
-            .join(format!("{}-{}.json", entry.pid, entry.start_time))
+            .join(format!("{}-{}{ENTRY}", entry.pid, entry.start_time))
     }
 
     /// Written aside and renamed: a kill in between leaves no half entry.
     pub fn record(&self, entry: &Entry) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let path = self.path(entry);
-        let aside = path.with_extension("json.new");
+        let mut aside = path.clone().into_os_string();
+        aside.push(ASIDE);
         fs::write(&aside, serde_json::to_vec(entry)?)?;
         fs::rename(aside, path)
     }
@@ -77,7 +82,10 @@ impl Journal {
             .map(|file| file.path())
             .filter(|path| {
                 let name = path.file_name().and_then(|name| name.to_str());
-                name.is_some_and(|name| name.ends_with(".json") || name.ends_with(".json.new"))
+                name.is_some_and(|name| {
+                    let ended = name.strip_suffix(ASIDE).unwrap_or(name);
+                    ended.strip_suffix(ENTRY).is_some()
+                })
             })
             .collect()
     }

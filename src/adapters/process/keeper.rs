@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
@@ -155,23 +156,17 @@ impl Keeper {
                         Err(_) => {}
                     }
                 }
-                control = controls.recv(), if write.is_some() => match (control, &mut write) {
-                    (Some(control @ Control::Stop { term_ms }), Some(write)) => {
-                        if matches!(due, Due::Never) {
-                            due = Due::after(term_ms);
-                        }
-                        if let Ok(text) = serde_json::to_string(&control) {
-                            let _ = write.write_all(format!("{text}\n").as_bytes()).await;
-                        }
-                    }
+                control = controls.recv(), if write.is_some() => {
                     // Nobody holds the ward any more: the end of this direction is the end of the lifeline.
-                    _ => {
-                        write = None;
-                        if matches!(due, Due::Never) {
-                            due = Due::after(LOST_TERM_MS);
-                        }
+                    let Control::Stop { term_ms } = control.unwrap_or(Control::Stop { term_ms: LOST_TERM_MS });
+                    if matches!(due, Due::Never) {
+                        due = Due::after(term_ms);
                     }
-                },
+                    match (&control, &mut write) {
+                        (Some(control), Some(write)) => tell(write, control).await,
+                        _ => write = None,
+                    }
+                }
                 () = due.come() => due = self.hurry(&mut warden, due),
             }
         }
@@ -262,8 +257,19 @@ impl Keeper {
         })
         .await;
         if let Ok(Ok(marker::Swept { hit, left })) = swept {
-            warn!(swept = hit, ?left, "a warden was killed; its session is swept");
+            warn!(
+                swept = hit,
+                ?left,
+                "a warden was killed; its session is swept"
+            );
         }
+    }
+}
+
+/// A failure shows as the end of the reports.
+async fn tell(warden: &mut OwnedWriteHalf, control: &Control) {
+    if let Ok(text) = serde_json::to_string(control) {
+        let _ = warden.write_all(format!("{text}\n").as_bytes()).await;
     }
 }
 

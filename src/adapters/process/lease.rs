@@ -120,10 +120,7 @@ impl Lease {
     }
 }
 
-fn lock(
-    path: &Path,
-    how: impl Fn(&File) -> Result<(), TryLockError>,
-) -> Result<File, LeaseError> {
+fn lock(path: &Path, how: impl Fn(&File) -> Result<(), TryLockError>) -> Result<File, LeaseError> {
     let failed = |source| LeaseError::Io {
         path: path.to_owned(),
         source,
@@ -170,8 +167,8 @@ pub fn prune(locks: &Path, age: Duration) -> usize {
     };
     let is_ours = |file: &fs::DirEntry| {
         let name = file.file_name();
-        let name = name.to_str().unwrap_or_default();
-        (name.starts_with("session-") || name.starts_with("directory-")) && name.ends_with(".lock")
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".lock"));
+        stem.is_some_and(|stem| stem.starts_with("session-") || stem.starts_with("directory-"))
     };
     let mut removed = 0;
     for file in files.flatten().filter(is_ours) {

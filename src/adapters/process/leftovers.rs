@@ -69,8 +69,7 @@ pub async fn see_off(places: Places, Wardens(wardens): Wardens) {
     }
     let until = Instant::now() + WARDEN_GRACE;
     let is_there = |warden: &&Stat| {
-        sys::stat(warden.pid)
-            .is_some_and(|now| now.start_time == warden.start_time && !now.zombie)
+        sys::stat(warden.pid).is_some_and(|now| now.start_time == warden.start_time && !now.zombie)
     };
     while wardens.iter().any(|warden| is_there(&warden)) && Instant::now() < until {
         tokio::time::sleep(LOOK).await;

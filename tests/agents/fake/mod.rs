@@ -12,8 +12,7 @@ use orchestrator_actors::ports::agent::{AgentError, Agents, OpenSpec};
 
 use crate::harness::{self, PATIENCE, Session, eventually, orchestrator, processes_with};
 
-/// What is wrong with the program itself.
-pub const AT_START: &str = "FAKE_OPENCODE";
+use program::AT_START;
 
 pub struct FakeWorld {
     pub config: OpenCodeConfig,
@@ -62,7 +61,8 @@ impl FakeWorld {
     pub async fn end(self) {
         eventually("no process is left", || self.left().is_empty()).await;
         let temporary = self.config.run_dir.join("tmp");
-        let is_empty = || std::fs::read_dir(&temporary).map_or(true, |mut all| all.next().is_none());
+        let is_empty =
+            || std::fs::read_dir(&temporary).map_or(true, |mut all| all.next().is_none());
         eventually("no temporary folder is left", is_empty).await;
     }
 }

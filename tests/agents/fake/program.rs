@@ -19,7 +19,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::AT_START;
+/// What is wrong with the program itself, in its environment.
+pub const AT_START: &str = "FAKE_OPENCODE";
 
 const SESSION: &str = "ses_fake";
 
@@ -132,7 +133,8 @@ impl Fake {
 
     async fn emit(&self, kind: &str, properties: Value) {
         let event = json!({ "type": kind, "properties": properties });
-        self.send(Ok(Bytes::from(format!("data: {event}\n\n")))).await;
+        self.send(Ok(Bytes::from(format!("data: {event}\n\n"))))
+            .await;
     }
 
     async fn beat(self) {
@@ -160,11 +162,13 @@ impl Fake {
         });
         self.store(&user_info, json!([]));
         self.store(&info, json!([]));
-        self.emit("message.updated", json!({ "info": user_info })).await;
+        self.emit("message.updated", json!({ "info": user_info }))
+            .await;
         let busy = json!({ "sessionID": SESSION, "status": { "type": "busy" } });
         self.emit("session.status", busy).await;
         self.emit("message.updated", json!({ "info": info })).await;
-        self.emit("message.part.updated", json!({ "part": text_part })).await;
+        self.emit("message.part.updated", json!({ "part": text_part }))
+            .await;
         let mut text = String::new();
         for word in content.split_whitespace() {
             let (name, value) = word.split_once('=').unwrap_or((word, "0"));
@@ -179,7 +183,11 @@ impl Fake {
                 }
                 "bytes" => {
                     let filler = "x".repeat(number);
-                    self.emit("session.diff", json!({ "sessionID": SESSION, "diff": filler })).await;
+                    self.emit(
+                        "session.diff",
+                        json!({ "sessionID": SESSION, "diff": filler }),
+                    )
+                    .await;
                 }
                 "split" => {
                     text.push('ä');
@@ -222,11 +230,13 @@ impl Fake {
         info["finish"] = "stop".into();
         self.store(&info, json!([text_part]));
         self.told().busy = false;
-        self.emit("message.part.updated", json!({ "part": text_part })).await;
+        self.emit("message.part.updated", json!({ "part": text_part }))
+            .await;
         self.emit("message.updated", json!({ "info": info })).await;
         let idle = json!({ "sessionID": SESSION, "status": { "type": "idle" } });
         self.emit("session.status", idle).await;
-        self.emit("session.idle", json!({ "sessionID": SESSION })).await;
+        self.emit("session.idle", json!({ "sessionID": SESSION }))
+            .await;
     }
 
     async fn delta(&self, step: &str, part: &str, delta: &str) {
@@ -278,8 +288,12 @@ async fn sessions(State(fake): State<Fake>) -> Json<Value> {
     Json(fake.told().created.iter().cloned().collect())
 }
 
-async fn create(State(fake): State<Fake>, Json(body): Json<Value>) -> Result<Json<Value>, Infallible> {
-    let directory = std::env::current_dir().map_or_else(|_| String::new(), |path| path.display().to_string());
+async fn create(
+    State(fake): State<Fake>,
+    Json(body): Json<Value>,
+) -> Result<Json<Value>, Infallible> {
+    let directory =
+        std::env::current_dir().map_or_else(|_| String::new(), |path| path.display().to_string());
     let session = json!({
         "id": SESSION, "directory": directory, "metadata": body["metadata"], "time": { "created": now_ms() },
     });
