@@ -139,7 +139,6 @@ fn a_minute_without(go: impl Fn(&Proxy), come_back: impl Fn(&Proxy), most_attemp
     );
     let row = api.closed(&session, &second);
     assert_eq!(row["state"], "complete", "{row}");
-    println!("resync after {OUTAGE:?}: {resynced:?}; {attempts} attempts, {more} bytes of log");
     assert!(resynced < Duration::from_secs(30), "{resynced:?}");
     let after = supervisor.session("is still there", |session| session["agent_pid"].is_u64());
     assert_eq!(after["agent_pid"], child["agent_pid"], "another child");
