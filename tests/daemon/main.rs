@@ -19,6 +19,7 @@ mod outage;
 mod outbox;
 mod panics;
 mod takeover;
+mod tokens;
 
 /// The binary under test.
 const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");
