@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::table::Table;
 use crate::{Samples, files};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 pub fn table(_: Samples) {
     let package = files::folder();

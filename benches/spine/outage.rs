@@ -13,7 +13,7 @@ use crate::stamps::now_ns;
 use crate::table::{TIMES, Table, Times};
 use crate::{Samples, reader};
 
-const OUTAGE: Duration = Duration::from_secs(60);
+const OUTAGE: Duration = Duration::from_mins(1);
 const WORKERS: usize = 10;
 
 pub fn table(_: Samples) {

@@ -76,7 +76,9 @@ async fn sessions(
     let (mut deltas, mut ends) = (Times::new(), Times::new());
     while let Some(seen) = running.join_next().await {
         for (times, end) in seen.expect("a session") {
-            times.into_iter().for_each(|time| deltas.add_ns(time));
+            for time in times {
+                deltas.add_ns(time);
+            }
             ends.add_ns(end);
         }
     }

@@ -85,15 +85,14 @@ async fn stall(far: &Far, near: &Near, name: &str, sessions: usize, bytes: usize
     let (mut there, mut missing) = (0, 0);
     for turn in &turns {
         reader::follow(&far.owner, turn.as_str(), |content| {
-            match content.strip_prefix("\n[") {
-                Some(note) => {
-                    missing += note
-                        .split(' ')
-                        .next()
-                        .and_then(|n| n.parse::<usize>().ok())
-                        .unwrap_or(0)
-                }
-                None => there += content.len(),
+            if let Some(note) = content.strip_prefix("\n[") {
+                let number = note
+                    .split(' ')
+                    .next()
+                    .and_then(|number| number.parse().ok());
+                missing += number.unwrap_or(0);
+            } else {
+                there += content.len();
             }
         })
         .await;

@@ -25,6 +25,7 @@ mod outbox;
 mod panics;
 mod stops;
 mod takeover;
+mod tokens;
 
 /// The binary under test.
 const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");

@@ -209,7 +209,7 @@ fn one_changed_bit_anywhere_costs_at_most_its_own_line() {
         assert!(damage.is_some(), "at {at}");
         // A line feed that is gone takes the next line along.
         let line_feed = ends.contains(&(at + 1));
-        let least = if line_feed { 0 } else { 1 };
+        let least = usize::from(!line_feed);
         assert!(file.depth() >= least, "at {at}");
     }
 }
@@ -243,9 +243,12 @@ fn a_record_of_a_kind_that_only_a_later_version_knows_is_kept_for_it() {
     assert_eq!(fs::read_to_string(kept).unwrap(), later);
 }
 
+/// Puts something where the outbox should be.
+type Put = fn(&Path);
+
 #[tokio::test]
 async fn what_is_no_file_in_its_place_is_set_aside_and_the_outbox_works() {
-    let put_there: [(&str, fn(&Path)); 3] = [
+    let put_there: [(&str, Put); 3] = [
         ("not a file", |path| {
             fs::create_dir_all(path.join("of somebody")).unwrap();
         }),

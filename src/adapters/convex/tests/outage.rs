@@ -19,8 +19,8 @@ use super::link::{Rig, credential, text};
 use super::server::{Fault, Server};
 use super::{quick, until, within};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 async fn dead() -> Server {
     let mut server = Server::start().await;

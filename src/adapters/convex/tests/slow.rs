@@ -22,8 +22,8 @@ const MUTATION: Duration = Duration::from_millis(30);
 async fn slow(mutation: Duration) -> (Server, Rig) {
     let server = Server::with_faults(move |_| Some(Fault::Slow(mutation))).await;
     let settings = Settings {
-        call_timeout: Duration::from_secs(600),
-        read_timeout: Duration::from_secs(600),
+        call_timeout: Duration::from_mins(10),
+        read_timeout: Duration::from_mins(10),
         ..quick()
     };
     let rig = Rig::in_folder(&server, settings, tempfile::tempdir().unwrap());
@@ -131,8 +131,8 @@ async fn a_deployment_that_takes_five_seconds_hears_a_thousand_updates_in_few_ca
 async fn a_hundred_thousand_deltas_meet_a_stalled_deployment() {
     let server = Server::with_faults(|_| Some(Fault::Silence)).await;
     let settings = Settings {
-        call_timeout: Duration::from_secs(600),
-        read_timeout: Duration::from_secs(600),
+        call_timeout: Duration::from_mins(10),
+        read_timeout: Duration::from_mins(10),
         ..quick()
     };
     let mut rig = Rig::in_folder(&server, settings, tempfile::tempdir().unwrap());
