@@ -22,7 +22,7 @@ use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance}
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::files;
+use crate::common::files;
 use crate::probe::{OneLink, Probe};
 
 const LIMIT: Duration = Duration::from_secs(30);
