@@ -26,6 +26,7 @@ pub fn main(file: &str) {
         bind: ([127, 0, 0, 1], 0).into(),
         data: file.into(),
         functions: functions(),
+        environment: Vec::new(),
         identity: Vec::new(),
         allowed_origins: Vec::new(),
         instance: Instance::default(),

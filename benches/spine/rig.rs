@@ -92,6 +92,7 @@ impl Rig {
                 workers: vec![spec],
             },
             settings: Settings::default(),
+            environment: Vec::new(),
             identity: StartIdentity {
                 install_id: "install".to_owned(),
                 start_id: "start".to_owned(),
