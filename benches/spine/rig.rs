@@ -92,7 +92,6 @@ impl Rig {
                 workers: vec![spec],
             },
             settings: Settings::default(),
-            environment: Vec::new(),
             identity: StartIdentity {
                 install_id: "install".to_owned(),
                 start_id: "start".to_owned(),
@@ -149,6 +148,7 @@ async fn deploy(data: PathBuf, key: &OwnerKey) -> Deployment {
         functions: functions
             .map(|(name, source)| (name.to_owned(), source.to_owned()))
             .collect(),
+        environment: Vec::new(),
         identity: vec![AuthProvider {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),
