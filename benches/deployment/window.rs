@@ -43,7 +43,10 @@ pub fn table(samples: Samples) {
                 let seq = change * 37 % all;
                 // A text of its own, or nothing would have changed.
                 let mut args = row("s", seq, yardstick::WEIGHT);
-                args["text"] = json!(format!("{change:0>width$}", width = yardstick::WEIGHT));
+                args["text"] = json!(format!(
+                    "{window}-{change:.<width$}",
+                    width = yardstick::WEIGHT
+                ));
                 let answer = writer.begin("rows:replace", args);
                 bytes += reader.changed().await;
                 times.add(sent.elapsed());
