@@ -1,7 +1,8 @@
-//! What a process holds in memory, by the kernel's account (`smaps_rollup`): resident, its proportional share (pages
+//! What a process uses: the processor time of its threads so far, and what it holds in memory, by the kernel's account (`smaps_rollup`): resident, its proportional share (pages
 //! of files and libraries divided among those who map them), and what is its own alone.
 
 use std::fs;
+use std::time::Duration;
 
 pub const MEMORY: [&str; 4] = ["Rss", "Pss", "Private", "threads"];
 
@@ -24,4 +25,16 @@ pub fn held(pid: u32) -> Vec<String> {
         sum(&["Private_Clean", "Private_Dirty"]),
         threads.to_string(),
     ]
+}
+
+/// Of all its threads that are there (`schedstat`).
+pub fn processor_time(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let nanoseconds = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
 }

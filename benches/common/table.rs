@@ -23,6 +23,10 @@ impl Times {
         self.add_ns(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("it grows by itself");
+    }
+
     pub fn len(&self) -> u64 {
         self.0.len()
     }

@@ -30,6 +30,9 @@ use common::Named;
 /// Bytes of a row's text: a delta, and a tool's output.
 const WEIGHTS: [usize; 2] = [200, 4096];
 
+/// Product and yardsticks take turns so often.
+const ROUNDS: u64 = 10;
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Samples {

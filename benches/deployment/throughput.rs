@@ -1,91 +1,28 @@
 //! Mutations a second over one socket: one after the other, and with many under way. Each is a transaction of its own
-//! with a synced commit.
+//! with a synced commit. Product and yardsticks take turns, so that a machine that is busy for a while is so for all.
 
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, UNDER_WAY, row};
+use crate::common::memory::processor_time;
 use crate::common::table::{Table, Times};
 use crate::common::{self, files, yardstick};
 use crate::server::Server;
-use crate::{Samples, WEIGHTS};
+use crate::{ROUNDS, Samples, WEIGHTS};
+
+const COLUMNS: [&str; 5] = [
+    "a second",
+    "p50 ms",
+    "p99 ms",
+    "of the yardstick",
+    "server's processor µs",
+];
 
 pub fn table(samples: Samples) {
-    let columns = ["a second", "p50 ms", "p99 ms", "of the yardstick"];
-    let mut table = Table::new("Mutations over one socket", &columns);
-    let runtime = common::runtime();
-    let count = samples.mutations;
+    let mut table = Table::new("Mutations over one socket", &COLUMNS);
     for weight in WEIGHTS {
-        let (echo, echoes) = runtime.block_on(async {
-            let mut echo = yardstick::Echo::start().await;
-            let begun = Instant::now();
-            for _ in 0..count {
-                echo.round_trip(weight).await;
-            }
-            let one_by_one = begun.elapsed();
-            (
-                one_by_one,
-                echo.pipelined(count, UNDER_WAY as u64, weight).await,
-            )
-        });
-        let folder = files::folder();
-        let (inserted, inserts) = yardstick::sqlite_commits(folder.path(), weight, count, 0);
-
-        let server = Server::start();
-        let (times, sequential, pipelined) = runtime.block_on(async {
-            let client = Client::connect(server.url());
-            client.call("rows:add", row("warm", 0, weight)).await;
-            let mut times = Times::new();
-            let begun = Instant::now();
-            for seq in 0..count {
-                let sent = Instant::now();
-                client.call("rows:add", row("one", seq, weight)).await;
-                times.add(sent.elapsed());
-            }
-            let sequential = begun.elapsed();
-            let calls = (0..count).map(|seq| row("many", seq, weight));
-            (times, sequential, client.pipelined("rows:add", calls).await)
-        });
-
-        let mut add = |what: &str, took: Duration, times: Option<&Times>, of: Option<Duration>| {
-            let quantiles = times.map(Times::cells).unwrap_or_default();
-            let cell = |at: usize| quantiles.get(at).cloned().unwrap_or_default();
-            let share = of.map_or_else(String::new, |of| share(of, took));
-            let rate = format!("{:.0}", count as f64 / took.as_secs_f64());
-            table.row(
-                &format!("{weight} bytes: {what}"),
-                vec![rate, cell(0), cell(1), share],
-            );
-        };
-        add(
-            "one after the other",
-            sequential,
-            Some(&times),
-            Some(echo + inserts),
-        );
-        add(
-            &format!("{UNDER_WAY} under way"),
-            pipelined,
-            None,
-            Some(inserts),
-        );
-        add(
-            "yardstick: WebSocket echo, one after the other",
-            echo,
-            None,
-            None,
-        );
-        add(
-            &format!("yardstick: WebSocket echo, {UNDER_WAY} under way"),
-            echoes,
-            None,
-            None,
-        );
-        add(
-            "yardstick: bare SQLite insert, synced",
-            inserts,
-            Some(&inserted),
-            None,
-        );
+        let took = common::runtime().block_on(measure(samples.mutations, weight));
+        took.rows(&mut table, weight);
     }
     table.print();
     println!(
@@ -93,7 +30,136 @@ pub fn table(samples: Samples) {
     );
 }
 
-/// How fast it was, the yardstick being 1.
-fn share(yardstick: Duration, took: Duration) -> String {
-    format!("{:.2}", yardstick.as_secs_f64() / took.as_secs_f64())
+struct Took {
+    count: u64,
+    one_by_one: Part,
+    under_way: Part,
+    echoes: Part,
+    echoes_under_way: Part,
+    inserts: Part,
+}
+
+/// All rounds of one kind together.
+#[derive(Default)]
+struct Part {
+    all: Duration,
+    times: Option<Times>,
+    processor: Option<Duration>,
+}
+
+async fn measure(count: u64, weight: usize) -> Took {
+    let server = Server::start();
+    let client = Client::connect(server.url());
+    client.call("rows:add", row("warm", 0, weight)).await;
+    let mut echo = yardstick::Echo::start().await;
+    let folder = files::folder();
+    let mut took = Took {
+        count,
+        one_by_one: Part::default(),
+        under_way: Part::default(),
+        echoes: Part::default(),
+        echoes_under_way: Part::default(),
+        inserts: Part::default(),
+    };
+    let each = count / ROUNDS;
+    for round in 0..ROUNDS {
+        let rows = round * each..(round + 1) * each;
+        let begun = Instant::now();
+        for _ in rows.clone() {
+            echo.round_trip(weight).await;
+        }
+        took.echoes.all += begun.elapsed();
+        took.echoes_under_way.all += echo.pipelined(each, UNDER_WAY as u64, weight).await;
+        let (times, all) = yardstick::sqlite_commits(folder.path(), weight, each, 0);
+        took.inserts.all += all;
+        took.inserts.add_times(times);
+
+        let mut meter = Meter::of(server.pid());
+        let mut times = Times::new();
+        let begun = Instant::now();
+        for seq in rows.clone() {
+            let sent = Instant::now();
+            client.call("rows:add", row("one", seq, weight)).await;
+            times.add(sent.elapsed());
+        }
+        took.one_by_one.all += begun.elapsed();
+        took.one_by_one.add_times(times);
+        took.one_by_one.add_processor(meter.since());
+        let calls = rows.map(|seq| row("many", seq, weight));
+        took.under_way.all += client.pipelined("rows:add", calls).await;
+        took.under_way.add_processor(meter.since());
+    }
+    took
+}
+
+/// Processor time of the server, from one look to the next.
+struct Meter {
+    pid: u32,
+    last: Duration,
+}
+
+impl Meter {
+    fn of(pid: u32) -> Self {
+        let last = processor_time(pid);
+        Self { pid, last }
+    }
+
+    fn since(&mut self) -> Duration {
+        let now = processor_time(self.pid);
+        now.saturating_sub(std::mem::replace(&mut self.last, now))
+    }
+}
+
+impl Part {
+    fn add_processor(&mut self, time: Duration) {
+        *self.processor.get_or_insert_default() += time;
+    }
+
+    fn add_times(&mut self, times: Times) {
+        self.times.get_or_insert_with(Times::new).merge(&times);
+    }
+
+    fn cells(&self, count: u64, yardstick: Option<Duration>) -> Vec<String> {
+        let quantiles = self.times.as_ref().map(Times::cells).unwrap_or_default();
+        let cell = |at: usize| quantiles.get(at).cloned().unwrap_or_default();
+        let share = |of: Duration| format!("{:.2}", of.as_secs_f64() / self.all.as_secs_f64());
+        let each = |all: Duration| format!("{:.0}", all.as_secs_f64() * 1e6 / count as f64);
+        vec![
+            format!("{:.0}", count as f64 / self.all.as_secs_f64()),
+            cell(0),
+            cell(1),
+            yardstick.map(share).unwrap_or_default(),
+            self.processor.map(each).unwrap_or_default(),
+        ]
+    }
+}
+
+impl Took {
+    fn rows(&self, table: &mut Table, weight: usize) {
+        let inserts = self.inserts.all;
+        for (name, part, yardstick) in [
+            (
+                "one after the other",
+                &self.one_by_one,
+                Some(self.echoes.all + inserts),
+            ),
+            ("256 under way", &self.under_way, Some(inserts)),
+            (
+                "yardstick: WebSocket echo, one after the other",
+                &self.echoes,
+                None,
+            ),
+            (
+                "yardstick: WebSocket echo, 256 under way",
+                &self.echoes_under_way,
+                None,
+            ),
+            ("yardstick: bare SQLite insert, synced", &self.inserts, None),
+        ] {
+            table.row(
+                &format!("{weight} bytes: {name}"),
+                part.cells(self.count, yardstick),
+            );
+        }
+    }
 }
