@@ -28,7 +28,7 @@ pub fn held(pid: u32) -> Vec<String> {
 }
 
 /// Of all its threads that are there (`schedstat`).
-pub fn processor_time(pid: u32) -> Duration {
+fn processor_time(pid: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
         .flatten();
@@ -37,4 +37,22 @@ pub fn processor_time(pid: u32) -> Duration {
         text.split(' ').next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanoseconds.sum())
+}
+
+/// Processor time of a process, from one look to the next.
+pub struct Meter {
+    pid: u32,
+    last: Duration,
+}
+
+impl Meter {
+    pub fn of(pid: u32) -> Self {
+        let last = processor_time(pid);
+        Self { pid, last }
+    }
+
+    pub fn since(&mut self) -> Duration {
+        let now = processor_time(self.pid);
+        now.saturating_sub(std::mem::replace(&mut self.last, now))
+    }
 }

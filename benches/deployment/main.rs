@@ -48,12 +48,12 @@ pub struct Samples {
 }
 
 const FULL: Samples = Samples {
-    mutations: 4_000,
+    mutations: 3_000,
     starts: 30,
     documents: 10_000,
     rows: 100_000,
     growth: 500,
-    replaced: 10_000,
+    replaced: 4_000,
     changes: 300,
 };
 

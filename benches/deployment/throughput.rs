@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, UNDER_WAY, row};
-use crate::common::memory::processor_time;
+use crate::common::memory::Meter;
 use crate::common::table::{Table, Times};
 use crate::common::{self, files, yardstick};
 use crate::server::Server;
@@ -90,24 +90,6 @@ async fn measure(count: u64, weight: usize) -> Took {
         took.under_way.add_processor(meter.since());
     }
     took
-}
-
-/// Processor time of the server, from one look to the next.
-struct Meter {
-    pid: u32,
-    last: Duration,
-}
-
-impl Meter {
-    fn of(pid: u32) -> Self {
-        let last = processor_time(pid);
-        Self { pid, last }
-    }
-
-    fn since(&mut self) -> Duration {
-        let now = processor_time(self.pid);
-        now.saturating_sub(std::mem::replace(&mut self.last, now))
-    }
 }
 
 impl Part {
