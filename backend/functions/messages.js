@@ -8,7 +8,7 @@ import { claimTurn } from "./lib/claiming";
 import { refusal } from "./lib/errors";
 import { finishTurn } from "./lib/finishing";
 import { checkClaim as scheduledCheckClaim } from "./lib/jobs";
-import { LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex } from "./lib/limits";
+import { LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex, checkSeq } from "./lib/limits";
 import { findMessage, ownedSession, ownedTurn, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { readParts, showMessages, shownMessage } from "./lib/reading";
@@ -17,7 +17,7 @@ import { internalMutation, mutation, query,                            } from ".
 import { abandonedLimitMs, queuedLimitMs, spoken } from "./lib/settings";
 import { requireServing } from "./lib/tokens";
 import { asTurn, closeTurn,           } from "./lib/turns";
-import { item, outcome, part, turnError, turnState, usage,                } from "./lib/values";
+import { following, item, outcome, part, turnError, turnState, usage,                } from "./lib/values";
 
 /** Sends a message to a session, or to a worker, which starts one. The id is the message's and makes it idempotent. */
 export const send = mutation({
@@ -41,7 +41,7 @@ export const list = query({
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > LIST_MESSAGES_MAX) {
       throw refusal("invalid", `limit must be a whole number from 1 to ${LIST_MESSAGES_MAX}`);
     }
-    if (beforeSeq !== undefined) checkIndex("beforeSeq", beforeSeq);
+    if (beforeSeq !== undefined) checkSeq("beforeSeq", beforeSeq);
     const rows = await ctx.db
       .query("messages")
       .withIndex("by_seq", (q) => {
@@ -102,6 +102,7 @@ export const claim = mutation({
       nextIndex: v.number(),
       first: v.boolean(),
       claimedBootId: v.string(),
+      unsettled: v.array(v.object({ turnId: v.string(), nextIndex: v.number() })),
     }),
     v.object({ status: v.literal("closed"), state: outcome }),
     v.object({ status: v.literal("not_next") }),
@@ -121,6 +122,7 @@ export const finish = mutation({
     outcome,
     error: v.optional(turnError),
     usage: v.optional(usage),
+    then: v.optional(following),
     items: v.array(item),
   },
   returns: v.union(

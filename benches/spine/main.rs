@@ -14,15 +14,20 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod dead;
 mod fake_agents;
 mod fake_opencode;
+mod far;
 mod latency;
 mod memory;
+mod outage;
 mod package;
 mod probe;
 mod reader;
 mod restart;
 mod rig;
+mod slow;
+mod stalled;
 mod start;
 mod throughput;
 
@@ -65,6 +70,10 @@ const TABLES: &[Named<Samples>] = &[
     ("start", start::table),
     ("restart", restart::table),
     ("memory", memory::table),
+    ("slow", slow::table),
+    ("stalled", stalled::table),
+    ("dead", dead::table),
+    ("outage", outage::table),
 ];
 
 fn main() {

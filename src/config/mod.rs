@@ -7,6 +7,7 @@
 mod edit;
 pub mod env;
 mod fields;
+mod limits;
 mod load;
 pub mod mask;
 pub mod paths;
@@ -21,6 +22,7 @@ mod workers;
 mod tests;
 
 pub use edit::append_worker;
+pub use limits::Limits;
 pub use load::{Loaded, load, parse};
 pub use paths::Paths;
 pub use place::Base;

@@ -11,12 +11,14 @@ mod embedded;
 mod error;
 mod functions;
 pub mod instance;
+mod lines;
 mod local;
 mod news;
 mod options;
 mod run;
 mod running;
 mod signals;
+mod start;
 pub mod state_file;
 mod tools;
 

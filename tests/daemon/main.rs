@@ -11,8 +11,16 @@ mod bad_input;
 mod chat;
 mod check;
 mod children;
+mod children_endings;
+mod children_limits;
+mod clock;
+mod control_socket;
+mod disk;
 mod kills;
+mod outage;
+mod outbox;
 mod panics;
+mod stops;
 mod takeover;
 
 /// The binary under test.

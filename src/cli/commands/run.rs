@@ -13,7 +13,7 @@ use crate::cli::commands::config::warning_text;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::config::{self, ConfigError, env, parse_duration, template};
+use crate::config::{self, ConfigError, Limits, env, parse_duration, template};
 use crate::control::{self, Refusal};
 use crate::daemon::{
     Announce, Ended, LocalOptions, Mode, News, Progress, RunError, RunOptions, Summary, WorkerLine,
@@ -135,6 +135,7 @@ impl Run {
         let limit = if local { LOCAL_LIMIT } else { PRODUCTION_LIMIT };
         Ok(RunOptions {
             paths: app.paths.clone(),
+            limits: limits(&mode)?,
             mode,
             take_over: self.take_over,
             demo: self.demo,
@@ -209,6 +210,14 @@ fn boot_limit() -> Result<Option<Duration>, Failure> {
     let limit = parse_duration(&text)
         .map_err(|reason| Failure::usage(format!("{}={text}: {reason}", env::BOOT_TIMEOUT)))?;
     Ok(Some(limit))
+}
+
+fn limits(mode: &Mode) -> Result<Limits, Failure> {
+    let of_file = match mode {
+        Mode::Workers(loaded) => loaded.config.limits,
+        Mode::Local(_) => Limits::default(),
+    };
+    of_file.under_environment().map_err(Failure::usage)
 }
 
 fn log_level(mode: &Mode) -> Option<String> {
