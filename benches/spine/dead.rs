@@ -9,17 +9,18 @@ use std::time::Duration;
 use orchestrator_test_support::Home;
 use serde_json::json;
 
-use crate::table::Table;
-use crate::{Samples, files};
+use crate::common::table::Table;
+use crate::common::{self, files};
+use crate::{Samples, package};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
 pub fn table(_: Samples) {
-    let package = files::folder();
+    let folder = files::folder();
     let mut home = Home::new(crate::ORCHESTRATOR);
     home.set(
         "ORCHESTRATOR_OPENCODE_BIN",
-        files::opencode_package(package.path())
+        package::opencode_package(folder.path())
             .display()
             .to_string(),
     );
@@ -31,7 +32,7 @@ pub fn table(_: Samples) {
         "convex_url": ours,
     }] }));
     let supervisor = home.supervisor(["run", "--no-input"]);
-    let runtime = crate::runtime();
+    let runtime = common::runtime();
     let before = (
         ours_count.load(Ordering::SeqCst),
         processor_ms(supervisor.pid()),

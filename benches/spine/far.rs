@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::files;
+use crate::common::files;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -51,6 +51,7 @@ impl Far {
             functions: functions
                 .map(|(name, source)| (name.to_owned(), source.to_owned()))
                 .collect(),
+            environment: Vec::new(),
             identity: vec![AuthProvider {
                 issuer: ISSUER.to_owned(),
                 audience: AUDIENCE.to_owned(),

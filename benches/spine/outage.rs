@@ -8,16 +8,16 @@ use orchestrator_actors::domain::turn::Ending;
 use serde_json::json;
 use tokio::sync::Barrier;
 
+use crate::common::stamps::now_ns;
+use crate::common::table::{TIMES, Table, Times};
 use crate::far::{Far, text};
-use crate::stamps::now_ns;
-use crate::table::{TIMES, Table, Times};
-use crate::{Samples, reader};
+use crate::{Samples, common, reader};
 
 const OUTAGE: Duration = Duration::from_mins(1);
 const WORKERS: usize = 10;
 
 pub fn table(_: Samples) {
-    let runtime = crate::runtime();
+    let runtime = common::runtime();
     let (mut synced, mut closed, mut stock) = (Times::new(), Times::new(), Times::new());
     runtime.block_on(async {
         let far = Arc::new(Far::start().await);

@@ -8,10 +8,10 @@ use orchestrator_actors::domain::turn::Ending;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::common::stamps::{now_ns, stamped, stamps_in};
+use crate::common::table::{TIMES, Table, Times};
 use crate::far::{Far, Near, text};
-use crate::stamps::{now_ns, stamped, stamps_in};
-use crate::table::{TIMES, Table, Times};
-use crate::{Samples, reader};
+use crate::{Samples, common, reader};
 
 const MUTATION: Duration = Duration::from_millis(30);
 /// Between the deltas of a session.
@@ -20,7 +20,7 @@ const PACE: Duration = Duration::from_millis(10);
 const DELTAS: u64 = 50;
 
 pub fn table(samples: Samples) {
-    let runtime = crate::runtime();
+    let runtime = common::runtime();
     let turns = (samples.paced / DELTAS).max(2);
     let mut table = Table::new("Streaming, each mutation takes 30 ms", &TIMES);
     runtime.block_on(async {

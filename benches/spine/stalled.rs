@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use orchestrator_actors::domain::ids::TurnId;
 use orchestrator_actors::domain::turn::Ending;
 
+use crate::common::table::Table;
 use crate::far::{Far, Near, text};
-use crate::table::Table;
-use crate::{Samples, reader};
+use crate::{Samples, common, reader};
 
 const DELTAS: usize = 100_000;
 
 pub fn table(_: Samples) {
-    let runtime = crate::runtime();
+    let runtime = common::runtime();
     let mut table = Table::new(
         "100,000 deltas while the deployment stalls",
         &[
