@@ -119,6 +119,12 @@ impl EngineHandle {
         }
     }
 
+    /// Of an engine that a test plays itself.
+    #[cfg(test)]
+    pub(super) fn played() -> Self {
+        Self::new()
+    }
+
     pub(super) fn generation(&self) -> Result<Generation, EngineDown> {
         let current = self
             .shared

@@ -14,6 +14,8 @@ pub(super) mod messages;
 mod mutation_queue;
 mod outbound;
 mod query_set;
+#[cfg(test)]
+mod races;
 mod transition;
 mod work;
 

@@ -53,6 +53,8 @@ pub(super) struct Plan {
     identity: u32,
     /// Send it even if nothing changed: somebody waits for it.
     owed: bool,
+    /// What the client has been told of already: it waits for a transition that is no older.
+    not_before: u64,
 }
 
 impl Plan {
@@ -71,6 +73,8 @@ pub(super) struct QuerySet {
     pending: Vec<QuerySetModification>,
     queries: HashMap<u32, Watched>,
     owed: bool,
+    /// The latest timestamp in a response to a mutation.
+    responded: u64,
 }
 
 impl QuerySet {
@@ -84,6 +88,7 @@ impl QuerySet {
             pending: Vec::new(),
             queries: HashMap::new(),
             owed: false,
+            responded: 0,
         }
     }
 
@@ -148,6 +153,13 @@ impl QuerySet {
         self.owed = true;
     }
 
+    /// A response has named this timestamp: npm's client settles the mutation at a transition that has reached it, and
+    /// at no other. The staleness of every commit up to it must have been marked.
+    pub(super) fn responded(&mut self, ts: u64) {
+        self.responded = self.responded.max(ts);
+        self.owe_transition();
+    }
+
     /// What the next transition has to run, if there is a reason for one.
     pub(super) fn begin(&mut self) -> Option<Plan> {
         let owed = mem::take(&mut self.owed);
@@ -185,6 +197,7 @@ impl QuerySet {
             query_set: self.received_queries,
             identity: self.received_identity,
             owed,
+            not_before: self.responded,
         })
     }
 
@@ -199,7 +212,7 @@ impl QuerySet {
         let end = StateVersion {
             query_set: plan.query_set,
             identity: plan.identity,
-            ts: messages::timestamp(ts).max(self.sent.ts),
+            ts: messages::timestamp(ts.max(plan.not_before)).max(self.sent.ts),
         };
         let mut changes = Changes::new(self.sent, end);
         for query in plan.removed {

@@ -79,9 +79,11 @@ impl Connection {
             EngineEvent::Mutated { request, outcome } => {
                 self.mutations.finished();
                 let limit = self.app.tuning.result_bytes;
+                // of this commit the staleness has come before this event, but the public timestamp that the next
+                // transition starts with may have been read before the commit
+                self.queries.responded(outcome.ts);
                 self.outbound
                     .send(messages::mutation_response(request, outcome, limit));
-                self.queries.owe_transition();
             }
             EngineEvent::Queried { ts, outcomes } => {
                 if let Some((plan, _)) = self.transition.take() {
