@@ -13,6 +13,7 @@ mod limits;
 mod official_client;
 mod origins;
 mod real_engine;
+mod stalls;
 mod sync_protocol;
 mod touched;
 

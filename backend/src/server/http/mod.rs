@@ -25,15 +25,17 @@ use super::engine_thread::EngineDown;
 use super::sync::fit::Fitted;
 use super::sync::messages;
 use crate::engine::{Call, FunctionError};
+pub(super) use body::BodyRoom;
 use body::{CallBody, Format};
 pub(super) use refusal::Refusal;
 
-/// A request that has become a call. Its permit is held until the answer is on its way: it is what bounds the memory that
+/// A request that has become a call. What it holds is held until the answer is on its way: it bounds the memory that
 /// callers can make us use.
 struct Accepted<'a> {
     call: Call,
     body: CallBody,
     _permit: SemaphorePermit<'a>,
+    _room: Option<SemaphorePermit<'a>>,
 }
 
 /// What a call came to, whichever kind it was.
@@ -117,14 +119,22 @@ pub(super) async fn not_found() -> Refusal {
 }
 
 async fn accept(app: &App, request: Request) -> Result<Accepted<'_>, Refusal> {
-    let permit = permit(app).await?;
     let authorization = authorization(&request)?;
-    let mut body = CallBody::read(request, app.tuning.message_bytes).await?;
-    let call = call_of(app, &mut body, authorization.as_deref())?;
+    let caller = app
+        .verifier
+        .verify_header(authorization.as_deref())
+        .map_err(|error| Refusal::unauthenticated(&error.to_string()))?;
+    let (mut body, room) = CallBody::read(app, request, caller.is_some()).await?;
+    let call = Call {
+        path: body.canonical_path()?,
+        args: body.take_args()?,
+        identity: caller.map(|verified| verified.identity),
+    };
     Ok(Accepted {
         call,
         body,
-        _permit: permit,
+        _permit: permit(app).await?,
+        _room: room,
     })
 }
 
@@ -143,18 +153,6 @@ fn authorization(request: &Request) -> Result<Option<String>, Refusal> {
         .to_str()
         .map_err(|_| Refusal::unauthenticated("the Authorization header is not text"))?;
     Ok(Some(text.to_owned()))
-}
-
-fn call_of(app: &App, body: &mut CallBody, authorization: Option<&str>) -> Result<Call, Refusal> {
-    let caller = app
-        .verifier
-        .verify_header(authorization)
-        .map_err(|error| Refusal::unauthenticated(&error.to_string()))?;
-    Ok(Call {
-        path: body.canonical_path()?,
-        args: body.take_args()?,
-        identity: caller.map(|verified| verified.identity),
-    })
 }
 
 async fn run_query(app: &App, call: Call, at: Option<u64>) -> Result<Answer, Refusal> {

@@ -61,6 +61,7 @@ pub(super) struct Connection {
     /// Under way in the engine, since when.
     pub(super) transition: Option<(Plan, Instant)>,
     pub(super) last_frame: Instant,
+    opened: Instant,
 }
 
 /// Tells the engine's thread, however the connection ends.
@@ -101,6 +102,7 @@ where
         mutations: MutationQueue::default(),
         transition: None,
         last_frame: Instant::now(),
+        opened: Instant::now(),
     };
     let end = connection.run(&mut frames).await;
     let Connection { outbound, app, .. } = connection;
@@ -197,6 +199,12 @@ impl Connection {
             return Err(End::Close(
                 close_code::NORMAL,
                 "no sign of life from the client".to_owned(),
+            ));
+        }
+        if self.session.is_none() && self.opened.elapsed() > tuning.connect_timeout {
+            return Err(End::Close(
+                close_code::POLICY,
+                "no Connect from the client".to_owned(),
             ));
         }
         let waiting = [

@@ -112,5 +112,9 @@ async fn a_mutation_that_commits_while_the_timestamp_is_read_is_settled_by_its_t
     assert_eq!(response["ts"], timestamp(11));
     let transition = played.hear().await;
     assert_eq!(transition["type"], "Transition");
-    assert_eq!(transition["endVersion"]["ts"], timestamp(11), "{transition}");
+    assert_eq!(
+        transition["endVersion"]["ts"],
+        timestamp(11),
+        "{transition}"
+    );
 }
