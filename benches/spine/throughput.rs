@@ -9,17 +9,18 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::common::stamps::stamps_in;
+use crate::common::table::Table;
+use crate::common::{self, files, yardstick};
 use crate::rig::Rig;
-use crate::stamps::stamps_in;
-use crate::table::Table;
-use crate::{Samples, files, reader, yardstick};
+use crate::{Samples, reader};
 
 pub fn table(samples: Samples) {
-    let runtime = crate::runtime();
+    let runtime = common::runtime();
     let source = runtime.block_on(source_alone(samples.flat));
     let folder = files::folder();
     let commits = samples.flat / 10;
-    let (_, alone) = yardstick::sqlite_commits(folder.path(), commits, 0);
+    let (_, alone) = yardstick::sqlite_commits(folder.path(), yardstick::WEIGHT, commits, 0);
 
     let (took, seen, items, stopped) = runtime.block_on(async {
         let rig = Rig::with_opencode().await;

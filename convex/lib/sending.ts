@@ -7,7 +7,6 @@ import {
   MESSAGE_BYTES,
   MODEL_CHARS,
   OPEN_TURNS_PER_SESSION,
-  QUEUED_LIMIT_MS,
   checkId,
   checkText,
   exceeds,
@@ -15,6 +14,7 @@ import {
 } from "./limits";
 import { findMessage, findSession, ownedSession, usableWorker } from "./owners";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
+import { queuedLimitMs } from "./settings";
 import { openTurns } from "./turns";
 
 const TITLE_CHARS = 60;
@@ -151,7 +151,7 @@ async function insertMessage(ctx: MutationCtx, session: Doc<"sessions">, sending
   });
   const title = session.title === "" ? { title: titleOf(sending.content) } : {};
   await ctx.db.patch(session._id, { lastActivityAt: now, ...title });
-  await ctx.scheduler.runAfter(QUEUED_LIMIT_MS, expireTurn, { turnId });
+  await ctx.scheduler.runAfter(queuedLimitMs(), expireTurn, { turnId });
   return { sessionId, turnId, seq };
 }
 

@@ -14,7 +14,7 @@ use orchestrator_backend::{
 };
 
 use super::error::RunError;
-use super::functions::deployed;
+use super::functions::{deployed, settings};
 use super::instance::{Instance, LockError};
 use super::signals::Signals;
 use crate::adapters::clock::wall_ms;
@@ -48,6 +48,7 @@ impl Embedded {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             data: database.clone(),
             functions: deployed()?,
+            environment: settings()?,
             identity: vec![AuthProvider {
                 issuer: ISSUER.to_owned(),
                 audience: AUDIENCE.to_owned(),

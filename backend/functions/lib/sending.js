@@ -8,7 +8,6 @@ import {
   MESSAGE_BYTES,
   MODEL_CHARS,
   OPEN_TURNS_PER_SESSION,
-  QUEUED_LIMIT_MS,
   checkId,
   checkText,
   exceeds,
@@ -16,6 +15,7 @@ import {
 } from "./limits";
 import { findMessage, findSession, ownedSession, usableWorker } from "./owners";
 
+import { queuedLimitMs } from "./settings";
 import { openTurns } from "./turns";
 
 const TITLE_CHARS = 60;
@@ -152,7 +152,7 @@ async function insertMessage(ctx             , session                 , sending
   });
   const title = session.title === "" ? { title: titleOf(sending.content) } : {};
   await ctx.db.patch(session._id, { lastActivityAt: now, ...title });
-  await ctx.scheduler.runAfter(QUEUED_LIMIT_MS, expireTurn, { turnId });
+  await ctx.scheduler.runAfter(queuedLimitMs(), expireTurn, { turnId });
   return { sessionId, turnId, seq };
 }
 

@@ -27,6 +27,8 @@ pub enum Store {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Functions {
     pub modules: Vec<(String, String)>,
+    /// What the functions see as `process.env`: this and nothing of the process's own environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Functions {
@@ -38,7 +40,13 @@ impl Functions {
                 .into_iter()
                 .map(|(name, source)| (name.into(), source.into()))
                 .collect(),
+            environment: Vec::new(),
         }
+    }
+
+    pub fn with_environment(mut self, environment: Vec<(String, String)>) -> Self {
+        self.environment = environment;
+        self
     }
 }
 

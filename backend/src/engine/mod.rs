@@ -43,7 +43,6 @@ pub use api::{
 };
 pub use config::{EngineConfig, Functions, Limits, Store};
 pub use error::{OpenError, StorageError};
-pub use reads::ReadIndex;
 
 use js::{Host, Scripts};
 

@@ -32,6 +32,8 @@ pub struct DeploymentConfig {
     pub data: PathBuf,
     /// The deployed modules: name inside `convex/` without `.js`, and source.
     pub functions: Vec<(String, String)>,
+    /// What the functions see as `process.env`.
+    pub environment: Vec<(String, String)>,
     pub identity: Vec<AuthProvider>,
     /// Web pages that may talk to this deployment, besides its own: `https://chat.example`.
     pub allowed_origins: Vec<String>,
@@ -94,7 +96,7 @@ impl Deployment {
     pub async fn start(config: DeploymentConfig) -> Result<Self, StartError> {
         let engine = EngineConfig {
             store: Store::File(config.data),
-            functions: Functions::new(config.functions),
+            functions: Functions::new(config.functions).with_environment(config.environment),
             limits: Limits::default(),
         };
         let server = ServerConfig {

@@ -1,6 +1,7 @@
 //! The file: what survives a restart, who may open it, and what is said about one that cannot be used.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use orchestrator_backend::engine::{Engine, EngineConfig, OpenError, Store};
 use serde_json::json;
@@ -68,11 +69,15 @@ fn a_file_has_one_engine() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("db.sqlite3");
     let engine = Engine::open(at(&file)).unwrap();
+    let asked = Instant::now();
     let error = refusal(at(&file));
     assert!(
         matches!(&error, OpenError::Locked { path } if *path == file),
         "{error}"
     );
+    // Without waiting for what will not happen: SQLite's own patience would be five seconds.
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
     drop(engine);
     Engine::open(at(&file)).unwrap();
 }

@@ -14,3 +14,4 @@ mod reads;
 mod runtime;
 mod schema;
 mod support;
+mod unsupported;

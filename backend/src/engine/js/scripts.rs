@@ -63,7 +63,7 @@ impl Scripts {
         let context = Context::full(&runtime).map_err(failed)?;
         host.timer.start(LOAD_TIME);
         let (invoke, describe, loaded) = context.with(|ctx| {
-            bindings::install(&ctx, host).map_err(failed)?;
+            bindings::install(&ctx, host, &functions.environment).map_err(failed)?;
             import(&ctx, "convex/prelude")?;
             let ours = import(&ctx, "convex/load")?;
             let loaded = load_modules(&ctx, &ours, &sources)?;

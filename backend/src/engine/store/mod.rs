@@ -14,12 +14,16 @@ pub use documents::Stored;
 pub use jobs::Job;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::config;
 use super::error::{OpenError, StorageError};
 use super::schema::{Declared, Schema};
+
+/// Whoever holds the file holds it for as long as it runs: a predecessor that is just closing it is waited for, no more.
+const LOCK_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The open file.
 pub struct Store {
@@ -155,7 +159,7 @@ impl Store {
 }
 
 fn connect(place: &config::Store, path: &Path) -> std::result::Result<Connection, OpenError> {
-    match place {
+    let connection = match place {
         config::Store::Memory => Connection::open_in_memory(),
         config::Store::File(path) => {
             create_private(path).map_err(|error| OpenError::Unreadable {
@@ -167,8 +171,13 @@ fn connect(place: &config::Store, path: &Path) -> std::result::Result<Connection
                 OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
             )
         }
-    }
-    .map_err(|error| explain(path, error))
+    };
+    connection
+        .and_then(|connection| {
+            connection.busy_timeout(LOCK_PATIENCE)?;
+            Ok(connection)
+        })
+        .map_err(|error| explain(path, error))
 }
 
 /// Conversations and token hashes are nobody else's: the file is 0600 from the start, and SQLite gives its

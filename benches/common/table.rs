@@ -27,6 +27,11 @@ impl Times {
         self.0.len()
     }
 
+    /// Nanoseconds.
+    pub fn median(&self) -> u64 {
+        self.0.value_at_quantile(0.5)
+    }
+
     /// p50, p99, longest and number of samples, as cells.
     pub fn cells(&self) -> Vec<String> {
         vec![
@@ -124,7 +129,7 @@ pub fn header() {
         "load     {} (1, 5, 15 min) when this run began",
         load.join(" ")
     );
-    println!("disk     {}", file_system(&crate::files::root()));
+    println!("disk     {}", file_system(&super::files::root()));
 }
 
 fn build() -> &'static str {
