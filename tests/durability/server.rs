@@ -97,6 +97,16 @@ impl Server {
         child.wait().expect("a status");
     }
 
+    pub fn resident_bytes(&self) -> u64 {
+        let pid = self.child.as_ref().expect("it was started").id();
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("it runs");
+        let pages = statm
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("a number") * 4096
+    }
+
     pub fn file(&self) -> PathBuf {
         let data = PathBuf::from(self.home.get("XDG_DATA_HOME"));
         data.join("opencode-orchestrator/local/local.sqlite3")

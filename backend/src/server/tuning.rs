@@ -29,13 +29,13 @@ pub struct Tuning {
     pub result_bytes: usize,
     /// A transition larger than this is sent in several: stock clients die of a frame of 16 MiB.
     pub transition_bytes: usize,
-    /// Mutations waiting on one socket; one more closes it.
+    /// Mutations waiting on one socket; at that number, the socket is not read until one has run.
     pub queued_mutations: usize,
     /// Bytes of mutations waiting on one socket; above it, the socket is not read until some have run.
     pub queued_mutation_bytes: usize,
     /// Queries one socket may hold.
     pub queries: usize,
-    /// Bytes written but not yet taken by the client; above it, the socket is dropped.
+    /// Bytes written but not yet taken by the client; above it, the socket is closed.
     pub unsent_bytes: usize,
     /// Open TCP connections; the next one waits in the listen queue.
     pub connections: usize,

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod connections;
+mod flood;
 mod http_api;
 mod identity;
 mod lifecycle;

@@ -167,8 +167,12 @@ impl Connection {
         if self.outbound.is_broken() {
             return Err(End::Gone("cannot be written"));
         }
-        if self.outbound.unsent_bytes() > self.app.tuning.unsent_bytes {
-            return Err(End::Gone("reads too slowly"));
+        let (unsent, limit) = (self.outbound.unsent_bytes(), self.app.tuning.unsent_bytes);
+        if unsent > limit {
+            let reason =
+                format!("reads too slowly: {unsent} bytes are unsent, the limit is {limit}");
+            self.outbound.skip_to_close();
+            return Err(End::Close(TRY_AGAIN_LATER, reason));
         }
         if self.caller.as_ref().is_some_and(Verified::has_ended) {
             return Err(self.refuse_auth(
@@ -194,6 +198,10 @@ impl Connection {
 
     /// Everything that is only a matter of time.
     fn tick(&mut self) -> Result<(), End> {
+        if !self.may_read() {
+            // its silence is ours
+            self.last_frame = Instant::now();
+        }
         let tuning = &self.app.tuning;
         if self.last_frame.elapsed() > tuning.client_silence {
             return Err(End::Close(
@@ -240,9 +248,12 @@ impl Connection {
         self.caller.as_ref().map(|caller| caller.identity.clone())
     }
 
-    /// Reading stops while too much is waiting; TCP tells the client.
+    /// Reading stops while too much is waiting, so that TCP holds the client back. To close the socket instead would
+    /// help nobody: clients connect again and send everything that is unanswered again, for ever.
     fn may_read(&self) -> bool {
-        self.mutations.waiting_bytes() <= self.app.tuning.queued_mutation_bytes
+        let tuning = &self.app.tuning;
+        self.mutations
+            .has_room(tuning.queued_mutations, tuning.queued_mutation_bytes)
     }
 
     /// A dead thread cancels the generation's token, which ends the loop.

@@ -9,7 +9,7 @@ use convex_sync_types::{AuthenticationToken, ClientMessage, ServerMessage, Times
 use tracing::debug;
 use uuid::Uuid;
 
-use super::connection::{Connection, End, Resuming, Session, TRY_AGAIN_LATER};
+use super::connection::{Connection, End, Resuming, Session};
 use super::messages;
 use super::mutation_queue::QueuedMutation;
 use crate::engine::{Call, SessionRequest};
@@ -78,7 +78,10 @@ impl Connection {
                 udf_path,
                 args,
                 ..
-            } => self.mutation(request_id, udf_path, &args),
+            } => {
+                self.mutation(request_id, udf_path, &args);
+                Ok(())
+            }
             ClientMessage::Action { request_id, .. } => {
                 self.outbound.send(messages::action_refused(request_id));
                 Ok(())
@@ -140,18 +143,11 @@ impl Connection {
         }
     }
 
-    fn mutation(&mut self, request: u32, path: UdfPath, args: &SerializedArgs) -> Result<(), End> {
-        if self.mutations.waiting() >= self.app.tuning.queued_mutations {
-            let reason = format!(
-                "more than {} mutations are waiting on this connection",
-                self.app.tuning.queued_mutations
-            );
-            return Err(End::Close(TRY_AGAIN_LATER, reason));
-        }
+    fn mutation(&mut self, request: u32, path: UdfPath, args: &SerializedArgs) {
         let identity = self.identity();
         let grace = self.app.tuning.resume_grace;
         let Some(session) = &mut self.session else {
-            return Ok(());
+            return;
         };
         if let Some(resuming) = &mut session.resuming {
             resuming.quiet_at = Instant::now() + grace;
@@ -172,7 +168,6 @@ impl Connection {
         let bytes = args.heap_size();
         self.mutations
             .push(QueuedMutation::new(request, run, bytes));
-        Ok(())
     }
 
     fn fatal(&mut self, reason: &str) -> End {

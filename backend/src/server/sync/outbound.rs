@@ -1,5 +1,5 @@
 //! The one ordered queue out of a socket, and the task that writes it. The connection never waits for a slow reader:
-//! it looks at what is unsent, holds back transitions at two, and drops the socket at a bound of bytes.
+//! it looks at what is unsent, holds back transitions at two, and closes the socket at a bound of bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,6 +25,8 @@ struct Unsent {
     transitions: AtomicUsize,
     /// The writer has given up.
     broken: AtomicBool,
+    /// What is queued before the close frame is too much to be waited for.
+    skip_to_close: AtomicBool,
     changed: Notify,
 }
 
@@ -90,6 +92,11 @@ impl Outbound {
         self.unsent.changed.notified().await;
     }
 
+    /// What is queued will not be read in time: the close frame goes out in its place.
+    pub(super) fn skip_to_close(&self) {
+        self.unsent.skip_to_close.store(true, Ordering::Release);
+    }
+
     /// Sends the close frame behind everything queued and waits for the writer, `limit` at most.
     pub(super) async fn close(mut self, code: u16, reason: &str, limit: Duration) {
         let frame = CloseFrame {
@@ -151,7 +158,10 @@ async fn write<S>(
             while let Some(frame) = next {
                 bytes += frame.bytes;
                 transitions += usize::from(frame.transition);
-                sink.feed(frame.message).await.map_err(drop)?;
+                let is_close = matches!(frame.message, Message::Close(_));
+                if is_close || !unsent.skip_to_close.load(Ordering::Acquire) {
+                    sink.feed(frame.message).await.map_err(drop)?;
+                }
                 fed += 1;
                 next = if fed < BATCH {
                     outgoing.try_recv().ok()
