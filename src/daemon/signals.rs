@@ -1,5 +1,5 @@
-//! The signals of a supervisor: TERM and INT stop it (the second one at once), HUP reloads. Registered before anything is
-//! started, so that none is lost.
+//! The signals of a supervisor: TERM and INT stop it (the second one at once), HUP reloads, XFSZ (a file has reached
+//! `ulimit -f`) does nothing. Registered before anything is started, so that none is lost.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -14,6 +14,9 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Held, so that the write fails as on a full disk instead of ending the process. Not ignored: that would be
+    /// inherited by every tool that an assistant runs.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -22,6 +25,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
