@@ -36,7 +36,7 @@ impl Embedded for EmbeddedPort {
     fn follow(&self, report: Box<dyn Fn(EmbeddedStatus) + Send + Sync>) -> Pending<()> {
         let mut phases = self.phases.clone();
         Box::pin(async move {
-            let mut restarts = 0;
+            let mut restarts = Restarts::default();
             loop {
                 let now = phases.borrow_and_update().clone();
                 report(status(now, &mut restarts));
@@ -48,19 +48,51 @@ impl Embedded for EmbeddedPort {
     }
 }
 
-fn status(phase: orchestrator_backend::Phase, restarts: &mut u32) -> EmbeddedStatus {
+#[derive(Default)]
+struct Restarts {
+    count: u32,
+    /// Of the last one: shown as long as nothing newer is wrong.
+    reason: Option<String>,
+}
+
+fn status(phase: orchestrator_backend::Phase, restarts: &mut Restarts) -> EmbeddedStatus {
     let (phase, last_error) = match phase {
-        orchestrator_backend::Phase::Starting => (Phase::Starting, None),
-        orchestrator_backend::Phase::Ready => (Phase::Ready, None),
+        orchestrator_backend::Phase::Starting => (Phase::Starting, restarts.reason.clone()),
+        orchestrator_backend::Phase::Ready => (Phase::Ready, restarts.reason.clone()),
+        orchestrator_backend::Phase::Troubled { reason } => (Phase::Failed, Some(reason)),
         orchestrator_backend::Phase::Restarting { reason } => {
-            *restarts += 1;
+            restarts.count += 1;
+            restarts.reason = Some(reason.clone());
             (Phase::Restarting, Some(reason))
         }
-        orchestrator_backend::Phase::Stopped => (Phase::Stopping, None),
+        orchestrator_backend::Phase::Stopped => (Phase::Stopping, restarts.reason.clone()),
     };
     EmbeddedStatus {
         phase,
-        restarts: *restarts,
+        restarts: restarts.count,
         last_error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestrator_backend::Phase as Engine;
+
+    use super::*;
+
+    #[test]
+    fn trouble_with_the_disk_is_shown_while_it_lasts_and_a_restart_is_remembered() {
+        let mut restarts = Restarts::default();
+        let mut shown = |phase| {
+            let status = status(phase, &mut restarts);
+            (status.phase, status.last_error)
+        };
+        let reason = || "why".to_owned();
+        assert_eq!(shown(Engine::Ready), (Phase::Ready, None));
+        let troubled = shown(Engine::Troubled { reason: reason() });
+        assert_eq!(troubled, (Phase::Failed, Some(reason())));
+        assert_eq!(shown(Engine::Ready), (Phase::Ready, None));
+        shown(Engine::Restarting { reason: reason() });
+        assert_eq!(shown(Engine::Ready), (Phase::Ready, Some(reason())));
     }
 }

@@ -27,7 +27,7 @@ pub struct EmbeddedState {
 }
 
 pub enum EmbeddedMsg {
-    /// The engine came up, went down, or was started again.
+    /// The engine came up, went down, was started again, or cannot store.
     Changed(EmbeddedStatus),
 }
 
@@ -73,7 +73,9 @@ impl Actor for EmbeddedDeployment {
         state: &mut EmbeddedState,
     ) -> Result<(), ActorProcessingErr> {
         match &status.last_error {
-            Some(error) if status.phase == Phase::Restarting => warn!(%error, "deployment"),
+            Some(error) if matches!(status.phase, Phase::Restarting | Phase::Failed) => {
+                warn!(%error, "deployment")
+            }
             _ => info!(phase = ?status.phase, restarts = status.restarts, "deployment"),
         }
         let now = state.args.clock.wall_ms();
@@ -83,9 +85,7 @@ impl Actor for EmbeddedDeployment {
             }
             card.phase = status.phase;
             card.restarts = status.restarts;
-            if status.last_error.is_some() {
-                card.last_error = status.last_error;
-            }
+            card.last_error = status.last_error;
         });
         Ok(())
     }

@@ -91,7 +91,10 @@ impl Engine {
                 Err(error) => outcome(Err(internal(&error)), latest),
             }),
             // Running it without knowing whether it has run would break the promise.
-            Err(error) => Some(outcome(Err(internal(&error)), latest)),
+            Err(error) => {
+                self.trouble.failed(&error.to_string());
+                Some(outcome(Err(internal(&error)), latest))
+            }
         }
     }
 
@@ -150,6 +153,7 @@ impl Engine {
             Ok(true) => {}
             Ok(false) => return self.give_back(scripts, uncaught("the job is not there any more")),
             Err(error) => {
+                self.trouble.failed(&error.to_string());
                 let done = self.give_back(scripts, internal(&error));
                 return Done {
                     storage_failed: true,
@@ -170,6 +174,9 @@ impl Engine {
         };
         let result = self.accept(&ready.function, ended.result, &call);
         let mut storage_failed = call.storage_failed;
+        if let (true, Some(reason)) = (storage_failed, &call.fatal) {
+            self.trouble.failed(reason);
+        }
         let jobs_changed = call.jobs_changed || matches!(together, Together::Job(_));
         let (read_set, writes, log_lines) = call.finish();
         let (result, writes, ts) = match (kind, result) {
@@ -179,6 +186,9 @@ impl Engine {
                     writes.is_empty() && !jobs_changed && matches!(together, Together::Nothing);
                 match self.with_store(|store| commit(store, idle, together, &value)) {
                     Ok(ts) => {
+                        if !idle {
+                            self.trouble.worked();
+                        }
                         if jobs_changed {
                             self.refresh_due();
                         }
@@ -186,6 +196,7 @@ impl Engine {
                     }
                     Err(error) => {
                         storage_failed = true;
+                        self.trouble.failed(&error.to_string());
                         (Err(internal(&error)), WriteSet::default(), self.latest_ts())
                     }
                 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rusqlite::ErrorCode;
+
 /// Nothing is half-applied after any of these.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -30,7 +32,27 @@ pub enum OpenError {
     Storage(#[from] StorageError),
 }
 
-/// A failure of SQLite itself (disk full, I/O error).
+/// A failure of SQLite itself (disk full, I/O error). Its text goes to clients: it names no path.
 #[derive(Debug, thiserror::Error)]
-#[error("storage: {0}")]
+#[error("storage: {0}{advice}", advice = advice(.0))]
 pub struct StorageError(#[from] pub rusqlite::Error);
+
+/// What whoever runs the deployment can do.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            "; nothing of this call was kept: free space where the deployment keeps its data, then try again"
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            "; nothing of this call was kept: look for a full disk, a limit of file sizes (`ulimit -f`) or a failing \
+             disk where the deployment keeps its data, then try again"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; the deployment's database is damaged: stop it, move the file away and put a copy in its place"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "; the deployment may not use its own files: see to their modes and their owner"
+        }
+        _ => "",
+    }
+}

@@ -31,6 +31,7 @@ mod scheduler;
 mod schema;
 mod store;
 mod transaction;
+mod trouble;
 mod validator;
 mod value;
 
@@ -45,6 +46,7 @@ pub use config::{EngineConfig, Functions, Limits, Store};
 pub use error::{OpenError, StorageError};
 
 use js::{Host, Scripts};
+use trouble::Trouble;
 
 /// An open deployment. Holds its file exclusively until it is dropped.
 pub struct Engine {
@@ -54,6 +56,7 @@ pub struct Engine {
     functions: Functions,
     limits: Limits,
     next_due_ms: Option<u64>,
+    trouble: Trouble,
 }
 
 impl Engine {
@@ -66,6 +69,10 @@ impl Engine {
         } = config;
         let host = Host::new(limits);
         let (scripts, loaded) = Scripts::load(&functions, &host, &limits)?;
+        let trouble = Trouble::of(match &store {
+            Store::File(path) => Some(path.clone()),
+            Store::Memory => None,
+        });
         let (store, schema) = store::Store::open(&store, &loaded.declared)?;
         let next_due_ms = store.next_due_ms()?;
         {
@@ -80,6 +87,7 @@ impl Engine {
             functions,
             limits,
             next_due_ms,
+            trouble,
         })
     }
 
@@ -111,6 +119,11 @@ impl Engine {
     /// When the next scheduled function is due (ms since the epoch).
     pub fn next_due_ms(&self) -> Option<u64> {
         self.next_due_ms
+    }
+
+    /// Why nothing can be stored now, for whoever runs the deployment.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.text()
     }
 
     /// The latest scheduled functions that failed, the newest first: their paths and errors.

@@ -2,7 +2,7 @@
 //! removed too, and its failure is recorded; nobody but its author could say whether to try again. When it is the disk
 //! that fails, nothing has run yet: the job stays and waits.
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Engine;
 use super::api::WriteSet;
@@ -34,11 +34,15 @@ impl Engine {
                     }
                 }
             }
-            Err(error) => failed = Some(error.to_string()),
+            Err(error) => {
+                self.trouble.failed(&error.to_string());
+                failed = Some(error.to_string());
+            }
         }
         self.refresh_due();
         if let Some(error) = failed {
-            warn!(%error, "scheduled functions wait for the disk");
+            // The log has been told of the disk already.
+            debug!(%error, "scheduled functions wait for the disk");
             self.next_due_ms = Some(now_ms + RETRY_MS);
         }
         commits.retain(|writes| !writes.is_empty());

@@ -174,3 +174,26 @@ async fn a_deployment_without_an_engine_stops_at_once() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_disk_that_fails_is_seen_in_the_phase_until_it_works_again() {
+    let world = World::default();
+    let deployment = deployment(&world, |_| {}).await;
+    let mut client = Client::connect(&deployment.url()).await;
+    for (request, trouble) in [(0, Some("the disk is full")), (1, None)] {
+        world.set_trouble(trouble);
+        client
+            .mutate(request, "rows:add", json!({"key": "n"}))
+            .await;
+        client.response(request).await;
+        client.transition().await;
+        let phase = match trouble {
+            Some(reason) => Phase::Troubled {
+                reason: reason.to_owned(),
+            },
+            None => Phase::Ready,
+        };
+        eventually("the phase says it", || deployment.phase() == phase).await;
+    }
+    deployment.stop().await;
+}

@@ -31,6 +31,10 @@ pub trait Executor {
     fn run_due_jobs(&mut self, now_ms: u64) -> Vec<WriteSet>;
     fn next_due_ms(&self) -> Option<u64>;
     fn checkpoint(&mut self) -> Result<(), String>;
+    /// Why nothing can be stored now.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Executor for Engine {
@@ -57,6 +61,10 @@ impl Executor for Engine {
     fn checkpoint(&mut self) -> Result<(), String> {
         Engine::checkpoint(self).map_err(|error: StorageError| error.to_string())
     }
+
+    fn trouble(&self) -> Option<String> {
+        Engine::trouble(self).map(str::to_owned)
+    }
 }
 
 /// Makes an executor, on the thread that will own it; called again after a panic.
@@ -74,6 +82,10 @@ pub fn open_engine(config: EngineConfig) -> ExecutorFactory {
 pub enum Phase {
     Starting,
     Ready,
+    /// It answers, but nothing can be stored; over when something was.
+    Troubled {
+        reason: String,
+    },
     /// The thread died, or could not be started again: calls are refused until it is back.
     Restarting {
         reason: String,

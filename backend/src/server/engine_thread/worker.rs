@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, warn};
 
-use super::{Command, EngineEvent, Executor, MutationReply, Shared, SnapshotGone};
+use super::{Command, EngineEvent, Executor, MutationReply, Phase, Shared, SnapshotGone};
 use crate::engine::{Call, QueryOutcome, WriteSet};
 use crate::server::subscriptions::{ConnectionId, RecentCommits, Subscriptions, Watcher};
 
@@ -29,6 +29,8 @@ pub(super) struct Worker {
     connections: HashMap<ConnectionId, UnboundedSender<EngineEvent>>,
     recent: RecentCommits,
     next_due_ms: Option<u64>,
+    /// Whether the phase has been told of trouble.
+    troubled: bool,
 }
 
 impl Worker {
@@ -42,6 +44,7 @@ impl Worker {
             subscriptions: Subscriptions::default(),
             connections: HashMap::new(),
             recent: RecentCommits::new(latest),
+            troubled: false,
         }
     }
 
@@ -54,6 +57,7 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.run_due_jobs();
+            self.tell_of_trouble();
         }
         if let Err(error) = self.engine.checkpoint() {
             warn!(error, "checkpoint failed");
@@ -136,6 +140,27 @@ impl Worker {
             self.committed(writes);
         }
         self.next_due_ms = self.engine.next_due_ms();
+    }
+
+    fn tell_of_trouble(&mut self) {
+        let trouble = self.engine.trouble();
+        if trouble.is_none() && !self.troubled {
+            return;
+        }
+        self.troubled = trouble.is_some();
+        let told = match trouble {
+            Some(reason) => Phase::Troubled { reason },
+            None => Phase::Ready,
+        };
+        self.shared.phase.send_if_modified(|phase| {
+            // any other phase is the supervisor's
+            let serves = matches!(phase, Phase::Ready | Phase::Troubled { .. });
+            let changed = serves && *phase != told;
+            if changed {
+                *phase = told;
+            }
+            changed
+        });
     }
 
     fn wait(&self) -> Duration {

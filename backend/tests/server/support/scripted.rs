@@ -28,6 +28,7 @@ struct State {
     queried: usize,
     held: bool,
     broken: bool,
+    trouble: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -58,6 +59,11 @@ impl World {
     /// Whether the engine can be opened.
     pub fn set_broken(&self, broken: bool) {
         self.lock().broken = broken;
+    }
+
+    /// What its disk is said to do.
+    pub fn set_trouble(&self, trouble: Option<&str>) {
+        self.lock().trouble = trouble.map(str::to_owned);
     }
 
     /// Mutations wait until they are let go.
@@ -173,6 +179,10 @@ impl Executor for Scripted {
 
     fn checkpoint(&mut self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.0.lock().trouble.clone()
     }
 }
 
