@@ -293,10 +293,16 @@ impl From<RunError> for Failure {
         match error {
             RunError::AlreadyRunning(_) => Self::new(Exit::AlreadyRunning, message)
                 .hint("look at it: orchestrator ps; stop it: orchestrator stop"),
-            // Its state folder is another one: `ps` and `stop` of this one do not reach it.
-            RunError::LocalInUse { .. } => Self::new(Exit::AlreadyRunning, message).hint(
-                "stop that one (orchestrator stop with its --state-dir), or keep this one's data elsewhere: XDG_DATA_HOME",
-            ),
+            // A `deployment run`, or a supervisor with another state folder: no `stop` of ours reaches it.
+            RunError::LocalInUse { holder, .. } => {
+                let end = match holder {
+                    Some(holder) if holder.pid != 0 => format!("end it (kill {})", holder.pid),
+                    _ => "end the process that holds it".to_owned(),
+                };
+                Self::new(Exit::AlreadyRunning, message).hint(format!(
+                    "{end}, or keep this one's data elsewhere: --data DIR of deployment run, XDG_DATA_HOME of run --local"
+                ))
+            }
             RunError::PortInUse { port } => Self::failed(message).hint(format!(
                 "choose another one: --port {}, or --port 0 for any free one",
                 port.saturating_add(1)

@@ -29,3 +29,33 @@ fn the_public_half_has_no_private_part_and_tokens_are_jwts() {
     let token = home.run(["owner", "token", "--ttl", "1m"]).exits(0).stdout;
     assert_eq!(token.trim().split('.').count(), 3);
 }
+
+/// The line that says how to use a deployment left out whose key it takes: typed in, it was refused.
+#[test]
+fn what_a_deployment_with_its_own_folder_says_can_be_typed_in() {
+    let home = home();
+    let mut deployment = home
+        .command(["deployment", "run", "--port", "0", "--data", "d 3"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(deployment.stderr.take().unwrap()).lines();
+    let line = said
+        .map_while(Result::ok)
+        .find(|line| line.contains("use it: "));
+    let line = line.expect("it says how it is used");
+    let (_, command) = line.split_once("use it: ").unwrap();
+    let (command, _) = command.split_once(" …").unwrap();
+    let typed = command.replace("orchestrator ", "\"$0\" ") + " session list";
+    // from wherever it is
+    let mut shell = home.foreign("sh");
+    shell
+        .args(["-c", &typed, crate::ORCHESTRATOR])
+        .current_dir("/");
+    let ran = home.finish(shell, "");
+    deployment.kill().unwrap();
+    deployment.wait().unwrap();
+    ran.exits(0);
+}

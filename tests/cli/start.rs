@@ -140,6 +140,23 @@ fn why_the_last_one_ended_is_kept() {
     );
 }
 
+/// It was told to `orchestrator stop` what is no supervisor, and to read how "the last one" ended that never ran.
+#[test]
+fn a_start_refused_by_who_holds_the_data_says_whom_and_leaves_no_trace() {
+    let home = home();
+    let deployment = home.deployment();
+    let ran = home.run(["run", "--local", "--port", "0"]).exits(5);
+    for part in ["is in use (pid ", "(kill ", "--data DIR", "XDG_DATA_HOME"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("orchestrator stop"), "{}", ran.stderr);
+    for command in ["ps", "status", "stop"] {
+        let ran = home.run([command]).exits(4);
+        assert!(!ran.stderr.contains("last one"), "{}", ran.stderr);
+    }
+    drop(deployment);
+}
+
 #[test]
 fn a_configuration_that_cannot_be_read_is_exit_3_with_its_place() {
     let home = home();
