@@ -5,12 +5,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::explain;
+use super::{explain, records};
 use crate::engine::error::OpenError;
 
 /// "OrcD" in ASCII.
 const APPLICATION: i64 = 0x4f72_6344;
-const LAYOUT: i64 = 1;
+/// 1: session records in clear.
+const LAYOUT: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -20,8 +21,6 @@ const TABLES: &str = "
     CREATE TABLE documents (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
     CREATE TABLE entries (idx INTEGER NOT NULL, key BLOB NOT NULL, doc INTEGER NOT NULL,
                           PRIMARY KEY (idx, key)) WITHOUT ROWID;
-    CREATE TABLE records (seq INTEGER PRIMARY KEY, session TEXT NOT NULL, request INTEGER NOT NULL,
-                          ts INTEGER NOT NULL, result TEXT NOT NULL, UNIQUE (session, request));
     CREATE TABLE jobs (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, due INTEGER NOT NULL,
                        path TEXT NOT NULL, args TEXT NOT NULL);
     CREATE INDEX jobs_by_due ON jobs (due, seq);
@@ -36,13 +35,15 @@ pub fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    // What is deleted is gone from the file, too.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     // KiB of pages, half of SQLite's own: what falls out is in the system's cache, and this process is meant to be small.
     connection.pragma_update(None, "cache_size", -1000)?;
     connection.pragma_update(None, "foreign_keys", "OFF")
 }
 
-/// Inside the opening transaction.
-pub fn create_or_check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Inside the opening transaction. `true`: there was an older layout, and the log still holds pieces of it.
+pub fn create_or_check(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
     let at = |error| explain(path, error);
     let number = |name: &str| {
         connection
@@ -55,12 +56,11 @@ pub fn create_or_check(connection: &Connection, path: &Path) -> Result<(), OpenE
         .map_err(at)?;
     if objects == 0 && application == 0 {
         connection.execute_batch(TABLES).map_err(at)?;
+        connection.execute_batch(records::TABLE).map_err(at)?;
         connection
             .pragma_update(None, "application_id", APPLICATION)
             .map_err(at)?;
-        return connection
-            .pragma_update(None, "user_version", LAYOUT)
-            .map_err(at);
+        return set_layout(connection).map(|()| false).map_err(at);
     }
     if application != APPLICATION {
         let reason = "it is a SQLite file, but of another program".into();
@@ -69,14 +69,22 @@ pub fn create_or_check(connection: &Connection, path: &Path) -> Result<(), OpenE
             reason,
         });
     }
-    if layout != LAYOUT {
-        return Err(OpenError::TooNew {
+    match layout {
+        LAYOUT => Ok(false),
+        1 => records::seal_all(connection)
+            .and_then(|()| set_layout(connection))
+            .map(|()| true)
+            .map_err(at),
+        _ => Err(OpenError::TooNew {
             path: path.into(),
             found: layout,
             known: LAYOUT,
-        });
+        }),
     }
-    Ok(())
+}
+
+fn set_layout(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "user_version", LAYOUT)
 }
 
 pub fn read_latest_ts(connection: &Connection) -> rusqlite::Result<u64> {
