@@ -1,6 +1,9 @@
 //! The tables inside the file, and its settings. A file says that it is ours (`application_id`) and which layout it
-//! has (`user_version`); anything else is refused before a byte is written.
+//! has (`user_version`); anything else is refused before a byte is written, by us or by SQLite: [`peek`] reads the header
+//! itself, because SQLite may change a file when it opens it, and switching to the write-ahead log does.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _};
@@ -27,6 +30,37 @@ const TABLES: &str = "
     CREATE TABLE job_failures (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, path TEXT NOT NULL,
                                args TEXT NOT NULL, at INTEGER NOT NULL, error TEXT NOT NULL);
 ";
+
+/// SQLite's header, and of the first page's own the kind and the number of cells.
+const HEADER: usize = 105;
+const MAGIC: &[u8] = b"SQLite format 3\0";
+/// A leaf of a table.
+const LEAF: u8 = 13;
+
+/// Refuses what is certainly not for us. What cannot be told (a file without a header, or ours, killed before its log was
+/// moved into it) is left to [`create_or_check`].
+pub fn peek(path: &Path) -> Result<(), OpenError> {
+    let mut header = [0; HEADER];
+    let whole = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    if whole.is_err() || !header.starts_with(MAGIC) {
+        return Ok(());
+    }
+    let number = |at: usize| {
+        i64::from(i32::from_be_bytes([
+            header[at],
+            header[at + 1],
+            header[at + 2],
+            header[at + 3],
+        ]))
+    };
+    let (layout, application) = (number(60), number(68));
+    let without_tables = header[100] == LEAF && header[103..] == [0, 0];
+    match application {
+        APPLICATION => known(path, layout),
+        0 if without_tables => Ok(()),
+        _ => Err(of_another_program(path)),
+    }
+}
 
 /// Exclusive before WAL: the write-ahead log's index then lives in memory and no other process can join.
 pub fn configure(connection: &Connection) -> rusqlite::Result<()> {
@@ -63,24 +97,34 @@ pub fn create_or_check(connection: &Connection, path: &Path) -> Result<bool, Ope
         return set_layout(connection).map(|()| false).map_err(at);
     }
     if application != APPLICATION {
-        let reason = "it is a SQLite file, but of another program".into();
-        return Err(OpenError::Corrupt {
-            path: path.into(),
-            reason,
-        });
+        return Err(of_another_program(path));
     }
-    match layout {
-        LAYOUT => Ok(false),
-        1 => records::seal_all(connection)
-            .and_then(|()| set_layout(connection))
-            .map(|()| true)
-            .map_err(at),
-        _ => Err(OpenError::TooNew {
-            path: path.into(),
-            found: layout,
-            known: LAYOUT,
-        }),
+    known(path, layout)?;
+    if layout == LAYOUT {
+        return Ok(false);
     }
+    records::seal_all(connection)
+        .and_then(|()| set_layout(connection))
+        .map(|()| true)
+        .map_err(at)
+}
+
+fn of_another_program(path: &Path) -> OpenError {
+    OpenError::Corrupt {
+        path: path.into(),
+        reason: "it is a SQLite file, but of another program".into(),
+    }
+}
+
+fn known(path: &Path, layout: i64) -> Result<(), OpenError> {
+    if (1..=LAYOUT).contains(&layout) {
+        return Ok(());
+    }
+    Err(OpenError::TooNew {
+        path: path.into(),
+        found: layout,
+        known: LAYOUT,
+    })
 }
 
 fn set_layout(connection: &Connection) -> rusqlite::Result<()> {

@@ -167,6 +167,7 @@ fn connect(place: &config::Store, path: &Path) -> std::result::Result<Connection
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
+            layout::peek(path)?;
             Connection::open_with_flags(
                 path,
                 OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
