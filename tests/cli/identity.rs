@@ -19,6 +19,14 @@ fn the_key_is_made_once_and_is_private() {
 }
 
 #[test]
+fn the_init_says_that_all_keys_of_a_deployment_are_one_owner() {
+    let home = home();
+    let said = home.run(["owner", "init"]).exits(0).stderr;
+    assert!(said.contains("are one owner"), "{said}");
+    assert!(said.contains("identity provider of theirs"), "{said}");
+}
+
+#[test]
 fn the_public_half_has_no_private_part_and_tokens_are_jwts() {
     let home = home();
     home.run(["owner", "init"]).exits(0);

@@ -192,6 +192,9 @@ impl Engine {
                         if jobs_changed {
                             self.refresh_due();
                         }
+                        if matches!(together, Together::Record(_)) {
+                            self.recorded(ts / 1_000_000);
+                        }
                         (Ok(value), writes, ts)
                     }
                     Err(error) => {

@@ -57,6 +57,8 @@ pub struct Engine {
     limits: Limits,
     next_due_ms: Option<u64>,
     trouble: Trouble,
+    /// When session records are looked at for old ones.
+    next_prune_ms: Option<u64>,
 }
 
 impl Engine {
@@ -75,6 +77,7 @@ impl Engine {
         });
         let (store, schema) = store::Store::open(&store, &loaded.declared)?;
         let next_due_ms = store.next_due_ms()?;
+        let next_prune_ms = store.oldest_record_ms()?.map(scheduler::prune_at);
         {
             let mut state = host.state();
             state.store = Some(store);
@@ -88,6 +91,7 @@ impl Engine {
             limits,
             next_due_ms,
             trouble,
+            next_prune_ms,
         })
     }
 
@@ -110,15 +114,19 @@ impl Engine {
             .map_or(0, store::Store::latest_ts)
     }
 
-    /// Runs the scheduled functions that are due, each in a transaction of its own. A few at a time: while
-    /// [`Self::next_due_ms`] is not later than now, there are more.
+    /// Runs the scheduled functions that are due, each in a transaction of its own, and forgets session records that are
+    /// too old. A few at a time: while [`Self::next_due_ms`] is not later than now, there are more.
     pub fn run_due_jobs(&mut self, now_ms: u64) -> Vec<WriteSet> {
+        self.prune_records(now_ms);
         self.run_jobs(now_ms)
     }
 
-    /// When the next scheduled function is due (ms since the epoch).
+    /// When [`Self::run_due_jobs`] has something to do next (ms since the epoch).
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.next_due_ms
+        [self.next_due_ms, self.next_prune_ms]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Why nothing can be stored now, for whoever runs the deployment.

@@ -35,8 +35,12 @@ pub struct Tuning {
     pub queued_mutation_bytes: usize,
     /// Queries one socket may hold.
     pub queries: usize,
-    /// Bytes written but not yet taken by the client; above it, the socket is closed.
+    /// Results of one run of a socket's queries; the others are run when the client has taken these.
+    pub part_bytes: usize,
+    /// Bytes written but not yet taken by the client; above it, nothing more is started or read.
     pub unsent_bytes: usize,
+    /// Above it, a client that takes nothing for this long is closed.
+    pub slow_reader: Duration,
     /// Open TCP connections; the next one waits in the listen queue.
     pub connections: usize,
     /// HTTP calls being run at a time.
@@ -66,7 +70,9 @@ impl Default for Tuning {
             queued_mutations: 1000,
             queued_mutation_bytes: 64 << 20,
             queries: 4096,
+            part_bytes: 8 << 20,
             unsent_bytes: 96 << 20,
+            slow_reader: Duration::from_secs(10),
             connections: 1024,
             http_calls: 64,
             http_bodies: 128 << 20,

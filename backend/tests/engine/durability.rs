@@ -112,13 +112,28 @@ fn an_unusable_file_is_refused_and_left_alone() {
     assert!(matches!(refusal(at(&garbage)), OpenError::Corrupt { .. }));
     assert_eq!(std::fs::read(&garbage).unwrap(), before);
 
-    let foreign = folder.path().join("foreign.sqlite3");
-    rusqlite::Connection::open(&foreign)
-        .unwrap()
-        .execute_batch("CREATE TABLE theirs (x)")
-        .unwrap();
-    let error = refusal(at(&foreign));
-    assert!(error.to_string().contains("of another program"), "{error}");
+    for (name, sql) in [
+        ("foreign.sqlite3", "CREATE TABLE theirs (x)"),
+        (
+            "marked.sqlite3",
+            "PRAGMA application_id = 7; PRAGMA user_version = 2",
+        ),
+        (
+            "logged.sqlite3",
+            "PRAGMA journal_mode = WAL; CREATE TABLE theirs (x)",
+        ),
+    ] {
+        let foreign = folder.path().join(name);
+        rusqlite::Connection::open(&foreign)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+        let before = std::fs::read(&foreign).unwrap();
+        let error = refusal(at(&foreign));
+        assert!(error.to_string().contains("of another program"), "{error}");
+        assert_eq!(std::fs::read(&foreign).unwrap(), before, "{name}");
+        assert!(!folder.path().join(format!("{name}-wal")).exists());
+    }
 
     assert!(matches!(
         refusal(at(folder.path())),
@@ -135,10 +150,12 @@ fn an_unusable_file_is_refused_and_left_alone() {
         .unwrap()
         .pragma_update(None, "user_version", 99)
         .unwrap();
+    let before = std::fs::read(&newer).unwrap();
     assert!(matches!(
         refusal(at(&newer)),
         OpenError::TooNew { found: 99, .. }
     ));
+    assert_eq!(std::fs::read(&newer).unwrap(), before);
 
     let damaged = folder.path().join("damaged.sqlite3");
     drop(Engine::open(at(&damaged)).unwrap());
@@ -146,6 +163,26 @@ fn an_unusable_file_is_refused_and_left_alone() {
     bytes[100..4096].fill(0xab);
     std::fs::write(&damaged, bytes).unwrap();
     assert!(matches!(refusal(at(&damaged)), OpenError::Corrupt { .. }));
+}
+
+/// Killed before its log was moved into the file, which then says nothing of whose it is.
+#[test]
+fn a_file_of_ours_that_is_all_in_its_log_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db.sqlite3");
+    let mut engine = Engine::open(at(&file)).unwrap();
+    engine.done("m:add", json!({}));
+    let copy = folder.path().join("copy.sqlite3");
+    for companion in ["", "-wal"] {
+        std::fs::copy(
+            folder.path().join(format!("db.sqlite3{companion}")),
+            folder.path().join(format!("copy.sqlite3{companion}")),
+        )
+        .unwrap();
+    }
+    assert_eq!(std::fs::read(&copy).unwrap()[68..72], [0; 4]);
+    let mut engine = Engine::open(at(&copy)).unwrap();
+    assert_eq!(engine.get("m:count", json!({})), json!(1));
 }
 
 /// What a program with ordinary rights finds when somebody took away its right to write.

@@ -169,6 +169,7 @@ async fn a_client_that_never_reads_its_answers_is_closed_and_told_why() {
     let world = World::default();
     let deployment = deployment(&world, |config| {
         config.tuning.unsent_bytes = 8 << 20;
+        config.tuning.slow_reader = Duration::from_millis(1);
         config.tuning.goodbye = DEADLINE;
     })
     .await;
@@ -177,7 +178,7 @@ async fn a_client_that_never_reads_its_answers_is_closed_and_told_why() {
         deaf.mutate(request, "make:text", json!({"bytes": 1 << 20}))
             .await;
     }
-    // the engine takes turns: when these are through, so is all that it will ever run of the other's
+    // the engine takes turns: when these are through, so is all that it will ever run of the deaf one's
     let mut other = Client::connect(&deployment.url()).await;
     for request in 0..200 {
         other.mutate(request, "rows:add", json!({"key": "n"})).await;

@@ -21,11 +21,12 @@ use zeroize::Zeroizing;
 use super::private_file::{self, Existing};
 use crate::adapters::convex::owner::{AuthFailure, OwnerAuth};
 
-/// `iss` of our own tokens, the same everywhere: the key says which owner it is.
+/// `iss` of our own tokens, the same everywhere. An owner is issuer and subject, so every key that a deployment is given
+/// for this issuer is the same owner: that is how a key is exchanged, and why several people need a provider of theirs.
 pub const ISSUER: &str = "https://orchestrator.local";
 /// `aud`, the provider's `applicationID`.
 pub const AUDIENCE: &str = "orchestrator";
-/// `sub` of the owner of an embedded deployment.
+/// `sub` of the owner, whichever of their keys signs.
 pub const OWNER_SUBJECT: &str = "owner";
 /// How long a token lasts.
 pub const TOKEN_TTL: Duration = Duration::from_mins(15);

@@ -41,6 +41,9 @@ enum Command {
     Jwks,
 }
 
+const ONE_OWNER: &str = "all keys of one deployment are one owner, who reaches everything on it: to exchange a key, name \
+     both for a while; several people need an identity provider of theirs";
+
 impl Owner {
     pub fn execute(self, app: &App) -> Result<Exit, Failure> {
         let path = self.key.unwrap_or_else(|| app.paths.owner_key());
@@ -64,6 +67,7 @@ impl Owner {
                 app.ui.line(format!("OWNER_ISSUER={ISSUER}"));
                 app.ui.line(format!("OWNER_AUDIENCE={AUDIENCE}"));
                 app.ui.line(format!("OWNER_JWKS={}", key.jwks_data_uri()));
+                app.ui.say(ONE_OWNER);
             }
             Command::Token { ttl, subject } => {
                 let token = load()?

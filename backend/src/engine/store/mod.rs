@@ -9,9 +9,11 @@ mod jobs;
 mod layout;
 mod migrate;
 mod records;
+mod sealed;
 
 pub use documents::Stored;
 pub use jobs::Job;
+pub use records::{PRUNED_AT_ONCE, RECORDS_KEPT_MS};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -64,7 +66,7 @@ impl Store {
         self.connection
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(at)?;
-        layout::create_or_check(&self.connection, path)?;
+        let converted = layout::create_or_check(&self.connection, path)?;
         let schema = self.migrate(declared).map_err(|error| match error {
             OpenError::Storage(StorageError(error)) => explain(path, error),
             other => other,
@@ -74,6 +76,9 @@ impl Store {
             .newest_creation()
             .map_err(|error| explain(path, error.0))?;
         self.connection.execute_batch("COMMIT").map_err(at)?;
+        if converted {
+            self.checkpoint().map_err(|error| explain(path, error.0))?;
+        }
         Ok(schema)
     }
 
@@ -166,6 +171,7 @@ fn connect(place: &config::Store, path: &Path) -> std::result::Result<Connection
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
+            layout::peek(path)?;
             Connection::open_with_flags(
                 path,
                 OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,

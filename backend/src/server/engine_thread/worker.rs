@@ -10,12 +10,14 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use convex_sync_types::QueryId;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, warn};
 
-use super::{Command, EngineEvent, Executor, MutationReply, Phase, Shared, SnapshotGone};
+use super::{Command, EngineEvent, Executor, MutationReply, Phase, QueryRun, Shared, SnapshotGone};
 use crate::engine::{Call, QueryOutcome, WriteSet};
 use crate::server::subscriptions::{ConnectionId, RecentCommits, Subscriptions, Watcher};
+use crate::server::sync::fit;
 
 /// The wall clock may jump: due times are looked at again at least this often.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -73,22 +75,15 @@ impl Worker {
                 connection,
                 dropped,
                 runs,
+                bytes,
             } => {
                 for query in dropped {
                     self.subscriptions.forget(Watcher { connection, query });
                 }
-                let mut outcomes = Vec::with_capacity(runs.len());
-                for run in runs {
-                    let outcome = self.engine.query(&run.call);
-                    let watcher = Watcher {
-                        connection,
-                        query: run.query,
-                    };
-                    self.subscriptions.watch(watcher, &outcome.reads);
-                    outcomes.push((run.query, outcome));
-                }
+                let (outcomes, left) = self.run_watched(connection, runs, bytes);
                 let ts = self.engine.latest_ts();
-                self.tell(connection, EngineEvent::Queried { ts, outcomes });
+                let queried = EngineEvent::Queried { ts, outcomes, left };
+                self.tell(connection, queried);
             }
             Command::Query { call, at, reply } => {
                 // the caller may have hung up
@@ -119,6 +114,31 @@ impl Worker {
             #[cfg(debug_assertions)]
             Command::Panic => panic!("a panic was asked for"),
         }
+    }
+
+    fn run_watched(
+        &mut self,
+        connection: ConnectionId,
+        runs: Vec<QueryRun>,
+        bytes: usize,
+    ) -> (Vec<(QueryId, QueryOutcome)>, Vec<QueryRun>) {
+        let mut outcomes = Vec::new();
+        let mut left = runs.into_iter();
+        let mut held = 0;
+        while let Some(QueryRun { query, call }) = left.next() {
+            let outcome = self.engine.query(&call);
+            let watcher = Watcher { connection, query };
+            self.subscriptions.watch(watcher, &outcome.reads);
+            // of the last one nobody needs to know
+            if let (Ok(value), true) = (&outcome.result, left.len() > 0) {
+                held += fit::weight(value);
+            }
+            outcomes.push((query, outcome));
+            if held >= bytes {
+                break;
+            }
+        }
+        (outcomes, left.collect())
     }
 
     fn query(&mut self, call: &Call, at: Option<u64>) -> Result<QueryOutcome, SnapshotGone> {
