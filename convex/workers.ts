@@ -24,8 +24,10 @@ export const create = mutation({
     checkText("name", args.name, NAME_CHARS);
     checkText("directory", args.directory, PATH_CHARS);
     await ownedMachine(ctx, owner, args.machineId);
-    if (await findWorker(ctx, args.workerId)) {
-      throw refusal("conflict", `worker ${args.workerId} exists: choose another id, or rotate its token`);
+    const known = await findWorker(ctx, args.workerId);
+    if (known) {
+      const whatElse = known.owner === owner ? ", or rotate its token" : "";
+      throw refusal("conflict", `worker ${args.workerId} exists: choose another id${whatElse}`);
     }
     await ctx.db.insert("workers", {
       ...args,
@@ -55,6 +57,7 @@ export const list = query({
   ),
   handler: async (ctx, { machineId }) => {
     const owner = await requireOwner(ctx);
+    if (machineId !== undefined) await ownedMachine(ctx, owner, machineId);
     const rows = await ctx.db
       .query("workers")
       .withIndex("by_owner", (q) => {

@@ -176,6 +176,7 @@ describe("append", () => {
     expect(await indexes(64)).toEqual([64, 65, 66, 67, 68, 69]);
     expect(await indexes(96)).toEqual([]);
     expect(await code(indexes(-1))).toBe("invalid");
+    for (const from of [5, 33, 63]) expect(await code(indexes(from))).toBe("invalid");
     expect(await code(strangerOf(t).query(api.chunks.page, { turnId, from: 0 }))).toBe("forbidden");
     expect(await code(t.query(api.chunks.page, { turnId, from: 0 }))).toBe("unauthorized");
     expect(await code(ownerOf(t).query(api.chunks.page, { turnId: "none", from: 0 }))).toBe("not_found");

@@ -98,6 +98,9 @@ describe("workers", () => {
     expect(await ids({})).toEqual(["w1", "w2"]);
     expect(await ids({ machineId: "m2" })).toEqual(["w2"]);
     expect(await strangerOf(t).query(api.workers.list, {})).toEqual([]);
+    // As `sessions.list` of somebody else's worker: it once said that there are none.
+    expect(await code(strangerOf(t).query(api.workers.list, { machineId: "m1" }))).toBe("forbidden");
+    expect(await code(owner.query(api.workers.list, { machineId: "none" }))).toBe("not_found");
     expect((await owner.query(api.workers.list, {}))[0]).toMatchObject({ state: "pending", epoch: 0, name: "shop" });
   });
 
