@@ -1,9 +1,7 @@
 //! The embedded deployment inside a supervisor (`run --local`), or alone (`deployment run`). Its folder holds the
 //! database, the owner's key and the tokens, all private; a lock keeps a second process from opening it.
 
-use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +11,7 @@ use orchestrator_backend::{
     AuthProvider, Deployment, DeploymentConfig, Instance as Named, StartError,
 };
 
+use super::database_file::make_private;
 use super::error::RunError;
 use super::functions::{deployed, settings};
 use super::instance::{Instance, LockError};
@@ -123,15 +122,4 @@ async fn lock(folder: &Path) -> Result<Instance, RunError> {
             },
             other @ LockError::Unusable { .. } => RunError::Setup(other.to_string()),
         })
-}
-
-/// SQLite makes its other files with the mode of the first.
-fn make_private(path: &Path) -> Result<(), RunError> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
-        .map_err(|error| RunError::Setup(format!("cannot make {}: {error}", path.display())))
 }

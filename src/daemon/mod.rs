@@ -7,6 +7,7 @@ mod announce;
 mod assistants;
 pub mod compose;
 mod control;
+mod database_file;
 mod embedded;
 mod error;
 mod functions;

@@ -9,9 +9,16 @@ use rusqlite::ErrorCode;
 pub enum OpenError {
     #[error("`{}` is in use by another process: stop it first, or use another file", path.display())]
     Locked { path: PathBuf },
-    #[error("cannot open the database `{}`: {reason}", path.display())]
+    #[error(
+        "cannot use the database `{}`: {reason}; it and its folder must be yours to read and write, on a disk with room",
+        path.display()
+    )]
     Unreadable { path: PathBuf, reason: String },
-    #[error("`{}` is not a database of this program, or it is damaged: {reason}", path.display())]
+    #[error(
+        "`{}` is not a database of this program, or it is damaged: {reason}; move it away to begin with an empty one, or put \
+         a copy in its place",
+        path.display()
+    )]
     Corrupt { path: PathBuf, reason: String },
     #[error("`{}` was written by a newer version (layout {found}, this one knows {known})", path.display())]
     TooNew {
@@ -28,7 +35,8 @@ pub enum OpenError {
     Violation(String),
     #[error("cannot start the JavaScript engine: {0}")]
     Runtime(String),
-    #[error("cannot write the database: {0}")]
+    /// Until the path is known: nobody outside of the engine sees it.
+    #[error(transparent)]
     Storage(#[from] StorageError),
 }
 

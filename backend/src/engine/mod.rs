@@ -65,19 +65,19 @@ impl Engine {
     /// Loads the functions, opens the store and brings it to the schema. Nothing is changed when it fails.
     pub fn open(config: EngineConfig) -> Result<Engine, OpenError> {
         let EngineConfig {
-            store,
+            store: place,
             functions,
             limits,
         } = config;
         let host = Host::new(limits);
         let (scripts, loaded) = Scripts::load(&functions, &host, &limits)?;
-        let trouble = Trouble::of(match &store {
-            Store::File(path) => Some(path.clone()),
-            Store::Memory => None,
-        });
-        let (store, schema) = store::Store::open(&store, &loaded.declared)?;
-        let next_due_ms = store.next_due_ms()?;
-        let next_prune_ms = store.oldest_record_ms()?.map(scheduler::prune_at);
+        let (store, schema) = store::Store::open(&place, &loaded.declared)?;
+        let at = |error: StorageError| store::explain(place.path(), error.0);
+        let next_due_ms = store.next_due_ms().map_err(at)?;
+        let next_prune_ms = store
+            .oldest_record_ms()
+            .map_err(at)?
+            .map(scheduler::prune_at);
         {
             let mut state = host.state();
             state.store = Some(store);
@@ -90,8 +90,8 @@ impl Engine {
             functions,
             limits,
             next_due_ms,
-            trouble,
             next_prune_ms,
+            trouble: Trouble::of(place.path()),
         })
     }
 

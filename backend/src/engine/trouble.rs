@@ -9,10 +9,8 @@ use tracing::{error, info};
 
 const LOGGED_AGAIN: Duration = Duration::from_mins(1);
 
-#[derive(Default)]
 pub(super) struct Trouble {
-    /// None of a database in memory.
-    path: Option<PathBuf>,
+    path: PathBuf,
     now: Option<Current>,
 }
 
@@ -24,8 +22,11 @@ struct Current {
 }
 
 impl Trouble {
-    pub(super) fn of(path: Option<PathBuf>) -> Self {
-        Self { path, now: None }
+    pub(super) fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            now: None,
+        }
     }
 
     /// What is wrong, while something is.
@@ -40,7 +41,7 @@ impl Trouble {
                 return;
             }
         }
-        let path = self.path.as_deref().unwrap_or(Path::new(":memory:"));
+        let path = &self.path;
         let free = free_bytes(path);
         let failed = self.now.as_ref().map_or(1, |now| now.failed);
         error!(path = %path.display(), free_bytes = free, failed, reason, "the deployment cannot store");
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn trouble_names_the_file_and_the_free_space_until_something_was_stored() {
         let folder = tempfile::tempdir().unwrap();
-        let mut trouble = Trouble::of(Some(folder.path().join("local.sqlite3")));
+        let mut trouble = Trouble::of(&folder.path().join("local.sqlite3"));
         assert_eq!(trouble.text(), None);
         trouble.failed("the disk is full");
         trouble.failed("the disk is full");

@@ -211,6 +211,34 @@ fn a_read_only_file_is_refused_and_left_alone() {
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
+/// "cannot write the database: malformed" named neither the file nor what to do, and nothing had been written.
+#[test]
+fn damage_that_is_found_while_a_file_is_opened_names_it_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for table in ["jobs_by_due", "documents", "tables"] {
+        let file = folder.path().join(format!("{table}.sqlite3"));
+        let mut engine = Engine::open(at(&file)).unwrap();
+        engine.mutation(&call("m:add", json!({})), None);
+        engine.checkpoint().unwrap();
+        drop(engine);
+        let page: usize = rusqlite::Connection::open(&file)
+            .unwrap()
+            .query_row(
+                "SELECT rootpage FROM sqlite_schema WHERE name = ?1",
+                [table],
+                |row| row.get(0),
+            )
+            .unwrap();
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[(page - 1) * 4096..page * 4096].fill(0xab);
+        std::fs::write(&file, bytes).unwrap();
+        let refused = refusal(at(&file)).to_string();
+        for part in [&*file.to_string_lossy(), "malformed", "move it away"] {
+            assert!(refused.contains(part), "{table}: {refused}");
+        }
+    }
+}
+
 #[test]
 fn a_page_that_is_damaged_fails_who_needs_it_and_nobody_else() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ pub use documents::Stored;
 pub use jobs::Job;
 pub use records::{PRUNED_AT_ONCE, RECORDS_KEPT_MS};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -42,17 +42,14 @@ impl Store {
         place: &config::Store,
         declared: &Declared,
     ) -> std::result::Result<(Self, Schema), OpenError> {
-        let path = match place {
-            config::Store::File(path) => path.clone(),
-            config::Store::Memory => PathBuf::from(":memory:"),
-        };
-        let connection = connect(place, &path)?;
+        let path = place.path();
+        let connection = connect(place, path)?;
         let mut store = Self {
             connection,
             latest_ts: 0,
             last_creation: 0.0,
         };
-        let schema = store.prepare(&path, declared)?;
+        let schema = store.prepare(path, declared)?;
         Ok((store, schema))
     }
 
@@ -196,7 +193,8 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
+/// A failure while the file is opened, with its place.
+pub(super) fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
     let path = path.to_path_buf();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
