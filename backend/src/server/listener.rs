@@ -46,6 +46,7 @@ pub(super) fn router(app: Arc<App>, policy: Arc<OriginPolicy>) -> Router {
         .route("/instance_name", get(http::instance_name))
         .route("/instance_version", get(http::version))
         .route("/", get(http::root))
+        .method_not_allowed_fallback(http::method_not_allowed)
         .fallback(http::not_found)
         .with_state(app)
         .layer(middleware::from_fn_with_state(policy, origin::guard))

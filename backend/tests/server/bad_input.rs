@@ -146,6 +146,64 @@ async fn an_endless_loop_or_too_much_memory_ends_its_own_call() {
     deployment.stop().await;
 }
 
+/// It was answered with `FatalError`, which ends npm's client and with it all that it waits for.
+#[tokio::test]
+async fn arguments_nested_too_deeply_fail_their_own_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let (deployment, mut bystander) = Bystander::of(folder.path()).await;
+    let mut client = Client::connect(&deployment.url()).await;
+    for (id, levels) in [(0, 70), (1, 130), (2, 100_000)] {
+        let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let call =
+            |rest: &str| format!(r#"{rest}"udfPath":"rows:size","args":[{{"text":{deep}}}]}}"#);
+        let mutation = call(&format!(r#"{{"type":"Mutation","requestId":{id},"#));
+        client.send_text(mutation).await;
+        let answer = client.response(id).await;
+        let error = answer["result"].as_str().unwrap();
+        assert!(error.contains("nested too deeply"), "{levels}: {error}");
+        client.transition().await;
+        let add = call(&format!(r#"{{"type":"Add","queryId":{id},"#));
+        client
+            .send_text(format!(
+                r#"{{"type":"ModifyQuerySet","baseVersion":{id},"newVersion":{},"modifications":[{add}]}}"#,
+                id + 1
+            ))
+            .await;
+        let failed = client.transition().await;
+        assert_eq!(
+            failed["modifications"][0]["type"], "QueryFailed",
+            "{failed}"
+        );
+    }
+    bystander.is_served().await;
+    deployment.stop().await;
+}
+
+/// Fifteen megabytes of it came back in the error.
+#[tokio::test]
+async fn a_large_wrong_argument_is_not_echoed_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (deployment, _) = Bystander::of(folder.path()).await;
+    let mut client = Client::connect(&deployment.url()).await;
+    let large = "é".repeat(5 << 20);
+    for (request, args) in [
+        (0, json!({ "text": "x", "more": large })),
+        (1, json!({ "text": [large] })),
+    ] {
+        client.mutate(request, "rows:size", args).await;
+        let answer = client.response(request).await;
+        let error = answer["result"].as_str().unwrap();
+        assert!(error.contains("ArgumentValidationError"), "{}", error.len());
+        assert!(
+            error.contains("bytes)") && error.len() < 2000,
+            "{}",
+            error.len()
+        );
+        client.transition().await;
+    }
+    deployment.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_too_large_is_refused_and_what_is_just_large_is_not() {
     let folder = tempfile::tempdir().unwrap();

@@ -159,6 +159,11 @@ async fn what_is_not_a_call_says_so() {
         post(&deployment, "/api/nothing", json!({}), None).await.0,
         404
     );
+    let (status, refusal) = post(&deployment, "/version", json!({}), None).await;
+    assert_eq!(
+        (status, &refusal["code"]),
+        (405, &json!("MethodNotAllowed"))
+    );
     deployment.stop().await;
 }
 

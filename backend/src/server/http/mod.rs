@@ -118,6 +118,14 @@ pub(super) async fn not_found() -> Refusal {
     )
 }
 
+pub(super) async fn method_not_allowed() -> Refusal {
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "MethodNotAllowed",
+        "this path takes another method: POST for /api/query, /api/mutation and /api/action, GET for /version",
+    )
+}
+
 async fn accept(app: &App, request: Request) -> Result<Accepted<'_>, Refusal> {
     let authorization = authorization(&request)?;
     let caller = app

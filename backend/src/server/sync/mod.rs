@@ -6,6 +6,7 @@
 //! way out. A connection belongs to one generation of the engine and ends with it.
 
 mod connection;
+mod deep;
 pub(super) mod fit;
 #[cfg(test)]
 mod fuzz;
