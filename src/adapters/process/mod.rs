@@ -18,11 +18,13 @@ pub mod journal;
 pub mod lease;
 mod lines;
 pub mod marker;
+mod memory;
 mod protocol;
 mod sys;
 mod ward;
 mod warden;
 
+pub use memory::give_large_blocks_back;
 pub use sys::{boot_id, rss_bytes};
 pub use ward::{ExitRecord, Line, Source, SpawnError, Ward, WardSpec};
 pub use warden::warden_main;
