@@ -40,7 +40,8 @@ pub struct Run {
     #[arg(long, requires = "local")]
     port: Option<u16>,
 
-    /// Answer from a scripted model instead of a provider: no key, no network
+    /// Answer from a scripted model instead of a provider: no key, and no network but to install OpenCode with npm where
+    /// there is none
     #[arg(long)]
     demo: bool,
 
