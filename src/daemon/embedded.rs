@@ -18,7 +18,7 @@ use super::instance::{Instance, LockError};
 use super::signals::Signals;
 use crate::adapters::clock::wall_ms;
 use crate::adapters::embedded::EmbeddedPort;
-use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKey};
+use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKey, OwnerKeys};
 use crate::config::paths::private_dir;
 
 /// Sockets say goodbye, the engine finishes and checkpoints; then the process ends anyway.
@@ -39,7 +39,7 @@ impl Embedded {
         private_dir(folder).map_err(|error| RunError::Setup(error.to_string()))?;
         let lock = lock(folder).await?;
         let key_path = folder.join("owner.key");
-        let owner = OwnerKey::load_or_create(&key_path)
+        let owner = OwnerKeys::load_or_create(&key_path)
             .map_err(|error| RunError::Setup(error.to_string()))?;
         let database = folder.join("local.sqlite3");
         make_private(&database)?;
@@ -65,7 +65,7 @@ impl Embedded {
         Ok(Self {
             url: DeploymentUrl::new(deployment.url()),
             deployment,
-            owner: Arc::new(owner),
+            owner: Arc::new(owner.current),
             key_path,
             database,
             _lock: lock,

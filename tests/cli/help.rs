@@ -27,6 +27,7 @@ fn every_command_explains_itself() {
         &["owner", "init"],
         &["owner", "token"],
         &["owner", "jwks"],
+        &["owner", "rotate"],
         &["config"],
         &["config", "path"],
         &["config", "check"],

@@ -1,5 +1,8 @@
 //! The owner's key from the command line.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use crate::home;
 
 #[test]
@@ -60,10 +63,50 @@ fn what_a_deployment_with_its_own_folder_says_can_be_typed_in() {
     // from wherever it is
     let mut shell = home.foreign("sh");
     shell
-        .args(["-c", &typed, crate::ORCHESTRATOR])
+        .args(["-c", &typed, env!("CARGO_BIN_EXE_orchestrator")])
         .current_dir("/");
     let ran = home.finish(shell, "");
     deployment.kill().unwrap();
     deployment.wait().unwrap();
     ran.exits(0);
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_said_to_be_just_that() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = home();
+    let key = home.path().join("k.key");
+    let named = key.to_str().unwrap();
+    let said = |wanted: &[&str], unwanted: &str| {
+        let ran = home.run(["owner", "token", "--key", named]).exits(6);
+        for part in wanted {
+            assert!(ran.stderr.contains(part), "{}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains(unwanted), "{}", ran.stderr);
+    };
+    said(&["No such file", "owner init"], "chmod");
+    home.run(["owner", "init", "--key", named]).exits(0);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    said(&["mode 644", "chmod 600"], "owner init");
+    std::fs::remove_file(&key).unwrap();
+    std::fs::create_dir(&key).unwrap();
+    said(&["is not a file", "name the right file"], "chmod");
+    let nowhere = home.path().join("k.key/no/x.key");
+    std::fs::write(home.path().join("k.key/no"), "").unwrap();
+    let ran = home
+        .run(["owner", "init", "--key", nowhere.to_str().unwrap()])
+        .exits(1);
+    assert!(
+        ran.stderr.contains("Not a directory") || ran.stderr.contains("File exists"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_token_for_nobody_is_not_made() {
+    let home = home();
+    home.run(["owner", "init"]).exits(0);
+    home.run(["owner", "token", "--subject", ""]).exits(2);
 }
