@@ -110,3 +110,22 @@ fn a_token_for_nobody_is_not_made() {
     home.run(["owner", "init"]).exits(0);
     home.run(["owner", "token", "--subject", ""]).exits(2);
 }
+
+/// What is piped into the tool that sets a deployment's variables.
+#[test]
+fn what_a_deployment_has_to_know_is_all_of_stdout() {
+    let home = home();
+    for args in [
+        &["owner", "init"][..],
+        &["owner", "rotate"],
+        &["owner", "rotate", "--finish"],
+    ] {
+        let said = home.run(args).exits(0).stdout;
+        let names: Vec<_> = said
+            .lines()
+            .filter_map(|line| line.split_once('=').map(|(name, _)| name))
+            .collect();
+        assert_eq!(names, ["OWNER_ISSUER", "OWNER_AUDIENCE", "OWNER_JWKS"]);
+        assert_eq!(said.lines().count(), 3, "{args:?}: {said}");
+    }
+}
