@@ -34,3 +34,14 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 #[error("storage: {0}")]
 pub struct StorageError(#[from] pub rusqlite::Error);
+
+impl StorageError {
+    /// Of the file itself: it does not go away by waiting.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        matches!(
+            self.0.sqlite_error_code(),
+            Some(DatabaseCorrupt | NotADatabase)
+        )
+    }
+}

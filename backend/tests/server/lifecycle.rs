@@ -136,6 +136,24 @@ async fn an_engines_panic_closes_the_sockets_and_keeps_the_port() {
 
 #[cfg(debug_assertions)]
 #[tokio::test]
+async fn a_query_that_failed_for_a_reason_of_ours_stayed_failed() {
+    let world = World::default();
+    let deployment = deployment(&world, |_| {}).await;
+    world.set_troubled(true);
+    let mut client = Client::connect(&deployment.url()).await;
+    client.subscribe(0, "rows:get", json!({"key": "a"})).await;
+    let (messages, code, reason) = client.closed().await;
+    assert!(messages.is_empty(), "{messages:?}");
+    assert_eq!(code, 1012);
+    assert!(reason.contains("try again"), "{reason}");
+    world.set_troubled(false);
+    let mut client = Client::connect(&deployment.url()).await;
+    client.subscribe(0, "rows:get", json!({"key": "a"})).await;
+    assert_eq!(client.value().await, json!(null));
+    deployment.stop().await;
+}
+
+#[tokio::test]
 async fn while_there_is_no_engine_callers_are_told_to_try_again() {
     let world = World::default();
     let deployment = deployment(&world, |_| {}).await;

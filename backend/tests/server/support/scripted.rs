@@ -28,6 +28,7 @@ struct State {
     queried: usize,
     held: bool,
     broken: bool,
+    troubled: bool,
 }
 
 #[derive(Clone, Default)]
@@ -60,6 +61,11 @@ impl World {
         self.lock().broken = broken;
     }
 
+    /// Queries fail for no fault of anybody's.
+    pub fn set_troubled(&self, troubled: bool) {
+        self.lock().troubled = troubled;
+    }
+
     /// Mutations wait until they are let go.
     pub fn hold(&self, held: bool) {
         self.lock().held = held;
@@ -77,6 +83,14 @@ impl Executor for Scripted {
     fn query(&mut self, call: &Call) -> QueryOutcome {
         let mut state = self.0.lock();
         state.queried += 1;
+        if state.troubled {
+            return QueryOutcome {
+                result: Err(failure("fail:plain")),
+                internal: true,
+                reads: ReadSet::default(),
+                log_lines: Vec::new(),
+            };
+        }
         let text = |name: &str| call.args[name].as_str().unwrap_or_default().to_owned();
         let (result, from, to) = match call.path.as_str() {
             "rows:get" => {
@@ -103,6 +117,7 @@ impl Executor for Scripted {
             other => (Err(failure(other)), String::new(), Some(String::new())),
         };
         QueryOutcome {
+            internal: false,
             result,
             reads: ReadSet {
                 ranges: vec![ReadRange {
