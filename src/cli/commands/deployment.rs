@@ -55,11 +55,13 @@ async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
         None => connection::connect(app).await?,
     };
     app.ui.say(format!("deployment  {}", connected.url));
-    let passed = check::play(&connected.client, |step| match step.error {
+    let mut stop = crate::daemon::StopSignals::register()
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let report = |step: check::Step| match step.error {
         None => app.ui.line(format!("ok    {}", step.what)),
         Some(error) => app.ui.line(format!("fail  {}: {error}", step.what)),
-    })
-    .await;
+    };
+    let passed = check::play(&connected.client, async || stop.asked().await, report).await;
     Ok(if passed { Exit::Ok } else { Exit::Failed })
 }
 
