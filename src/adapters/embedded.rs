@@ -1,16 +1,18 @@
-//! The port to the embedded deployment: its engine's phases in the tree's words.
+//! The port to the embedded deployment: its engine's phases in the tree's words, and the last scheduled function that
+//! failed, which nobody would notice otherwise: it answers nobody.
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::phase::Phase;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::embedded::{Embedded, EmbeddedStatus};
-use orchestrator_backend::Deployment;
+use orchestrator_backend::{Deployment, Phase as Phases};
 use tokio::sync::watch;
 
 pub struct EmbeddedPort {
     url: DeploymentUrl,
     detail: String,
-    phases: watch::Receiver<orchestrator_backend::Phase>,
+    phases: watch::Receiver<Phases>,
+    failed_job: watch::Receiver<Option<String>>,
 }
 
 impl EmbeddedPort {
@@ -20,6 +22,7 @@ impl EmbeddedPort {
             url: DeploymentUrl::new(deployment.url()),
             detail,
             phases: deployment.watch_phase(),
+            failed_job: deployment.watch_failed_job(),
         }
     }
 }
@@ -35,32 +38,40 @@ impl Embedded for EmbeddedPort {
 
     fn follow(&self, report: Box<dyn Fn(EmbeddedStatus) + Send + Sync>) -> Pending<()> {
         let mut phases = self.phases.clone();
+        let mut failed_job = self.failed_job.clone();
         Box::pin(async move {
             let mut restarts = 0;
             loop {
                 let now = phases.borrow_and_update().clone();
-                report(status(now, &mut restarts));
-                if phases.changed().await.is_err() {
-                    return;
+                restarts += u32::from(matches!(now, Phases::Restarting { .. }));
+                loop {
+                    let failed = failed_job.borrow_and_update().clone();
+                    report(status(now.clone(), failed, restarts));
+                    let changed = tokio::select! {
+                        changed = phases.changed() => Some(changed),
+                        changed = failed_job.changed() => changed.err().map(Err),
+                    };
+                    match changed {
+                        Some(Ok(())) => break,
+                        Some(Err(_)) => return,
+                        None => {}
+                    }
                 }
             }
         })
     }
 }
 
-fn status(phase: orchestrator_backend::Phase, restarts: &mut u32) -> EmbeddedStatus {
+fn status(phase: Phases, failed_job: Option<String>, restarts: u32) -> EmbeddedStatus {
     let (phase, last_error) = match phase {
-        orchestrator_backend::Phase::Starting => (Phase::Starting, None),
-        orchestrator_backend::Phase::Ready => (Phase::Ready, None),
-        orchestrator_backend::Phase::Restarting { reason } => {
-            *restarts += 1;
-            (Phase::Restarting, Some(reason))
-        }
-        orchestrator_backend::Phase::Stopped => (Phase::Stopping, None),
+        Phases::Starting => (Phase::Starting, None),
+        Phases::Ready => (Phase::Ready, failed_job),
+        Phases::Restarting { reason } => (Phase::Restarting, Some(reason)),
+        Phases::Stopped => (Phase::Stopping, None),
     };
     EmbeddedStatus {
         phase,
-        restarts: *restarts,
+        restarts,
         last_error,
     }
 }

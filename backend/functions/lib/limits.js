@@ -61,6 +61,7 @@ export const INBOX_SERVED = 500;
 export const LIST_MACHINES = 100;
 export const LIST_WORKERS = 500;
 export const LIST_SESSIONS = 200;
+/** Revoked credentials of a worker that are remembered. */
 export const CREDENTIALS_PER_WORKER = 20;
 /** Turns that one transaction closes when a worker is revoked or removed. */
 export const CLOSE_PAGE = 200;

@@ -35,7 +35,6 @@ mod validator;
 mod value;
 
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use api::{
     Call, FunctionError, Identity, MutationOutcome, QueryOutcome, ReadRange, ReadSet,
@@ -45,6 +44,7 @@ pub use config::{EngineConfig, Functions, Limits, Store};
 pub use error::{OpenError, StorageError};
 pub use reads::ReadIndex;
 
+use crate::clock::now_ns;
 use js::{Host, Scripts};
 
 /// An open deployment. Holds its file exclusively until it is dropped.
@@ -139,10 +139,4 @@ impl Engine {
             .as_ref()
             .map_or(Ok(()), store::Store::checkpoint)
     }
-}
-
-fn now_ns() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
 }

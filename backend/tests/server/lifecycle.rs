@@ -7,7 +7,7 @@ use orchestrator_backend::Phase;
 use orchestrator_backend::server::{Deployment, StartError};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Owner, World, any_port, deployment, eventually};
+use crate::support::{Client, Owner, World, any_port, deployment, eventually, real};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -150,6 +150,25 @@ async fn a_query_that_failed_for_a_reason_of_ours_stayed_failed() {
     let mut client = Client::connect(&deployment.url()).await;
     client.subscribe(0, "rows:get", json!({"key": "a"})).await;
     assert_eq!(client.value().await, json!(null));
+    deployment.stop().await;
+}
+
+#[tokio::test]
+async fn a_scheduled_function_that_failed_was_in_nobodys_sight() {
+    let folder = tempfile::tempdir().unwrap();
+    let (deployment, _) = real(folder.path()).await;
+    let failed = deployment.watch_failed_job();
+    let mut client = Client::connect(&deployment.url()).await;
+    client.mutate(0, "rows:failLater", json!({})).await;
+    client.response(0).await;
+    eventually("it is told", || failed.borrow().is_some()).await;
+    let told = failed.borrow().clone().unwrap();
+    assert!(told.contains("rows:fail failed"), "{told}");
+    assert!(told.contains("no fold"), "{told}");
+    deployment.stop().await;
+    // What failed before the start is no news.
+    let (deployment, _) = real(folder.path()).await;
+    assert_eq!(*deployment.watch_failed_job().borrow(), None);
     deployment.stop().await;
 }
 
