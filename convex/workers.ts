@@ -10,7 +10,7 @@ import { CLOSE_PAGE, LIST_WORKERS, NAME_CHARS, PATH_CHARS, checkId, checkText, c
 import { findWorker, ownedMachine, ownedWorker, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { internalMutation, mutation, query, type Doc, type MutationCtx } from "./lib/server";
-import { hasLiveCredential, mintToken, requireEpoch, requireToken, revokeCredentials } from "./lib/tokens";
+import { forgetCredentials, hasLiveCredential, mintToken, requireEpoch, requireToken, revokeCredentials } from "./lib/tokens";
 import { closeTurn, type Turn } from "./lib/turns";
 import { workerState } from "./lib/values";
 
@@ -112,6 +112,7 @@ export const rotate = mutation({
   handler: async (ctx, { workerId }) => {
     const worker = await presentWorker(ctx, await requireOwner(ctx), workerId);
     await revokeCredentials(ctx, workerId);
+    await forgetCredentials(ctx, workerId);
     return { token: await mintToken(ctx, worker) };
   },
 });

@@ -179,6 +179,21 @@ describe("workers", () => {
     expect(await countRows(t, "credentials")).toBe(2);
   });
 
+  test("revoked credentials do not pile up", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    let { token } = worker;
+    const tokens = [];
+    for (let i = 0; i < 23; i += 1) {
+      tokens.push(token);
+      ({ token } = await ownerOf(t).mutation(api.workers.rotate, { workerId: "w1" }));
+    }
+    expect(await countRows(t, "credentials")).toBe(21);
+    const said = (old: string) => code(t.mutation(api.presence.beat, { ...worker, token: old }));
+    expect([await said(tokens[2]!), await said(tokens[3]!), await said(tokens[22]!)]).toEqual(["unauthorized", "revoked", "revoked"]);
+    expect(await t.mutation(api.presence.beat, { ...worker, token })).toBeNull();
+  });
+
   test("remove is for good", async () => {
     const t = deployment();
     const worker = await servedWorker(t);

@@ -35,7 +35,8 @@ pub(super) struct Embedded {
 }
 
 impl Embedded {
-    pub async fn start(folder: &Path, port: u16) -> Result<Self, RunError> {
+    /// `origins`: the web pages that may talk to it, besides its own.
+    pub async fn start(folder: &Path, port: u16, origins: Vec<String>) -> Result<Self, RunError> {
         private_dir(folder).map_err(|error| RunError::Setup(error.to_string()))?;
         let lock = lock(folder).await?;
         let key_path = folder.join("owner.key");
@@ -53,7 +54,7 @@ impl Embedded {
                 audience: AUDIENCE.to_owned(),
                 jwks: owner.jwks(),
             }],
-            allowed_origins: Vec::new(),
+            allowed_origins: origins,
             instance: Named::default(),
         };
         let deployment = Deployment::start(config)
@@ -97,10 +98,11 @@ impl Embedded {
 pub async fn serve_deployment(
     folder: &Path,
     port: u16,
+    origins: Vec<String>,
     up: impl FnOnce(&str, &Path),
 ) -> Result<(), RunError> {
     let mut signals = Signals::register().map_err(|error| RunError::Setup(error.to_string()))?;
-    let embedded = Embedded::start(folder, port).await?;
+    let embedded = Embedded::start(folder, port, origins).await?;
     up(embedded.url.as_str(), &embedded.key_path);
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     signals.stop().await;

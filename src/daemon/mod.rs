@@ -27,4 +27,5 @@ pub use error::RunError;
 pub use instance::{Holder, Instance, holder};
 pub use options::{LocalOptions, Mode, RunOptions};
 pub use run::run;
+pub use signals::StopSignals;
 pub use state_file::{DaemonFile, Exited};

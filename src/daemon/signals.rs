@@ -1,5 +1,6 @@
 //! The signals of a supervisor: TERM and INT stop it (the second one at once), HUP reloads, XFSZ (a file has reached
-//! `ulimit -f`) does nothing. Registered before anything is started, so that none is lost.
+//! `ulimit -f`) does nothing. Registered before anything is started, so that none is lost. Other commands that have
+//! something to clean up hear TERM and INT only.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -40,5 +41,27 @@ impl Signals {
     /// Waits for a stop, whatever else comes.
     pub async fn stop(&mut self) {
         while self.next().await != Asked::Stop {}
+    }
+}
+
+/// Each signal that asks for an end, in a command that has nothing to reload.
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    pub fn register() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

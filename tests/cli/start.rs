@@ -102,6 +102,28 @@ fn without_an_assistant_and_without_npm_is_exit_8() {
 }
 
 #[test]
+fn what_is_no_origin_cannot_be_allowed() {
+    let home = home();
+    let ran = home
+        .run([
+            "deployment",
+            "run",
+            "--port",
+            "0",
+            "--allow-origin",
+            "https://chat.example",
+            "--allow-origin",
+            "chat.example",
+        ])
+        .exits(1);
+    assert!(
+        ran.stderr.contains("`chat.example` is not an origin"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn a_port_in_use_is_exit_1_with_another_one_to_try() {
     let home = home();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

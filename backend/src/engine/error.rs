@@ -45,6 +45,16 @@ pub enum OpenError {
 #[error("storage: {0}{advice}", advice = advice(.0))]
 pub struct StorageError(#[from] pub rusqlite::Error);
 
+impl StorageError {
+    /// Of the file itself: it does not go away by waiting.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self.0.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+    }
+}
+
 /// What whoever runs the deployment can do.
 fn advice(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {

@@ -36,7 +36,6 @@ mod validator;
 mod value;
 
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use api::{
     Call, FunctionError, Identity, MutationOutcome, QueryOutcome, ReadRange, ReadSet,
@@ -45,6 +44,7 @@ pub use api::{
 pub use config::{EngineConfig, Functions, Limits, Store};
 pub use error::{OpenError, StorageError};
 
+use crate::clock::now_ns;
 use js::{Host, Scripts};
 use trouble::Trouble;
 
@@ -151,10 +151,4 @@ impl Engine {
             .as_ref()
             .map_or(Ok(()), store::Store::checkpoint)
     }
-}
-
-fn now_ns() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
 }

@@ -174,6 +174,11 @@ impl Deployment {
         self.engine().phase()
     }
 
+    /// Follows the latest scheduled function that has failed since the start, and how.
+    pub fn watch_failed_job(&self) -> watch::Receiver<Option<String>> {
+        self.engine().failed_job()
+    }
+
     /// Open client sockets.
     pub fn sockets(&self) -> usize {
         self.app.sockets.len()

@@ -5,13 +5,13 @@
 //! all fit. Tokens never reach a log or an error text.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::clock::now_ms;
 use crate::engine::Identity;
 
 /// Clocks of two machines may differ this much.
@@ -286,10 +286,7 @@ impl From<jsonwebtoken::errors::Error> for AuthError {
 }
 
 fn now_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    now_ms() / 1000
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ enum Command {
         /// Where its database and the owner's key are [default: $XDG_DATA_HOME/opencode-orchestrator/local]
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
+        /// Let web pages of this origin talk to it, like https://chat.example; may be repeated
+        #[arg(long, value_name = "ORIGIN")]
+        allow_origin: Vec<String>,
     },
     /// Play the product's scenario against a deployment, under a throwaway machine that is removed again
     ///
@@ -44,7 +47,11 @@ enum Command {
 impl Deployment {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         match self.command {
-            Command::Run { port, data } => serve(app, port, data).await,
+            Command::Run {
+                port,
+                data,
+                allow_origin,
+            } => serve(app, port, data, allow_origin).await,
             Command::Check { url } => prove(app, url).await,
         }
     }
@@ -56,15 +63,22 @@ async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
         None => connection::connect(app).await?,
     };
     app.ui.say(format!("deployment  {}", connected.url));
-    let passed = check::play(&connected.client, |step| match step.error {
+    let mut stop = crate::daemon::StopSignals::register()
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let report = |step: check::Step| match step.error {
         None => app.ui.line(format!("ok    {}", step.what)),
         Some(error) => app.ui.line(format!("fail  {}: {error}", step.what)),
-    })
-    .await;
+    };
+    let passed = check::play(&connected.client, async || stop.asked().await, report).await;
     Ok(if passed { Exit::Ok } else { Exit::Failed })
 }
 
-async fn serve(app: &App, port: u16, data: Option<PathBuf>) -> Result<Exit, Failure> {
+async fn serve(
+    app: &App,
+    port: u16,
+    data: Option<PathBuf>,
+    origins: Vec<String>,
+) -> Result<Exit, Failure> {
     let is_default = data.is_none();
     let folder = data.unwrap_or_else(|| app.paths.local());
     let levels = telemetry::Levels {
@@ -87,7 +101,7 @@ async fn serve(app: &App, port: u16, data: Option<PathBuf>) -> Result<Exit, Fail
             app.paths.shown(key)
         ));
     };
-    crate::daemon::serve_deployment(&folder, port, up).await?;
+    crate::daemon::serve_deployment(&folder, port, origins, up).await?;
     Ok(Exit::Ok)
 }
 

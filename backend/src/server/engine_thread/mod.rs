@@ -30,6 +30,10 @@ pub trait Executor {
     fn latest_ts(&self) -> u64;
     fn run_due_jobs(&mut self, now_ms: u64) -> Vec<WriteSet>;
     fn next_due_ms(&self) -> Option<u64>;
+    /// The latest scheduled function that failed, and how: nobody but its author could say whether to try it again.
+    fn failed_job(&self) -> Option<String> {
+        None
+    }
     fn checkpoint(&mut self) -> Result<(), String>;
     /// Why nothing can be stored now.
     fn trouble(&self) -> Option<String> {
@@ -56,6 +60,11 @@ impl Executor for Engine {
 
     fn next_due_ms(&self) -> Option<u64> {
         Engine::next_due_ms(self)
+    }
+
+    fn failed_job(&self) -> Option<String> {
+        let latest = self.job_failures(1).ok()?.into_iter().next();
+        latest.map(|(path, error)| format!("the scheduled function {path} failed: {error}"))
     }
 
     fn checkpoint(&mut self) -> Result<(), String> {
@@ -111,6 +120,7 @@ struct Shared {
     latest_ts: AtomicU64,
     restarts: AtomicU64,
     phase: watch::Sender<Phase>,
+    failed_job: watch::Sender<Option<String>>,
 }
 
 #[derive(Clone)]
@@ -125,6 +135,7 @@ impl EngineHandle {
             latest_ts: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Starting),
+            failed_job: watch::Sender::new(None),
         };
         Self {
             shared: Arc::new(shared),
@@ -157,6 +168,10 @@ impl EngineHandle {
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
         self.shared.phase.subscribe()
+    }
+
+    pub(super) fn failed_job(&self) -> watch::Receiver<Option<String>> {
+        self.shared.failed_job.subscribe()
     }
 
     pub(super) async fn query(

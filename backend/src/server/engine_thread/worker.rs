@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use convex_sync_types::QueryId;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, warn};
 
 use super::{Command, EngineEvent, Executor, MutationReply, Phase, QueryRun, Shared, SnapshotGone};
+use crate::clock::now_ms;
 use crate::engine::{Call, QueryOutcome, WriteSet};
 use crate::server::subscriptions::{ConnectionId, RecentCommits, Subscriptions, Watcher};
 use crate::server::sync::fit;
@@ -33,6 +34,8 @@ pub(super) struct Worker {
     next_due_ms: Option<u64>,
     /// Whether the phase has been told of trouble.
     troubled: bool,
+    /// The latest failure that is known already: only later ones are news.
+    failed_before: Option<String>,
 }
 
 impl Worker {
@@ -41,6 +44,7 @@ impl Worker {
         shared.latest_ts.store(latest, Ordering::Release);
         Self {
             next_due_ms: engine.next_due_ms(),
+            failed_before: engine.failed_job(),
             engine,
             shared,
             subscriptions: Subscriptions::default(),
@@ -160,6 +164,11 @@ impl Worker {
             self.committed(writes);
         }
         self.next_due_ms = self.engine.next_due_ms();
+        let failed = self.engine.failed_job();
+        if failed != self.failed_before {
+            self.shared.failed_job.send_replace(failed.clone());
+            self.failed_before = failed;
+        }
     }
 
     fn tell_of_trouble(&mut self) {
@@ -207,11 +216,4 @@ impl Worker {
             let _ = events.send(event);
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -29,6 +29,10 @@ pub(super) use body::BodyRoom;
 use body::{CallBody, Format};
 pub(super) use refusal::Refusal;
 
+/// A mutation waits for its turn and cannot be taken back.
+const STILL_RUNNING: &str =
+    "the mutation took too long and may still run: look whether it has before you send it again";
+
 /// A request that has become a call. What it holds is held until the answer is on its way: it bounds the memory that
 /// callers can make us use.
 struct Accepted<'a> {
@@ -164,7 +168,7 @@ fn authorization(request: &Request) -> Result<Option<String>, Refusal> {
 }
 
 async fn run_query(app: &App, call: Call, at: Option<u64>) -> Result<Answer, Refusal> {
-    let outcome = in_time(app, app.engine.query(call, at)).await?;
+    let outcome = in_time(app, app.engine.query(call, at), "the query took too long").await?;
     let outcome = outcome
         .map_err(|gone| Refusal::new(StatusCode::CONFLICT, "SnapshotGone", &gone.to_string()))?;
     Ok(Answer {
@@ -174,7 +178,7 @@ async fn run_query(app: &App, call: Call, at: Option<u64>) -> Result<Answer, Ref
 }
 
 async fn run_mutation(app: &App, call: Call) -> Result<Answer, Refusal> {
-    let outcome = in_time(app, app.engine.mutation(call)).await?;
+    let outcome = in_time(app, app.engine.mutation(call), STILL_RUNNING).await?;
     Ok(Answer {
         result: outcome.result,
         log_lines: outcome.log_lines,
@@ -193,11 +197,12 @@ async fn run_function(app: &App, call: Call) -> Result<Answer, Refusal> {
 async fn in_time<T>(
     app: &App,
     call: impl Future<Output = Result<T, EngineDown>>,
+    late: &str,
 ) -> Result<T, Refusal> {
     match tokio::time::timeout(app.tuning.call_timeout, call).await {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(down)) => Err(Refusal::unavailable(&down.to_string())),
-        Err(_) => Err(Refusal::unavailable("the call took too long")),
+        Err(_) => Err(Refusal::unavailable(late)),
     }
 }
 

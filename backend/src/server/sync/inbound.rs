@@ -1,7 +1,7 @@
 //! What a client sends on its socket, message by message. `Connect` comes first and once; versions must fit; a function
 //! call that cannot be understood is answered as a failed call, a message that cannot be understood is fatal.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use axum::extract::ws::{Message, close_code};
 use convex_sync_types::types::SerializedArgs;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::connection::{Connection, End, Resuming, Session};
 use super::messages;
 use super::mutation_queue::QueuedMutation;
+use crate::clock::now_ms;
 use crate::engine::{Call, SessionRequest};
 use crate::server::identity::AuthError;
 
@@ -198,10 +199,7 @@ impl Connection {
 
 /// How far the client's clock is ahead of ours (ms).
 fn clock_skew(client_ts: u64) -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let now = now_ms().cast_signed();
     // the wire carries an i64
     (client_ts.cast_signed()).saturating_sub(now)
 }

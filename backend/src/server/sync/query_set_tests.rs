@@ -25,6 +25,7 @@ fn remove(id: u32) -> QuerySetModification {
 fn outcome(value: Value) -> QueryOutcome {
     QueryOutcome {
         result: Ok(value),
+        internal: false,
         reads: crate::engine::ReadSet::default(),
         log_lines: Vec::new(),
     }

@@ -4,8 +4,9 @@
 use std::time::Instant;
 
 use convex_sync_types::QueryId;
+use tracing::warn;
 
-use super::connection::{Connection, Underway};
+use super::connection::{Connection, End, SERVICE_RESTART, Underway};
 use super::messages;
 use super::query_set::Plan;
 use super::transition::Changes;
@@ -81,10 +82,27 @@ impl Connection {
         self.tell_engine(command);
     }
 
-    fn queried(&mut self, ts: u64, outcomes: Vec<(QueryId, QueryOutcome)>, left: Vec<QueryRun>) {
+    fn queried(
+        &mut self,
+        ts: u64,
+        outcomes: Vec<(QueryId, QueryOutcome)>,
+        left: Vec<QueryRun>,
+    ) -> Result<(), End> {
         let Some(Underway { mut plan, .. }) = self.transition.take() else {
-            return;
+            return Ok(());
         };
+        let failed = outcomes
+            .iter()
+            .find_map(|(_, outcome)| outcome.result.as_ref().err().filter(|_| outcome.internal));
+        if let Some(error) = failed {
+            // sent as an answer, it would stay one until a commit touches what the query never got to read
+            warn!(
+                error = error.message,
+                "a subscription failed for a reason of ours"
+            );
+            let reason = "the deployment could not run a query: try again".to_owned();
+            return Err(End::Close(SERVICE_RESTART, reason));
+        }
         let limit = self.app.tuning.result_bytes;
         let changes = if left.is_empty() {
             self.queries.complete(plan, ts, outcomes, limit)
@@ -98,6 +116,7 @@ impl Connection {
             changes
         };
         self.send_changes(changes);
+        Ok(())
     }
 
     fn send_changes(&mut self, changes: Option<Changes>) {
@@ -109,7 +128,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn engine_said(&mut self, event: EngineEvent) {
+    pub(super) fn engine_said(&mut self, event: EngineEvent) -> Result<(), End> {
         match event {
             EngineEvent::Stale(query) => self.queries.mark_stale(query),
             EngineEvent::Mutated { request, outcome } => {
@@ -121,8 +140,9 @@ impl Connection {
                 self.outbound
                     .send(messages::mutation_response(request, outcome, limit));
             }
-            EngineEvent::Queried { ts, outcomes, left } => self.queried(ts, outcomes, left),
+            EngineEvent::Queried { ts, outcomes, left } => return self.queried(ts, outcomes, left),
         }
+        Ok(())
     }
 
     /// Whether the first transition still waits for re-sent mutations, and until when at the latest.
