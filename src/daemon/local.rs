@@ -100,7 +100,12 @@ pub(super) async fn prepare(
         client.query("machines:get", of_machine.clone()),
         client.query("workers:list", of_machine),
     );
-    let (registered, known) = (registered.map_err(refused)?, known.map_err(refused)?);
+    let registered = registered.map_err(refused)?;
+    let known = match known {
+        // Of a machine that is not registered there is none.
+        Err(ClientError::Refused { code, .. }) if code == "not_found" => json!([]),
+        known => known.map_err(refused)?,
+    };
     // A later start finds everything as it should be, and writes nothing: each commit waits for the disk.
     if !is_current(&registered, machine) {
         register_machine(&client, machine).await.map_err(refused)?;

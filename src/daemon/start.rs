@@ -229,7 +229,7 @@ async fn wanted(
         }
         Mode::Local(local) => {
             let folder = options.paths.local();
-            let embedded = Embedded::start(&folder, local.port).await?;
+            let embedded = Embedded::start(&folder, local.port, local.origins.clone()).await?;
             let directories: Vec<PathBuf> = asked
                 .iter()
                 .filter_map(|asked| match asked {

@@ -1,5 +1,6 @@
-//! The owner's key of an embedded deployment is changed: the file is put away, and the next start makes another one.
-//! Tokens of the old key are refused from then on, on the socket and over HTTP; what the owner had is there.
+//! The owner's key of an embedded deployment is changed: the file is put away, and the next start makes another one (or
+//! with `orchestrator owner rotate`, where both keys are trusted for a while). Tokens of the old key are refused from then
+//! on, on the socket and over HTTP; what the owner had is there.
 
 use std::fs;
 use std::path::Path;
@@ -70,4 +71,51 @@ fn after_a_rotation_the_old_keys_tokens_are_refused_and_the_new_ones_see_everyth
         Api::new(deployment.url(), token).call("query", "machines:list", &json!({}))
     };
     assert!(call(&old).is_ok() && call(&new).is_err());
+}
+
+#[test]
+fn a_key_is_exchanged_without_a_moment_in_which_nobody_is_the_owner() {
+    let home = Home::bare(ORCHESTRATOR);
+    let deployment = home.deployment();
+    let machine =
+        json!({ "machineId": "m1", "name": "m1", "hostname": "m1", "os": "linux", "tools": [] });
+    let old = deployment.api().token().to_owned();
+    deployment.api().mutation("machines:register", &machine);
+    let said = home.run(["owner", "rotate"]).exits(0);
+    assert!(said.stderr.contains("started again"), "{}", said.stderr);
+    assert_eq!(
+        home.run(["owner", "jwks"]).exits(0).json()["keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    // The one that runs does not know it yet, and that is what is said.
+    let refused = home
+        .run(["--url", deployment.url(), "session", "list"])
+        .exits(6);
+    assert!(
+        refused.stderr.contains("is started again"),
+        "{}",
+        refused.stderr
+    );
+    drop(deployment);
+
+    let sees = |url: &str, token: &str| {
+        let listed = Api::new(url, token).call("query", "machines:list", &json!({}));
+        listed.map(|listed| listed[0]["machineId"].clone()).ok()
+    };
+    let deployment = home.deployment();
+    let new = deployment.api().token().to_owned();
+    assert_ne!(new, old);
+    for token in [&old, &new] {
+        assert_eq!(sees(deployment.url(), token), Some(json!("m1")));
+    }
+    home.run(["owner", "rotate"]).exits(2);
+    home.run(["owner", "rotate", "--finish"]).exits(0);
+    home.run(["owner", "rotate", "--finish"]).exits(2);
+    drop(deployment);
+    let deployment = home.deployment();
+    assert_eq!(sees(deployment.url(), &old), None);
+    assert_eq!(sees(deployment.url(), &new), Some(json!("m1")));
 }

@@ -32,7 +32,7 @@ pub struct EmbeddedState {
 }
 
 pub enum EmbeddedMsg {
-    /// The engine came up, went down, or was started again.
+    /// The engine came up, went down, was started again, or cannot store.
     Changed(EmbeddedStatus),
     #[cfg(debug_assertions)]
     /// Debug builds: do this wrong.
@@ -108,7 +108,9 @@ impl Actor for EmbeddedDeployment {
 impl EmbeddedState {
     fn show(&self, status: EmbeddedStatus) {
         match &status.last_error {
-            Some(error) if status.phase == Phase::Restarting => warn!(%error, "deployment"),
+            Some(error) if matches!(status.phase, Phase::Restarting | Phase::Failed) => {
+                warn!(%error, "deployment")
+            }
             _ => info!(phase = ?status.phase, restarts = status.restarts, "deployment"),
         }
         let now = self.args.clock.boottime_ms();
@@ -118,9 +120,7 @@ impl EmbeddedState {
             }
             card.phase = status.phase;
             card.restarts = self.args.restarts + status.restarts;
-            if status.last_error.is_some() {
-                card.last_error = status.last_error;
-            }
+            card.last_error = status.last_error;
         });
     }
 }

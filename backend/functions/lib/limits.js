@@ -51,12 +51,15 @@ export const LIST_PARTS_BYTES = 256 * KIB;
 export const LIST_CONTENT_BYTES = 1_024 * KIB;
 /** What one `messages:parts` gives. */
 export const PARTS_PAGE_BYTES = 512 * KIB;
+/** Rows of parts that one query reads: a turn of many small ones has few bytes. */
+export const PARTS_ROWS = 2_000;
 
 export const INBOX_SESSIONS = 200;
 export const INBOX_SERVED = 500;
 export const LIST_MACHINES = 100;
 export const LIST_WORKERS = 500;
 export const LIST_SESSIONS = 200;
+/** Revoked credentials of a worker that are remembered. */
 export const CREDENTIALS_PER_WORKER = 20;
 /** Turns that one transaction closes when a worker is revoked or removed. */
 export const CLOSE_PAGE = 200;

@@ -2,7 +2,7 @@
 //!
 //! The limits are Convex's own, so that a function which works here works there; tests lower them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything [`super::Engine::open`] needs.
@@ -20,6 +20,16 @@ pub enum Store {
     File(PathBuf),
     /// Nothing outlives the engine.
     Memory,
+}
+
+impl Store {
+    /// For messages.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Memory => Path::new(":memory:"),
+        }
+    }
 }
 
 /// The deployed modules: `(name, source)`, where the name is the path inside `convex/` without `.js`

@@ -29,7 +29,7 @@ pub struct Machine {
 
 #[derive(Debug, Error)]
 pub enum MachineError {
-    #[error("cannot {verb} {}", path.display())]
+    #[error("cannot {verb} {}: {source}", path.display())]
     File {
         verb: &'static str,
         path: PathBuf,

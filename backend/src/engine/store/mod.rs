@@ -9,11 +9,13 @@ mod jobs;
 mod layout;
 mod migrate;
 mod records;
+mod sealed;
 
 pub use documents::Stored;
 pub use jobs::Job;
+pub use records::{PRUNED_AT_ONCE, RECORDS_KEPT_MS};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -40,17 +42,14 @@ impl Store {
         place: &config::Store,
         declared: &Declared,
     ) -> std::result::Result<(Self, Schema), OpenError> {
-        let path = match place {
-            config::Store::File(path) => path.clone(),
-            config::Store::Memory => PathBuf::from(":memory:"),
-        };
-        let connection = connect(place, &path)?;
+        let path = place.path();
+        let connection = connect(place, path)?;
         let mut store = Self {
             connection,
             latest_ts: 0,
             last_creation: 0.0,
         };
-        let schema = store.prepare(&path, declared)?;
+        let schema = store.prepare(path, declared)?;
         Ok((store, schema))
     }
 
@@ -64,7 +63,7 @@ impl Store {
         self.connection
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(at)?;
-        layout::create_or_check(&self.connection, path)?;
+        let converted = layout::create_or_check(&self.connection, path)?;
         let schema = self.migrate(declared).map_err(|error| match error {
             OpenError::Storage(StorageError(error)) => explain(path, error),
             other => other,
@@ -74,6 +73,9 @@ impl Store {
             .newest_creation()
             .map_err(|error| explain(path, error.0))?;
         self.connection.execute_batch("COMMIT").map_err(at)?;
+        if converted {
+            self.checkpoint().map_err(|error| explain(path, error.0))?;
+        }
         Ok(schema)
     }
 
@@ -166,6 +168,7 @@ fn connect(place: &config::Store, path: &Path) -> std::result::Result<Connection
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
+            layout::peek(path)?;
             Connection::open_with_flags(
                 path,
                 OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -190,7 +193,8 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
+/// A failure while the file is opened, with its place.
+pub(super) fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
     let path = path.to_path_buf();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },

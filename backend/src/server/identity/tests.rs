@@ -222,3 +222,14 @@ fn a_provider_without_an_es256_key_is_a_configuration_error() {
         Err(ProviderError::NoKeyId { .. })
     ));
 }
+
+#[test]
+fn a_header_that_demands_an_extension_is_refused() {
+    let owner = owner("k1");
+    let verifier = Verifier::new(&[owner.provider()]).unwrap();
+    let token = owner.token(Some("k1"), &claims(json!({})));
+    let (_, rest) = token.split_once('.').unwrap();
+    let header = json!({ "alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false });
+    let token = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string()));
+    assert_eq!(verifier.verify(&token).unwrap_err(), AuthError::Critical);
+}
