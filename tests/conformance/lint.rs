@@ -96,9 +96,8 @@ fn filter_of_chain(chain: &str) -> Option<usize> {
     for (at, c) in chain.char_indices() {
         match c {
             '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' if depth == 0 => return None,
+            ')' | ']' | '}' | ';' | ',' if depth == 0 => return None,
             ')' | ']' | '}' => depth -= 1,
-            ';' | ',' if depth == 0 => return None,
             '.' if depth == 0 && chain[at..].starts_with(".filter(") => return Some(at),
             _ => {}
         }

@@ -156,6 +156,17 @@ impl Scripts {
             .and_then(|text| Thrown::parse(&text));
         match described {
             Some(thrown) if thrown.is_interrupted() => self.timed_out(),
+            Some(thrown) if thrown.is_null() => {
+                let message = format!(
+                    "Function ran out of memory (maximum: {} bytes), or threw null",
+                    self.limits.heap_bytes
+                );
+                Ended {
+                    result: Err(uncaught(&message)),
+                    spoiled: true,
+                    internal: false,
+                }
+            }
             Some(thrown) if !thrown.is_out_of_memory() => Ended {
                 result: Err(thrown.into_error()),
                 spoiled: false,
