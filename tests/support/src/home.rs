@@ -105,6 +105,11 @@ impl Home {
         self.environment.get(name).map_or("", String::as_str)
     }
 
+    /// The folders stay when this is dropped.
+    pub fn keep(&mut self) {
+        self.root.disable_cleanup(true);
+    }
+
     /// A directory to work in, made on first use.
     pub fn dir(&self, name: &str) -> PathBuf {
         let path = self.root.path().join("work").join(name);

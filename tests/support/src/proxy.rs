@@ -1,8 +1,8 @@
-//! A TCP proxy between two processes that can hold everything back, and cut.
+//! A TCP proxy between two processes that can hold everything back, slow it down, and cut.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub struct Proxy {
 
 struct Shared {
     held: AtomicBool,
+    /// How long each piece is kept.
+    delay_ms: AtomicU64,
     over: AtomicBool,
     sockets: Mutex<Vec<TcpStream>>,
 }
@@ -23,6 +25,7 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             held: AtomicBool::new(false),
+            delay_ms: AtomicU64::new(0),
             over: AtomicBool::new(false),
             sockets: Mutex::default(),
         });
@@ -52,6 +55,12 @@ impl Proxy {
 
     pub fn release(&self) {
         self.shared.held.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on every piece arrives that much later, in either direction; zero ends it.
+    pub fn delay(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.shared.delay_ms.store(ms, Ordering::SeqCst);
     }
 
     /// Cuts every connection there is.
@@ -96,6 +105,10 @@ impl Shared {
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(read) = from.read(&mut buffer) {
+                let delay = shared.delay_ms.load(Ordering::SeqCst);
+                if delay > 0 {
+                    std::thread::sleep(Duration::from_millis(delay));
+                }
                 while shared.held.load(Ordering::SeqCst) && !shared.over.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(5));
                 }
