@@ -36,7 +36,7 @@ fn ask_everybody(stage: &Stage, load: &Load, tag: &str, meanwhile: impl FnOnce()
     let mut asked = Vec::new();
     for (at, session) in sessions.iter().enumerate() {
         let name = format!("{tag}-{at}");
-        let prompt = prompts::plain(&format!("[[{name}]] begins. "));
+        let prompt = prompts::plain(&format!("<<{name}>> begins. "));
         let args = json!({ "id": name, "sessionId": session, "content": prompt.content });
         let answer = stage
             .owner
@@ -224,7 +224,7 @@ pub fn twenty(options: &Options) -> Arc<Stage> {
     for number in 0..20 {
         let name = format!("busy-{number}");
         let content = script(&json!([[
-            { "text": format!("[[{name}]] begins. ") }, { "stream": { "n": 100_000, "rate": 5, "size": 8 } },
+            { "text": format!("<<{name}>> begins. ") }, { "stream": { "n": 100_000, "rate": 5, "size": 8 } },
         ]]));
         let worker = &stage.workers[number % stage.workers.len()].id;
         let args = json!({ "id": name, "workerId": worker, "content": content });

@@ -1,5 +1,5 @@
 //! The messages of the load: scripts for the model, each with a name of its own in its answer, and with what a complete
-//! answer must be. A name in brackets makes every prompt and every text findable in the model's count and in the chunks.
+//! answer must be. A name in angles makes every prompt and every text findable in the model's count and in the chunks.
 
 use orchestrator_test_support::script;
 use rand::Rng as _;
@@ -20,14 +20,14 @@ pub struct Prompt {
     pub retries: u64,
 }
 
-/// `[[name]]` in a text.
+/// `<<name>>` in a text.
 pub fn name_in(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once("[[")?;
-    rest.split_once("]]").map(|(name, _)| name)
+    let (_, rest) = text.split_once("<<")?;
+    rest.split_once(">>").map(|(name, _)| name)
 }
 
 pub fn draw(name: &str, chance: &mut StdRng) -> Prompt {
-    let begins = format!("[[{name}]] begins. ");
+    let begins = format!("<<{name}>> begins. ");
     match chance.random_range(0..20) {
         0..5 => plain(&begins),
         5..10 => streamed(&begins, chance.random_range(20..160), 40.0, 8),
@@ -36,7 +36,8 @@ pub fn draw(name: &str, chance: &mut StdRng) -> Prompt {
         14..17 => with_tool(
             &begins,
             "bash",
-            &json!({ "command": format!("sleep {TOOL_SLEEP}"), "description": "waits" }),
+            // OpenCode misses the end of a tool that was killed, and waits for this limit.
+            &json!({ "command": format!("sleep {TOOL_SLEEP}"), "description": "waits", "timeout": 20_000 }),
         ),
         17 => with_tool(
             &begins,

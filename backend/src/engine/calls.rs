@@ -71,6 +71,7 @@ impl Engine {
             writes: done.writes,
             ts: done.ts,
             log_lines: done.log_lines,
+            storage_failed: done.storage_failed,
         }
     }
 
@@ -81,6 +82,7 @@ impl Engine {
             writes: WriteSet::default(),
             ts,
             log_lines: Vec::new(),
+            storage_failed: false,
         };
         let found = self.with_store(|store| store.record(request));
         let latest = self.latest_ts();
@@ -91,7 +93,10 @@ impl Engine {
                 Err(error) => outcome(Err(internal(&error)), latest),
             }),
             // Running it without knowing whether it has run would break the promise.
-            Err(error) => Some(outcome(Err(internal(&error)), latest)),
+            Err(error) => Some(MutationOutcome {
+                storage_failed: true,
+                ..outcome(Err(internal(&error)), latest)
+            }),
         }
     }
 

@@ -26,6 +26,8 @@ pub struct OutboxFile {
     /// Oldest first, each with the length of its line.
     records: Vec<(Arc<FinishRecord>, u64)>,
     max_pending: u64,
+    /// Tombstones that could not be written (a full disk); they go with the next line that can.
+    owed: String,
     /// The file's name outlives a power loss, too. Done with the first record and not at the start: it may take long.
     folder_is_synced: bool,
 }
@@ -49,6 +51,7 @@ impl OutboxFile {
             length: bytes.len() as u64,
             records: read.records,
             max_pending,
+            owed: String::new(),
             folder_is_synced: false,
         };
         // A damaged line must not be found again, and nothing may be appended behind a torn one.
@@ -83,13 +86,18 @@ impl OutboxFile {
         Ok(())
     }
 
-    /// Not synced: a tombstone that a power loss takes costs one more answer `already`.
+    /// Not synced: a tombstone that a power loss takes costs one more answer `already`. So does one that cannot be written:
+    /// the record is done with either way.
     pub fn acknowledge(&mut self, turn: &TurnId) -> Result<(), OutboxError> {
         let Some(at) = self.records.iter().position(|(one, _)| one.turn == *turn) else {
             return Ok(());
         };
-        self.append(&encode(&Entry::Done(turn.clone()))?, false)?;
         self.records.remove(at);
+        let tombstone = encode(&Entry::Done(turn.clone()))?;
+        if let Err(error) = self.append(&tombstone, false) {
+            self.owed.push_str(&tombstone);
+            return Err(error);
+        }
         if self.is_worth_a_rewrite() {
             self.rewrite()?;
         }
@@ -111,7 +119,8 @@ impl OutboxFile {
         self.length > 2 * live + SLACK
     }
 
-    fn append(&mut self, text: &str, sync: bool) -> Result<(), OutboxError> {
+    fn append(&mut self, line: &str, sync: bool) -> Result<(), OutboxError> {
+        let text = format!("{}{line}", self.owed);
         let mut written = self.file.write_all(text.as_bytes());
         if written.is_ok() && sync {
             written = self.file.sync_data();
@@ -122,6 +131,7 @@ impl OutboxFile {
             return Err(failed("write", &self.path, &error));
         }
         self.length += text.len() as u64;
+        self.owed.clear();
         Ok(())
     }
 
@@ -149,6 +159,8 @@ impl OutboxFile {
         self.folder_is_synced = true;
         self.file = open_append(&self.path)?;
         self.length = text.len() as u64;
+        // What is not in the new file needs no tombstone.
+        self.owed.clear();
         Ok(())
     }
 }
@@ -225,4 +237,39 @@ fn encode(entry: &Entry) -> Result<String, OutboxError> {
 
 fn failed(verb: &str, path: &Path, error: &std::io::Error) -> OutboxError {
     OutboxError(format!("cannot {verb} outbox {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestrator_actors::domain::ids::WorkerId;
+    use orchestrator_actors::domain::turn::Ending;
+
+    use super::*;
+
+    fn record(turn: &str) -> FinishRecord {
+        FinishRecord {
+            worker: WorkerId::new("a"),
+            turn: TurnId::new(turn),
+            ending: Ending::complete(None),
+            items: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_tombstone_that_a_full_disk_refused_goes_with_the_next_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outbox");
+        let (mut outbox, _) = OutboxFile::open(&path, 1 << 20).unwrap();
+        for turn in ["1", "2"] {
+            outbox.put(record(turn)).unwrap();
+        }
+        let writable = std::mem::replace(&mut outbox.file, File::open(&path).unwrap());
+        assert!(outbox.acknowledge(&TurnId::new("1")).is_err());
+        assert_eq!(outbox.records().len(), 1, "it is acknowledged all the same");
+        outbox.file = writable;
+        outbox.acknowledge(&TurnId::new("2")).unwrap();
+        drop(outbox);
+        let (outbox, damage) = OutboxFile::open(&path, 1 << 20).unwrap();
+        assert!(outbox.records().is_empty() && damage.is_none());
+    }
 }

@@ -140,10 +140,7 @@ impl Connection {
             };
             let handled = tokio::select! {
                 frame = frames.next(), if self.may_read() => self.receive(frame),
-                Some(event) = self.events.recv() => {
-                    self.engine_said(event);
-                    Ok(())
-                }
+                Some(event) = self.events.recv() => self.engine_said(event),
                 () = self.outbound.changed() => Ok(()),
                 () = sleep_until(resume_at) => Ok(()),
                 _ = tick.tick() => self.tick(),
@@ -178,7 +175,7 @@ impl Connection {
         // everything that happened up to this timestamp is in the channel, see `EngineHandle::latest_ts`
         let ts = self.app.engine.latest_ts();
         while let Ok(event) = self.events.try_recv() {
-            self.engine_said(event);
+            self.engine_said(event)?;
         }
         self.start_mutation();
         if let Some(until) = self.still_resuming() {

@@ -4,8 +4,9 @@
 use std::time::Instant;
 
 use convex_sync_types::QueryId;
+use tracing::warn;
 
-use super::connection::Connection;
+use super::connection::{Connection, End, TRY_AGAIN_LATER};
 use super::messages;
 use super::query_set::Plan;
 use crate::engine::{Call, QueryOutcome};
@@ -73,9 +74,19 @@ impl Connection {
         }
     }
 
-    pub(super) fn engine_said(&mut self, event: EngineEvent) {
+    /// `Err` ends the socket: a failing disk is no answer. The client keeps its mutation and sends it again, after a pause
+    /// that grows, and it is run when it can be; told of a failure, it would take it for the function's.
+    pub(super) fn engine_said(&mut self, event: EngineEvent) -> Result<(), End> {
         match event {
             EngineEvent::Stale(query) => self.queries.mark_stale(query),
+            EngineEvent::Mutated { outcome, .. } if outcome.storage_failed => {
+                let reason = outcome.result.err().map(|error| error.message);
+                warn!(error = reason.unwrap_or_default(), "cannot write");
+                return Err(End::Close(
+                    TRY_AGAIN_LATER,
+                    "the deployment cannot write to its disk".to_owned(),
+                ));
+            }
             EngineEvent::Mutated { request, outcome } => {
                 self.mutations.finished();
                 let limit = self.app.tuning.result_bytes;
@@ -89,6 +100,7 @@ impl Connection {
                 }
             }
         }
+        Ok(())
     }
 
     /// Whether the first transition still waits for re-sent mutations, and until when at the latest.
