@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long something stays parked before its owner does something about it.
 const PARKED: Duration = Duration::from_secs(4);
 /// The growth at the beginning of a life is no slope.
-const WARM: Duration = Duration::from_secs(60);
+const WARM: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
 pub struct Gauges {

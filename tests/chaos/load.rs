@@ -18,7 +18,7 @@ use crate::stage::Stage;
 
 const LOOK: Duration = Duration::from_millis(250);
 /// A closed turn is folded within this.
-const FOLDING: Duration = Duration::from_secs(60);
+const FOLDING: Duration = Duration::from_mins(1);
 
 /// A message that the deployment accepted.
 #[derive(Clone, Debug)]

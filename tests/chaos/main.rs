@@ -2,7 +2,7 @@
 //! faults. When it is over, the promises are checked from the outside: the deployment's rows and chunks, the
 //! model's own count of what it was asked, `/proc`, the lock files, and the deployment's file.
 //!
-//! A plain main, because it takes arguments and prints a table (`options`). Without any it is a test of a minute with
+//! A plain main, because it takes arguments and prints a table (`options`). Without any it is a test of half a minute of faults with
 //! a fixed seed. `schedule` draws what happens, `inject` does it, `load` is the owner who goes on sending,
 //! `account` and `leftovers` are the judges, `figures` and `table` what is printed.
 

@@ -1,7 +1,7 @@
 //! The arguments: our own, and those that cargo hands to every test.
 
 /// The name under which `cargo test` knows the short run.
-const NAME: &str = "a_minute_of_faults";
+const NAME: &str = "half_a_minute_of_faults";
 
 const SEED: u64 = 20_261_120;
 
@@ -9,7 +9,7 @@ const USAGE: &str = "\
 chaos [--seed N] [--minutes M] [--workers N] [--sessions N] [--no-phases] [--schedule]
 
   --seed N      decides about every fault and every message [20261120]
-  --minutes M   how long faults go on [1; with the phases below from 5 on]
+  --minutes M   how long faults go on [0.5; with the phases below from 5 on]
   --workers N   [3]      --sessions N   for each worker [2]
   --no-phases   without the outage of a minute and the stop with twenty sessions at the end
   --schedule    print what would happen, do nothing
@@ -33,7 +33,7 @@ impl Options {
     pub fn asked(args: impl Iterator<Item = String>) -> Result<Asked, String> {
         let mut options = Self {
             seed: SEED,
-            minutes: 1.0,
+            minutes: 0.5,
             workers: 2,
             sessions: 1,
             phases: true,

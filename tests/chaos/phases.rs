@@ -17,7 +17,7 @@ use crate::options::Options;
 use crate::prompts;
 use crate::stage::Stage;
 
-const OUTAGE: Duration = Duration::from_secs(60);
+const OUTAGE: Duration = Duration::from_mins(1);
 const ANSWERS: Duration = Duration::from_mins(4);
 const CALM: Duration = Duration::from_mins(1);
 /// Descriptors may differ by what is open for a moment: a connection of `ps`, a log file that was just rolled.
@@ -195,14 +195,10 @@ pub fn terminate(stage: &Stage) -> Duration {
     let began = Instant::now();
     stage.supervisor.lock().unwrap().signal(Signal::TERM);
     let mut status = None;
-    stage.within(
-        Duration::from_secs(60),
-        "the supervisor has stopped",
-        || {
-            status = status.or_else(|| stage.supervisor.lock().unwrap().ended());
-            status.is_some()
-        },
-    );
+    stage.within(Duration::from_mins(1), "the supervisor has stopped", || {
+        status = status.or_else(|| stage.supervisor.lock().unwrap().ended());
+        status.is_some()
+    });
     if let Some(status) = status.filter(|status| !status.success()) {
         let what = format!("the supervisor's stop ended with {status}");
         stage.verdict.wrong("ended", what);

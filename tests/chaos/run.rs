@@ -50,6 +50,11 @@ pub fn run(options: &Options) -> ExitCode {
     let mut injector = Injector::new(&stage, &load);
     let counts = injector.play(&plan, length);
     note("no more faults");
+    // A child that is stopped between two turns makes the rest long, and shows nothing.
+    stage.set_idle(Stage::calm_idle_ms());
+    stage.within(QUIET, "the configuration as it was", || {
+        matches!(stage.control.reload(), Some(Ok(_)))
+    });
 
     if !load.rest(&stage, QUIET) {
         for one in load.open() {

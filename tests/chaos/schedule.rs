@@ -196,12 +196,11 @@ fn lasting(fault: Fault, chance: &mut StdRng) -> f64 {
         Fault::StopSupervisor | Fault::StopDeployment => (0.1, 3.0),
         Fault::DelaySockets => (1.0, 5.0),
         Fault::BlackHole if chance.random_ratio(1, 8) => (15.0, 40.0),
-        Fault::BlackHole => (0.5, 6.0),
+        Fault::BlackHole | Fault::ReloadRemove => (0.5, 6.0),
         Fault::KillDeployment | Fault::KillSupervisor | Fault::KillSupervisorAndWardens => {
             (0.0, 2.5)
         }
         Fault::DiskFullSupervisor | Fault::DiskFullDeployment | Fault::NoDescriptors => (0.5, 4.0),
-        Fault::ReloadRemove => (0.5, 6.0),
         _ => return 0.0,
     };
     chance.random_range(from..to)
