@@ -20,7 +20,7 @@ use crate::table::Report;
 /// The first boots are not disturbed: there is nothing to break yet.
 const UP: Duration = Duration::from_mins(2);
 /// After the last fault everything open is closed within this.
-const QUIET: Duration = Duration::from_mins(4);
+const QUIET: Duration = Duration::from_mins(8);
 
 pub fn run(options: &Options) -> ExitCode {
     let plan = schedule::draw(options);
