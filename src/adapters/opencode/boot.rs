@@ -32,6 +32,9 @@ const INPUTS: usize = 1024;
 /// How often a busy lease is tried.
 const LEASE_RETRY: Duration = Duration::from_millis(50);
 
+/// How often a machine without descriptors, processes or memory is asked for them again.
+const EXHAUSTED_RETRY: Duration = Duration::from_millis(500);
+
 /// How many lines of a failed start its error shows.
 const SHOWN_LINES: usize = 8;
 
@@ -164,7 +167,7 @@ async fn spawn(
     shared: &Shared,
     spec: WardSpec,
 ) -> Result<(Ward, tokio::sync::OwnedSemaphorePermit), AgentError> {
-    let mut deadline = None;
+    let (mut deadline, mut exhausted_since) = (None, None::<Instant>);
     loop {
         let slot = shared
             .slots
@@ -194,6 +197,16 @@ async fn spawn(
             Err(SpawnError::Busy(_)) => {
                 drop(slot);
                 tokio::time::sleep(LEASE_RETRY).await;
+            }
+            // Three boots that fail in the same second would cost the turn.
+            Err(SpawnError::Exhausted(message)) => {
+                drop(slot);
+                let started = exhausted_since.get_or_insert_with(Instant::now);
+                if started.elapsed() >= shared.config.deadlines.listening {
+                    return Err(AgentError::Boot(message));
+                }
+                tracing::warn!(error = message, "no room for an assistant just now");
+                tokio::time::sleep(EXHAUSTED_RETRY).await;
             }
             Err(SpawnError::Failed(message)) if !shared.config.binary.exists() => {
                 return Err(AgentError::Missing(format!(

@@ -215,7 +215,9 @@ async fn run_npm(search: &Search, npm: &Path, prefix: &Path) -> Result<(), Insta
     let finished = command::run(spec, INSTALL_LIMIT)
         .await
         .map_err(|error| match error {
-            SpawnError::Failed(message) => InstallError::Npm(message),
+            SpawnError::Failed(message) | SpawnError::Exhausted(message) => {
+                InstallError::Npm(message)
+            }
             SpawnError::Busy(path) => InstallError::Npm(format!("{} is locked", path.display())),
         })?;
     if finished.success() {

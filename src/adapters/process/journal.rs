@@ -44,13 +44,32 @@ impl Journal {
             .join(format!("{}-{}.json", entry.pid, entry.start_time))
     }
 
+    /// Whole or not at all: half an entry (a full disk) names nobody, and nobody would take it away.
     pub fn record(&self, entry: &Entry) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        fs::write(self.path(entry), serde_json::to_vec(entry)?)
+        let path = self.path(entry);
+        fs::write(&path, serde_json::to_vec(entry)?).inspect_err(|_| {
+            let _ = fs::remove_file(&path);
+        })
     }
 
     pub fn forget(&self, entry: &Entry) {
         let _ = fs::remove_file(self.path(entry));
+    }
+
+    /// Takes away what a kill in the middle of [`Journal::record`] has left.
+    fn forget_halves(&self) {
+        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let path = file.path();
+            let is_ours = path
+                .extension()
+                .is_some_and(|extension| extension == "json");
+            let is_whole =
+                fs::read(&path).is_ok_and(|bytes| serde_json::from_slice::<Entry>(&bytes).is_ok());
+            if is_ours && !is_whole {
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     pub fn entries(&self) -> Vec<Entry> {
@@ -74,6 +93,7 @@ pub fn sweep_at_start(journal: &Journal, prefix: &MarkerPrefix) -> usize {
         }
         journal.forget(&entry);
     }
+    journal.forget_halves();
     hit
 }
 
@@ -150,6 +170,19 @@ mod tests {
         assert_eq!(sweep_unowned(&strangers, folder.path()), 0);
         assert_eq!(sweep_unowned(&prefix, folder.path()), 1);
         tool.wait().unwrap();
+    }
+
+    #[test]
+    fn half_an_entry_is_taken_away_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::in_state_folder(folder.path());
+        fs::create_dir_all(&journal.folder).unwrap();
+        for (name, half) in [("7-1.json", ""), ("8-2.json", "{\"pid\":8,")] {
+            fs::write(journal.folder.join(name), half).unwrap();
+        }
+        let prefix = MarkerPrefix::of_state_folder(folder.path());
+        assert_eq!(sweep_at_start(&journal, &prefix), 0);
+        assert_eq!(fs::read_dir(&journal.folder).unwrap().count(), 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -122,6 +123,9 @@ pub enum SpawnError {
     /// Somebody else holds the session's or the directory's lock. Trying again later can succeed.
     #[error("another process holds {}", .0.display())]
     Busy(PathBuf),
+    /// No descriptors, processes or memory are left just now. Trying again later can succeed.
+    #[error("{0}")]
+    Exhausted(String),
     /// The child or its warden could not be started.
     #[error("{0}")]
     Failed(String),
@@ -150,7 +154,14 @@ pub struct Captured {
 impl Ward {
     /// Starts a warden and, through it, the child. Dropping the future ends what it had started.
     pub async fn spawn(spec: WardSpec) -> Result<Self, SpawnError> {
-        let failed = |what: &str, error: io::Error| SpawnError::Failed(format!("{what}: {error}"));
+        let failed = |what: &str, error: io::Error| {
+            let text = format!("{what}: {error}");
+            if is_exhaustion(&error) {
+                SpawnError::Exhausted(text)
+            } else {
+                SpawnError::Failed(text)
+            }
+        };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()
             .map_err(|error| failed("could not make a lifeline", error))?;
         ours.set_nonblocking(true)
@@ -322,6 +333,13 @@ struct Keeper {
     journal: Option<(Journal, String)>,
     ring: Ring,
     entry: Option<Entry>,
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    short
+        .iter()
+        .any(|one| error.raw_os_error() == Some(one.raw_os_error()))
 }
 
 type Started = oneshot::Sender<Result<(u32, usize), SpawnError>>;
