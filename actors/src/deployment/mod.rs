@@ -74,7 +74,7 @@ impl Actor for EmbeddedDeployment {
     ) -> Result<(), ActorProcessingErr> {
         match &status.last_error {
             Some(error) if matches!(status.phase, Phase::Restarting | Phase::Failed) => {
-                warn!(%error, "deployment")
+                warn!(%error, "deployment");
             }
             _ => info!(phase = ?status.phase, restarts = status.restarts, "deployment"),
         }
