@@ -2,14 +2,7 @@
 //! made again, messages that came meanwhile.
 
 use super::*;
-use crate::domain::assistant::ExitReport;
 use crate::domain::turn::Then;
-
-fn exit() -> AgentEvent {
-    AgentEvent::Exited {
-        report: ExitReport::default(),
-    }
-}
 
 #[test]
 fn a_claimed_turn_whose_child_cannot_be_started_again_is_closed_provisionally() {
@@ -33,7 +26,7 @@ fn a_turn_that_loses_child_after_child_is_closed_however_slowly_it_loses_them() 
     world.until_streaming();
     for lost in 1..=5 {
         // Twenty seconds a boot: never five in a minute.
-        let effects = world.after(20_000, Input::Event(exit()));
+        let effects = world.after(20_000, exited());
         if lost == 5 {
             let ending = finish_of(&effects).unwrap();
             assert_eq!(ending.error.as_ref().unwrap().code, "agent_lost");
@@ -44,6 +37,23 @@ fn a_turn_that_loses_child_after_child_is_closed_however_slowly_it_loses_them() 
         world.after(2_000, Input::Tick);
         world.on(Input::Opened(Ok(())));
     }
+}
+
+#[test]
+fn an_aborted_turn_whose_child_cannot_be_started_again_is_aborted() {
+    let mut world = World::new();
+    world.until_streaming();
+    world.on(want_abort("t"));
+    let mut effects = world.on(exited());
+    for _ in 0..3 {
+        while !effects.contains(&Effect::OpenChild) {
+            effects = world.after(500, Input::Tick);
+        }
+        effects = world.on(Input::Opened(Err(AgentError::Boot("no".to_owned()))));
+    }
+    let ending = finish_of(&effects).unwrap();
+    assert_eq!(ending.outcome, Outcome::Aborted);
+    assert_eq!(ending.then, Some(Then::Provisional));
 }
 
 #[test]
