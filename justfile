@@ -19,6 +19,10 @@ typecheck:
 bench *ARGS:
     cargo bench --bench spine -- {{ARGS}}
 
+# the same for the embedded deployment alone: mutations, subscriptions, growth, memory
+bench-deployment *ARGS:
+    cargo bench --bench deployment -- {{ARGS}}
+
 # clones this tree and shows, on the clone, what the product must show
 acceptance:
     scripts/acceptance

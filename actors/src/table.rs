@@ -76,7 +76,7 @@ pub struct ActorCard {
     /// How often this actor was replaced after a crash, its own or its child's.
     pub restarts: u32,
     pub incarnation: u64,
-    /// Milliseconds since the Unix epoch.
+    /// By the clock that runs on while the machine sleeps and never jumps (BOOTTIME), in milliseconds.
     pub since_ms: u64,
     pub last_error: Option<String>,
     pub agent_pid: Option<u32>,

@@ -8,12 +8,13 @@ import { claimTurn } from "./lib/claiming";
 import { refusal } from "./lib/errors";
 import { finishTurn } from "./lib/finishing";
 import { checkClaim as scheduledCheckClaim } from "./lib/jobs";
-import { ABANDONED_LIMIT_MS, LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex, checkSeq } from "./lib/limits";
+import { LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex, checkSeq } from "./lib/limits";
 import { findMessage, ownedSession, ownedTurn, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { readParts, showMessages, shownMessage } from "./lib/reading";
 import { sendMessage } from "./lib/sending";
 import { internalMutation, mutation, query,                            } from "./lib/server";
+import { abandonedLimitMs, queuedLimitMs, spoken } from "./lib/settings";
 import { requireServing } from "./lib/tokens";
 import { asTurn, closeTurn,           } from "./lib/turns";
 import { following, item, outcome, part, turnError, turnState, usage,                } from "./lib/values";
@@ -134,21 +135,21 @@ export const finish = mutation({
   },
 });
 
-/** Closes a turn that nobody has claimed in a day. */
+/** Closes a turn that nobody has claimed in time: a day, if nothing else is set. */
 export const expire = internalMutation({
   args: { turnId: v.string() },
   returns: v.null(),
   handler: async (ctx, { turnId }) => {
     const turn = asTurn(await findMessage(ctx, turnId));
     if (turn?.state !== "queued") return null;
-    const message = "no supervisor took the message within 24 hours: start one and send it again";
+    const message = `no supervisor took the message within ${spoken(queuedLimitMs())}: start one and send it again`;
     await closeTurn(ctx, turn, { state: "failed", error: { code: "expired", message } });
     return null;
   },
 });
 
 /**
- * Closes a claimed turn whose supervisor has been gone for an hour; looks again later while it is there. What seems
+ * Closes a claimed turn whose supervisor has been gone for an hour, or what is set; looks again later while it is there. What seems
  * gone is looked at twice: a deployment that was itself away, with its laptop asleep, runs this before it can have
  * heard from anybody.
  */
@@ -159,13 +160,13 @@ export const checkClaim = internalMutation({
     const turn = asTurn(await findMessage(ctx, turnId));
     if (turn?.state !== "claimed") return null;
     const presence = await findPresence(ctx, turn.workerId);
-    const goneAt = (presence?.lastBeat ?? turn.claimedAt ?? 0) + ABANDONED_LIMIT_MS;
+    const goneAt = (presence?.lastBeat ?? turn.claimedAt ?? 0) + abandonedLimitMs();
     if (Date.now() < goneAt) {
       await ctx.scheduler.runAt(goneAt, scheduledCheckClaim, { turnId });
     } else if (!again) {
       await ctx.scheduler.runAfter(SECOND_LOOK_MS, scheduledCheckClaim, { turnId, again: true });
     } else {
-      const message = "the supervisor that ran the turn has not been seen for an hour";
+      const message = `the supervisor that ran the turn has not been seen for ${spoken(abandonedLimitMs())}`;
       await closeTurn(ctx, turn, { state: "interrupted", error: { code: "abandoned", message } });
     }
     return null;

@@ -24,6 +24,7 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
         "lib/reading",
         "lib/sending",
         "lib/server",
+        "lib/settings",
         "lib/stream",
         "lib/tokens",
         "lib/turns",

@@ -23,7 +23,7 @@ use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance}
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::files;
+use crate::common::files;
 use crate::probe::{OneLink, Probe};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -150,6 +150,7 @@ async fn deploy(data: PathBuf, key: &OwnerKey) -> Deployment {
         functions: functions
             .map(|(name, source)| (name.to_owned(), source.to_owned()))
             .collect(),
+        environment: Vec::new(),
         identity: vec![AuthProvider {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),

@@ -7,7 +7,6 @@ import {
   MESSAGE_BYTES,
   MODEL_CHARS,
   OPEN_TURNS_PER_SESSION,
-  QUEUED_LIMIT_MS,
   checkId,
   checkText,
   exceeds,
@@ -15,6 +14,7 @@ import {
 } from "./limits";
 import { findMessage, findSession, ownedSession, usableWorker } from "./owners";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
+import { queuedLimitMs } from "./settings";
 import { openTurns } from "./turns";
 
 const TITLE_CHARS = 60;
@@ -176,7 +176,7 @@ export async function insertExchange(
     state: "queued",
     open: true,
   });
-  await ctx.scheduler.runAfter(QUEUED_LIMIT_MS, expireTurn, { turnId });
+  await ctx.scheduler.runAfter(queuedLimitMs(), expireTurn, { turnId });
 }
 
 /** The first line that says something, cut at a whole character. */

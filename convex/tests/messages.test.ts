@@ -18,9 +18,11 @@ import {
   strangerOf,
   turnRow,
 } from "./deployment.fixture";
+import { queuedLimitMs } from "../lib/settings";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
+afterEach(() => void vi.unstubAllEnvs());
 
 const HOUR = 3_600_000;
 
@@ -263,6 +265,36 @@ describe("time", () => {
     expect((await turnRow(t, turnId)).state).toBe("claimed");
     await pass(t, 2 * HOUR);
     expect((await turnRow(t, turnId)).state).toBe("interrupted");
+  });
+
+  test("what is set decides how long a turn waits", async () => {
+    vi.stubEnv("QUEUED_LIMIT_MS", "90000");
+    vi.stubEnv("ABANDONED_LIMIT_MS", "300000");
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const claimed = await claimedTurn(t, worker);
+    const { turnId } = await send(t, "b", { workerId: "w1" });
+    await pass(t, 90_000 - 1);
+    expect((await turnRow(t, turnId)).state).toBe("queued");
+    await pass(t, 1);
+    const { error } = await turnRow(t, turnId);
+    expect(error).toEqual({ code: "expired", message: "no supervisor took the message within 90 seconds: start one and send it again" });
+    expect((await turnRow(t, claimed)).state).toBe("claimed");
+    await pass(t, 300_000);
+    expect((await turnRow(t, claimed)).error).toEqual({
+      code: "abandoned",
+      message: "the supervisor that ran the turn has not been seen for 5 minutes",
+    });
+  });
+
+  test("a setting that makes no sense is left out and said", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    for (const wrong of ["soon", "-1", "999", "1e99"]) {
+      vi.stubEnv("QUEUED_LIMIT_MS", wrong);
+      expect(queuedLimitMs()).toBe(24 * HOUR);
+    }
+    expect(warn).toHaveBeenCalledTimes(4);
+    expect(warn.mock.calls[0]![0]).toContain("QUEUED_LIMIT_MS");
   });
 
   test("the checks leave closed turns alone", async () => {

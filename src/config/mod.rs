@@ -7,6 +7,7 @@
 mod edit;
 pub mod env;
 mod fields;
+mod limits;
 mod load;
 pub mod mask;
 pub mod paths;
@@ -21,10 +22,11 @@ mod workers;
 mod tests;
 
 pub use edit::append_worker;
+pub use limits::Limits;
 pub use load::{Loaded, load, parse};
 pub use paths::Paths;
 pub use place::Base;
 pub use problem::{ConfigError, Problem};
 pub use time::{Millis, parse_duration};
-pub use url::{UrlRule, deployment_url};
+pub use url::{NEEDS_HTTPS, UrlRule, deployment_url};
 pub use workers::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};

@@ -170,7 +170,7 @@ fn a_missing_directory_breaks_its_worker_and_not_the_file() {
 fn defaults_hold_for_workers_that_say_nothing() {
     let text = good("").replacen(
         '{',
-        "{\"defaults\": {\"idle_timeout\": \"1s\", \"max_sessions\": 2, \"interrupted_turns\": \"continue\"}, \"machine\": {\"name\": \"m\"}, \"logs\": {\"level\": \"debug\"}, ",
+        "{\"defaults\": {\"idle_timeout\": \"1s\", \"max_sessions\": 2, \"interrupted_turns\": \"continue\"}, \"machine\": {\"name\": \"m\", \"max_assistants\": 6, \"max_memory_mb\": 2048}, \"logs\": {\"level\": \"debug\"}, ",
         1,
     );
     let config = read(&text).unwrap().config;
@@ -178,6 +178,15 @@ fn defaults_hold_for_workers_that_say_nothing() {
     assert_eq!(config.workers[0].max_sessions, 2);
     assert_eq!(config.workers[0].on_interrupt, OnInterrupt::Continue);
     assert_eq!(config.machine_name.as_deref(), Some("m"));
+    let limits = config.limits;
+    assert_eq!(
+        (
+            limits.max_assistants,
+            limits.max_starting,
+            limits.max_memory_mb
+        ),
+        (Some(6), None, Some(2048))
+    );
     assert_eq!(config.log_level.as_deref(), Some("debug"));
 }
 

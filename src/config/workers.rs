@@ -11,6 +11,7 @@ use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
+use super::limits::Limits;
 use super::place::{Base, inspect};
 use super::time::Millis;
 use super::url::{UrlRule, deployment_url};
@@ -43,6 +44,7 @@ const DEFAULTS_KEYS: &[&str] = &[
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WorkersConfig {
     pub machine_name: Option<String>,
+    pub limits: Limits,
     pub log_level: Option<String>,
     /// Variables of the environment that assistants get besides the usual ones.
     pub env_passthrough: Vec<String>,
@@ -81,10 +83,12 @@ pub(super) fn read(
     reader.check_keys("", root, TOP_KEYS);
     let mut config = WorkersConfig::default();
     if let Some(machine) = reader.optional_object("", root, "machine") {
-        reader.check_keys("machine", machine, &["name"]);
+        let [assistants, starting, memory] = Limits::KEYS;
+        reader.check_keys("machine", machine, &["name", assistants, starting, memory]);
         config.machine_name = reader
             .optional_string("machine", machine, "name")
             .map(|(name, _)| name.to_owned());
+        config.limits = Limits::read(reader, machine);
     }
     if let Some(logs) = reader.optional_object("", root, "logs") {
         reader.check_keys("logs", logs, &["level"]);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Base, Loaded, Millis, Paths, UrlRule};
+use crate::config::{Base, Limits, Loaded, Millis, Paths, UrlRule};
 
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -17,6 +17,8 @@ pub struct RunOptions {
     pub opencode: Option<PathBuf>,
     /// From an assistant's start until it listens; absent for its adapter's own limit.
     pub boot: Option<Duration>,
+    /// What assistants may take of the machine.
+    pub limits: Limits,
     /// For the graceful stop.
     pub shutdown: Duration,
     /// Over what the configuration says.
@@ -39,6 +41,8 @@ pub struct LocalOptions {
     pub directories: Vec<PathBuf>,
     /// 0 for any free one.
     pub port: u16,
+    /// Of web pages that may talk to the deployment.
+    pub origins: Vec<String>,
 }
 
 impl Mode {

@@ -39,10 +39,14 @@ pub async fn run(options: RunOptions, announce: &dyn Announce) -> Result<Ended, 
     let file = daemon_file(&options, &instance)?;
     let path = options.paths.daemon_file();
     let result = live(options, announce, &mut signals, &instance, file.clone()).await;
+    if matches!(result, Err(RunError::LocalInUse { .. })) {
+        // Another one serves; nothing of ours has run, so what is known of the last one that did stays.
+        return result;
+    }
     // What was written meanwhile (URL, key) stays; the reason is added.
     let mut last = DaemonFile::read(&path).unwrap_or(file);
     last.exited = Some(exited(&result));
-    if let Err(error) = last.write(&path) {
+    if let Err(error) = last.write_or_make_room(&path) {
         warn!(%error, "cannot write the state file");
     }
     result

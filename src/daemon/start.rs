@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orchestrator_actors::machine::Desired;
+use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::ports::embedded::Embedded as _;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -22,6 +23,7 @@ use super::local::{self, Asked};
 use super::options::{Mode, RunOptions};
 use super::running::{Running, Shared};
 use super::state_file::DaemonFile;
+use crate::adapters::clock::SystemClock;
 use crate::control::Server;
 
 /// What the tree stands on.
@@ -82,9 +84,19 @@ pub(super) async fn prepare(
         Mode::Workers(loaded) => loaded.config.machine_name.clone(),
         Mode::Local(_) => None,
     };
-    let mut machine =
-        compose::machine(&options.paths, machine_name.as_deref()).map_err(RunError::Setup)?;
-    let (desired, embedded) = wanted(&options, &machine, &asked).await?;
+    let called = match &options.mode {
+        Mode::Workers(loaded) => {
+            compose::named_by(loaded.config.workers.iter().map(|entry| &*entry.token))
+        }
+        Mode::Local(_) => local::machine_of(&options.paths.local()),
+    };
+    let (mut machine, damage) =
+        compose::machine_whatever_happened(&options.paths, machine_name.as_deref(), called)
+            .map_err(RunError::Setup)?;
+    if let Some(damage) = damage {
+        announce.notice(&damage);
+    }
+    let (desired, embedded) = wanted(&options, &machine, &asked, announce).await?;
     let assistants = Assistants::ready(&options, announce).await?;
     // Ours may be installed outside PATH.
     if !machine.tools.iter().any(|tool| tool == "opencode") {
@@ -141,10 +153,11 @@ pub(super) async fn bring_up(
         options,
         machine,
         holder: instance.holder,
+        started_ms: SystemClock.boottime_ms(),
         desired: Mutex::new(desired),
         embedded: Mutex::new(embedded),
     });
-    match open_control(&running, &file, stops) {
+    match open_control(&running, &file, stops, announce) {
         Ok(control) => Ok(Up {
             running,
             control,
@@ -178,11 +191,16 @@ fn open_control(
     running: &Shared,
     file: &DaemonFile,
     stops: mpsc::Sender<StopRequest>,
+    announce: &dyn Announce,
 ) -> Result<Server, RunError> {
     let controls = Controls::new(Shared::clone(running), stops);
     let control = Server::start(&file.socket, Arc::new(controls)).map_err(|error| setup(&error))?;
-    let path = running.options.paths.daemon_file();
-    file.write(&path).map_err(|error| state_folder(&error))?;
+    if let Err(error) = file.write_or_make_room(&running.options.paths.daemon_file()) {
+        warn!(%error, "cannot write the state file");
+        announce.notice(&format!(
+            "{error}: other commands find this supervisor, but not its deployment without --url"
+        ));
+    }
     Ok(control)
 }
 
@@ -191,6 +209,7 @@ async fn wanted(
     options: &RunOptions,
     machine: &KnownMachine,
     asked: &[Asked],
+    announce: &dyn Announce,
 ) -> Result<(Desired, Option<Embedded>), RunError> {
     match &options.mode {
         Mode::Workers(loaded) => {
@@ -210,7 +229,7 @@ async fn wanted(
         }
         Mode::Local(local) => {
             let folder = options.paths.local();
-            let embedded = Embedded::start(&folder, local.port).await?;
+            let embedded = Embedded::start(&folder, local.port, local.origins.clone()).await?;
             let directories: Vec<PathBuf> = asked
                 .iter()
                 .filter_map(|asked| match asked {
@@ -218,7 +237,8 @@ async fn wanted(
                     Asked::Missing { .. } => None,
                 })
                 .collect();
-            let config = local::prepare(&embedded, &folder, machine, &directories).await?;
+            let config =
+                local::prepare(&embedded, &folder, machine, &directories, announce).await?;
             let desired = compose::desired(&config, options.idle_timeout_ms);
             Ok((desired, Some(embedded)))
         }
@@ -234,8 +254,4 @@ fn only_url(desired: &Desired) -> Option<String> {
 
 fn setup(error: &dyn std::fmt::Display) -> RunError {
     RunError::Setup(error.to_string())
-}
-
-fn state_folder(error: &dyn std::fmt::Display) -> RunError {
-    RunError::StateFolder(error.to_string())
 }

@@ -1,5 +1,6 @@
 //! The file under a running deployment: a disk that runs full, a second process, a file that cannot be used. Whoever
-//! causes it is told so; what was acknowledged stays.
+//! causes it is told so, and so is whoever runs it; what was acknowledged stays. (The full disk is a limit of file sizes,
+//! whose signal would end a process that does not expect it.)
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -33,6 +34,20 @@ fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() {
     };
     let message = refused["errorMessage"].as_str().unwrap_or_default();
     assert!(message.contains("Internal error: storage:"), "{refused}");
+    assert!(
+        message.contains("nothing of this call was kept"),
+        "{refused}"
+    );
+    assert!(!message.contains("local.sqlite3"), "{refused}");
+    let log = server.log();
+    let errors: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("ERROR") && line.contains("the deployment cannot store"))
+        .collect();
+    assert_eq!(errors.len(), 1, "{log}");
+    for part in ["local.sqlite3", "free_bytes"] {
+        assert!(errors[0].contains(part), "{log}");
+    }
     assert!(acknowledged > 0);
     // Refused again, not worse; and what is there is served.
     let again = json!({ "name": "n", "key": text });

@@ -84,7 +84,7 @@ impl Actor for ConvexBridge {
         card.phase = Phase::Connecting;
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.clock.wall_ms();
+        card.since_ms = args.clock.boottime_ms();
         card.gauge = args.gauge.clone();
         args.table.put(card);
         let guard = CardGuard::new(args.table.clone(), key.clone(), args.incarnation);
@@ -156,7 +156,7 @@ impl BridgeState {
                 table.change(&key, |card| {
                     let phase = phase(status.phase);
                     if card.phase != phase {
-                        card.since_ms = clock.wall_ms();
+                        card.since_ms = clock.boottime_ms();
                     }
                     card.phase = phase;
                     card.detail = match status.rtt_us {

@@ -32,7 +32,7 @@ pub struct EmbeddedState {
 }
 
 pub enum EmbeddedMsg {
-    /// The engine came up, went down, or was started again.
+    /// The engine came up, went down, was started again, or cannot store.
     Changed(EmbeddedStatus),
     #[cfg(debug_assertions)]
     /// Debug builds: do this wrong.
@@ -70,7 +70,7 @@ impl Actor for EmbeddedDeployment {
         card.detail = args.embedded.detail();
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.clock.wall_ms();
+        card.since_ms = args.clock.boottime_ms();
         // It serves before the tree is started.
         card.phase = Phase::Ready;
         card.gauge = args.gauge.clone();
@@ -108,19 +108,19 @@ impl Actor for EmbeddedDeployment {
 impl EmbeddedState {
     fn show(&self, status: EmbeddedStatus) {
         match &status.last_error {
-            Some(error) if status.phase == Phase::Restarting => warn!(%error, "deployment"),
+            Some(error) if matches!(status.phase, Phase::Restarting | Phase::Failed) => {
+                warn!(%error, "deployment")
+            }
             _ => info!(phase = ?status.phase, restarts = status.restarts, "deployment"),
         }
-        let now = self.args.clock.wall_ms();
+        let now = self.args.clock.boottime_ms();
         self.args.table.change(&ActorKey::deployment(), |card| {
             if card.phase != status.phase {
                 card.since_ms = now;
             }
             card.phase = status.phase;
             card.restarts = self.args.restarts + status.restarts;
-            if status.last_error.is_some() {
-                card.last_error = status.last_error;
-            }
+            card.last_error = status.last_error;
         });
     }
 }

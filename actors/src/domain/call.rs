@@ -14,8 +14,6 @@ pub enum Finished {
 pub enum StreamError {
     #[error("no stream is open for this turn")]
     Unknown,
-    #[error("the stream's buffer is full")]
-    Full,
     /// The deployment will not take more of this turn: it is closed there, or its items are refused.
     #[error("the deployment refused the stream: {0}")]
     Refused(String),

@@ -35,7 +35,7 @@ impl Actor for MachineActor {
         );
         card.phase = Phase::Ready;
         card.detail = args.machine_id.to_string();
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
         card.gauge = gauge;
         table.put(card);
         let mut tasks = Tasks::default();

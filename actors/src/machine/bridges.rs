@@ -90,7 +90,7 @@ impl MachineState {
             ActorKind::Bridge,
             url.as_str(),
         );
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.table
             .put(card.fallen(verdict, entry.ledger.total(), error, now));
         // Its successor knows nothing of what was taken; taking it again would fight with whoever has it now.
@@ -177,7 +177,7 @@ impl MachineState {
             embedded.url().as_str(),
         );
         card.detail = embedded.detail();
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.table
             .put(card.fallen(verdict, ledger.total(), error, now));
         if let Verdict::Restart { after_ms } = verdict {

@@ -29,7 +29,7 @@ impl MachineState {
             );
             card.phase = Phase::Failed;
             card.detail.clone_from(cause);
-            card.since_ms = self.args.ports.clock.wall_ms();
+            card.since_ms = self.args.ports.clock.boottime_ms();
             card.directory = Some(spec.directory.to_string());
             self.table.put(card);
         }
@@ -152,7 +152,7 @@ impl MachineState {
             entry.spec.name.clone(),
         );
         card.directory = Some(entry.spec.directory.to_string());
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.table
             .put(card.fallen(verdict, entry.ledger.total(), error, now));
         if let Verdict::Restart { after_ms } = verdict {

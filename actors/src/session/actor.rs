@@ -8,6 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::messages::SessionMsg;
 use super::state::{SessionArgs, SessionState};
 use crate::domain::session::{Input, SessionMachine};
+use crate::ports::agent::Waiting;
 use crate::supervision::{Address, Envelope, Tasks};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
@@ -36,7 +37,7 @@ impl Actor for SessionActor {
         );
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
         card.gauge = args.gauge.clone();
         args.table.put(card);
         let machine = SessionMachine::new(
@@ -55,6 +56,7 @@ impl Actor for SessionActor {
             tasks: Tasks::default(),
             child: None,
             opening: None,
+            waiting: Waiting::default(),
             child_number: 0,
             ticking: None,
             _card: guard,
@@ -145,7 +147,7 @@ impl SessionState {
     fn show(&self) {
         let view = self.machine.view();
         let pid = self.child.as_ref().map(|child| child.agent.pid());
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.args
             .table
             .change(&ActorKey::session(&self.args.session), |card| {
@@ -157,9 +159,17 @@ impl SessionState {
                 }
                 card.phase = view.phase;
                 card.restarts = self.args.restarts + view.crashes;
-                card.detail = view
+                let waits = view
                     .waits_for
-                    .map(|what| format!("waits for an answer: {what}"))
+                    .map(|what| format!("waits for an answer: {what}"));
+                let released = view
+                    .released_for
+                    .map(|reason| format!("given up: {reason}"));
+                card.detail = self
+                    .waiting
+                    .get()
+                    .or(waits)
+                    .or(released)
                     .unwrap_or_default();
                 card.last_error = view.last_error;
                 card.turn = view.turn.map(|turn| turn.to_string());

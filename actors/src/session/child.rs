@@ -13,7 +13,7 @@ use crate::domain::assistant::{AgentError, AgentEvent, ExitReport};
 use crate::domain::ids::SessionId;
 use crate::domain::phase::Phase;
 use crate::domain::session::Input;
-use crate::ports::agent::{Agent, OpenSpec};
+use crate::ports::agent::{Agent, OpenSpec, Waiting};
 use crate::supervision::Address;
 use crate::table::{ActorKey, ActorTable};
 use crate::worker::WorkerMsg;
@@ -30,12 +30,14 @@ const LAST_EVENTS: Duration = Duration::from_secs(2);
 impl SessionState {
     pub(super) fn open_child(&mut self, myself: &Address<SessionMsg>) {
         self.child_number += 1;
+        self.waiting = Waiting::default();
         let child = self.child_number;
         let spec = OpenSpec {
             worker: self.args.worker.id().clone(),
             session: self.args.session.clone(),
             directory: self.args.worker.directory.clone(),
             incarnation: self.args.incarnation,
+            waiting: self.waiting.clone(),
         };
         let agents = self.args.ports.agents.clone();
         let slots = self.args.slots.clone();
@@ -112,6 +114,7 @@ impl SessionState {
     pub(super) fn stop_child(&mut self, myself: &Address<SessionMsg>) {
         if let Some(opening) = self.opening.take() {
             opening.abort();
+            self.waiting = Waiting::default();
         }
         let stopping = self
             .child

@@ -9,7 +9,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::inbox::OpenTurn;
 use crate::domain::session::{SessionLimits, SessionMachine};
 use crate::machine::{Ports, WorkerSpec};
-use crate::ports::agent::{Agent, Opened};
+use crate::ports::agent::{Agent, Opened, Waiting};
 use crate::ports::link::{Credential, Link};
 use crate::supervision::{Address, Gauge, Tasks};
 use crate::table::{ActorTable, CardGuard};
@@ -57,6 +57,8 @@ pub struct SessionState {
     pub(super) tasks: Tasks,
     pub(super) child: Option<ChildGuard>,
     pub(super) opening: Option<AbortHandle>,
+    /// What the child that is being opened waits for.
+    pub(super) waiting: Waiting,
     /// Counts the children of this incarnation, so that late words of a dead one are dropped.
     pub(super) child_number: u64,
     pub(super) ticking: Option<AbortHandle>,

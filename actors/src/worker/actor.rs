@@ -36,7 +36,7 @@ impl Actor for WorkerActor {
         );
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
         card.detail.push_str("waits for its deployment");
         card.directory = Some(args.spec.directory.to_string());
         card.max_sessions = Some(args.spec.max_sessions);
@@ -129,7 +129,7 @@ impl WorkerState {
         if self.stopping {
             return;
         }
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.args.table.change(&ActorKey::worker(self.args.spec.id()), |card| {
             if card.phase != standing.phase {
                 info!(worker = %card.name, phase = ?standing.phase, detail = %standing.detail, "worker");

@@ -170,7 +170,7 @@ impl WorkerState {
             ActorKind::Session,
             session.as_str(),
         );
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.args
             .table
             .put(card.fallen(verdict, restarts, error, now));

@@ -259,7 +259,6 @@ impl Link for FakeLink {
         self.bump();
         pushed.map(|_| ()).map_err(|error| match error {
             PushError::Unknown => StreamError::Unknown,
-            PushError::Full => StreamError::Full,
             PushError::Refused(reason) => StreamError::Refused(reason),
         })
     }

@@ -14,12 +14,14 @@ impl Clock for PausedClock {
         self.0.elapsed().as_millis() as u64 + 1
     }
 
+    /// As on a machine that has slept for a day: no idle timer or guard goes by it.
     fn boottime_ms(&self) -> u64 {
-        self.monotonic_ms()
+        self.monotonic_ms() + 86_400_000
     }
 
+    /// It may jump: no timer, limit, order or age in the tree goes by it.
     fn wall_ms(&self) -> u64 {
-        self.monotonic_ms()
+        panic!("the tree looked at the wall clock")
     }
 }
 

@@ -3,10 +3,11 @@
 // because they decide later what a lookup in that store proves; a claim after a restart gets the recorded ones.
 
 import { checkClaim } from "./jobs";
-import { ABANDONED_LIMIT_MS, UNSETTLED_PER_CLAIM } from "./limits";
+import { UNSETTLED_PER_CLAIM } from "./limits";
 import { findSession } from "./owners";
 import { contentOf } from "./sending";
 
+import { abandonedLimitMs } from "./settings";
 import { nextIndex } from "./stream";
 import { OTHER_STORE, closeTurn, openTurns,           } from "./turns";
 
@@ -77,5 +78,5 @@ async function recordClaim(ctx             , worker                , turn      )
     claimedBootId: bootId,
     claimedStoreId: storeId,
   });
-  await ctx.scheduler.runAfter(ABANDONED_LIMIT_MS, checkClaim, { turnId: turn.messageId });
+  await ctx.scheduler.runAfter(abandonedLimitMs(), checkClaim, { turnId: turn.messageId });
 }

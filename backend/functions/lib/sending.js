@@ -8,7 +8,6 @@ import {
   MESSAGE_BYTES,
   MODEL_CHARS,
   OPEN_TURNS_PER_SESSION,
-  QUEUED_LIMIT_MS,
   checkId,
   checkText,
   exceeds,
@@ -16,6 +15,7 @@ import {
 } from "./limits";
 import { findMessage, findSession, ownedSession, usableWorker } from "./owners";
 
+import { queuedLimitMs } from "./settings";
 import { openTurns } from "./turns";
 
 const TITLE_CHARS = 60;
@@ -177,7 +177,7 @@ export async function insertExchange(
     state: "queued",
     open: true,
   });
-  await ctx.scheduler.runAfter(QUEUED_LIMIT_MS, expireTurn, { turnId });
+  await ctx.scheduler.runAfter(queuedLimitMs(), expireTurn, { turnId });
 }
 
 /** The first line that says something, cut at a whole character. */

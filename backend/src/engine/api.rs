@@ -29,6 +29,9 @@ pub struct FunctionError {
 #[derive(Clone, Debug)]
 pub struct QueryOutcome {
     pub result: Result<Value, FunctionError>,
+    /// It failed for a reason of ours that may be gone another time, and that no commit will tell of: not an answer.
+    /// Damage of the file is one: it stays.
+    pub internal: bool,
     pub reads: ReadSet,
     pub log_lines: Vec<String>,
 }

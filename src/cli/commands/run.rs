@@ -13,7 +13,7 @@ use crate::cli::commands::config::warning_text;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::config::{self, ConfigError, env, parse_duration, template};
+use crate::config::{self, ConfigError, Limits, env, parse_duration, template};
 use crate::control::{self, Refusal};
 use crate::daemon::{
     Announce, Ended, LocalOptions, Mode, News, Progress, RunError, RunOptions, Summary, WorkerLine,
@@ -40,7 +40,12 @@ pub struct Run {
     #[arg(long, requires = "local")]
     port: Option<u16>,
 
-    /// Answer from a scripted model instead of a provider: no key, no network
+    /// Let web pages of this origin talk to the deployment with --local, like https://chat.example; may be repeated
+    #[arg(long, value_name = "ORIGIN", requires = "local")]
+    allow_origin: Vec<String>,
+
+    /// Answer from a scripted model instead of a provider: no key, and no network but to install OpenCode with npm where
+    /// there is none
     #[arg(long)]
     demo: bool,
 
@@ -129,12 +134,14 @@ impl Run {
                     directories
                 },
                 port: self.port.unwrap_or(DEFAULT_PORT),
+                origins: self.allow_origin,
             }),
             None => Mode::Workers(load(app)?),
         };
         let limit = if local { LOCAL_LIMIT } else { PRODUCTION_LIMIT };
         Ok(RunOptions {
             paths: app.paths.clone(),
+            limits: limits(&mode)?,
             mode,
             take_over: self.take_over,
             demo: self.demo,
@@ -209,6 +216,14 @@ fn boot_limit() -> Result<Option<Duration>, Failure> {
     let limit = parse_duration(&text)
         .map_err(|reason| Failure::usage(format!("{}={text}: {reason}", env::BOOT_TIMEOUT)))?;
     Ok(Some(limit))
+}
+
+fn limits(mode: &Mode) -> Result<Limits, Failure> {
+    let of_file = match mode {
+        Mode::Workers(loaded) => loaded.config.limits,
+        Mode::Local(_) => Limits::default(),
+    };
+    of_file.under_environment().map_err(Failure::usage)
 }
 
 fn log_level(mode: &Mode) -> Option<String> {

@@ -30,6 +30,7 @@ impl SessionMachine {
             Ok(()) => {
                 self.child = Child::Up;
                 self.failed_boots = 0;
+                self.released_for = None;
                 out.push(Effect::Say(Saying::Active, None));
             }
             Err(error) if error.is_transient() => {
@@ -193,6 +194,15 @@ impl SessionMachine {
         }
     }
 
+    /// The same, on the child's own wish.
+    pub(super) fn release_for(&mut self, reason: &str, out: &mut Vec<Effect>) {
+        let was_up = self.child == Child::Up;
+        self.release(out);
+        if was_up && self.child == Child::Stopping {
+            self.released_for = Some(reason.to_owned());
+        }
+    }
+
     pub(super) fn tick(&mut self, now: u64, out: &mut Vec<Effect>) {
         self.guard_turn(now, out);
         let idle = self
@@ -205,6 +215,9 @@ impl SessionMachine {
 }
 
 fn describe(report: &ExitReport) -> String {
+    if let Some(why) = &report.why {
+        return format!("the assistant was ended: {why}");
+    }
     let how = match (report.code, report.signal) {
         (_, Some(signal)) => format!("signal {signal}"),
         (Some(code), None) => format!("exit code {code}"),

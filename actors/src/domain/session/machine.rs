@@ -50,6 +50,8 @@ pub struct SessionMachine {
     /// Nothing is opened or claimed before this time.
     pub(super) not_before: u64,
     pub(super) last_error: Option<String>,
+    /// Why the last child was given up early, until there is another one.
+    pub(super) released_for: Option<String>,
     pub(super) turns_served: u64,
     pub(super) done: bool,
 }
@@ -65,6 +67,8 @@ pub struct View {
     pub last_error: Option<String>,
     /// What the assistant waits for.
     pub waits_for: Option<String>,
+    /// Why the last child was given up before its idle time was over.
+    pub released_for: Option<String>,
 }
 
 impl SessionMachine {
@@ -83,6 +87,7 @@ impl SessionMachine {
             failed_boots: 0,
             not_before: 0,
             last_error: None,
+            released_for: None,
             turns_served: 0,
             done: false,
         }
@@ -100,6 +105,9 @@ impl SessionMachine {
             Input::Delivered(result) => self.delivered(result, now_ms, jitter, &mut out),
             Input::Event(AgentEvent::Exited { report }) => {
                 self.exited(&report, now_ms, jitter, &mut out);
+            }
+            Input::Event(AgentEvent::ReleaseWanted { reason }) => {
+                self.release_for(&reason, &mut out);
             }
             Input::Event(event) => self.event(event, now_ms, &mut out),
             Input::StreamRefused(turn, error) => self.stream_refused(&turn, &error),
@@ -283,6 +291,7 @@ impl SessionMachine {
                 .as_ref()
                 .and_then(|turn| turn.requests.iter().find(|request| !request.rejected))
                 .map(|request| request.what.clone()),
+            released_for: self.released_for.clone(),
         }
     }
 

@@ -137,6 +137,12 @@ fn exited() -> Input {
     })
 }
 
+fn wants_to_go() -> Input {
+    Input::Event(AgentEvent::ReleaseWanted {
+        reason: "it is too big".to_owned(),
+    })
+}
+
 fn finish_of(effects: &[Effect]) -> Option<&Ending> {
     effects.iter().find_map(|effect| match effect {
         Effect::Finish(_, ending) => Some(ending),
@@ -543,8 +549,29 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::ChildStopped),
         Just(Input::Tick),
         Just(Input::Release),
+        Just(wants_to_go()),
         Just(Input::Restart),
     ]
+}
+
+#[test]
+fn a_child_that_wants_to_go_goes_between_turns_only_and_it_is_shown_why() {
+    let mut world = World::new();
+    world.until_streaming();
+    assert_eq!(world.on(wants_to_go()), []);
+    world.on(ended(TurnEnd::Complete { usage: None }));
+    world.on(Input::Finished("t".into(), Ok(Finished::Closed)));
+    assert_eq!(world.on(wants_to_go()), [Effect::StopChild]);
+    // Said once more while it goes.
+    assert_eq!(world.on(wants_to_go()), []);
+    world.on(Input::ChildStopped);
+    let view = world.machine.view();
+    assert_eq!(view.phase, Phase::Idle);
+    assert_eq!(view.released_for.as_deref(), Some("it is too big"));
+    assert_eq!((view.crashes, view.last_error), (0, None));
+    assert_eq!(world.on(want("u")), [Effect::OpenChild]);
+    world.on(Input::Opened(Ok(())));
+    assert_eq!(world.machine.view().released_for, None);
 }
 
 proptest! {

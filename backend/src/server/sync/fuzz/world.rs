@@ -37,6 +37,7 @@ impl Executor for World {
         let index = INDEX.into();
         QueryOutcome {
             result,
+            internal: false,
             reads: ReadSet {
                 ranges: vec![ReadRange { index, from, to }],
             },
