@@ -77,13 +77,14 @@ async fn live(
     };
     let (request, failed) = match first {
         First::Stop(request) => (request, None),
-        First::Lines(lines) => match summarize(&up, announce, lines) {
-            Some(failed) => (up.stop_request(), Some(failed)),
-            None => {
+        First::Lines(lines) => {
+            if let Some(failed) = summarize(&up, announce, lines) {
+                (up.stop_request(), Some(failed))
+            } else {
                 let asked = serve(&up.running, announce, signals, &mut stop_requests).await;
                 (asked.ok_or(RunError::TreeFailed)?, None)
             }
-        },
+        }
     };
     let ended = stop(
         &up.running,

@@ -32,8 +32,8 @@ pub struct Shared {
     alive: BTreeMap<String, Child>,
     leased: BTreeSet<String>,
     failing_boots: u32,
-    /// The next call of this kind is never answered.
-    mute: Option<Call>,
+    /// So many of the next calls of this kind are never answered.
+    mute: Option<(Call, u32)>,
 }
 
 /// What a session asks its assistant.
@@ -109,13 +109,19 @@ impl FakeAgents {
         self.write(|shared| shared.failing_boots = boots);
     }
 
-    /// The next call of this kind is never answered.
-    pub fn mute(&self, call: Call) {
-        self.write(|shared| shared.mute = Some(call));
+    /// So many of the next calls of this kind are never answered.
+    pub fn mute(&self, call: Call, times: u32) {
+        self.write(|shared| shared.mute = Some((call, times)));
     }
 
     fn is_mute(&self, call: Call) -> bool {
-        self.write(|shared| shared.mute.take_if(|mute| *mute == call).is_some())
+        self.write(|shared| match &mut shared.mute {
+            Some((mute, times)) if *mute == call && *times > 0 => {
+                *times -= 1;
+                true
+            }
+            _ => false,
+        })
     }
 
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {

@@ -113,6 +113,7 @@ impl SessionMachine {
     /// The end of a turn without a look into the assistant's store. One that had been claimed may be answered there.
     pub(super) fn finish_unasked(&mut self, ending: Ending, out: &mut Vec<Effect>) {
         let may_be_answered = self.turn.as_ref().is_some_and(Turn::is_claimed);
+        let ending = self.ending_without_answer(ending);
         let ending = if may_be_answered {
             ending.provisionally()
         } else {

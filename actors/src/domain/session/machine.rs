@@ -206,7 +206,7 @@ impl SessionMachine {
                 out.extend(turn.next_lookup());
             }
             Err(ConverseError::Agent(error)) => {
-                self.child_failed(error.to_string(), now, jitter, out);
+                self.not_answered(error.to_string(), now, jitter, out);
             }
             Err(ConverseError::Call(error)) if error.is_transient() => {
                 self.last_error = Some(error.to_string());

@@ -33,9 +33,12 @@ impl SessionMachine {
                     settle_earlier(earlier, stored, out);
                     out.extend(turn.next_lookup());
                 }
-                Err(error) => self.child_failed(error.to_string(), now, jitter, out),
+                Err(error) => self.not_answered(error.to_string(), now, jitter, out),
             }
             return;
+        }
+        if result.is_ok() {
+            turn.unanswered = 0;
         }
         let result = match (result, turn.left.take(), &turn.conversation) {
             (Ok(StoredTurn::Absent), Some(_), Some(conversation)) => {
@@ -47,7 +50,7 @@ impl SessionMachine {
             (result, ..) => result,
         };
         match result {
-            Err(error) => self.child_failed(error.to_string(), now, jitter, out),
+            Err(error) => self.not_answered(error.to_string(), now, jitter, out),
             Ok(StoredTurn::Absent | StoredTurn::Unanswered) => self.deliver_or_close(now, out),
             Ok(StoredTurn::Complete { parts, usage }) => {
                 self.recover(parts, out);

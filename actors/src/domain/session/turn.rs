@@ -42,6 +42,10 @@ pub(super) struct Turn {
     pub last_event_ms: u64,
     pub requests: Vec<Request>,
     pub items: u64,
+    /// Questions to the present child that it did not answer, in a row.
+    pub unanswered: u32,
+    /// Children that were lost while they worked on it.
+    pub lost_children: u32,
 }
 
 /// A permission or question that the assistant waits for.
@@ -68,6 +72,8 @@ impl Turn {
             last_event_ms: now,
             requests: Vec::new(),
             items: 0,
+            unanswered: 0,
+            lost_children: 0,
         }
     }
 
@@ -96,5 +102,6 @@ impl Turn {
         }
         self.requests.clear();
         self.abort_asked = None;
+        self.unanswered = 0;
     }
 }

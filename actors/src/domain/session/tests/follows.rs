@@ -21,6 +21,68 @@ fn a_claimed_turn_whose_child_cannot_be_started_again_is_closed_provisionally() 
 }
 
 #[test]
+fn a_turn_that_loses_child_after_child_is_closed_however_slowly_it_loses_them() {
+    let mut world = World::new();
+    world.until_streaming();
+    for lost in 1..=5 {
+        // Twenty seconds a boot: never five in a minute.
+        let effects = world.after(20_000, exited());
+        if lost == 5 {
+            let ending = finish_of(&effects).unwrap();
+            assert_eq!(ending.error.as_ref().unwrap().code, "agent_lost");
+            assert_eq!(ending.then, Some(Then::Provisional));
+            return;
+        }
+        assert_eq!(finish_of(&effects), None, "{lost}");
+        world.after(2_000, Input::Tick);
+        world.on(Input::Opened(Ok(())));
+    }
+}
+
+#[test]
+fn an_aborted_turn_whose_child_cannot_be_started_again_is_aborted() {
+    let mut world = World::new();
+    world.until_streaming();
+    world.on(want_abort("t"));
+    let mut effects = world.on(exited());
+    for _ in 0..3 {
+        while !effects.contains(&Effect::OpenChild) {
+            effects = world.after(500, Input::Tick);
+        }
+        effects = world.on(Input::Opened(Err(AgentError::Boot("no".to_owned()))));
+    }
+    let ending = finish_of(&effects).unwrap();
+    assert_eq!(ending.outcome, Outcome::Aborted);
+    assert_eq!(ending.then, Some(Then::Provisional));
+}
+
+#[test]
+fn a_child_that_is_slow_to_answer_is_asked_again_before_it_is_replaced() {
+    let slow = || AgentError::Failed("it did not answer within 5 s".to_owned());
+    let mut world = World::new();
+    world.on(want("t"));
+    world.on(Input::Opened(Ok(())));
+    world.on(Input::Claimed(Ok(Claim::Granted(Box::new(granted())))));
+    assert_eq!(
+        world.on(Input::Conversed(Err(ConverseError::Agent(slow())))),
+        []
+    );
+    let effects = world.after(500, Input::Tick);
+    assert!(
+        matches!(effects[..], [Effect::Converse { .. }]),
+        "{effects:?}"
+    );
+    world.on(Input::Conversed(Ok("c".into())));
+    assert_eq!(world.on(Input::LookedUp(Err(slow()))), []);
+    world.after(500, Input::Tick);
+    world.on(Input::Conversed(Ok("c".into())));
+    // Three in a row are too many.
+    let effects = world.on(Input::LookedUp(Err(slow())));
+    assert_eq!(effects, [Effect::StopChild]);
+    assert_eq!(world.machine.view().crashes, 1);
+}
+
+#[test]
 fn a_turn_that_nobody_had_claimed_is_closed_for_good_when_its_child_cannot_be_started() {
     let mut world = World::new();
     world.on(want("t"));
