@@ -19,7 +19,8 @@ use super::wire::{Request, Status, Stored};
 /// For calls that read or change something small.
 pub const SHORT: Duration = Duration::from_secs(5);
 
-/// For reading a conversation.
+/// For reading a conversation, and for whatever may be the first call for a directory: OpenCode loads it then, which takes
+/// several seconds on a busy machine. One that hangs is found out by its health, not by these.
 const LONG: Duration = Duration::from_secs(20);
 
 /// Under this name a session's metadata carries our session's id.
@@ -174,7 +175,7 @@ impl Api {
             version: String,
         }
         Ok(self
-            .get::<Health>("/global/health", &[], SHORT)
+            .get::<Health>("/global/health", &[], LONG)
             .await?
             .version)
     }
@@ -194,7 +195,7 @@ impl Api {
     }
 
     pub async fn session(&self, id: &ConversationId) -> Result<Session, ApiError> {
-        self.get(&format!("/session/{}", segment(id.as_str())), &[], SHORT)
+        self.get(&format!("/session/{}", segment(id.as_str())), &[], LONG)
             .await
     }
 
@@ -246,13 +247,14 @@ impl Api {
         &self,
         conversation: &ConversationId,
         message: &str,
+        within: Duration,
     ) -> Result<bool, ApiError> {
         let path = format!(
             "/session/{}/message/{}",
             segment(conversation.as_str()),
             segment(message)
         );
-        match self.get::<serde::de::IgnoredAny>(&path, &[], SHORT).await {
+        match self.get::<serde::de::IgnoredAny>(&path, &[], within).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -265,7 +267,7 @@ impl Api {
         conversation: &ConversationId,
         from: &str,
     ) -> Result<Vec<Stored>, ApiError> {
-        if !self.has_message(conversation, from).await? {
+        if !self.has_message(conversation, from, LONG).await? {
             return Ok(Vec::new());
         }
         let path = format!("/session/{}/message", segment(conversation.as_str()));

@@ -43,8 +43,8 @@ async fn start(at_start: &str) {
     let address = listener.local_addr().unwrap();
     match at_start {
         "never says where" => return std::future::pending().await,
-        "says it garbled" => println!("opencode server listening on http://127.0.0.1:\u{fffd}x"),
-        _ => println!("opencode server listening on http://{address}"),
+        "says it garbled" => say("opencode server listening on http://127.0.0.1:\u{fffd}x"),
+        _ => say(&format!("opencode server listening on http://{address}")),
     }
     match at_start {
         "answers HTML" => {
@@ -256,6 +256,14 @@ fn delta_event(step: &str, part: &str, delta: &str) -> String {
     format!("data: {event}\n\n")
 }
 
+#[allow(
+    clippy::print_stdout,
+    reason = "OpenCode says on stdout where it listens"
+)]
+fn say(line: &str) {
+    println!("{line}");
+}
+
 fn print_without_end(megabytes: usize) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
@@ -284,7 +292,7 @@ async fn events(State(fake): State<Fake>) -> Response {
 }
 
 async fn dispose(State(fake): State<Fake>) -> Json<Value> {
-    println!("asked to end its turns");
+    say("asked to end its turns");
     if fake.0.deaf.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }
