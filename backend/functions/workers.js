@@ -11,7 +11,7 @@ import { CLOSE_PAGE, LIST_WORKERS, NAME_CHARS, PATH_CHARS, checkId, checkText, c
 import { findWorker, ownedMachine, ownedWorker, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { internalMutation, mutation, query,                            } from "./lib/server";
-import { hasLiveCredential, mintToken, requireEpoch, requireToken, revokeCredentials } from "./lib/tokens";
+import { forgetCredentials, hasLiveCredential, mintToken, requireEpoch, requireToken, revokeCredentials } from "./lib/tokens";
 import { closeTurn,           } from "./lib/turns";
 import { workerState } from "./lib/values";
 
@@ -25,8 +25,10 @@ export const create = mutation({
     checkText("name", args.name, NAME_CHARS);
     checkText("directory", args.directory, PATH_CHARS);
     await ownedMachine(ctx, owner, args.machineId);
-    if (await findWorker(ctx, args.workerId)) {
-      throw refusal("conflict", `worker ${args.workerId} exists: choose another id, or rotate its token`);
+    const known = await findWorker(ctx, args.workerId);
+    if (known) {
+      const whatElse = known.owner === owner ? ", or rotate its token" : "";
+      throw refusal("conflict", `worker ${args.workerId} exists: choose another id${whatElse}`);
     }
     await ctx.db.insert("workers", {
       ...args,
@@ -56,6 +58,7 @@ export const list = query({
   ),
   handler: async (ctx, { machineId }) => {
     const owner = await requireOwner(ctx);
+    if (machineId !== undefined) await ownedMachine(ctx, owner, machineId);
     const rows = await ctx.db
       .query("workers")
       .withIndex("by_owner", (q) => {
@@ -110,6 +113,7 @@ export const rotate = mutation({
   handler: async (ctx, { workerId }) => {
     const worker = await presentWorker(ctx, await requireOwner(ctx), workerId);
     await revokeCredentials(ctx, workerId);
+    await forgetCredentials(ctx, workerId);
     return { token: await mintToken(ctx, worker) };
   },
 });

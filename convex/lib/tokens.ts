@@ -2,6 +2,7 @@
 // only a hash of the secret, so nothing that reads the database can act as a worker.
 
 import { refusal } from "./errors";
+import { CREDENTIALS_PER_WORKER, CLOSE_PAGE } from "./limits";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -40,6 +41,16 @@ export async function revokeCredentials(ctx: MutationCtx, workerId: string): Pro
   for await (const credential of live) {
     await ctx.db.patch(credential._id, { revoked: true });
   }
+}
+
+/** Of the revoked credentials the newest stay, so that whoever still has one of them hears why it does not serve. */
+export async function forgetCredentials(ctx: MutationCtx, workerId: string): Promise<void> {
+  const newestFirst = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", true))
+    .order("desc")
+    .take(CREDENTIALS_PER_WORKER + CLOSE_PAGE);
+  for (const old of newestFirst.slice(CREDENTIALS_PER_WORKER)) await ctx.db.delete(old._id);
 }
 
 export async function hasLiveCredential(ctx: QueryCtx, workerId: string): Promise<boolean> {

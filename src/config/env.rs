@@ -31,6 +31,10 @@ pub const MAX_STARTING: &str = "ORCHESTRATOR_MAX_STARTING";
 pub const MAX_MEMORY_MB: &str = "ORCHESTRATOR_MAX_MEMORY_MB";
 /// A scripted model that runs already, for `--demo` to use instead of one of its own.
 pub const DEMO_MODEL: &str = "ORCHESTRATOR_DEMO_MODEL";
+/// How long the embedded deployment lets a message wait for a supervisor.
+pub const QUEUED_LIMIT: &str = "ORCHESTRATOR_QUEUED_LIMIT";
+/// How long the embedded deployment lets a claimed turn wait for a supervisor that is gone.
+pub const ABANDONED_LIMIT: &str = "ORCHESTRATOR_ABANDONED_LIMIT";
 /// How long a graceful shutdown may take.
 pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
 /// Idle time in milliseconds, or with a unit, after which a session's child is stopped.

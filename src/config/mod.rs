@@ -28,5 +28,5 @@ pub use paths::Paths;
 pub use place::Base;
 pub use problem::{ConfigError, Problem};
 pub use time::{Millis, parse_duration};
-pub use url::{UrlRule, deployment_url};
+pub use url::{NEEDS_HTTPS, UrlRule, deployment_url};
 pub use workers::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};

@@ -8,6 +8,7 @@ use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::Range;
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
+use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
 use super::limits::Limits;
@@ -28,10 +29,16 @@ const WORKER_KEYS: &[&str] = &[
     "name",
     "idle_timeout",
     "max_sessions",
+    "interrupted_turns",
     "goose",
     "git",
 ];
-const DEFAULTS_KEYS: &[&str] = &["idle_timeout", "max_sessions", "env_passthrough"];
+const DEFAULTS_KEYS: &[&str] = &[
+    "idle_timeout",
+    "max_sessions",
+    "interrupted_turns",
+    "env_passthrough",
+];
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,6 +61,7 @@ pub struct WorkerEntry {
     pub url: DeploymentUrl,
     pub idle_timeout_ms: Millis,
     pub max_sessions: usize,
+    pub on_interrupt: OnInterrupt,
     /// Why this worker cannot serve.
     pub broken: Option<String>,
 }
@@ -61,6 +69,7 @@ pub struct WorkerEntry {
 struct Defaults {
     idle_timeout_ms: Millis,
     max_sessions: usize,
+    on_interrupt: OnInterrupt,
     env_passthrough: Vec<String>,
 }
 
@@ -131,6 +140,7 @@ fn read_defaults(reader: &mut Reader<'_>, root: &Object<'_>) -> Defaults {
     let mut defaults = Defaults {
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
+        on_interrupt: OnInterrupt::default(),
         env_passthrough: Vec::new(),
     };
     if let Some(object) = reader.optional_object("", root, "defaults") {
@@ -140,6 +150,9 @@ fn read_defaults(reader: &mut Reader<'_>, root: &Object<'_>) -> Defaults {
         }
         if let Some(count) = reader.optional_count("defaults", object, "max_sessions", 1..=64) {
             defaults.max_sessions = count;
+        }
+        if let Some(policy) = read_on_interrupt(reader, "defaults", object) {
+            defaults.on_interrupt = policy;
         }
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
@@ -174,6 +187,7 @@ fn read_worker(
     let max_sessions = reader
         .optional_count(path, object, "max_sessions", 1..=64)
         .unwrap_or(defaults.max_sessions);
+    let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
     // Known to later commands; their content is theirs to check.
     for key in ["goose", "git"] {
         reader.optional_object(path, object, key);
@@ -195,8 +209,25 @@ fn read_worker(
         url,
         idle_timeout_ms,
         max_sessions,
+        on_interrupt,
         broken,
     })
+}
+
+/// What becomes of turns that a crash interrupted.
+fn read_on_interrupt(
+    reader: &mut Reader<'_>,
+    path: &str,
+    object: &Object<'_>,
+) -> Option<OnInterrupt> {
+    let (word, range) = reader.optional_string(path, object, "interrupted_turns")?;
+    let known = OnInterrupt::ALL.into_iter();
+    let policy = known.into_iter().find(|policy| policy.as_str() == word);
+    if policy.is_none() {
+        let at = join(path, "interrupted_turns");
+        reader.problem(&at, range, "must be `report` or `continue`");
+    }
+    policy
 }
 
 fn read_token(

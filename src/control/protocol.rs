@@ -44,6 +44,8 @@ pub enum Verb {
     Restart { actor: String },
     /// Makes an actor panic. Debug builds only.
     Panic { actor: String },
+    /// Keeps an actor's handler busy. Debug builds only.
+    Block { actor: String, ms: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -41,6 +41,8 @@ pub struct LocalOptions {
     pub directories: Vec<PathBuf>,
     /// 0 for any free one.
     pub port: u16,
+    /// Of web pages that may talk to the deployment.
+    pub origins: Vec<String>,
 }
 
 impl Mode {

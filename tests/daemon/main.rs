@@ -14,11 +14,18 @@ mod children;
 mod children_endings;
 mod children_limits;
 mod children_many;
+mod clock;
+mod control_socket;
+mod disk;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
 mod kills;
+mod outage;
+mod outbox;
 mod panics;
+mod stops;
 mod takeover;
+mod tokens;
 
 /// The binary under test.
 const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
 use crate::domain::token::WorkerToken;
+use crate::domain::turn::OnInterrupt;
 use crate::ports::agent::Agents;
 use crate::ports::clock::Clock;
 use crate::ports::embedded::Embedded;
@@ -24,6 +25,8 @@ pub struct WorkerSpec {
     pub idle_timeout_ms: u64,
     /// Live children of this worker at once; further sessions wait.
     pub max_sessions: usize,
+    /// What becomes of a turn that was interrupted.
+    pub on_interrupt: OnInterrupt,
     /// A cause that keeps this worker from serving although it is configured (a missing directory).
     pub broken: Option<String>,
 }

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::warn;
 
 use super::messages::SessionMsg;
 use super::state::{SessionArgs, SessionState};
 use crate::domain::session::{Input, SessionMachine};
 use crate::ports::agent::Waiting;
-use crate::supervision::Tasks;
+use crate::supervision::{Address, Envelope, Tasks};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
 /// How often timers are looked at while there is something to time.
@@ -18,16 +19,17 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct SessionActor;
 
 impl Actor for SessionActor {
-    type Msg = SessionMsg;
+    type Msg = Envelope<SessionMsg>;
     type State = SessionState;
     type Arguments = SessionArgs;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<SessionMsg>,
+        myself: ActorRef<Envelope<SessionMsg>>,
         args: SessionArgs,
     ) -> Result<SessionState, ActorProcessingErr> {
         let key = ActorKey::session(&args.session);
+        let myself = Address::new(myself, args.gauge.clone());
         let mut card = ActorCard::new(
             key.clone(),
             Some(ActorKey::worker(args.worker.id())),
@@ -36,17 +38,21 @@ impl Actor for SessionActor {
         );
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
+        card.gauge = args.gauge.clone();
         args.table.put(card);
         let machine = SessionMachine::new(
             args.session.clone(),
             args.boot_id.clone(),
             args.limits.clone(),
         );
-        let guard = CardGuard::new(args.table.clone(), key, args.incarnation);
+        let guard = CardGuard::new(args.table.clone(), key.clone(), args.incarnation);
+        #[cfg(debug_assertions)]
+        args.table.start_faults.meet(&key).await?;
         let first = args.first.clone();
         let state = SessionState {
             args,
+            myself: myself.clone(),
             machine,
             tasks: Tasks::default(),
             child: None,
@@ -62,16 +68,21 @@ impl Actor for SessionActor {
 
     async fn handle(
         &self,
-        myself: ActorRef<SessionMsg>,
-        message: SessionMsg,
+        _: ActorRef<Envelope<SessionMsg>>,
+        message: Envelope<SessionMsg>,
         state: &mut SessionState,
     ) -> Result<(), ActorProcessingErr> {
+        let (message, _handling) = message.open();
+        let myself = state.myself.clone();
         match message {
             SessionMsg::Wanted(open) => state.feed(&myself, Input::Wanted(open)),
             SessionMsg::Release => state.feed(&myself, Input::Release),
             SessionMsg::Restart => state.feed(&myself, Input::Restart),
             SessionMsg::Close(closing) => state.feed(&myself, Input::Close(closing)),
-            SessionMsg::SetIdle(idle_ms) => state.machine.set_idle(idle_ms),
+            SessionMsg::Configure {
+                idle_ms,
+                on_interrupt,
+            } => state.machine.configure(idle_ms, on_interrupt),
             SessionMsg::ChildOpened { child, result } => state.child_opened(&myself, child, result),
             SessionMsg::ChildSaid {
                 child,
@@ -84,7 +95,11 @@ impl Actor for SessionActor {
             SessionMsg::DeploymentSaid(input) => state.feed(&myself, input),
             SessionMsg::Tick => state.feed(&myself, Input::Tick),
             #[cfg(debug_assertions)]
-            SessionMsg::Panic => panic!("a panic was injected into session {}", state.args.session),
+            SessionMsg::Fault(fault) => {
+                fault
+                    .strike(&ActorKey::session(&state.args.session))
+                    .await?;
+            }
         }
         Ok(())
     }
@@ -92,10 +107,13 @@ impl Actor for SessionActor {
 
 impl SessionState {
     /// Feeds the machine and does what it says, until it says nothing more.
-    pub(super) fn feed(&mut self, myself: &ActorRef<SessionMsg>, input: Input) {
+    pub(super) fn feed(&mut self, myself: &Address<SessionMsg>, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let now = self.args.ports.clock.monotonic_ms();
+            if let Some(error) = input.failure() {
+                warn!(session = %self.args.session, %error, "assistant failed");
+            }
             for effect in self.machine.on(input, now, rand::random()) {
                 if let Some(next) = self.perform(myself, effect) {
                     inputs.push_back(next);
@@ -106,7 +124,7 @@ impl SessionState {
         self.show();
     }
 
-    fn keep_ticking(&mut self, myself: &ActorRef<SessionMsg>) {
+    fn keep_ticking(&mut self, myself: &Address<SessionMsg>) {
         let needed = self.machine.has_timers();
         match (&self.ticking, needed) {
             (None, true) => {
@@ -133,7 +151,7 @@ impl SessionState {
     fn show(&self) {
         let view = self.machine.view();
         let pid = self.child.as_ref().map(|child| child.agent.pid());
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.args
             .table
             .change(&ActorKey::session(&self.args.session), |card| {

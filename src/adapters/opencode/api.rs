@@ -19,8 +19,9 @@ use super::wire::{Request, Status, Stored};
 /// For calls that read or change something small.
 pub const SHORT: Duration = Duration::from_secs(5);
 
-/// For reading a conversation, and for whatever may be the first call for a directory: OpenCode loads it then, which takes
-/// several seconds on a busy machine. One that hangs is found out by its health, not by these.
+/// For reading a conversation, and for whatever may be the first to ask a fresh OpenCode about its directory: that loads it,
+/// which is a second of a processor, and on a machine that compiles something many times that. To give it up and
+/// start another one would only add to the load; one that hangs is found out by its health.
 const LONG: Duration = Duration::from_secs(20);
 
 /// Under this name a session's metadata carries our session's id.
@@ -451,5 +452,31 @@ mod tests {
     fn an_id_cannot_leave_its_place_in_a_path() {
         assert_eq!(segment("ses_1a"), "ses_1a");
         assert_eq!(segment("../x?y"), "%2E%2E%2Fx%3Fy");
+    }
+
+    /// Answers one request with an empty object, after so long.
+    async fn slow_server(after: Duration) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            tokio::time::sleep(after).await;
+            let body = r#"{"id":"ses_1"}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length";
+            let answer = format!("{head}: {}\r\n\r\n{body}", body.len());
+            let _ = socket.write_all(answer.as_bytes()).await;
+            let _ = socket.read(&mut [0; 1]).await;
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_loads_slowly_is_waited_for() {
+        let url = slow_server(SHORT + Duration::from_millis(500)).await;
+        let api = Api::new(&url, "/w", SecretString::from("p".to_owned())).unwrap();
+        let session = api.session(&ConversationId::new("ses_1")).await;
+        assert_eq!(session.unwrap().id, "ses_1");
     }
 }

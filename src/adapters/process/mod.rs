@@ -20,12 +20,14 @@ pub mod lease;
 pub mod leftovers;
 mod lines;
 pub mod marker;
+mod memory;
 mod protocol;
 mod sys;
 mod temporary;
 mod ward;
 mod warden;
 
+pub use memory::give_large_blocks_back;
 pub use protocol::is_shortage;
 pub use sys::{boot_id, memory_bytes, rss_bytes};
 pub use ward::{ExitRecord, Line, Source, SpawnError, Ward, WardSpec};

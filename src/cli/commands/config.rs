@@ -121,6 +121,7 @@ fn show(app: &App, json: bool) -> Result<(), Failure> {
                 "convex_url": worker.url.as_str(),
                 "idle_timeout_ms": worker.idle_timeout_ms,
                 "max_sessions": worker.max_sessions,
+                "interrupted_turns": worker.on_interrupt.as_str(),
                 "broken": worker.broken,
             })
         })
@@ -138,13 +139,14 @@ fn show(app: &App, json: bool) -> Result<(), Failure> {
     }
     for worker in &config.workers {
         app.ui.line(format!(
-            "{}\n  token              {}\n  working_directory  {}\n  convex_url         {}\n  idle_timeout       {}s\n  max_sessions       {}",
+            "{}\n  token              {}\n  working_directory  {}\n  convex_url         {}\n  idle_timeout       {}s\n  max_sessions       {}\n  interrupted_turns  {}",
             worker.name,
             worker.token,
             worker.directory.display(),
             worker.url,
             worker.idle_timeout_ms as f64 / 1000.0,
-            worker.max_sessions
+            worker.max_sessions,
+            worker.on_interrupt
         ));
     }
     Ok(())

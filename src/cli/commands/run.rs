@@ -40,7 +40,12 @@ pub struct Run {
     #[arg(long, requires = "local")]
     port: Option<u16>,
 
-    /// Answer from a scripted model instead of a provider: no key, no network
+    /// Let web pages of this origin talk to the deployment with --local, like https://chat.example; may be repeated
+    #[arg(long, value_name = "ORIGIN", requires = "local")]
+    allow_origin: Vec<String>,
+
+    /// Answer from a scripted model instead of a provider: no key, and no network but to install OpenCode with npm where
+    /// there is none
     #[arg(long)]
     demo: bool,
 
@@ -129,6 +134,7 @@ impl Run {
                     directories
                 },
                 port: self.port.unwrap_or(DEFAULT_PORT),
+                origins: self.allow_origin,
             }),
             None => Mode::Workers(load(app)?),
         };

@@ -1,5 +1,7 @@
 //! The machine against a scripted world: each test says what happened and what had to follow.
 
+mod follows;
+
 use proptest::prelude::*;
 
 use super::machine::{SessionLimits, SessionMachine};
@@ -7,13 +9,14 @@ use super::*;
 use crate::domain::assistant::{ExitReport, TurnEnd};
 use crate::domain::inbox::OpenState;
 use crate::domain::phase::Phase;
-use crate::domain::turn::{Outcome, TurnError};
+use crate::domain::turn::{OnInterrupt, Outcome, TurnError};
 
 const LIMITS: SessionLimits = SessionLimits {
     idle_ms: 300_000,
     silence_ms: 330_000,
     retry_limit_ms: 120_000,
     request_ms: 60_000,
+    on_interrupt: OnInterrupt::Report,
 };
 
 struct World {
@@ -99,6 +102,7 @@ fn granted() -> Granted {
         abort: false,
         next_index: 0,
         claimed_boot: "boot".to_owned(),
+        unsettled: Vec::new(),
     }
 }
 
