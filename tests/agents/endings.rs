@@ -105,7 +105,7 @@ async fn a_flood_of_1_gb_and_a_line_of_100_mb_cost_no_memory_and_keep_the_last_l
             Err(_) => {
                 most = most.max(orchestrator::adapters::process::rss_bytes(
                     std::process::id(),
-                ))
+                ));
             }
         }
     };

@@ -305,6 +305,43 @@ async fn a_working_directory_deleted_under_a_running_assistant_is_told_and_can_c
     world.end().await;
 }
 
+/// Stops it, and gives what it had printed and how long that took.
+async fn stopped(mut session: Session, turn: &str) -> (ExitReport, Duration) {
+    let stopping = Instant::now();
+    session.agent.stop().await;
+    let took = stopping.elapsed();
+    let mut answer = Answer::default();
+    session.until_exit(&mut answer, turn).await;
+    (report_of(&answer), took)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_asks_a_working_opencode_first_and_waits_no_longer_than_it_may() {
+    let world = FakeWorld::new();
+    let asked = |report: &ExitReport| {
+        let mut lines = report.last_lines.iter();
+        lines.any(|line| line == "asked to end its turns")
+    };
+    for (prompt, is_asked, least) in [
+        ("hang", true, Duration::ZERO),
+        ("deaf hang", true, Duration::from_secs(2)),
+        ("deltas=1", false, Duration::ZERO),
+    ] {
+        let mut session = world.open("s1").await;
+        if is_asked {
+            session.deliver("t1", prompt).await.unwrap();
+        } else {
+            assert!(session.ask("t1", prompt).await.is_complete());
+        }
+        let (report, took) = stopped(session, "t1").await;
+        assert_eq!(asked(&report), is_asked, "{prompt}: {report:?}");
+        // TERM was enough: nobody had to kill it.
+        assert_eq!(report.signal, Some(15), "{prompt}: {report:?}");
+        assert!(took >= least, "{prompt}: {took:?}");
+    }
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_child_is_told_at_once_and_its_session_is_free() {
     const ROUNDS: usize = 11;

@@ -128,7 +128,7 @@ async fn starts_without_descriptors() {
     }
     let mut opening = agents.open(spec());
     let waited = tokio::time::timeout(Duration::from_secs(3), &mut opening).await;
-    assert!(waited.is_err(), "{:?}", waited.map(|opened| opened.err()));
+    assert!(waited.is_err(), "{:?}", waited.map(Result::err));
     drop(taken);
     let session = Session::of(opening.await.unwrap()).await.unwrap();
     session.agent.stop().await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::ORCHESTRATOR;
 
 /// A supervisor over so many directories.
-fn over<'a>(stage: &'a Stage, workers: usize) -> Supervisor<'a> {
+fn over(stage: &Stage, workers: usize) -> Supervisor<'_> {
     let mut args: Vec<String> = ["run", "--demo", "--port", "0", "--local"]
         .map(str::to_owned)
         .to_vec();

@@ -21,7 +21,7 @@ pub const SHORT: Duration = Duration::from_secs(5);
 
 /// For reading a conversation, and for whatever may be the first to ask a fresh OpenCode about its directory: that loads it,
 /// which is a second of a processor, and on a machine that compiles something many times that. To give it up and
-/// start another one would only add to the load.
+/// start another one would only add to the load; one that hangs is found out by its health.
 const LONG: Duration = Duration::from_secs(20);
 
 /// Under this name a session's metadata carries our session's id.
@@ -176,7 +176,7 @@ impl Api {
             version: String,
         }
         Ok(self
-            .get::<Health>("/global/health", &[], SHORT)
+            .get::<Health>("/global/health", &[], LONG)
             .await?
             .version)
     }

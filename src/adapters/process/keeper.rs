@@ -127,6 +127,8 @@ impl Keeper {
         let mut record = None;
         let mut given_up = None;
         let mut due = Due::Never;
+        // It has said why it does not end: it is awake and tries, and killing it would not end them either.
+        let mut explained = false;
         let first = format!("{}\n", self.line);
         // A failure shows as the end of the reports.
         let _ = write.write_all(first.as_bytes()).await;
@@ -144,8 +146,7 @@ impl Keeper {
                         Ok(Report::Failed { message, shortage: true }) => answer(&mut started, Err(SpawnError::Shortage(message))),
                         Ok(Report::Failed { message, .. }) => answer(&mut started, Err(SpawnError::Failed(message))),
                         Ok(Report::Stuck { left }) => {
-                            // It is awake and tries; killing it would not end them either.
-                            due = Due::Never;
+                            (due, explained) = (Due::Never, true);
                             warn!(left = listed(&left), "processes of an assistant do not end; its session waits for them");
                         }
                         Ok(Report::GivenUp { left }) => {
@@ -159,7 +160,7 @@ impl Keeper {
                 control = controls.recv(), if write.is_some() => {
                     // Nobody holds the ward any more: the end of this direction is the end of the lifeline.
                     let Control::Stop { term_ms } = control.unwrap_or(Control::Stop { term_ms: LOST_TERM_MS });
-                    if matches!(due, Due::Never) {
+                    if matches!(due, Due::Never) && !explained {
                         due = Due::after(term_ms);
                     }
                     match (&control, &mut write) {

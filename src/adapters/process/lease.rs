@@ -281,7 +281,10 @@ mod tests {
                     })
                 })
                 .collect();
-            let ended: Vec<_> = takers.into_iter().map(|taker| taker.join()).collect();
+            let ended: Vec<_> = takers
+                .into_iter()
+                .map(std::thread::ScopedJoinHandle::join)
+                .collect();
             over.store(true, Ordering::Relaxed);
             assert!(ended.iter().all(Result::is_ok), "two held it at once");
         });

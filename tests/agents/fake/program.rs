@@ -1,7 +1,8 @@
 //! The fake OpenCode's process. The words of a prompt say what to do, in their order:
 //! `deltas=N` · `bytes=N` (one event so long) · `split` (an umlaut in two pieces) · `cut` (half an event, then the stream
 //! breaks) · `silent` (the stream says nothing more, heartbeats neither) · `grow=MB` · `print=MB` (on stdout, without a line's
-//! end) · `exit=CODE` · `hang` (the turn never ends). A turn that comes to its words' end is complete.
+//! end) · `exit=CODE` · `deaf` (it does not end its turns when asked) · `hang` (the turn never ends). A turn that comes to
+//! its words' end is complete.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +43,8 @@ async fn start(at_start: &str) {
     let address = listener.local_addr().unwrap();
     match at_start {
         "never says where" => return std::future::pending().await,
-        "says it garbled" => println!("opencode server listening on http://127.0.0.1:\u{fffd}x"),
-        _ => println!("opencode server listening on http://{address}"),
+        "says it garbled" => say("opencode server listening on http://127.0.0.1:\u{fffd}x"),
+        _ => say(&format!("opencode server listening on http://{address}")),
     }
     match at_start {
         "answers HTML" => {
@@ -90,7 +91,7 @@ fn router() -> Router {
         .route("/session/{id}/prompt_async", post(prompt))
         .route("/session/{id}/abort", post(async || Json(true)))
         .route("/global/health", get(health))
-        .route("/global/dispose", post(async || Json(true)))
+        .route("/global/dispose", post(dispose))
         .route("/permission", get(async || Json(json!([]))))
         .route("/question", get(async || Json(json!([]))))
         .fallback(async || Json(json!({})))
@@ -105,6 +106,7 @@ struct Fake(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     silent: AtomicBool,
+    deaf: AtomicBool,
     state: Mutex<Told>,
     ballast: Mutex<Vec<Vec<u8>>>,
 }
@@ -220,6 +222,7 @@ impl Fake {
                     tokio::time::sleep(Duration::from_millis(300)).await;
                     std::process::exit(number as i32);
                 }
+                "deaf" => self.0.deaf.store(true, Ordering::Relaxed),
                 "hang" => return std::future::pending().await,
                 _ => {}
             }
@@ -253,6 +256,14 @@ fn delta_event(step: &str, part: &str, delta: &str) -> String {
     format!("data: {event}\n\n")
 }
 
+#[allow(
+    clippy::print_stdout,
+    reason = "OpenCode says on stdout where it listens"
+)]
+fn say(line: &str) {
+    println!("{line}");
+}
+
 fn print_without_end(megabytes: usize) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
@@ -278,6 +289,14 @@ async fn events(State(fake): State<Fake>) -> Response {
         Body::from_stream(stream),
     )
         .into_response()
+}
+
+async fn dispose(State(fake): State<Fake>) -> Json<Value> {
+    say("asked to end its turns");
+    if fake.0.deaf.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+    Json(json!(true))
 }
 
 async fn health() -> Json<Value> {
