@@ -58,7 +58,8 @@ fn take_from_others(path: &Path) -> Result<(), RunError> {
         ))
     };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    let is_exposed = mode & 0o077 != 0;
+    if !is_exposed {
         return Ok(());
     }
     fs::set_permissions(path, Permissions::from_mode(PRIVATE)).map_err(failed)?;

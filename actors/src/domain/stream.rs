@@ -285,6 +285,7 @@ impl StreamBook {
         Rest::Last {
             right: stream.right.clone(),
             items: stream.buffer.items().cloned().collect(),
+            lost: stream.refusal.clone().filter(Refusal::is_of_content),
         }
     }
 

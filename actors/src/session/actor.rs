@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::warn;
 
 use super::messages::SessionMsg;
 use super::state::{SessionArgs, SessionState};
@@ -110,6 +111,9 @@ impl SessionState {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let now = self.args.ports.clock.monotonic_ms();
+            if let Some(error) = input.failure() {
+                warn!(session = %self.args.session, %error, "assistant failed");
+            }
             for effect in self.machine.on(input, now, rand::random()) {
                 if let Some(next) = self.perform(myself, effect) {
                     inputs.push_back(next);

@@ -161,7 +161,7 @@ impl FakeLink {
         loop {
             let rest = self.0.book.lock().unwrap().rest(&record.turn);
             let (right, items) = match rest {
-                Rest::Last { right, items } => (right, items),
+                Rest::Last { right, items, .. } => (right, items),
                 Rest::Appending => {
                     self.bump();
                     let _ = progress.changed().await;

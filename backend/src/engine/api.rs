@@ -44,6 +44,8 @@ pub struct MutationOutcome {
     /// The commit's timestamp (nanoseconds); of a replay the original one.
     pub ts: u64,
     pub log_lines: Vec<String>,
+    /// Not the function but the disk failed: nothing was kept, and the same call may succeed another time.
+    pub storage_failed: bool,
 }
 
 /// A client's own name for a mutation: recorded in the same transaction as its writes, so that a re-sent one is

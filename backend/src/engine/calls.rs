@@ -74,6 +74,7 @@ impl Engine {
             writes: done.writes,
             ts: done.ts,
             log_lines: done.log_lines,
+            storage_failed: done.storage_failed,
         }
     }
 
@@ -84,6 +85,7 @@ impl Engine {
             writes: WriteSet::default(),
             ts,
             log_lines: Vec::new(),
+            storage_failed: false,
         };
         let found = self.with_store(|store| store.record(request));
         let latest = self.latest_ts();
@@ -96,7 +98,10 @@ impl Engine {
             // Running it without knowing whether it has run would break the promise.
             Err(error) => {
                 self.trouble.failed(&error.to_string());
-                Some(outcome(Err(internal(&error)), latest))
+                Some(MutationOutcome {
+                    storage_failed: true,
+                    ..outcome(Err(internal(&error)), latest)
+                })
             }
         }
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::TurnId;
 use orchestrator_actors::domain::item::Item;
-use orchestrator_actors::domain::stream::{Rest, Right, StreamBook};
+use orchestrator_actors::domain::stream::{Refusal, Rest, Right, StreamBook};
+use orchestrator_actors::domain::turn::{Ending, Outcome};
 use orchestrator_actors::ports::link::{CallError, Finished};
 use orchestrator_actors::ports::outbox::FinishRecord;
 use serde_json::{Value, json};
@@ -152,8 +153,8 @@ async fn settle(
         let mut progress = core.progress();
         // Its own statement: the lock must not live through the match.
         let rest = lock(&core.book).rest(turn);
-        let (right, items) = match rest {
-            Rest::Last { right, items } => (right, items),
+        let (right, items, ending) = match rest {
+            Rest::Last { right, items, lost } => (right, items, honest(&record.ending, lost)),
             Rest::Appending => {
                 core.wake_appends();
                 // Fails only when the link is gone, and we with it.
@@ -169,7 +170,7 @@ async fn settle(
             Rest::Gone => return Err(CallError::Closed),
         };
         let had_items = !items.is_empty();
-        let error = match call(core, &record, &right, items, queued).await {
+        let error = match call(core, turn, &ending, &right, items, queued).await {
             Ok(finished) => {
                 forget(core, turn).await;
                 return Ok(finished);
@@ -207,18 +208,36 @@ async fn settle(
     }
 }
 
+/// An answer with a hole in it does not end as complete.
+fn honest(ending: &Ending, lost: Option<Refusal>) -> Ending {
+    match lost {
+        Some(refusal) if ending.outcome == Outcome::Complete => Ending {
+            usage: ending.usage.clone(),
+            ..Ending::because(
+                Outcome::Failed,
+                "stream_refused",
+                format!(
+                    "a part of the answer could not be stored: {}",
+                    refusal.message
+                ),
+            )
+        },
+        _ => ending.clone(),
+    }
+}
+
 async fn call(
     core: &Core,
-    record: &FinishRecord,
+    turn: &TurnId,
+    ending: &Ending,
     right: &Right,
     items: Vec<Item>,
     queued: &watch::Sender<bool>,
 ) -> Done {
-    let ending = &record.ending;
     let mut args = json!({
         "token": right.token.expose(),
         "epoch": right.epoch,
-        "turnId": record.turn,
+        "turnId": turn,
         "outcome": ending.outcome,
         "items": items,
     });

@@ -19,7 +19,9 @@ use super::wire::{Request, Status, Stored};
 /// For calls that read or change something small.
 pub const SHORT: Duration = Duration::from_secs(5);
 
-/// For reading a conversation.
+/// For reading a conversation, and for whatever may be the first to ask a fresh OpenCode about its directory: that loads it,
+/// which is a second of a processor, and on a machine that compiles something many times that. To give it up and
+/// start another one would only add to the load.
 const LONG: Duration = Duration::from_secs(20);
 
 /// Under this name a session's metadata carries our session's id.
@@ -194,7 +196,7 @@ impl Api {
     }
 
     pub async fn session(&self, id: &ConversationId) -> Result<Session, ApiError> {
-        self.get(&format!("/session/{}", segment(id.as_str())), &[], SHORT)
+        self.get(&format!("/session/{}", segment(id.as_str())), &[], LONG)
             .await
     }
 
@@ -246,13 +248,14 @@ impl Api {
         &self,
         conversation: &ConversationId,
         message: &str,
+        within: Duration,
     ) -> Result<bool, ApiError> {
         let path = format!(
             "/session/{}/message/{}",
             segment(conversation.as_str()),
             segment(message)
         );
-        match self.get::<serde::de::IgnoredAny>(&path, &[], SHORT).await {
+        match self.get::<serde::de::IgnoredAny>(&path, &[], within).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -265,7 +268,7 @@ impl Api {
         conversation: &ConversationId,
         from: &str,
     ) -> Result<Vec<Stored>, ApiError> {
-        if !self.has_message(conversation, from).await? {
+        if !self.has_message(conversation, from, LONG).await? {
             return Ok(Vec::new());
         }
         let path = format!("/session/{}/message", segment(conversation.as_str()));
@@ -449,5 +452,31 @@ mod tests {
     fn an_id_cannot_leave_its_place_in_a_path() {
         assert_eq!(segment("ses_1a"), "ses_1a");
         assert_eq!(segment("../x?y"), "%2E%2E%2Fx%3Fy");
+    }
+
+    /// Answers one request with an empty object, after so long.
+    async fn slow_server(after: Duration) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            tokio::time::sleep(after).await;
+            let body = r#"{"id":"ses_1"}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length";
+            let answer = format!("{head}: {}\r\n\r\n{body}", body.len());
+            let _ = socket.write_all(answer.as_bytes()).await;
+            let _ = socket.read(&mut [0; 1]).await;
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_loads_slowly_is_waited_for() {
+        let url = slow_server(SHORT + Duration::from_millis(500)).await;
+        let api = Api::new(&url, "/w", SecretString::from("p".to_owned())).unwrap();
+        let session = api.session(&ConversationId::new("ses_1")).await;
+        assert_eq!(session.unwrap().id, "ses_1");
     }
 }

@@ -116,7 +116,8 @@ impl OutboxFile {
         result
     }
 
-    /// Not synced: a tombstone that a power loss takes costs one more answer `already`.
+    /// Not synced: a tombstone that a power loss takes costs one more answer `already`. So does one that cannot be written:
+    /// the record is done with either way.
     pub fn acknowledge(&mut self, turn: &TurnId) -> Result<(), OutboxError> {
         let Some(at) = self.records.iter().position(|kept| kept.turn == *turn) else {
             return Ok(());

@@ -59,8 +59,12 @@ impl Journal {
         let path = self.path(entry);
         let mut aside = path.clone().into_os_string();
         aside.push(ASIDE);
-        fs::write(&aside, serde_json::to_vec(entry)?)?;
-        fs::rename(aside, path)
+        let written =
+            fs::write(&aside, serde_json::to_vec(entry)?).and_then(|()| fs::rename(&aside, path));
+        // Half an entry (a full disk) names nobody.
+        written.inspect_err(|_| {
+            let _ = fs::remove_file(&aside);
+        })
     }
 
     pub fn forget(&self, entry: &Entry) {
@@ -195,6 +199,19 @@ mod tests {
         assert_eq!(sweep_unowned(&strangers, folder.path()), 0);
         assert_eq!(sweep_unowned(&prefix, folder.path()), 1);
         tool.wait().unwrap();
+    }
+
+    #[test]
+    fn half_an_entry_is_taken_away_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::in_state_folder(folder.path());
+        fs::create_dir_all(&journal.folder).unwrap();
+        for (name, half) in [("7-1.json", ""), ("8-2.json", "{\"pid\":8,")] {
+            fs::write(journal.folder.join(name), half).unwrap();
+        }
+        let prefix = MarkerPrefix::of_state_folder(folder.path());
+        assert_eq!(sweep_at_start(&journal, &prefix), 0);
+        assert_eq!(fs::read_dir(&journal.folder).unwrap().count(), 0);
     }
 
     #[test]

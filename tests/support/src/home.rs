@@ -110,6 +110,11 @@ impl Home {
         Path::new(self.get("XDG_STATE_HOME")).join("opencode-orchestrator")
     }
 
+    /// The folders stay when this is dropped.
+    pub fn keep(&mut self) {
+        self.root.disable_cleanup(true);
+    }
+
     /// A directory to work in, made on first use.
     pub fn dir(&self, name: &str) -> PathBuf {
         let path = self.root.path().join("work").join(name);

@@ -55,6 +55,18 @@ pub enum Input {
     Close(Closing),
 }
 
+impl Input {
+    /// What the assistant did not do as asked; mostly a reason to replace it.
+    pub fn failure(&self) -> Option<&AgentError> {
+        match self {
+            Self::Conversed(Err(ConverseError::Agent(error)))
+            | Self::LookedUp(Err(error))
+            | Self::Delivered(Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// Why a session's actor is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {

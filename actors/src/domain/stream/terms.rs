@@ -88,13 +88,24 @@ pub struct Refusal {
     pub curable: bool,
 }
 
+impl Refusal {
+    /// Whether the items were at fault, and are gone; else it is the turn that takes none.
+    pub fn is_of_content(&self) -> bool {
+        matches!(self.code, "rejected" | "invalid")
+    }
+}
+
 /// What a turn that ends may do now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rest {
     /// More has to be appended first.
     Appending,
-    /// These belong into the finish.
-    Last { right: Right, items: Vec<Item> },
+    /// These belong into the finish. What was `lost` before was refused for good: the turn must not end as if it were whole.
+    Last {
+        right: Right,
+        items: Vec<Item>,
+        lost: Option<Refusal>,
+    },
     /// Its writer has no right to it.
     Refused(Refusal),
     /// There is no such stream.

@@ -279,8 +279,12 @@ fn finish(book: &mut StreamBook, there: &mut Deployment, turn: &TurnId) {
                 let results = there.append(&batches);
                 book.acknowledge(&results);
             }
-            Rest::Last { right: by, items } => {
-                assert_eq!(by, right(3));
+            Rest::Last {
+                right: by,
+                items,
+                lost,
+            } => {
+                assert_eq!((by.clone(), lost), (right(3), None));
                 let batch = Batch {
                     turn: turn.clone(),
                     right: by,
@@ -497,7 +501,11 @@ fn a_finish_that_fails_with_items_appends_them_first() {
             book.acknowledge(&results);
         }
     }
-    assert!(matches!(book.rest(&turn(0)), Rest::Last { items, .. } if items.is_empty()));
+    let Rest::Last { items, lost, .. } = book.rest(&turn(0)) else {
+        panic!("it can be finished");
+    };
+    assert!(items.is_empty());
+    assert_eq!(lost.map(|refusal| refusal.message).as_deref(), Some("no"));
     assert_eq!(there.stored[&turn(0)].len(), 1);
 }
 

@@ -101,6 +101,7 @@ async fn a_mutation_that_commits_while_the_timestamp_is_read_is_settled_by_its_t
     played.tell(EngineEvent::Mutated {
         request: 3,
         outcome: MutationOutcome {
+            storage_failed: false,
             result: Ok(Value::Null),
             writes: WriteSet::default(),
             ts: 11,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use convex_sync_types::QueryId;
 use tracing::warn;
 
-use super::connection::{Connection, End, SERVICE_RESTART, Underway};
+use super::connection::{Connection, End, SERVICE_RESTART, TRY_AGAIN_LATER, Underway};
 use super::messages;
 use super::query_set::Plan;
 use super::transition::Changes;
@@ -128,9 +128,19 @@ impl Connection {
         }
     }
 
+    /// `Err` ends the socket: a failing disk is no answer. The client keeps its mutation and sends it again, after a pause
+    /// that grows, and it is run when it can be; told of a failure, it would take it for the function's.
     pub(super) fn engine_said(&mut self, event: EngineEvent) -> Result<(), End> {
         match event {
             EngineEvent::Stale(query) => self.queries.mark_stale(query),
+            EngineEvent::Mutated { outcome, .. } if outcome.storage_failed => {
+                let reason = outcome.result.err().map(|error| error.message);
+                warn!(error = reason.unwrap_or_default(), "cannot write");
+                return Err(End::Close(
+                    TRY_AGAIN_LATER,
+                    "the deployment cannot write to its disk".to_owned(),
+                ));
+            }
             EngineEvent::Mutated { request, outcome } => {
                 self.mutations.finished();
                 let limit = self.app.tuning.result_bytes;

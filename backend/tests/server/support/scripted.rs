@@ -209,6 +209,7 @@ fn write(state: &mut State, writes: &mut WriteSet, key: String, value: Value) {
 
 fn outcome(result: Result<Value, FunctionError>, writes: WriteSet, ts: u64) -> MutationOutcome {
     MutationOutcome {
+        storage_failed: false,
         result,
         writes,
         ts,

@@ -61,6 +61,7 @@ impl Executor for World {
             other => Err(unknown(other)),
         };
         MutationOutcome {
+            storage_failed: false,
             result,
             writes,
             ts: self.ts,
