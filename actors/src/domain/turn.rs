@@ -150,3 +150,18 @@ pub enum StoredTurn {
     /// An answer has begun and is not complete. It must never be asked for again.
     Begun,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_that_an_older_version_wrote_is_read_and_a_plain_one_is_written_as_ever() {
+        let old = r#"{"outcome":"interrupted","error":{"code":"begun","message":"cut"}}"#;
+        let ending: Ending = serde_json::from_str(old).unwrap();
+        assert_eq!(ending.then, None);
+        assert_eq!(serde_json::to_string(&ending).unwrap(), old);
+        let text = serde_json::to_string(&ending.provisionally()).unwrap();
+        assert!(text.ends_with(r#""then":"provisional"}"#), "{text}");
+    }
+}

@@ -41,6 +41,8 @@ struct Inner {
     settling: Mutex<Settling>,
     /// Whether somebody drives it, and how often somebody began to.
     driven: watch::Sender<u32>,
+    /// Whether the deployment can be reached.
+    online: watch::Sender<bool>,
     drives: watch::Sender<u32>,
     flushes: watch::Sender<u32>,
     progress: watch::Sender<u64>,
@@ -61,6 +63,7 @@ impl FakeLink {
             book: Mutex::default(),
             settling: Mutex::default(),
             driven: watch::channel(0).0,
+            online: watch::channel(true).0,
             drives: watch::channel(0).0,
             flushes: watch::channel(0).0,
             progress: watch::channel(0).0,
@@ -68,6 +71,10 @@ impl FakeLink {
         }));
         link.spawn(link.clone().append_forever());
         link
+    }
+
+    pub fn set_online(&self, online: bool) {
+        self.0.online.send_replace(online);
     }
 
     pub fn drives(&self) -> watch::Receiver<u32> {
@@ -93,6 +100,8 @@ impl FakeLink {
     async fn trip(&self) {
         let mut driven = self.0.driven.subscribe();
         let _ = driven.wait_for(|drivers| *drivers > 0).await;
+        let mut online = self.0.online.subscribe();
+        let _ = online.wait_for(|online| *online).await;
         tokio::time::sleep(TRIP).await;
     }
 
@@ -319,8 +328,13 @@ impl Link for FakeLink {
     }
 
     fn status(&self) -> LinkStatus {
+        let online = *self.0.online.borrow();
         LinkStatus {
-            phase: LinkPhase::Synced,
+            phase: if online {
+                LinkPhase::Synced
+            } else {
+                LinkPhase::Offline
+            },
             ..LinkStatus::default()
         }
     }

@@ -19,6 +19,7 @@ mod gate;
 mod guards;
 mod health;
 mod matrix;
+mod outage;
 mod policy;
 mod ports;
 mod restarts;

@@ -34,6 +34,8 @@ pub struct Setup {
     pub script: Option<Script>,
     pub on_interrupt: OnInterrupt,
     pub embedded: Option<Arc<dyn Embedded>>,
+    /// The deployment cannot be reached when the supervisor starts.
+    pub offline: bool,
 }
 
 impl Default for Setup {
@@ -43,6 +45,7 @@ impl Default for Setup {
             script: None,
             on_interrupt: OnInterrupt::Report,
             embedded: None,
+            offline: false,
         }
     }
 }
@@ -79,6 +82,7 @@ impl World {
             gate.clone(),
             process.clone(),
         );
+        link.set_online(!setup.offline);
         let agents = agents.for_process(process.clone());
         let machine = run(&setup, &agents, &link, clock, "start1", "boot").await;
         machine.started(Duration::from_secs(5)).await;
