@@ -2,6 +2,7 @@
 // only a hash of the secret, so nothing that reads the database can act as a worker.
 
 import { refusal } from "./errors";
+import { LIVE_CREDENTIALS } from "./limits";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -40,6 +41,15 @@ export async function revokeCredentials(ctx: MutationCtx, workerId: string): Pro
   for await (const credential of live) {
     await ctx.db.patch(credential._id, { revoked: true });
   }
+}
+
+/** The worker's valid credentials. */
+export async function liveCredentials(ctx: QueryCtx, workerId: string): Promise<Doc<"credentials">["_id"][]> {
+  const live = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false))
+    .take(LIVE_CREDENTIALS);
+  return live.map((credential) => credential._id);
 }
 
 export async function hasLiveCredential(ctx: QueryCtx, workerId: string): Promise<boolean> {

@@ -312,6 +312,8 @@ impl From<RunError> for Failure {
             RunError::StateFolder(_) => Self::failed(message).hint(
                 "make it usable, or choose another state folder with --state-dir or ORCHESTRATOR_STATE_DIR",
             ),
+            RunError::WorkerEnded { .. } => Self::failed(message)
+                .hint("development mode ends with its one worker; orchestrator run --dev starts again"),
             RunError::Setup(_) | RunError::TreeFailed => Self::failed(message),
         }
     }
@@ -349,6 +351,10 @@ mod tests {
             },
             RunError::Refused(String::new()),
             RunError::NoWorker(Vec::new()),
+            RunError::WorkerEnded {
+                name: String::new(),
+                reason: String::new(),
+            },
             RunError::TreeFailed,
             RunError::StateFolder(String::new()),
             RunError::Setup(String::new()),

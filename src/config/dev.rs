@@ -38,6 +38,8 @@ pub struct Dev {
     file: Option<DotEnv>,
     path: std::path::PathBuf,
     environment: fn(&str) -> Option<String>,
+    /// `--url`.
+    url: Option<String>,
 }
 
 /// A value and where it came from.
@@ -58,7 +60,14 @@ impl Dev {
             file: DotEnv::read(path)?,
             path: path.to_owned(),
             environment,
+            url: None,
         })
+    }
+
+    /// The deployment, whatever file and environment say.
+    pub fn with_url(mut self, url: Option<String>) -> Self {
+        self.url = url;
+        self
     }
 
     pub fn lacking(&self) -> Lacking {
@@ -165,6 +174,15 @@ impl Dev {
     }
 
     fn setting(&self, name: &'static str) -> Option<Setting> {
+        if let Some(url) = self.url.clone().filter(|_| name == CONVEX_URL) {
+            return Some(Setting {
+                name,
+                value: url,
+                origin: Origin::Flag("--url"),
+                span: (0, 0),
+                place: (0, 0),
+            });
+        }
         let alias = format!("ORCHESTRATOR_{name}");
         for known in [alias.as_str(), name] {
             if let Some(value) = (self.environment)(known) {
@@ -197,6 +215,7 @@ impl Dev {
     fn problem(&self, setting: &Setting, message: impl Into<String>) -> Problem {
         let file = match &setting.origin {
             Origin::Environment(_) => "environment".to_owned(),
+            Origin::Flag(flag) => (*flag).to_owned(),
             _ => FILE.to_owned(),
         };
         Problem {

@@ -50,8 +50,11 @@ pub struct WorkersConfig {
 }
 
 impl WorkersConfig {
-    /// Keeps the workers of these names or ids.
-    pub fn keep(&mut self, only: &[String]) {
+    /// Keeps the workers of these names or ids; all of them when none is named.
+    pub fn keep_if_named(&mut self, only: &[String]) {
+        if only.is_empty() {
+            return;
+        }
         let is_meant = |entry: &WorkerEntry| {
             only.iter()
                 .any(|name| *name == entry.name || name == entry.token.worker().as_str())

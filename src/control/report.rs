@@ -6,6 +6,8 @@ use orchestrator_actors::ports::link::{LinkPhase, LinkStatus};
 use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Problem;
+
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
@@ -30,6 +32,19 @@ pub struct MachineReport {
     /// Finishes that no deployment has acknowledged yet.
     pub outbox: usize,
     pub last_error: Option<String>,
+    /// The configuration that lies there cannot be used: this one runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationReport>,
+}
+
+/// A configuration that a reload has refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationReport {
+    pub path: String,
+    /// When it was refused.
+    pub since: String,
+    pub message: String,
+    pub problems: Vec<Problem>,
 }
 
 /// An embedded deployment.

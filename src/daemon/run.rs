@@ -20,16 +20,18 @@ use super::assistants::Assistants;
 use super::compose::{self, KnownMachine};
 use super::control::{Controls, StopRequest};
 use super::embedded::Embedded;
+use super::errands::{Errand, Errands};
 use super::error::RunError;
 use super::instance::{Instance, LockError};
 use super::local::{self, Asked};
 use super::news::Watcher;
 use super::options::{Mode, RunOptions};
+use super::paused::Paused;
 use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
 use super::state_file::{DaemonFile, Exited};
 use crate::adapters::clock::wall_ms;
-use crate::config::WorkersConfig;
+use crate::config::{Source, WorkersConfig};
 use crate::config::paths::private_dir;
 use crate::control::report::rfc3339;
 use crate::control::{Server, socket_path};
@@ -77,14 +79,17 @@ async fn live(
             return Ok(Ended::Interrupted);
         }
     };
-    let request = match &started.failed {
-        Some(_) => StopRequest {
-            force: false,
-            limit: started.running.options.shutdown,
+    let in_order = StopRequest {
+        force: false,
+        limit: started.running.options.shutdown,
+    };
+    let (request, reason) = match &started.failed {
+        Some(_) => (in_order, None),
+        None => match serve(&started.running, announce, signals, &mut stop_requests).await {
+            Over::Asked(request) => (request, None),
+            Over::Failed(error) => (in_order, Some(error)),
+            Over::TreeFailed => return Err(RunError::TreeFailed),
         },
-        None => serve(&started.running, announce, signals, &mut stop_requests)
-            .await
-            .ok_or(RunError::TreeFailed)?,
     };
     let Started {
         running,
@@ -98,7 +103,7 @@ async fn live(
         announce,
         signals,
         &mut stop_requests,
-        failed.is_some(),
+        failed.is_some() || reason.is_some(),
     )
     .await;
     if matches!(ended, Ended::Stopped { .. }) {
@@ -113,8 +118,8 @@ async fn live(
         }
     }
     drop(control);
-    if let Some(lines) = failed {
-        return Err(RunError::NoWorker(lines));
+    if let Some(error) = failed.or(reason) {
+        return Err(error);
     }
     announce.stopped(&ended);
     Ok(ended)
@@ -125,8 +130,8 @@ struct Started {
     running: Shared,
     control: Server,
     assistants: Assistants,
-    /// Every worker failed: these are their reasons.
-    failed: Option<Vec<WorkerLine>>,
+    /// Nothing can be served: this is why.
+    failed: Option<RunError>,
 }
 
 async fn start(
@@ -161,7 +166,8 @@ async fn start(
     };
     let mut machine =
         compose::machine(&options.paths, machine_name.as_deref()).map_err(RunError::Setup)?;
-    let (desired, embedded) = wanted(&options, &machine, &asked).await?;
+    let (mut desired, embedded) = wanted(&options, &machine, &asked).await?;
+    Paused::read(&options.paths).mark(&mut desired);
     let assistants = Assistants::ready(&options, announce).await?;
     // Ours may be installed outside PATH.
     if !machine.tools.iter().any(|tool| tool == "opencode") {
@@ -196,16 +202,16 @@ async fn start(
         holder: instance.holder,
         desired: Mutex::new(desired),
         embedded: Mutex::new(embedded),
+        reloading: tokio::sync::Mutex::default(),
+        trouble: Mutex::default(),
     });
     let controls = Controls::new(Shared::clone(&running), stops);
     let control = Server::start(&file.socket, Arc::new(controls)).map_err(|error| setup(&error))?;
     file.write(&path).map_err(|error| state_folder(&error))?;
     let mut lines = worker_lines(&running).await;
     lines.extend(missing);
-    let all_failed = lines
-        .iter()
-        .all(|line| matches!(line.start, WorkerStart::Failed(_)));
-    if !all_failed {
+    let failed = nothing_served(&running, &lines);
+    if failed.is_none() {
         announce.started(&Summary {
             deployment: summary_deployment,
             machine_name: running.machine.name.clone(),
@@ -221,7 +227,28 @@ async fn start(
         running,
         control,
         assistants,
-        failed: all_failed.then_some(lines),
+        failed,
+    })
+}
+
+/// Why the start is the end: every worker has failed; or development mode's deployment, which nobody else waits for,
+/// does not answer.
+fn nothing_served(running: &Running, lines: &[WorkerLine]) -> Option<RunError> {
+    if lines
+        .iter()
+        .all(|line| matches!(line.start, WorkerStart::Failed(_)))
+    {
+        return Some(RunError::NoWorker(lines.to_vec()));
+    }
+    if !running.options.source.as_ref().is_some_and(Source::is_dev) {
+        return None;
+    }
+    let desired = running.desired();
+    let worker = desired.workers.first()?;
+    let status = running.tree.link_status(&worker.url);
+    (status.phase == LinkPhase::Offline).then(|| RunError::Unreachable {
+        url: worker.url.to_string(),
+        reason: status.last_error.unwrap_or_else(|| "no answer".to_owned()),
     })
 }
 
@@ -368,34 +395,54 @@ fn offline(running: &Running, worker: &WorkerSpec) -> Option<String> {
     })
 }
 
-/// Until somebody asks for the end. `None`: the root of the tree has crashed; what starts us again (systemd, launchd, a
-/// person) starts from what is stored.
+/// Why serving is over.
+enum Over {
+    Asked(StopRequest),
+    /// Development mode's worker cannot serve any more.
+    Failed(RunError),
+    /// What starts us again (systemd, launchd, a person) starts from what is stored.
+    TreeFailed,
+}
+
+/// Until somebody asks for the end, or there is nothing to go on with.
 async fn serve(
-    running: &Running,
+    running: &Shared,
     announce: &dyn Announce,
     signals: &mut Signals,
     stop_requests: &mut mpsc::Receiver<StopRequest>,
-) -> Option<StopRequest> {
+) -> Over {
+    let in_order = StopRequest {
+        force: false,
+        limit: running.options.shutdown,
+    };
     let mut watcher = Watcher::new(running.tree.handle.table());
+    let mut errands = Errands::start(running);
     loop {
         tokio::select! {
             news = watcher.next() => announce.news(&news),
             signal = signals.next() => match signal {
-                Signal::Stop => return Some(StopRequest {
-                    force: false,
-                    limit: running.options.shutdown,
-                }),
-                Signal::Reload => {
-                    let result = running.reload(false).await;
-                    if let Err(refusal) = &result {
-                        warn!(reason = %refusal, "not reloaded");
-                    }
-                    announce.reloaded(result.as_ref());
-                }
+                Signal::Stop => return Over::Asked(in_order),
+                Signal::Reload => announce.reloaded(running.reload(false).await.as_ref()),
             },
-            Some(request) = stop_requests.recv() => return Some(request),
-            () = running.tree.handle.closed() => return None,
+            errand = errands.next() => match errand {
+                Errand::Reload => announce.reloaded(running.reload(false).await.as_ref()),
+                Errand::Idle => return Over::Asked(in_order),
+                Errand::Failed(line) => return Over::Failed(ended(line)),
+            },
+            Some(request) = stop_requests.recv() => return Over::Asked(request),
+            () = running.tree.handle.closed() => return Over::TreeFailed,
         }
+    }
+}
+
+fn ended(line: WorkerLine) -> RunError {
+    let reason = match line.start {
+        WorkerStart::Failed(reason) | WorkerStart::Waiting(reason) => reason,
+        WorkerStart::Ready => String::new(),
+    };
+    RunError::WorkerEnded {
+        name: line.name,
+        reason,
     }
 }
 
@@ -444,16 +491,16 @@ async fn insisted(stop_requests: &mut mpsc::Receiver<StopRequest>) {
 }
 
 fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, RunError> {
-    let config = match &options.mode {
-        Mode::Workers(_) => Some(options.paths.workers_file.clone()),
-        Mode::Local(_) => None,
-    };
+    let config = options.source.as_ref().map(|source| source.file().clone());
     Ok(DaemonFile {
         schema: 1,
         pid: instance.holder.pid,
         started_at: rfc3339(instance.holder.since_ms),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        mode: options.mode.name().to_owned(),
+        mode: match &options.source {
+            Some(source) if source.is_dev() => "dev".to_owned(),
+            _ => options.mode.name().to_owned(),
+        },
         socket: socket_path(&options.paths).map_err(|error| setup(&error))?,
         url: None,
         owner_key: None,

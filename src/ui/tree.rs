@@ -4,7 +4,9 @@ use owo_colors::OwoColorize;
 use termtree::Tree;
 
 use super::format::{age, bytes, plural, short, short_id};
-use crate::control::report::{BridgeReport, DeploymentReport, Report, SessionReport, WorkerReport};
+use crate::control::report::{
+    BridgeReport, ConfigurationReport, DeploymentReport, Report, SessionReport, WorkerReport,
+};
 
 /// Width of one branch (`├─ `).
 const BRANCH: usize = 3;
@@ -43,7 +45,8 @@ pub fn draw(report: &Report, home: Option<&str>, shown: Shown) -> String {
 
 fn rows(report: &Report, home: Option<&str>, shown: Shown) -> Row {
     let machine = &report.machine;
-    let mut below: Vec<Row> = report.deployments.iter().map(deployment).collect();
+    let mut below: Vec<Row> = machine.configuration.iter().map(configuration).collect();
+    below.extend(report.deployments.iter().map(deployment));
     below.extend(report.bridges.iter().map(bridge));
     below.extend(report.workers.iter().map(|item| worker(item, home, shown)));
     Row {
@@ -52,6 +55,27 @@ fn rows(report: &Report, home: Option<&str>, shown: Shown) -> Row {
         age: age(machine.uptime_ms),
         detail: format!("outbox {}", machine.outbox),
         below,
+    }
+}
+
+/// One that lies there and is not in use.
+fn configuration(item: &ConfigurationReport) -> Row {
+    let file = item.path.rsplit('/').next().unwrap_or(&item.path);
+    let first = item.problems.first().map(ToString::to_string);
+    let more = match item.problems.len() {
+        0 | 1 => String::new(),
+        count => format!("and {} more", count - 1),
+    };
+    Row {
+        name: format!("configuration {file}"),
+        phase: "invalid".to_owned(),
+        age: String::new(),
+        detail: join(&[
+            short(&first.unwrap_or_else(|| item.message.clone()), REASON),
+            more,
+            "the one before it stays in use".to_owned(),
+        ]),
+        below: Vec::new(),
     }
 }
 
@@ -231,7 +255,7 @@ fn painted(phase: &str, width: usize) -> String {
         "starting" | "connecting" | "pending" | "paused" | "restarting" | "stopping" => {
             padded.yellow().to_string()
         }
-        "offline" | "parked" | "failed" | "revoked" | "displaced" => padded.red().to_string(),
+        "offline" | "parked" | "failed" | "invalid" | "revoked" | "displaced" => padded.red().to_string(),
         _ => padded.dimmed().to_string(),
     }
 }

@@ -7,6 +7,7 @@ fn every_command_explains_itself() {
     let home = home();
     let commands: &[&[&str]] = &[
         &[],
+        &["init"],
         &["run"],
         &["ps"],
         &["reload"],
@@ -23,6 +24,10 @@ fn every_command_explains_itself() {
         &["worker", "add"],
         &["worker", "approve"],
         &["worker", "revoke"],
+        &["worker", "remove"],
+        &["worker", "pause"],
+        &["worker", "resume"],
+        &["worker", "token"],
         &["owner"],
         &["owner", "init"],
         &["owner", "token"],
@@ -32,6 +37,9 @@ fn every_command_explains_itself() {
         &["config", "check"],
         &["config", "template"],
         &["config", "show"],
+        &["config", "schema"],
+        &["config", "edit"],
+        &["config", "migrate-env"],
         &["deployment"],
         &["deployment", "run"],
         &["completions"],

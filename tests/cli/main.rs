@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod config;
+mod first;
 mod help;
 mod identity;
 mod not_running;

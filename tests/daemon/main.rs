@@ -11,8 +11,13 @@ mod bad_input;
 mod chat;
 mod check;
 mod children;
+mod dev;
 mod kills;
 mod panics;
+mod prod;
+mod prompts;
+mod reload;
+mod stage;
 mod takeover;
 
 /// The binary under test.

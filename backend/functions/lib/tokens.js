@@ -3,6 +3,7 @@
 // only a hash of the secret, so nothing that reads the database can act as a worker.
 
 import { refusal } from "./errors";
+import { LIVE_CREDENTIALS } from "./limits";
 
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -41,6 +42,15 @@ export async function revokeCredentials(ctx             , workerId        )     
   for await (const credential of live) {
     await ctx.db.patch(credential._id, { revoked: true });
   }
+}
+
+/** The worker's valid credentials. */
+export async function liveCredentials(ctx          , workerId        )                                       {
+  const live = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false))
+    .take(LIVE_CREDENTIALS);
+  return live.map((credential) => credential._id);
 }
 
 export async function hasLiveCredential(ctx          , workerId        )                   {
