@@ -106,9 +106,12 @@ impl Failure {
                 problems,
             } => {
                 for problem in problems {
-                    match source_text {
-                        Some(source) => ui.error(render(problem, source, ui).trim_end()),
-                        None => ui.error(&problem.to_string()),
+                    match (source_text, &problem.help) {
+                        (Some(source), _) if problem.line > 0 => {
+                            ui.error(render(problem, source, ui).trim_end());
+                        }
+                        (_, Some(help)) => ui.error(&format!("{problem}; {help}")),
+                        (_, None) => ui.error(&problem.to_string()),
                     }
                 }
                 ui.error(&format!("error: {}", self.message));

@@ -233,7 +233,7 @@ impl Dev {
         Problem {
             path: name.to_owned(),
             message: message.to_owned(),
-            help: Some(format!("{name} in {FILE}, or in the environment")),
+            help: None,
             file: FILE.to_owned(),
             line: 0,
             column: 0,
@@ -286,6 +286,20 @@ mod tests {
         );
         let worker = read(&text, nothing).unwrap().config.workers.remove(0);
         assert_eq!((worker.name.as_str(), worker.idle_timeout_ms), ("shop", 1_500));
+    }
+
+    #[test]
+    fn the_template_is_a_dotenv_that_lacks_token_and_url() {
+        let text = include_str!("../../config-templates/.env");
+        for name in [WORKER_TOKEN, MACHINE_TOKEN, CONVEX_URL, ROOT_DIRECTORY] {
+            assert!(text.contains(&format!("\n{name}=\n")), "{name}");
+        }
+        assert!(text.contains("\nIDLE_TIMEOUT=300000\n"));
+        assert_eq!(problems(text).len(), 2);
+        let filled = text
+            .replace("WORKER_TOKEN=\n", &format!("WORKER_TOKEN={TOKEN}\n"))
+            .replace("CONVEX_URL=\n", "CONVEX_URL=https://a.convex.cloud\n");
+        assert_eq!(read(&filled, nothing).unwrap().config.workers.len(), 1);
     }
 
     #[test]

@@ -307,7 +307,7 @@ fn many_who_add_at_once_lose_nobodys_entry() {
 }
 
 #[test]
-fn the_schema_of_the_time_fields_of_the_documents_is_read() {
+fn the_time_fields_of_the_documents_are_read() {
     let text = good("").replace(
         "{\"workers\"",
         "{\"machine\": {\"idle_timeout\": 1500, \"sync_interval\": \"5s\"}, \"workers\"",
@@ -319,4 +319,30 @@ fn the_schema_of_the_time_fields_of_the_documents_is_read() {
     assert_eq!(loaded.config.origins[0].max_sessions.to_string(), "default");
     let text = text.replace("\"5s\"", "\"40s\"");
     assert!(problems(&text)[0].starts_with("machine.sync_interval: must be from 1s to 11s"));
+}
+
+#[test]
+fn tilde_absolute_and_relative_directories() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().canonicalize().unwrap();
+    let here = home.join("here");
+    std::fs::create_dir_all(here.join("shop")).unwrap();
+    std::fs::create_dir(home.join("shop")).unwrap();
+    let base = Base {
+        home: home.clone(),
+        current: here.clone(),
+    };
+    let directory = |given: &str| {
+        let text = good("").replace("~/shop", given);
+        let path = Path::new("/x/workers.json");
+        let loaded = parse(&text, path, &base, UrlRule::default()).unwrap();
+        let worker = &loaded.config.workers[0];
+        assert_eq!(worker.broken, None, "{given}");
+        (worker.directory.clone(), loaded.notes.len())
+    };
+    assert_eq!(directory("~"), (home.clone(), 0));
+    assert_eq!(directory("~/shop"), (home.join("shop"), 0));
+    assert_eq!(directory(&home.join("shop").display().to_string()), (home.join("shop"), 0));
+    assert_eq!(directory("./shop"), (here.join("shop"), 1));
+    assert_eq!(directory("../shop"), (home.join("shop"), 1));
 }

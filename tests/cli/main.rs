@@ -8,6 +8,7 @@ mod first;
 mod help;
 mod identity;
 mod not_running;
+mod requirements;
 mod start;
 
 use orchestrator_test_support::{Home, Ran};

@@ -16,7 +16,7 @@ fn dotenv(site: &Site, url: &str, token: &str, more: &str) {
 }
 
 fn token(site: &Site) -> String {
-    site.workers[0]["token"].as_str().unwrap().to_owned()
+    site.token(0)
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn an_existing_env_serves_one_worker_and_ends_with_it() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "blog");
     let more = format!(
         "ROOT_DIRECTORY={}\nIDLE_TIMEOUT=600000\nMACHINE_TOKEN=\n",
@@ -66,7 +66,7 @@ fn a_worker_that_cannot_start_ends_it_with_the_reason() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
     let args = ["run", "--dev", "--demo", "--no-input"];
 

@@ -17,13 +17,13 @@ fn four_workers_on_two_deployments_and_three_that_come_up_when_their_cause_is_go
     let (first, second) = (Home::new(ORCHESTRATOR), Home::new(ORCHESTRATOR));
     let (one, two) = (first.deployment(), second.deployment());
     let (api_one, api_two) = (one.api(), two.api());
-    let mut site = Site::new(&first);
+    let site = Site::new(&first);
     site.approved(&api_one, one.url(), "lost");
     site.pending(&api_one, one.url(), "waits");
     site.approved(&api_two, two.url(), "revoked");
     site.approved(&api_two, two.url(), "good");
     let missing = site.home.path().join("work/later");
-    site.workers[0]["working_directory"] = json!(missing);
+    site.set(0, "working_directory", json!(missing));
     site.write();
     api_two.mutation("workers:revoke", &json!({ "workerId": "revoked" }));
 
@@ -70,10 +70,10 @@ fn a_token_is_rotated_while_a_session_streams() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
     site.write();
-    let old = site.workers[0]["token"].as_str().unwrap().to_owned();
+    let old = site.token(0);
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
     supervisor.workers_are("ready");
     let (session, turn) = api.send("m1", &json!({ "workerId": "shop" }), &long_answer(15));
@@ -112,7 +112,7 @@ fn a_paused_worker_finishes_begins_nothing_and_stays_paused_over_a_restart() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
     site.write();
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
@@ -153,7 +153,7 @@ fn a_removed_worker_is_gone_everywhere_and_its_neighbour_serves_on() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
     site.approved(&api, deployment.url(), "blog");
     site.write();
@@ -177,7 +177,7 @@ fn a_run_for_one_worker_ends_when_nothing_is_left_to_do() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
     site.approved(&api, deployment.url(), "blog");
     site.write();

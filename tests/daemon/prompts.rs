@@ -50,9 +50,9 @@ fn the_first_development_run_asks_and_keeps_the_answers() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
-    let token = site.workers[0]["token"].as_str().unwrap().to_owned();
+    let token = site.token(0);
     std::fs::write(site.dotenv(), "# ours\nOTHER=1\n").unwrap();
     let run = || site.home.command(["run", "--dev", "--demo"]);
 
@@ -90,12 +90,12 @@ fn the_first_production_run_asks_three_questions_and_serves() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
     let mut terminal = Terminal::open(site.home.command(["run", "--demo"]));
     terminal.shows("No workers configuration found.");
     terminal.shows("Worker token");
-    terminal.types(site.workers[0]["token"].as_str().unwrap());
+    terminal.types(&site.token(0));
     terminal.shows("machine m1, worker shop");
     terminal.shows(&format!("Working directory [{}]: ", site.home.dir("shop").display()));
     terminal.types("/nowhere/at/all");
@@ -129,9 +129,9 @@ fn init_without_a_terminal_takes_flags_and_checks_the_deployment() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.pending(&api, deployment.url(), "shop");
-    let token = site.workers[0]["token"].as_str().unwrap().to_owned();
+    let token = site.token(0);
     let init = |more: &[&str], token: &str| {
         let args = ["init", "--token-stdin", "--dir", "."].iter().chain(more);
         site.home.run_with_input(args, token)

@@ -12,7 +12,7 @@ fn a_stream_goes_on_over_every_reload_and_a_broken_file_changes_nothing() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
     site.approved(&api, deployment.url(), "old");
     site.write();
@@ -23,8 +23,8 @@ fn a_stream_goes_on_over_every_reload_and_a_broken_file_changes_nothing() {
     let before = supervisor.session("streams", |row| row["turn"].is_string());
 
     site.approved(&api, deployment.url(), "blog");
-    site.workers.remove(1);
-    site.workers[0]["idle_timeout"] = json!("900s");
+    site.forget(1);
+    site.set(0, "idle_timeout", json!("900s"));
     site.write();
     let dry = site.run(&["reload", "--dry-run"]).exits(0).stdout;
     let blog = site.home.dir("blog");
@@ -53,7 +53,7 @@ fn a_stream_goes_on_over_every_reload_and_a_broken_file_changes_nothing() {
     assert_eq!(names(&supervisor.ps()), ["shop", "blog"]);
 
     let good = site.config_text();
-    site.workers[1]["convex_url"] = json!("http://happy-otter-123.convex.cloud");
+    site.set(1, "convex_url", json!("http://happy-otter-123.convex.cloud"));
     site.write();
     let ran = site.run(&["reload"]).exits(3);
     let problem = "workers.1.convex_url: Convex URL must use HTTPS (workers.json:";
@@ -90,7 +90,7 @@ fn a_watched_file_is_taken_when_it_changes_and_refused_when_it_is_broken() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = Site::new(&server);
+    let site = Site::new(&server);
     site.approved(&api, deployment.url(), "shop");
     site.write();
     let supervisor = site

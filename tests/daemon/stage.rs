@@ -1,6 +1,7 @@
 //! A home with workers on deployments of others, and a model that answers: what the tests of production and development
 //! mode start from.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use orchestrator_test_support::{Api, Home, Model, Ran};
@@ -12,7 +13,7 @@ pub struct Site {
     pub home: Home,
     pub model: Model,
     /// Entries of `workers.json`.
-    pub workers: Vec<Value>,
+    workers: RefCell<Vec<Value>>,
 }
 
 impl Site {
@@ -27,12 +28,12 @@ impl Site {
         Self {
             home,
             model,
-            workers: Vec::new(),
+            workers: RefCell::default(),
         }
     }
 
     /// A worker that nobody has approved yet; its entry is not written.
-    pub fn pending(&mut self, api: &Api, url: &str, name: &str) -> &Value {
+    pub fn pending(&self, api: &Api, url: &str, name: &str) {
         let machine =
             json!({ "machineId": "m1", "name": "m", "hostname": "m", "os": "linux", "tools": [] });
         api.mutation("machines:register", &machine);
@@ -40,21 +41,33 @@ impl Site {
         let args =
             json!({ "workerId": name, "machineId": "m1", "name": name, "directory": directory });
         let token = api.mutation("workers:create", &args)["token"].clone();
-        self.workers
-            .push(json!({ "token": token, "working_directory": directory, "convex_url": url }));
-        self.workers.last().unwrap()
+        let entry = json!({ "token": token, "working_directory": directory, "convex_url": url });
+        self.workers.borrow_mut().push(entry);
     }
 
-    pub fn approved(&mut self, api: &Api, url: &str, name: &str) -> &Value {
+    pub fn approved(&self, api: &Api, url: &str, name: &str) {
         self.pending(api, url, name);
         api.mutation("workers:approve", &json!({ "workerId": name }));
-        self.workers.last().unwrap()
+    }
+
+    pub fn token(&self, worker: usize) -> String {
+        let token = &self.workers.borrow()[worker]["token"];
+        token.as_str().unwrap().to_owned()
+    }
+
+    pub fn set(&self, worker: usize, field: &str, value: Value) {
+        self.workers.borrow_mut()[worker][field] = value;
+    }
+
+    pub fn forget(&self, worker: usize) {
+        self.workers.borrow_mut().remove(worker);
     }
 
     /// Writes the entries as they are now, as somebody writes them who likes comments.
     pub fn write(&self) {
         let entries: Vec<String> = self
             .workers
+            .borrow()
             .iter()
             .map(|worker| format!("    // one of ours\n    {worker},\n"))
             .collect();

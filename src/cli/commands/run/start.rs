@@ -46,13 +46,18 @@ pub(super) async fn configuration(
 
 /// The way on for whoever has no terminal and no `.env` yet.
 fn explained(error: ConfigError, dev: bool) -> Failure {
+    let lacks = match &error {
+        ConfigError::Invalid { problems, .. } => problems.iter().any(|problem| problem.line == 0),
+        _ => false,
+    };
     let failure = Failure::from(error);
-    if dev {
-        return failure.hint(
+    match (dev, lacks) {
+        (true, true) => failure.hint(
             "put WORKER_TOKEN and CONVEX_URL into .env here, or run it on a terminal: it asks for them",
-        );
+        ),
+        (true, false) => failure.hint("correct it and run again"),
+        (false, _) => failure,
     }
-    failure
 }
 
 fn check_names(loaded: &Loaded, only: &[String]) -> Result<(), Failure> {
