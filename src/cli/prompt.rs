@@ -50,7 +50,11 @@ pub fn line<T>(
             return Err(Answer::Over(no_answer(&ErrorKind::UnexpectedEof.into())));
         }
         let text = text.trim();
-        let text = if text.is_empty() { default.unwrap_or_default() } else { text };
+        let text = if text.is_empty() {
+            default.unwrap_or_default()
+        } else {
+            text
+        };
         accept(text).map_err(Answer::Wrong)
     })
 }

@@ -52,10 +52,7 @@ struct Setting {
 }
 
 impl Dev {
-    pub fn read(
-        path: &Path,
-        environment: fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path, environment: fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Ok(Self {
             file: DotEnv::read(path)?,
             path: path.to_owned(),
@@ -113,7 +110,10 @@ impl Dev {
             });
         };
         let root = self.setting(ROOT_DIRECTORY);
-        origins.directory = root.as_ref().map(|root| root.origin.clone()).unwrap_or_default();
+        origins.directory = root
+            .as_ref()
+            .map(|root| root.origin.clone())
+            .unwrap_or_default();
         let given = root.map_or_else(|| ".".to_owned(), |root| root.value);
         let expanded = base.expand(&given);
         let (directory, broken) = match inspect(&given, &expanded) {
@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn an_existing_env_of_either_document_works_unchanged() {
-        let text = format!("WORKER_TOKEN={TOKEN}\nCONVEX_URL=https://your-deployment.convex.cloud\n");
+        let text =
+            format!("WORKER_TOKEN={TOKEN}\nCONVEX_URL=https://your-deployment.convex.cloud\n");
         let loaded = read(&text, nothing).unwrap();
         let worker = &loaded.config.workers[0];
         assert_eq!(worker.idle_timeout_ms, 300_000);
@@ -285,7 +286,10 @@ mod tests {
             "CONVEX_URL=https://a.convex.cloud\nMACHINE_TOKEN=\nWORKER_TOKEN={TOKEN}\nROOT_DIRECTORY=./shop\nIDLE_TIMEOUT=1500\n"
         );
         let worker = read(&text, nothing).unwrap().config.workers.remove(0);
-        assert_eq!((worker.name.as_str(), worker.idle_timeout_ms), ("shop", 1_500));
+        assert_eq!(
+            (worker.name.as_str(), worker.idle_timeout_ms),
+            ("shop", 1_500)
+        );
     }
 
     #[test]
@@ -323,9 +327,13 @@ mod tests {
 
     #[test]
     fn a_machines_token_is_told_apart() {
-        let found = problems("MACHINE_TOKEN=machine_a:secret_b\nCONVEX_URL=https://a.convex.cloud\n");
+        let found =
+            problems("MACHINE_TOKEN=machine_a:secret_b\nCONVEX_URL=https://a.convex.cloud\n");
         assert_eq!(found.len(), 1);
-        assert!(found[0].starts_with("MACHINE_TOKEN: this is a machine's token"), "{found:?}");
+        assert!(
+            found[0].starts_with("MACHINE_TOKEN: this is a machine's token"),
+            "{found:?}"
+        );
         // Three parts are a worker's, whatever the variable is called.
         let text = format!("MACHINE_TOKEN={TOKEN}\nCONVEX_URL=https://a.convex.cloud\n");
         assert!(read(&text, nothing).is_ok());
@@ -338,6 +346,9 @@ mod tests {
         }
         let text = format!("WORKER_TOKEN={TOKEN}\nCONVEX_URL=https://a.convex.cloud\n");
         let loaded = read(&text, environment).unwrap();
-        assert_eq!(loaded.config.workers[0].url.as_str(), "https://b.convex.cloud");
+        assert_eq!(
+            loaded.config.workers[0].url.as_str(),
+            "https://b.convex.cloud"
+        );
     }
 }

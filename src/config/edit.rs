@@ -159,7 +159,8 @@ fn worker_of(entry: &CstNode) -> Option<String> {
 
 /// Beside the file, because the file itself is replaced. It goes with the process, however that ends.
 fn lock(path: &Path) -> Result<File, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("cannot change {}: {error}", path.display());
+    let failed =
+        |error: &dyn std::fmt::Display| format!("cannot change {}: {error}", path.display());
     let folder = path.parent().unwrap_or(Path::new("."));
     private_dir(folder).map_err(|error| error.to_string())?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -7,7 +7,10 @@ pub enum Origin {
     #[default]
     Default,
     /// A file's name and the line in it.
-    File { name: String, line: usize },
+    File {
+        name: String,
+        line: usize,
+    },
     /// A variable.
     Environment(String),
     Flag(&'static str),

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use super::dev::Dev;
+use super::env;
 use super::load::{Loaded, load};
 use super::place::Base;
 use super::problem::ConfigError;
 use super::url::UrlRule;
-use super::env;
 
 #[derive(Clone, Debug)]
 pub struct Source {

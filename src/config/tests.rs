@@ -265,7 +265,12 @@ fn a_token_is_replaced_where_it_stands() {
 fn a_worker_is_taken_out_and_every_other_comment_stays() {
     let text = edited(|edit| assert!(edit.remove("blog")));
     assert!(!text.contains("secret_two"), "{text}");
-    for comment in ["// the machine at home", "// the shop", "// rotated in May", "// loud"] {
+    for comment in [
+        "// the machine at home",
+        "// the shop",
+        "// rotated in May",
+        "// loud",
+    ] {
         assert!(text.contains(comment), "{text}");
     }
     let left = edited(|edit| {
@@ -286,7 +291,11 @@ fn a_link_to_a_file_kept_elsewhere_stays_one() {
     edit.remove("shop");
     edit.write().unwrap();
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert!(!std::fs::read_to_string(&real).unwrap().contains("secret_one"));
+    assert!(
+        !std::fs::read_to_string(&real)
+            .unwrap()
+            .contains("secret_one")
+    );
 }
 
 #[test]
@@ -315,7 +324,10 @@ fn the_time_fields_of_the_documents_are_read() {
     let loaded = read(&text).unwrap();
     assert_eq!(loaded.config.sync_interval_ms, Some(5_000));
     assert_eq!(loaded.config.workers[0].idle_timeout_ms, 1_500);
-    assert_eq!(loaded.config.origins[0].idle_timeout.to_string(), "workers.json:1");
+    assert_eq!(
+        loaded.config.origins[0].idle_timeout.to_string(),
+        "workers.json:1"
+    );
     assert_eq!(loaded.config.origins[0].max_sessions.to_string(), "default");
     let text = text.replace("\"5s\"", "\"40s\"");
     assert!(problems(&text)[0].starts_with("machine.sync_interval: must be from 1s to 11s"));
@@ -342,7 +354,10 @@ fn tilde_absolute_and_relative_directories() {
     };
     assert_eq!(directory("~"), (home.clone(), 0));
     assert_eq!(directory("~/shop"), (home.join("shop"), 0));
-    assert_eq!(directory(&home.join("shop").display().to_string()), (home.join("shop"), 0));
+    assert_eq!(
+        directory(&home.join("shop").display().to_string()),
+        (home.join("shop"), 0)
+    );
     assert_eq!(directory("./shop"), (here.join("shop"), 1));
     assert_eq!(directory("../shop"), (home.join("shop"), 1));
 }

@@ -151,8 +151,7 @@ fn is_busy(cards: &[ActorCard]) -> bool {
             Phase::Starting | Phase::Restarting | Phase::Stopping
         ),
         ActorKind::Session => {
-            card.turn.is_some()
-                || !matches!(card.phase, Phase::Ready | Phase::Idle | Phase::Parked)
+            card.turn.is_some() || !matches!(card.phase, Phase::Ready | Phase::Idle | Phase::Parked)
         }
         _ => false,
     })

@@ -75,7 +75,12 @@ impl Running {
 
     /// Workers that were broken, and whose directory is there now, are started. The file is not read for it.
     pub async fn revive(&self) -> Result<(), String> {
-        if !self.desired().workers.iter().any(|worker| worker.broken.is_some()) {
+        if !self
+            .desired()
+            .workers
+            .iter()
+            .any(|worker| worker.broken.is_some())
+        {
             return Ok(());
         }
         let _one_at_a_time = self.reloading.lock().await;
@@ -96,7 +101,11 @@ impl Running {
             found.then_some(next)
         });
         match looked.await {
-            Ok(Some(next)) => self.apply(next, false).await.map(drop).map_err(|error| error.message),
+            Ok(Some(next)) => self
+                .apply(next, false)
+                .await
+                .map(drop)
+                .map_err(|error| error.message),
             Ok(None) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
@@ -144,13 +153,19 @@ impl Running {
     }
 
     fn remember(&self, refusal: Option<&Refusal>) {
-        let file = self.options.source.as_ref().map(|source| source.file().clone());
-        let report = refusal.zip(file).map(|(refusal, path)| ConfigurationReport {
-            path: path.display().to_string(),
-            since: rfc3339(wall_ms()),
-            message: refusal.message.clone(),
-            problems: refusal.problems.clone(),
-        });
+        let file = self
+            .options
+            .source
+            .as_ref()
+            .map(|source| source.file().clone());
+        let report = refusal
+            .zip(file)
+            .map(|(refusal, path)| ConfigurationReport {
+                path: path.display().to_string(),
+                since: rfc3339(wall_ms()),
+                message: refusal.message.clone(),
+                problems: refusal.problems.clone(),
+            });
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
@@ -162,9 +177,15 @@ impl Running {
         let then = &started.config;
         let changed = [
             ("machine.name", then.machine_name != now.machine_name),
-            ("machine.sync_interval", then.sync_interval_ms != now.sync_interval_ms),
+            (
+                "machine.sync_interval",
+                then.sync_interval_ms != now.sync_interval_ms,
+            ),
             ("logs.level", then.log_level != now.log_level),
-            ("defaults.env_passthrough", then.env_passthrough != now.env_passthrough),
+            (
+                "defaults.env_passthrough",
+                then.env_passthrough != now.env_passthrough,
+            ),
         ];
         let changed = changed.iter().filter(|(_, changed)| *changed);
         changed.map(|(name, _)| (*name).to_owned()).collect()

@@ -31,8 +31,8 @@ use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
 use super::state_file::{DaemonFile, Exited};
 use crate::adapters::clock::wall_ms;
-use crate::config::{Source, WorkersConfig};
 use crate::config::paths::private_dir;
+use crate::config::{Source, WorkersConfig};
 use crate::control::report::rfc3339;
 use crate::control::{Server, socket_path};
 

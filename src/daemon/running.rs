@@ -12,7 +12,9 @@ use super::instance::Holder;
 use super::options::RunOptions;
 use crate::adapters::clock::wall_ms;
 use crate::control::Refusal;
-use crate::control::report::{ConfigurationReport, MachineReport, Report, Sources, WorkerFacts, build, rfc3339};
+use crate::control::report::{
+    ConfigurationReport, MachineReport, Report, Sources, WorkerFacts, build, rfc3339,
+};
 
 pub(super) struct Running {
     pub tree: Tree,

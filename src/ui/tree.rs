@@ -255,7 +255,9 @@ fn painted(phase: &str, width: usize) -> String {
         "starting" | "connecting" | "pending" | "paused" | "restarting" | "stopping" => {
             padded.yellow().to_string()
         }
-        "offline" | "parked" | "failed" | "invalid" | "revoked" | "displaced" => padded.red().to_string(),
+        "offline" | "parked" | "failed" | "invalid" | "revoked" | "displaced" => {
+            padded.red().to_string()
+        }
         _ => padded.dimmed().to_string(),
     }
 }

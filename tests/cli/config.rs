@@ -139,7 +139,10 @@ fn the_origin_of_every_setting_is_told() {
     let ran = home.run(["config", "show", "--origin", "--json"]).exits(0);
     let worker = ran.json()["workers"][0].clone();
     assert_eq!(worker["idle_timeout_ms"], 1_500);
-    assert_eq!(worker["origins"]["idle_timeout"], "environment: IDLE_TIMEOUT");
+    assert_eq!(
+        worker["origins"]["idle_timeout"],
+        "environment: IDLE_TIMEOUT"
+    );
     assert_eq!(worker["origins"]["max_sessions"], "workers.json:8");
 }
 
@@ -150,7 +153,9 @@ fn a_relative_directory_is_noted_with_what_it_means_here() {
     let ran = home.run(["config", "check"]).exits(0);
     let here = home.dir("shop").display().to_string();
     assert!(
-        ran.stderr.contains(&format!("relative to the folder that `run` is started in: here {here}")),
+        ran.stderr.contains(&format!(
+            "relative to the folder that `run` is started in: here {here}"
+        )),
         "{}",
         ran.stderr
     );
@@ -161,7 +166,10 @@ fn a_relative_directory_is_noted_with_what_it_means_here() {
 fn the_schema_is_json_and_names_the_three_fields() {
     let schema = home().run(["config", "schema"]).exits(0).json();
     let required = &schema["properties"]["workers"]["items"]["required"];
-    assert_eq!(*required, serde_json::json!(["token", "working_directory", "convex_url"]));
+    assert_eq!(
+        *required,
+        serde_json::json!(["token", "working_directory", "convex_url"])
+    );
 }
 
 #[test]
@@ -170,12 +178,20 @@ fn an_edit_is_checked_when_the_editor_is_closed() {
     one(&home);
     home.set("EDITOR", "sed -i s/https:/http:/");
     let ran = home.run(["config", "edit"]).exits(3);
-    assert!(ran.stderr.contains("Convex URL must use HTTPS"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("Convex URL must use HTTPS"),
+        "{}",
+        ran.stderr
+    );
     home.set("VISUAL", "sed -i s/http:/https:/");
     home.run(["config", "edit"]).exits(0);
     home.set("VISUAL", "false");
     let ran = home.run(["config", "edit"]).exits(1);
-    assert!(ran.stderr.contains("the editor `false` failed"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the editor `false` failed"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -192,5 +208,9 @@ fn an_env_is_migrated_and_stays() {
     assert!(ran.stderr.contains("already"), "{}", ran.stderr);
     std::fs::write(&file, "WORKER_TOKEN=x\n").unwrap();
     let ran = home.run(["config", "migrate-env"]).exits(3);
-    assert!(ran.stderr.contains("Worker token must be in format"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("Worker token must be in format"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -14,11 +14,21 @@ const TOKEN: &str = "machine_abc123:worker_xyz789:secret_def456ghi789jkl012";
 fn init_without_a_terminal_says_what_is_missing() {
     let home = home();
     assert_snapshot!(told(&home, &home.run(["init"])));
-    let ran = home.run_with_input(["init", "--token-stdin"], TOKEN).exits(2);
-    assert!(ran.stderr.contains("Convex URL is required"), "{}", ran.stderr);
+    let ran = home
+        .run_with_input(["init", "--token-stdin"], TOKEN)
+        .exits(2);
+    assert!(
+        ran.stderr.contains("Convex URL is required"),
+        "{}",
+        ran.stderr
+    );
     let args = ["init", "--token-stdin", "--url", "http://a.example"];
     let ran = home.run_with_input(args, TOKEN).exits(3);
-    assert!(ran.stderr.contains("Convex URL must use HTTPS"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("Convex URL must use HTTPS"),
+        "{}",
+        ran.stderr
+    );
     let ran = home.run_with_input(args, "machine_a:worker_b").exits(3);
     assert!(
         ran.stderr.contains(
@@ -59,12 +69,14 @@ fn a_dotenv_that_others_can_read_is_warned_about() {
     std::fs::set_permissions(&file, open).unwrap();
     let ran = home.run(["run", "--dev"]).exits(1);
     assert!(
-        ran.stderr.contains("this file holds secrets and others can read it (.env:1:1); chmod 600 "),
+        ran.stderr
+            .contains("this file holds secrets and others can read it (.env:1:1); chmod 600 "),
         "{}",
         ran.stderr
     );
     assert!(
-        ran.stderr.contains("worker nowhere: working directory ./nowhere does not exist"),
+        ran.stderr
+            .contains("worker nowhere: working directory ./nowhere does not exist"),
         "{}",
         ran.stderr
     );
@@ -76,10 +88,23 @@ fn a_home_that_cannot_be_written_is_one_clear_error() {
     // A file where the folder should be; permissions would not keep a test that runs as root out.
     let folder = home.config_file().parent().unwrap().to_owned();
     std::fs::write(&folder, "").unwrap();
-    let ran = init(&home, home.command(["init", "--force", "--token-stdin", "--url", "http://127.0.0.1:9"]));
+    let ran = init(
+        &home,
+        home.command([
+            "init",
+            "--force",
+            "--token-stdin",
+            "--url",
+            "http://127.0.0.1:9",
+        ]),
+    );
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("error: cannot "), "{}", ran.stderr);
-    assert!(ran.stderr.contains("hint: nothing was changed"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("hint: nothing was changed"),
+        "{}",
+        ran.stderr
+    );
     let ran = home.run(["run"]).exits(3);
     assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
 }
@@ -94,13 +119,27 @@ fn a_disk_that_takes_nothing_leaves_the_file_as_it_was() {
     let folder = home.config_file().parent().unwrap().to_owned();
     for args in [
         &["worker", "remove", "shop", "--entry-only"][..],
-        &["init", "--force", "--token-stdin", "--url", "http://127.0.0.1:9"],
+        &[
+            "init",
+            "--force",
+            "--token-stdin",
+            "--url",
+            "http://127.0.0.1:9",
+        ],
     ] {
         let ran = init(&home, full_disk(&home, args));
         assert_eq!(ran.code, 1, "{args:?}: {}", ran.stderr);
-        assert!(ran.stderr.contains("error: cannot write "), "{args:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("error: cannot write "),
+            "{args:?}: {}",
+            ran.stderr
+        );
         assert_eq!(std::fs::read_to_string(home.config_file()).unwrap(), before);
-        assert_eq!(names(&folder), [".workers.json.lock", "workers.json"], "{args:?}");
+        assert_eq!(
+            names(&folder),
+            [".workers.json.lock", "workers.json"],
+            "{args:?}"
+        );
     }
 }
 
@@ -114,7 +153,11 @@ fn full_disk(home: &Home, args: &[&str]) -> std::process::Command {
     let program = env!("CARGO_BIN_EXE_orchestrator");
     let mut command = home.foreign("sh");
     command
-        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"", program])
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"",
+            program,
+        ])
         .args(args);
     command
 }

@@ -49,7 +49,9 @@ fn problem(entry: &str, commands: &mut BTreeSet<String>) -> Option<String> {
             commands.insert(what.to_owned());
             None
         }
-        _ => Some(format!("`{kind}` is none of test, command, readme, architecture, rule, open")),
+        _ => Some(format!(
+            "`{kind}` is none of test, command, readme, architecture, rule, open"
+        )),
     }
 }
 
@@ -79,7 +81,10 @@ fn has_test(text: &str, name: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('('));
         // In a property test the attribute stands in the macro.
         let above = &lines[at.saturating_sub(6)..at];
-        declared && above.iter().any(|line| line.starts_with("#[") && line.contains("test"))
+        declared
+            && above
+                .iter()
+                .any(|line| line.starts_with("#[") && line.contains("test"))
     })
 }
 

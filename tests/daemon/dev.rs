@@ -31,7 +31,9 @@ fn an_existing_env_serves_one_worker_and_ends_with_it() {
         site.home.dir("blog").display()
     );
     dotenv(&site, deployment.url(), &token(&site), &more);
-    let supervisor = site.home.supervisor(["run", "--dev", "--demo", "--no-input"]);
+    let supervisor = site
+        .home
+        .supervisor(["run", "--dev", "--demo", "--no-input"]);
     supervisor.workers_are("ready");
     let worker = supervisor.ps()["workers"][0].clone();
     assert_eq!(worker["directory"], json!(site.home.dir("blog")));
@@ -39,13 +41,23 @@ fn an_existing_env_serves_one_worker_and_ends_with_it() {
     assert_eq!(api.closed(&session, &turn)["state"], "complete");
 
     // The one way to change it while it runs is the one of production.
-    dotenv(&site, deployment.url(), &token(&site), &more.replace("600000", "900000"));
+    dotenv(
+        &site,
+        deployment.url(),
+        &token(&site),
+        &more.replace("600000", "900000"),
+    );
     let ran = site.run(&["reload", "--dry-run"]).exits(0);
-    assert!(ran.stdout.contains("idle_timeout 600s -> 900s (live)"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("idle_timeout 600s -> 900s (live)"),
+        "{}",
+        ran.stdout
+    );
     dotenv(&site, "http://a.example", &token(&site), &more);
     let ran = site.run(&["reload"]).exits(3);
     assert!(
-        ran.stderr.contains("CONVEX_URL: Convex URL must use HTTPS (.env:3:1)"),
+        ran.stderr
+            .contains("CONVEX_URL: Convex URL must use HTTPS (.env:3:1)"),
         "{}",
         ran.stderr
     );
@@ -58,7 +70,12 @@ fn an_existing_env_serves_one_worker_and_ends_with_it() {
             .contains("error: worker blog: revoked by its owner")
     });
     let ran = site.run(&["ps"]).exits(4);
-    assert!(ran.stderr.contains("failed: worker blog: revoked by its owner"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("failed: worker blog: revoked by its owner"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -70,15 +87,26 @@ fn a_worker_that_cannot_start_ends_it_with_the_reason() {
     site.approved(&api, deployment.url(), "shop");
     let args = ["run", "--dev", "--demo", "--no-input"];
 
-    dotenv(&site, deployment.url(), "machine_m1:worker_shop:secret_wrong", "");
+    dotenv(
+        &site,
+        deployment.url(),
+        "machine_m1:worker_shop:secret_wrong",
+        "",
+    );
     let ran = site.run(&args).exits(1);
     assert!(ran.stderr.contains("worker shop: "), "{}", ran.stderr);
     assert!(ran.stderr.contains("check token and URL"), "{}", ran.stderr);
 
-    dotenv(&site, deployment.url(), &token(&site), "ROOT_DIRECTORY=./nowhere\n");
+    dotenv(
+        &site,
+        deployment.url(),
+        &token(&site),
+        "ROOT_DIRECTORY=./nowhere\n",
+    );
     let ran = site.run(&args).exits(1);
     assert!(
-        ran.stderr.contains("worker nowhere: working directory ./nowhere does not exist"),
+        ran.stderr
+            .contains("worker nowhere: working directory ./nowhere does not exist"),
         "{}",
         ran.stderr
     );
@@ -88,7 +116,8 @@ fn a_worker_that_cannot_start_ends_it_with_the_reason() {
     dotenv(&site, &url, &token(&site), "");
     let ran = site.run(&args).exits(7);
     assert!(
-        ran.stderr.contains(&format!("cannot reach the deployment {url}: ")),
+        ran.stderr
+            .contains(&format!("cannot reach the deployment {url}: ")),
         "{}",
         ran.stderr
     );

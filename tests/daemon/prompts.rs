@@ -36,7 +36,10 @@ impl Terminal {
     fn ends_with(mut self, code: i32) -> String {
         let rest = self.0.exp_eof().unwrap_or_default();
         let status = self.0.process().wait().expect("a status");
-        assert!(matches!(status, WaitStatus::Exited(_, ended) if ended == code), "{status:?}\n{rest}");
+        assert!(
+            matches!(status, WaitStatus::Exited(_, ended) if ended == code),
+            "{status:?}\n{rest}"
+        );
         rest
     }
 }
@@ -59,7 +62,9 @@ fn the_first_development_run_asks_and_keeps_the_answers() {
     let mut terminal = Terminal::open(run());
     terminal.shows("Worker token (web UI: Machine > menu > Add Worker): ");
     terminal.types("machine_a:worker_b");
-    terminal.shows("Worker token must be in format: machine_<machine_id>:worker_<worker_id>:secret_<secret>");
+    terminal.shows(
+        "Worker token must be in format: machine_<machine_id>:worker_<worker_id>:secret_<secret>",
+    );
     terminal.shows("Worker token (web UI: Machine > menu > Add Worker): ");
     terminal.types(&token);
     let echoed = terminal.shows("Convex URL: ");
@@ -70,7 +75,10 @@ fn the_first_development_run_asks_and_keeps_the_answers() {
     terminal.shows("(0600): never commit it");
     terminal.shows("talk to it:");
     let text = std::fs::read_to_string(site.dotenv()).unwrap();
-    let expected = format!("# ours\nOTHER=1\nWORKER_TOKEN={token}\nCONVEX_URL={}\n", deployment.url());
+    let expected = format!(
+        "# ours\nOTHER=1\nWORKER_TOKEN={token}\nCONVEX_URL={}\n",
+        deployment.url()
+    );
     assert_eq!(text, expected);
     assert_eq!(mode(&site.dotenv()), 0o600);
     terminal.0.send_control('c').unwrap();
@@ -97,7 +105,10 @@ fn the_first_production_run_asks_three_questions_and_serves() {
     terminal.shows("Worker token");
     terminal.types(&site.token(0));
     terminal.shows("machine m1, worker shop");
-    terminal.shows(&format!("Working directory [{}]: ", site.home.dir("shop").display()));
+    terminal.shows(&format!(
+        "Working directory [{}]: ",
+        site.home.dir("shop").display()
+    ));
     terminal.types("/nowhere/at/all");
     terminal.shows("working directory /nowhere/at/all does not exist");
     terminal.types("");
@@ -138,24 +149,40 @@ fn init_without_a_terminal_takes_flags_and_checks_the_deployment() {
     };
     let ran = init(&["--url", "http://127.0.0.1:9"], &token).exits(7);
     assert!(ran.stderr.contains("nothing was written"), "{}", ran.stderr);
-    let ran = init(&["--url", deployment.url()], "machine_m1:worker_shop:secret_wrong").exits(6);
+    let ran = init(
+        &["--url", deployment.url()],
+        "machine_m1:worker_shop:secret_wrong",
+    )
+    .exits(6);
     assert!(ran.stderr.contains("check token and URL"), "{}", ran.stderr);
     assert!(!site.home.config_file().exists());
     let ran = init(&["--url", deployment.url()], &token).exits(0);
     assert!(ran.stderr.contains("reachable, "), "{}", ran.stderr);
-    assert!(ran.stderr.contains("waits for its owner's approval"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("waits for its owner's approval"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(mode(&site.home.config_file()), 0o600);
 
     let ran = init(&["--url", deployment.url()], &token).exits(2);
-    assert!(ran.stderr.contains("init --force replaces it"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("init --force replaces it"),
+        "{}",
+        ran.stderr
+    );
     init(&["--url", deployment.url(), "--force"], &token).exits(0);
     let kept = site.home.config_file().with_extension("json.old");
     assert_eq!(mode(&kept), 0o600);
     // From a .env the same comes out, and the .env stays.
     let text = format!("WORKER_TOKEN={token}\nCONVEX_URL={}\n", deployment.url());
     std::fs::write(site.dotenv(), &text).unwrap();
-    site.run(&["init", "--from-env", ".env", "--force"]).exits(0);
+    site.run(&["init", "--from-env", ".env", "--force"])
+        .exits(0);
     assert_eq!(std::fs::read_to_string(site.dotenv()).unwrap(), text);
     let shown = site.run(&["config", "show"]).exits(0).stdout;
-    assert!(shown.contains(&site.home.dir("shop").display().to_string()), "{shown}");
+    assert!(
+        shown.contains(&site.home.dir("shop").display().to_string()),
+        "{shown}"
+    );
 }

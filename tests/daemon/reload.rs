@@ -47,13 +47,19 @@ fn a_stream_goes_on_over_every_reload_and_a_broken_file_changes_nothing() {
     supervisor.workers_are("ready");
     let names = |ps: &serde_json::Value| -> Vec<String> {
         let rows = ps["workers"].as_array().cloned().unwrap_or_default();
-        let names = rows.iter().map(|row| row["name"].as_str().unwrap().to_owned());
+        let names = rows
+            .iter()
+            .map(|row| row["name"].as_str().unwrap().to_owned());
         names.collect()
     };
     assert_eq!(names(&supervisor.ps()), ["shop", "blog"]);
 
     let good = site.config_text();
-    site.set(1, "convex_url", json!("http://happy-otter-123.convex.cloud"));
+    site.set(
+        1,
+        "convex_url",
+        json!("http://happy-otter-123.convex.cloud"),
+    );
     site.write();
     let ran = site.run(&["reload"]).exits(3);
     let problem = "workers.1.convex_url: Convex URL must use HTTPS (workers.json:";
@@ -74,10 +80,17 @@ fn a_stream_goes_on_over_every_reload_and_a_broken_file_changes_nothing() {
 
     let after = supervisor.session("streams", |row| row["id"] == before["id"]);
     assert_eq!(after["agent_pid"], before["agent_pid"]);
-    assert_eq!((&after["turn"], &after["restarts"]), (&before["turn"], &json!(0)));
+    assert_eq!(
+        (&after["turn"], &after["restarts"]),
+        (&before["turn"], &json!(0))
+    );
     site.home.write_config_text(&good);
     let ran = site.run(&["reload"]).exits(0);
-    assert!(ran.stdout.contains("0 added, 0 changed, 0 removed"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("0 added, 0 changed, 0 removed"),
+        "{}",
+        ran.stdout
+    );
     assert!(supervisor.ps()["machine"]["configuration"].is_null());
     let row = api.closed(&session, &turn);
     assert_eq!(row["state"], "complete", "{row}");
@@ -116,7 +129,10 @@ fn a_watched_file_is_taken_when_it_changes_and_refused_when_it_is_broken() {
     prints("not reloaded: 1 problem in ");
     prints("(workers.json:1:");
     assert!(supervisor.ps()["machine"]["configuration"].is_object());
-    site.home.write_config_text(&good.replace("\"workers\"", "\"logs\": { \"level\": \"debug\" }, \"workers\""));
+    site.home.write_config_text(&good.replace(
+        "\"workers\"",
+        "\"logs\": { \"level\": \"debug\" }, \"workers\"",
+    ));
     prints("warning: logs.level has changed: it holds after orchestrator restart");
     let (session, turn) = api.send("m1", &json!({ "workerId": "blog" }), "hello");
     assert_eq!(api.closed(&session, &turn)["state"], "complete");

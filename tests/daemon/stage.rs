@@ -11,7 +11,7 @@ use crate::ORCHESTRATOR;
 
 pub struct Site {
     pub home: Home,
-    pub model: Model,
+    _model: Model,
     /// Entries of `workers.json`.
     workers: RefCell<Vec<Value>>,
 }
@@ -27,7 +27,7 @@ impl Site {
         home.set("ORCHESTRATOR_OWNER_KEY", key.display().to_string());
         Self {
             home,
-            model,
+            _model: model,
             workers: RefCell::default(),
         }
     }
@@ -71,7 +71,10 @@ impl Site {
             .iter()
             .map(|worker| format!("    // one of ours\n    {worker},\n"))
             .collect();
-        let text = format!("// by hand\n{{\n  \"workers\": [\n{}  ],\n}}\n", entries.concat());
+        let text = format!(
+            "// by hand\n{{\n  \"workers\": [\n{}  ],\n}}\n",
+            entries.concat()
+        );
         self.home.write_config_text(&text);
     }
 

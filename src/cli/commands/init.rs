@@ -66,13 +66,18 @@ impl Init {
     }
 
     async fn entry(&self, app: &App) -> Result<Entry, Failure> {
-        let file = match &self.from_env {
-            None => None,
-            Some(path) => Some(DotEnv::read(path)?.ok_or_else(|| {
-                Failure::usage(format!("there is no file {}", path.display()))
-            })?),
+        let file =
+            match &self.from_env {
+                None => None,
+                Some(path) => Some(DotEnv::read(path)?.ok_or_else(|| {
+                    Failure::usage(format!("there is no file {}", path.display()))
+                })?),
+            };
+        let value = |name: &str| {
+            file.as_ref()
+                .and_then(|file| file.get(name))
+                .map(str::to_owned)
         };
-        let value = |name: &str| file.as_ref().and_then(|file| file.get(name)).map(str::to_owned);
         let token = self.token(app, value(WORKER_TOKEN).or_else(|| value(MACHINE_TOKEN)))?;
         app.ui.say(format!(
             "  machine {}, worker {}",
@@ -89,8 +94,9 @@ impl Init {
             Ok(reached) => app.ui.say(format!("  {}", reached.text())),
             Err(failure) if self.force => app.ui.error(&format!("warning: {failure}")),
             Err(failure) => {
-                return Err(failure
-                    .hint("nothing was written; orchestrator init --force writes it all the same"));
+                return Err(failure.hint(
+                    "nothing was written; orchestrator init --force writes it all the same",
+                ));
             }
         }
         Ok(Entry {
@@ -128,7 +134,9 @@ impl Init {
         let given = match (&self.dir, found, folder) {
             (Some(dir), ..) => Some(dir.display().to_string()),
             (None, Some(root), _) => Some(root),
-            (None, None, Some(folder)) => Some(app.base().current.join(folder).display().to_string()),
+            (None, None, Some(folder)) => {
+                Some(app.base().current.join(folder).display().to_string())
+            }
             (None, None, None) => None,
         };
         match given {
@@ -185,7 +193,8 @@ fn write(
         edit.write()
     });
     written.map_err(|error| Failure::failed(error).hint("nothing was changed"))?;
-    app.ui.say(format!("wrote {} (0600)", app.paths.shown(path)));
+    app.ui
+        .say(format!("wrote {} (0600)", app.paths.shown(path)));
     Ok(())
 }
 

@@ -78,9 +78,7 @@ pub(super) async fn reload(supervisor: &Supervisor, dry_run: bool) -> Result<Val
 
 /// `reloaded: 1 added, 1 changed, 0 removed; sessions kept: 1`.
 pub(super) fn done(added: usize, changed: usize, removed: usize, kept: usize) -> String {
-    format!(
-        "reloaded: {added} added, {changed} changed, {removed} removed; sessions kept: {kept}"
-    )
+    format!("reloaded: {added} added, {changed} changed, {removed} removed; sessions kept: {kept}")
 }
 
 impl Changes {
@@ -98,7 +96,8 @@ impl Changes {
             ));
         }
         for setting in &self.needs_restart {
-            app.ui.error(&format!("warning: {}", needs_restart(setting)));
+            app.ui
+                .error(&format!("warning: {}", needs_restart(setting)));
         }
     }
 
@@ -106,7 +105,9 @@ impl Changes {
         let mut lines = Vec::new();
         lines.extend(self.added.iter().map(|name| {
             let directory = self.directories.get(name).map_or("", String::as_str);
-            format!("+ worker {name}   {directory}").trim_end().to_owned()
+            format!("+ worker {name}   {directory}")
+                .trim_end()
+                .to_owned()
         }));
         lines.extend(
             self.changed
@@ -123,7 +124,10 @@ impl Changes {
 async fn settle(app: &App, supervisor: &Supervisor) -> Result<Exit, Failure> {
     let deadline = Instant::now() + SETTLING;
     let moving = |worker: &WorkerReport| {
-        matches!(worker.phase.as_str(), "starting" | "stopping" | "restarting")
+        matches!(
+            worker.phase.as_str(),
+            "starting" | "stopping" | "restarting"
+        )
     };
     loop {
         let report: Report = read("ps", supervisor.ask(Verb::Ps, SHORT).await?)?;

@@ -151,7 +151,11 @@ impl Run {
                 (Mode::Workers(loaded), Some(source))
             }
         };
-        let limit = if is_production { PRODUCTION_LIMIT } else { SHORT_LIMIT };
+        let limit = if is_production {
+            PRODUCTION_LIMIT
+        } else {
+            SHORT_LIMIT
+        };
         Ok(RunOptions {
             paths: app.paths.clone(),
             mode,

@@ -55,7 +55,11 @@ impl Show {
         for (worker, origins) in workers() {
             app.ui.line(&worker.name);
             for (name, value, origin) in rows(worker, origins) {
-                let origin = if self.origin { format!("   ({origin})") } else { String::new() };
+                let origin = if self.origin {
+                    format!("   ({origin})")
+                } else {
+                    String::new()
+                };
                 app.ui.line(format!("  {name:17}  {value}{origin}"));
             }
         }

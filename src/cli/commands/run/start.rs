@@ -63,7 +63,11 @@ fn explained(error: ConfigError, dev: bool) -> Failure {
 fn check_names(loaded: &Loaded, only: &[String]) -> Result<(), Failure> {
     let workers = &loaded.config.workers;
     for name in only {
-        let known = |id: &str| workers.iter().any(|w| w.name == id || w.token.worker().as_str() == id);
+        let known = |id: &str| {
+            workers
+                .iter()
+                .any(|w| w.name == id || w.token.worker().as_str() == id)
+        };
         if !known(name) {
             let names = workers.iter().map(|worker| worker.name.clone()).collect();
             return Err(resolve::unknown("worker", name, names));

@@ -78,8 +78,11 @@ pub(super) async fn tell_supervisor(app: &App) -> Result<(), Failure> {
         Ok(_) => app.ui.say("the running supervisor has taken it"),
         Err(failure) => {
             // What was asked for is done; what is left is said, with the way to it.
-            app.ui.error(&format!("warning: the running supervisor has not taken it: {failure}"));
-            app.ui.error("hint: orchestrator config check, then orchestrator reload");
+            app.ui.error(&format!(
+                "warning: the running supervisor has not taken it: {failure}"
+            ));
+            app.ui
+                .error("hint: orchestrator config check, then orchestrator reload");
         }
     }
     Ok(())
