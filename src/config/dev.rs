@@ -80,13 +80,13 @@ impl Dev {
         let token = self.token(&mut problems);
         let url = match self.setting(CONVEX_URL) {
             None => {
-                problems.push(self.missing(CONVEX_URL, "Convex URL is required"));
+                problems.push(missing(CONVEX_URL, "Convex URL is required"));
                 None
             }
             Some(setting) => match deployment_url(&setting.value, rule) {
                 Ok(url) => Some(url),
                 Err(message) => {
-                    problems.push(self.problem(&setting, message));
+                    problems.push(problem(&setting, message));
                     None
                 }
             },
@@ -99,7 +99,7 @@ impl Dev {
                     idle_timeout_ms = time;
                     origins.idle_timeout = setting.origin.clone();
                 }
-                Err(message) => problems.push(self.problem(&setting, message)),
+                Err(message) => problems.push(problem(&setting, message)),
             }
         }
         let (Some(token), Some(url), true) = (token, url, problems.is_empty()) else {
@@ -154,16 +154,16 @@ impl Dev {
         problems: &mut Vec<Problem>,
     ) -> Option<orchestrator_actors::domain::token::WorkerToken> {
         let Some(setting) = self.token_setting() else {
-            problems.push(self.missing(WORKER_TOKEN, "Worker token is required"));
+            problems.push(missing(WORKER_TOKEN, "Worker token is required"));
             return None;
         };
         match Token::parse(&setting.value) {
             Ok(Token::Worker(token)) => return Some(token),
-            Ok(Token::Machine(_)) => problems.push(self.problem(
+            Ok(Token::Machine(_)) => problems.push(problem(
                 &setting,
                 "this is a machine's token: it enrols a machine and serves no directory; one directory needs a WORKER_TOKEN",
             )),
-            Err(_) => problems.push(self.problem(&setting, TOKEN_FORMAT_HELP)),
+            Err(_) => problems.push(problem(&setting, TOKEN_FORMAT_HELP)),
         }
         None
     }
@@ -211,34 +211,34 @@ impl Dev {
         }
         None
     }
+}
 
-    fn problem(&self, setting: &Setting, message: impl Into<String>) -> Problem {
-        let file = match &setting.origin {
-            Origin::Environment(_) => "environment".to_owned(),
-            Origin::Flag(flag) => (*flag).to_owned(),
-            _ => FILE.to_owned(),
-        };
-        Problem {
-            path: setting.name.to_owned(),
-            message: message.into(),
-            help: None,
-            file,
-            line: setting.place.0,
-            column: setting.place.1,
-            span: setting.span,
-        }
+fn problem(setting: &Setting, message: impl Into<String>) -> Problem {
+    let file = match &setting.origin {
+        Origin::Environment(_) => "environment".to_owned(),
+        Origin::Flag(flag) => (*flag).to_owned(),
+        _ => FILE.to_owned(),
+    };
+    Problem {
+        path: setting.name.to_owned(),
+        message: message.into(),
+        help: None,
+        file,
+        line: setting.place.0,
+        column: setting.place.1,
+        span: setting.span,
     }
+}
 
-    fn missing(&self, name: &str, message: &str) -> Problem {
-        Problem {
-            path: name.to_owned(),
-            message: message.to_owned(),
-            help: None,
-            file: FILE.to_owned(),
-            line: 0,
-            column: 0,
-            span: (0, 0),
-        }
+fn missing(name: &str, message: &str) -> Problem {
+    Problem {
+        path: name.to_owned(),
+        message: message.to_owned(),
+        help: None,
+        file: FILE.to_owned(),
+        line: 0,
+        column: 0,
+        span: (0, 0),
     }
 }
 

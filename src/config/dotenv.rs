@@ -102,15 +102,14 @@ fn changed(before: &str, changes: &[(&str, &str)]) -> Option<String> {
     let mut text = before.to_owned();
     for (name, value) in changes {
         let line = format!("{name}={value}");
-        match line_of(&text, name) {
-            Some(range) => text.replace_range(range, &line),
-            None => {
-                if !text.is_empty() && !text.ends_with('\n') {
-                    text.push('\n');
-                }
-                text.push_str(&line);
+        if let Some(range) = line_of(&text, name) {
+            text.replace_range(range, &line);
+        } else {
+            if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
+            text.push_str(&line);
+            text.push('\n');
         }
         wanted.insert((*name).to_owned(), (*value).to_owned());
     }

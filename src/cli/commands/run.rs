@@ -134,22 +134,19 @@ impl Run {
 
     async fn options(self, app: &App) -> Result<RunOptions, Failure> {
         let is_production = self.local.is_none() && !self.dev;
-        let (mode, source) = match self.local {
-            Some(directories) => {
-                let local = LocalOptions {
-                    directories: if directories.is_empty() {
-                        vec![PathBuf::from(".")]
-                    } else {
-                        directories
-                    },
-                    port: self.port.unwrap_or(DEFAULT_PORT),
-                };
-                (Mode::Local(local), None)
-            }
-            None => {
-                let (loaded, source) = start::configuration(app, self.dev, self.worker).await?;
-                (Mode::Workers(loaded), Some(source))
-            }
+        let (mode, source) = if let Some(directories) = self.local {
+            let local = LocalOptions {
+                directories: if directories.is_empty() {
+                    vec![PathBuf::from(".")]
+                } else {
+                    directories
+                },
+                port: self.port.unwrap_or(DEFAULT_PORT),
+            };
+            (Mode::Local(local), None)
+        } else {
+            let (loaded, source) = start::configuration(app, self.dev, self.worker).await?;
+            (Mode::Workers(loaded), Some(source))
         };
         let limit = if is_production {
             PRODUCTION_LIMIT

@@ -43,9 +43,10 @@ impl Rotation {
                 .hint("--print-token gives the new token to you; put it where the old one is"));
         }
         // Before the old one ends: a file that cannot be written must not cost the only copy of the new one.
-        let edit = match self.print_token {
-            false => Some(Edit::open(&app.paths.workers_file).map_err(Failure::failed)?),
-            true => None,
+        let edit = if self.print_token {
+            None
+        } else {
+            Some(Edit::open(&app.paths.workers_file).map_err(Failure::failed)?)
         };
         let (connection, id) = on_its_deployment(app, name, entry.as_ref()).await?;
         let is_served = edit.is_some() && serving_the_file(app).is_some();
