@@ -13,6 +13,7 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
         "chunks",
         "lib/claiming",
         "lib/connection",
+        "lib/continuing",
         "lib/errors",
         "lib/finishing",
         "lib/fold",

@@ -12,15 +12,20 @@
     reason = "a bench prints tables, starts processes to measure them, paces itself, and panics when it cannot go on"
 )]
 
+mod dead;
 mod fake_agents;
 mod fake_opencode;
+mod far;
 mod files;
 mod latency;
 mod memory;
+mod outage;
 mod probe;
 mod reader;
 mod restart;
 mod rig;
+mod slow;
+mod stalled;
 mod stamps;
 mod start;
 mod table;
@@ -66,6 +71,10 @@ const TABLES: &[Table] = &[
     ("start", start::table),
     ("restart", restart::table),
     ("memory", memory::table),
+    ("slow", slow::table),
+    ("stalled", stalled::table),
+    ("dead", dead::table),
+    ("outage", outage::table),
 ];
 
 fn main() {

@@ -12,6 +12,7 @@ use orchestrator::adapters::opencode::{OpenCodeAgents, OpenCodeConfig};
 use orchestrator::adapters::outbox::FileOutbox;
 use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
 use orchestrator_actors::domain::token::WorkerToken;
+use orchestrator_actors::domain::turn::OnInterrupt;
 use orchestrator_actors::machine::{
     self, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, Stores, WorkerSpec,
     WorkerStart,
@@ -77,6 +78,7 @@ impl Rig {
             idle_timeout_ms: 300_000,
             max_sessions: 1_000,
             paused: false,
+            on_interrupt: OnInterrupt::Report,
             broken: None,
         };
         let args = MachineArgs {

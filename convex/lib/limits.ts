@@ -25,6 +25,8 @@ export const KIB = 1_024;
 /** A message's content. A document may have 1 MiB. */
 export const MESSAGE_BYTES = 900_000;
 export const OPEN_TURNS_PER_SESSION = 100;
+/** Earlier turns with a provisional end that one claim names. */
+export const UNSETTLED_PER_CLAIM = 16;
 /** One chunk item's content. */
 export const ITEM_BYTES = 64 * KIB;
 /** The content of one `chunks:append`. */
@@ -93,6 +95,11 @@ export function checkTools(tools: string[]): void {
     throw refusal("invalid", `tools can name ${TOOLS} programs at most, these are ${tools.length}`);
   }
   for (const tool of tools) checkText("a tool's name", tool, NAME_CHARS);
+}
+
+/** A place among a session's messages: what goes on with an interrupted turn lies between two whole ones. */
+export function checkSeq(what: string, value: number): void {
+  if (!Number.isFinite(value) || value < 0) throw refusal("invalid", `${what} must be a number from 0`);
 }
 
 /** A position in a turn: a whole number from 0. */

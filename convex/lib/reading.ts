@@ -21,6 +21,8 @@ export const shownMessage = v.object({
   createdAt: v.number(),
   finishedAt: v.optional(v.number()),
   abortRequested: v.optional(v.boolean()),
+  /** The interrupted turn that this message goes on with. */
+  continues: v.optional(v.string()),
   parts: v.optional(v.array(part)),
   partsOmitted: v.optional(v.boolean()),
   /** The content is whole in this answer or in `messages:parts`; else it is in chunks. */
@@ -90,6 +92,7 @@ function showRow(row: Doc<"messages">) {
     role: row.role,
     seq: row.seq,
     ...(row.model === undefined ? {} : { model: row.model }),
+    ...(row.continues === undefined ? {} : { continues: row.continues }),
     createdAt: row.createdAt,
   };
 }

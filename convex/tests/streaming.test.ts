@@ -40,6 +40,7 @@ describe("claim", () => {
       nextIndex: 0,
       first: true,
       claimedBootId: "boot-1",
+      unsettled: [],
     };
     expect(await claim()).toEqual(claimed);
     await append(t, worker, turnId, [item(0, "a"), item(1, "b")]);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, Token};
+use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::dotenv::{DotEnv, FILE};
 use super::load::{Loaded, exposed_warning};
@@ -127,6 +128,7 @@ impl Dev {
             url,
             idle_timeout_ms,
             max_sessions: DEFAULT_MAX_SESSIONS,
+            on_interrupt: OnInterrupt::default(),
             broken,
         };
         let mut warnings = Vec::new();

@@ -9,6 +9,7 @@ pub mod dotenv;
 mod edit;
 pub mod env;
 mod fields;
+mod limits;
 mod load;
 pub mod mask;
 mod origin;
@@ -26,6 +27,7 @@ mod workers;
 mod tests;
 
 pub use edit::{Edit, append_worker};
+pub use limits::Limits;
 pub use load::{Loaded, load, parse};
 pub use origin::{Origin, Origins};
 pub use paths::Paths;

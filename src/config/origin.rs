@@ -44,4 +44,5 @@ pub struct Origins {
     pub directory: Origin,
     pub idle_timeout: Origin,
     pub max_sessions: Origin,
+    pub on_interrupt: Origin,
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use orchestrator_actors::domain::turn::OnInterrupt;
+
 use super::*;
 
 const TOKEN: &str = "machine_abc123:worker_xyz789:secret_def456ghi789jkl012";
@@ -50,6 +52,7 @@ fn three_fields_are_enough() {
     assert_eq!(worker.name, "shop");
     assert_eq!(worker.idle_timeout_ms, 300_000);
     assert_eq!(worker.max_sessions, 4);
+    assert_eq!(worker.on_interrupt, OnInterrupt::Report);
     assert!(worker.directory.is_absolute() && worker.broken.is_none());
     assert!(loaded.warnings.is_empty());
 }
@@ -81,7 +84,7 @@ fn every_missing_field_is_named_at_once() {
 
 #[test]
 fn wrong_values_have_their_text_and_place() {
-    let text = "{\n\"workers\": [{\n  \"token\": \"nope\",\n  \"working_directory\": 7,\n  \"convex_url\": \"http://a.example\",\n  \"idle_timeout\": \"soon\",\n  \"max_sessions\": 0\n}]}";
+    let text = "{\n\"workers\": [{\n  \"token\": \"nope\",\n  \"working_directory\": 7,\n  \"convex_url\": \"http://a.example\",\n  \"idle_timeout\": \"soon\",\n  \"max_sessions\": 0,\n  \"interrupted_turns\": \"again\"\n}]}";
     assert_eq!(
         problems(text),
         [
@@ -90,6 +93,7 @@ fn wrong_values_have_their_text_and_place() {
             "workers.0.convex_url: Convex URL must use HTTPS (workers.json:5:17)",
             "workers.0.idle_timeout: must be a time such as 300000 (milliseconds) or \"300s\" (workers.json:6:19)",
             "workers.0.max_sessions: must be a whole number from 1 to 64 (workers.json:7:19)",
+            "workers.0.interrupted_turns: must be `report` or `continue` (workers.json:8:24)",
         ]
     );
 }
@@ -166,13 +170,23 @@ fn a_missing_directory_breaks_its_worker_and_not_the_file() {
 fn defaults_hold_for_workers_that_say_nothing() {
     let text = good("").replacen(
         '{',
-        "{\"defaults\": {\"idle_timeout\": \"1s\", \"max_sessions\": 2}, \"machine\": {\"name\": \"m\"}, \"logs\": {\"level\": \"debug\"}, ",
+        "{\"defaults\": {\"idle_timeout\": \"1s\", \"max_sessions\": 2, \"interrupted_turns\": \"continue\"}, \"machine\": {\"name\": \"m\", \"max_assistants\": 6, \"max_memory_mb\": 2048}, \"logs\": {\"level\": \"debug\"}, ",
         1,
     );
     let config = read(&text).unwrap().config;
     assert_eq!(config.workers[0].idle_timeout_ms, 1_000);
     assert_eq!(config.workers[0].max_sessions, 2);
+    assert_eq!(config.workers[0].on_interrupt, OnInterrupt::Continue);
     assert_eq!(config.machine_name.as_deref(), Some("m"));
+    let limits = config.limits;
+    assert_eq!(
+        (
+            limits.max_assistants,
+            limits.max_starting,
+            limits.max_memory_mb
+        ),
+        (Some(6), None, Some(2048))
+    );
     assert_eq!(config.log_level.as_deref(), Some("debug"));
 }
 

@@ -46,6 +46,8 @@ pub enum Verb {
     Pause { worker: String, paused: bool },
     /// Makes an actor panic. Debug builds only.
     Panic { actor: String },
+    /// Keeps an actor's handler busy. Debug builds only.
+    Block { actor: String, ms: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

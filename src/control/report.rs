@@ -3,7 +3,8 @@
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::ports::link::{LinkPhase, LinkStatus};
-use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
+use orchestrator_actors::supervision::gauge::CROWDED;
+use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind, LargestMailbox, Phase};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Problem;
@@ -35,6 +36,13 @@ pub struct MachineReport {
     /// The configuration that lies there cannot be used: this one runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigurationReport>,
+    #[serde(default)]
+    pub health: Health,
+    /// The most messages that any actor's mailbox has held since the start, and whose it was.
+    #[serde(default)]
+    pub mailbox_largest: usize,
+    #[serde(default)]
+    pub mailbox_largest_of: Option<String>,
 }
 
 /// A configuration that a reload has refused.
@@ -47,6 +55,27 @@ pub struct ConfigurationReport {
     pub problems: Vec<Problem>,
 }
 
+/// How an actor's mailbox and handler stand at this moment. Nobody asks the actor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Messages that wait.
+    pub mailbox: usize,
+    /// The most that ever waited for this incarnation.
+    pub mailbox_largest: usize,
+    /// More wait than ever should.
+    pub crowded: bool,
+    /// Its handler does not come back.
+    pub stuck: Option<StuckReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StuckReport {
+    /// The message that it works on.
+    pub doing: String,
+    pub since: String,
+    pub for_ms: u64,
+}
+
 /// An embedded deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentReport {
@@ -55,6 +84,8 @@ pub struct DeploymentReport {
     pub detail: String,
     pub restarts: u32,
     pub last_error: Option<String>,
+    #[serde(default)]
+    pub health: Health,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +102,8 @@ pub struct BridgeReport {
     /// Connection attempts since the last success.
     pub attempts: u32,
     pub last_error: Option<String>,
+    #[serde(default)]
+    pub health: Health,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +121,8 @@ pub struct WorkerReport {
     pub restarts: u32,
     pub last_error: Option<String>,
     pub sessions: Vec<SessionReport>,
+    #[serde(default)]
+    pub health: Health,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +141,36 @@ pub struct SessionReport {
     pub turns: u64,
     pub detail: String,
     pub last_error: Option<String>,
+    #[serde(default)]
+    pub health: Health,
+}
+
+impl Report {
+    /// The actors whose handlers do not come back, by their keys.
+    pub fn stuck(&self) -> Vec<&str> {
+        let deployments = self
+            .deployments
+            .iter()
+            .map(|one| ("deployment", &one.health));
+        let bridges = self
+            .bridges
+            .iter()
+            .map(|one| (one.key.as_str(), &one.health));
+        let workers = self
+            .workers
+            .iter()
+            .map(|one| (one.key.as_str(), &one.health));
+        let sessions = self.workers.iter().flat_map(|worker| &worker.sessions);
+        let sessions = sessions.map(|one| (one.key.as_str(), &one.health));
+        let all = std::iter::once(("machine", &self.machine.health))
+            .chain(deployments)
+            .chain(bridges)
+            .chain(workers)
+            .chain(sessions);
+        all.filter(|(_, health)| health.stuck.is_some())
+            .map(|(key, _)| key)
+            .collect()
+    }
 }
 
 /// What the table does not know about a worker.
@@ -126,6 +191,7 @@ pub struct Sources<'a> {
     pub cards: &'a [ActorCard],
     pub links: &'a [(DeploymentUrl, LinkStatus)],
     pub workers: &'a [WorkerFacts],
+    pub largest: LargestMailbox,
     pub now_ms: u64,
 }
 
@@ -136,11 +202,15 @@ pub fn build(sources: Sources<'_>) -> Report {
         cards,
         links,
         workers,
+        largest,
         now_ms,
     } = sources;
+    machine.mailbox_largest = largest.messages;
+    machine.mailbox_largest_of = largest.actor.map(|actor| actor.to_string());
     if let Some(card) = cards.iter().find(|card| card.kind == ActorKind::Machine) {
         machine.phase = phase(card);
         machine.last_error.clone_from(&card.last_error);
+        machine.health = health(card, now_ms);
     }
     Report {
         schema: SCHEMA,
@@ -152,10 +222,11 @@ pub fn build(sources: Sources<'_>) -> Report {
                 detail: card.detail.clone(),
                 restarts: card.restarts,
                 last_error: card.last_error.clone(),
+                health: health(card, now_ms),
             })
             .collect(),
         bridges: of(cards, ActorKind::Bridge)
-            .map(|card| bridge(card, links))
+            .map(|card| bridge(card, links, now_ms))
             .collect(),
         workers: workers
             .iter()
@@ -168,7 +239,21 @@ fn of(cards: &[ActorCard], kind: ActorKind) -> impl Iterator<Item = &ActorCard> 
     cards.iter().filter(move |card| card.kind == kind)
 }
 
-fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)]) -> BridgeReport {
+fn health(card: &ActorCard, now_ms: u64) -> Health {
+    let reading = card.gauge.read();
+    Health {
+        mailbox: reading.waiting,
+        mailbox_largest: reading.largest,
+        crowded: reading.waiting >= CROWDED,
+        stuck: reading.stuck.map(|stuck| StuckReport {
+            doing: stuck.doing.to_owned(),
+            since: rfc3339(now_ms.saturating_sub(stuck.for_ms)),
+            for_ms: stuck.for_ms,
+        }),
+    }
+}
+
+fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)], now_ms: u64) -> BridgeReport {
     let url = card.key.as_str().trim_start_matches("bridge/").to_owned();
     let link = links
         .iter()
@@ -177,11 +262,11 @@ fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)]) -> BridgeRepo
         .unwrap_or_default();
     BridgeReport {
         key: card.key.to_string(),
-        // The link knows it first: the bridge's actor may be between two lives.
-        phase: match link.phase {
-            LinkPhase::Synced => "synced".to_owned(),
-            LinkPhase::Offline => "offline".to_owned(),
-            LinkPhase::Connecting => phase(card),
+        // The link knows it first; but while the bridge's actor is between two lives, nobody drives it.
+        phase: match (card.phase, link.phase) {
+            (Phase::Restarting, _) | (_, LinkPhase::Connecting) => phase(card),
+            (_, LinkPhase::Synced) => "synced".to_owned(),
+            (_, LinkPhase::Offline) => "offline".to_owned(),
         },
         url,
         since: rfc3339(card.since_ms),
@@ -190,6 +275,7 @@ fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)]) -> BridgeRepo
         waiting: link.waiting,
         attempts: link.attempts,
         last_error: link.last_error.or_else(|| card.last_error.clone()),
+        health: health(card, now_ms),
     }
 }
 
@@ -216,6 +302,7 @@ fn worker(facts: &WorkerFacts, cards: &[ActorCard], now_ms: u64) -> WorkerReport
         max_sessions: facts.max_sessions,
         restarts: card.map_or(0, |card| card.restarts),
         last_error: card.and_then(|card| card.last_error.clone()),
+        health: card.map(|card| health(card, now_ms)).unwrap_or_default(),
         sessions: of(cards, ActorKind::Session)
             .filter(|card| card.parent.as_ref() == Some(&key))
             .map(|card| session(card, now_ms))
@@ -245,6 +332,7 @@ fn session(card: &ActorCard, now_ms: u64) -> SessionReport {
         turns: card.turns,
         detail: card.detail.clone(),
         last_error: card.last_error.clone(),
+        health: health(card, now_ms),
     }
 }
 
@@ -265,8 +353,6 @@ pub fn rfc3339(ms: u64) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use orchestrator_actors::table::Phase;
-
     use super::*;
 
     pub(crate) fn sample() -> Report {
@@ -321,6 +407,10 @@ pub(crate) mod tests {
                 deployment: "https://happy-otter-123.convex.cloud".to_owned(),
                 max_sessions: 4,
             }],
+            largest: LargestMailbox {
+                messages: 17,
+                actor: Some(ActorKey::parse("session/c_81f")),
+            },
             now_ms: 1_795_170_313_000,
         })
     }
@@ -337,5 +427,22 @@ pub(crate) mod tests {
         assert_eq!(session["age_ms"], 12_000);
         assert_eq!(value["bridges"][0]["rtt_us"], 84_000);
         assert_eq!(value["bridges"][0]["phase"], "synced");
+        assert_eq!(value["machine"]["mailbox_largest"], 17);
+        assert_eq!(value["machine"]["mailbox_largest_of"], "session/c_81f");
+        assert_eq!(session["health"]["mailbox"], 0);
+        assert_eq!(session["health"]["stuck"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_bridge_between_two_lives_is_restarting_whatever_its_link_last_knew() {
+        let url = DeploymentUrl::new("http://127.0.0.1:1");
+        let key = ActorKey::bridge(&url);
+        let mut card = ActorCard::new(key, None, ActorKind::Bridge, url.as_str());
+        card.phase = Phase::Restarting;
+        let status = LinkStatus {
+            phase: LinkPhase::Synced,
+            ..LinkStatus::default()
+        };
+        assert_eq!(bridge(&card, &[(url, status)], 0).phase, "restarting");
     }
 }

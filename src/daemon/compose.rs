@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, WorkerDir};
+use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::machine::{
     Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, WorkerSpec,
 };
@@ -34,14 +35,40 @@ pub struct KnownMachine {
 /// Reads `machine.json`, making it on first use, and looks which assistants are installed.
 pub fn machine(paths: &Paths, name: Option<&str>) -> Result<KnownMachine, String> {
     crate::config::paths::private_dir(&paths.config).map_err(|error| error.to_string())?;
-    let identity =
-        Machine::load_or_create(&paths.machine_file()).map_err(|error| error.to_string())?;
-    Ok(KnownMachine {
+    let identity = Machine::load_or_create(&paths.machine_file());
+    Ok(known(identity.map_err(|error| error.to_string())?, name))
+}
+
+/// The same for a supervisor: a damaged file does not stop it. `id` is what the machine is called elsewhere; the second
+/// value says what was done about damage.
+pub(super) fn machine_whatever_happened(
+    paths: &Paths,
+    name: Option<&str>,
+    id: Option<uuid::Uuid>,
+) -> Result<(KnownMachine, Option<String>), String> {
+    crate::config::paths::private_dir(&paths.config).map_err(|error| error.to_string())?;
+    let (identity, notice) =
+        Machine::load_or_repair(&paths.machine_file(), id).map_err(|error| error.to_string())?;
+    Ok((known(identity, name), notice))
+}
+
+/// What these tokens call the machine, if they agree.
+pub(super) fn named_by<'t>(
+    tokens: impl IntoIterator<Item = &'t WorkerToken>,
+) -> Option<uuid::Uuid> {
+    let mut machines = tokens.into_iter().map(WorkerToken::machine);
+    let first = machines.next()?;
+    machines.all(|machine| machine == first).then_some(())?;
+    first.as_str().parse().ok()
+}
+
+fn known(identity: Machine, name: Option<&str>) -> KnownMachine {
+    KnownMachine {
         id: identity.id().to_string(),
         name: name.unwrap_or(identity.display_name()).to_owned(),
         tools: std::env::var_os("PATH").map_or_else(Vec::new, |path| tools::detect(&path)),
         identity,
-    })
+    }
 }
 
 /// Makes the machine known to a deployment, or brings what is known up to date.
@@ -80,15 +107,7 @@ impl Tree {
 
     /// What of the outbox could not be read, for people.
     pub fn outbox_damage(&self) -> Option<String> {
-        let damage = self.outbox.damage()?;
-        let kept = match &damage.kept_in {
-            Some(path) => format!("kept in {}", path.display()),
-            None => "they could not be kept".to_owned(),
-        };
-        let lines = crate::ui::format::plural(damage.lines, "damaged line");
-        Some(format!(
-            "the outbox had {lines}, {kept}; a turn whose finish was in them is settled from the assistant's store"
-        ))
+        self.outbox.damage().map(ToString::to_string)
     }
 
     /// Where a link stands; asks the link itself, so it works while the tree is stuck.
@@ -178,6 +197,7 @@ pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -
         idle_timeout_ms: idle_timeout_ms.unwrap_or(entry.idle_timeout_ms),
         max_sessions: entry.max_sessions,
         paused: false,
+        on_interrupt: entry.on_interrupt,
         broken: entry.broken.clone(),
     });
     Desired {

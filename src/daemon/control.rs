@@ -49,6 +49,7 @@ impl Handler for Controls {
                     Ok(json!({"actor": key}))
                 }
                 Verb::Panic { actor } => panic_in(&running, &actor),
+                Verb::Block { actor, ms } => block_in(&running, &actor, ms),
             }
         })
     }
@@ -106,10 +107,28 @@ fn panic_in(running: &Shared, actor: &str) -> Result<Value, Refusal> {
     Ok(json!({"actor": key}))
 }
 
+#[cfg(debug_assertions)]
+fn block_in(running: &Shared, actor: &str, ms: u64) -> Result<Value, Refusal> {
+    use orchestrator_actors::supervision::fault::Fault;
+    let key = running.actor_named(actor)?;
+    let blocked = Fault::Block(Duration::from_millis(ms));
+    running
+        .tree
+        .handle
+        .inject(key.clone(), blocked)
+        .map_err(|reason| Refusal::new("failed", reason))?;
+    Ok(json!({"actor": key}))
+}
+
+#[cfg(not(debug_assertions))]
+fn block_in(running: &Shared, actor: &str, _ms: u64) -> Result<Value, Refusal> {
+    panic_in(running, actor)
+}
+
 #[cfg(not(debug_assertions))]
 fn panic_in(_running: &Shared, _actor: &str) -> Result<Value, Refusal> {
     Err(Refusal::new(
         "invalid",
-        "panics are injected in debug builds only",
+        "faults are injected in debug builds only",
     ))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Loaded, Millis, Paths, Source};
+use crate::config::{Limits, Loaded, Millis, Paths, Source};
 
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -17,6 +17,8 @@ pub struct RunOptions {
     pub opencode: Option<PathBuf>,
     /// From an assistant's start until it listens; absent for its adapter's own limit.
     pub boot: Option<Duration>,
+    /// What assistants may take of the machine.
+    pub limits: Limits,
     /// For the graceful stop.
     pub shutdown: Duration,
     /// Over what the configuration says.

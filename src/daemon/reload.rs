@@ -186,6 +186,10 @@ impl Running {
                 "defaults.env_passthrough",
                 then.env_passthrough != now.env_passthrough,
             ),
+            (
+                "machine.max_assistants, max_starting or max_memory_mb",
+                then.limits != now.limits,
+            ),
         ];
         let changed = changed.iter().filter(|(_, changed)| *changed);
         changed.map(|(name, _)| (*name).to_owned()).collect()

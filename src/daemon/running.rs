@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orchestrator_actors::machine::Desired;
+use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
 
 use super::compose::{KnownMachine, Tree};
 use super::embedded::Embedded;
 use super::instance::Holder;
 use super::options::RunOptions;
-use crate::adapters::clock::wall_ms;
+use crate::adapters::clock::{SystemClock, wall_ms};
 use crate::control::Refusal;
 use crate::control::report::{
     ConfigurationReport, MachineReport, Report, Sources, WorkerFacts, build, rfc3339,
@@ -21,6 +22,8 @@ pub(super) struct Running {
     pub options: RunOptions,
     pub machine: KnownMachine,
     pub holder: Holder,
+    /// By the clock that runs on while the machine sleeps and never jumps.
+    pub started_ms: u64,
     /// What the tree was last told to be.
     pub desired: Mutex<Desired>,
     pub embedded: Mutex<Option<Embedded>>,
@@ -32,8 +35,13 @@ pub(super) struct Running {
 
 impl Running {
     pub fn report(&self) -> Report {
-        let now_ms = wall_ms();
-        let cards = self.cards();
+        let (now_ms, boottime_ms) = (wall_ms(), SystemClock.boottime_ms());
+        // Ages are kept by a clock that never jumps, and shown by the wall's of now.
+        let shown = |since_ms: u64| now_ms.saturating_sub(boottime_ms.saturating_sub(since_ms));
+        let mut cards = self.cards();
+        for card in &mut cards {
+            card.since_ms = shown(card.since_ms);
+        }
         let desired = self.desired();
         let mut urls: Vec<_> = desired
             .workers
@@ -68,19 +76,20 @@ impl Running {
                 phase: "starting".to_owned(),
                 pid: self.holder.pid,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                since: rfc3339(self.holder.since_ms),
-                uptime_ms: now_ms.saturating_sub(self.holder.since_ms),
+                since: rfc3339(shown(self.started_ms)),
+                uptime_ms: boottime_ms.saturating_sub(self.started_ms),
                 outbox: self.tree.outbox_depth(),
-                last_error: None,
                 configuration: self
                     .trouble
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .clone(),
+                ..MachineReport::default()
             },
             cards: &cards,
             links: &links,
             workers: &workers,
+            largest: self.tree.handle.table().largest_mailbox(),
             now_ms,
         })
     }

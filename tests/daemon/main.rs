@@ -11,13 +11,21 @@ mod bad_input;
 mod chat;
 mod check;
 mod children;
+mod children_endings;
+mod children_limits;
+mod clock;
+mod control_socket;
 mod dev;
+mod disk;
 mod kills;
+mod outage;
+mod outbox;
 mod panics;
 mod prod;
 mod prompts;
 mod reload;
 mod stage;
+mod stops;
 mod takeover;
 
 /// The binary under test.

@@ -112,3 +112,29 @@ fn a_panicking_root_ends_the_process_with_its_reason() {
     );
     assert_eq!(supervisor.terminate().code(), Some(1));
 }
+
+#[test]
+fn a_stuck_actor_is_named_in_ps_and_a_restart_replaces_it() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let supervisor = stage.run();
+    let api = stage.api(&supervisor);
+    let worker = stage.worker(&supervisor);
+    let key = format!("worker/{}", worker["workerId"].as_str().unwrap());
+    stage.home.run(["ps", "--check"]).exits(0);
+    stage.home.run(["debug", "block", &key, "600000"]).exits(0);
+    eventually("ps names it", || {
+        !supervisor.ps()["workers"][0]["health"]["stuck"].is_null()
+    });
+    let stuck = supervisor.ps()["workers"][0]["health"]["stuck"].clone();
+    assert_eq!(stuck["doing"], "Fault");
+    assert!(stuck["for_ms"].as_u64().unwrap() >= 5_000, "{stuck}");
+    let shown = stage.home.run(["ps", "--check"]).exits(1).stdout;
+    assert!(shown.contains("stuck in Fault for "), "{shown}");
+    let (session, turn) = api.send("m1", &worker, "who is there");
+    stage.home.run(["restart", &key]).exits(0);
+    assert_eq!(api.closed(&session, &turn)["state"], "complete");
+    assert!(supervisor.ps()["workers"][0]["health"]["stuck"].is_null());
+    let largest = supervisor.ps()["machine"]["mailbox_largest"].clone();
+    assert!(largest.as_u64().unwrap() >= 1, "{largest}");
+    assert!(supervisor.terminate().success());
+}

@@ -8,5 +8,5 @@ mod sessions;
 mod state;
 
 pub use actor::WorkerActor;
-pub use messages::{Standing, WorkerMsg};
+pub use messages::{DISPLACED, Standing, WorkerMsg};
 pub use state::WorkerArgs;

@@ -3,29 +3,31 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ractor::{Actor, ActorRef};
+use ractor::Actor;
 use tracing::{info, warn};
 
 use super::messages::WorkerMsg;
 use super::state::{Entry, WorkerState};
 use crate::calls;
-use crate::domain::ids::SessionId;
-use crate::domain::inbox::OpenTurn;
+use crate::domain::ids::{SessionId, TurnId};
+use crate::domain::inbox::{OpenState, OpenTurn};
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
 use crate::domain::plan::{Action, Actual, plan};
 use crate::domain::session::{Closing, Saying, SessionLimits};
 use crate::domain::turn::{Ending, Outcome};
 use crate::session::{SessionActor, SessionArgs, SessionMsg};
-use crate::supervision::{ChildEnd, next_incarnation};
+use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
 use crate::table::{ActorCard, ActorKey, ActorKind};
 
 /// Sessions without a child that are kept as actors; beyond it the quietest ones are let go.
 const MAX_IDLE_ACTORS: usize = 64;
+/// A turn that could not be closed is closed again after this time.
+const CLOSE_AGAIN: Duration = Duration::from_secs(2);
 
 impl WorkerState {
     /// Compares the newest snapshot with what is there and carries out the difference.
-    pub(super) async fn reconcile(&mut self, myself: &ActorRef<WorkerMsg>) {
+    pub(super) async fn reconcile(&mut self, myself: &Address<WorkerMsg>) {
         if self.stopping || self.credential.is_none() {
             return;
         }
@@ -40,7 +42,7 @@ impl WorkerState {
         }
     }
 
-    async fn act(&mut self, myself: &ActorRef<WorkerMsg>, action: Action) {
+    async fn act(&mut self, myself: &Address<WorkerMsg>, action: Action) {
         match action {
             Action::Start(turn) => {
                 self.let_idle_actors_go();
@@ -56,12 +58,13 @@ impl WorkerState {
             Action::End(session) => self.tell(&session, SessionMsg::Close(Closing::Ended)),
             Action::SayIdle(session) => self.say(&session, Saying::Idle),
             Action::SayEnded(session) => self.say(&session, Saying::Ended),
+            Action::Forget(session, turn) => self.forget(myself, &session, turn.as_ref()),
             Action::StopAll => self.close_all(),
         }
     }
 
-    fn tell(&self, session: &SessionId, message: SessionMsg) {
-        if let Some((_, actor)) = self
+    pub(super) fn tell(&self, session: &SessionId, message: SessionMsg) {
+        if let Some(actor) = self
             .sessions
             .get(session)
             .and_then(|entry| entry.actor.as_ref())
@@ -89,7 +92,7 @@ impl WorkerState {
 
     async fn start(
         &mut self,
-        myself: &ActorRef<WorkerMsg>,
+        myself: &Address<WorkerMsg>,
         session: SessionId,
         first: Option<OpenTurn>,
     ) {
@@ -101,6 +104,7 @@ impl WorkerState {
             .entry(session.clone())
             .or_insert_with(Entry::new);
         let settings = &self.args.settings;
+        let gauge = Gauge::default();
         let args = SessionArgs {
             session: session.clone(),
             worker: self.args.spec.clone(),
@@ -114,20 +118,23 @@ impl WorkerState {
                 silence_ms: settings.silence_ms,
                 retry_limit_ms: settings.retry_limit_ms,
                 request_ms: settings.request_ms,
+                on_interrupt: self.args.spec.on_interrupt,
             },
             slots: self.slots.clone(),
             table: self.args.table.clone(),
             incarnation: next_incarnation(),
+            gauge: gauge.clone(),
             restarts: entry.ledger.total(),
             first,
         };
-        match SessionActor::spawn_linked(None, SessionActor, args, myself.get_cell()).await {
-            Ok((actor, _)) => entry.actor = Some((actor.get_id(), actor)),
-            Err(error) => warn!(%session, %error, "session did not start"),
+        match SessionActor::spawn_linked(None, SessionActor, args, myself.cell()).await {
+            Ok((actor, _)) => entry.actor = Some(Address::new(actor, gauge)),
+            // Ractor reports nothing else of an actor that failed in its start.
+            Err(error) => self.session_crashed(myself, session, error.to_string()),
         }
     }
 
-    pub(super) async fn session_ended(&mut self, myself: &ActorRef<WorkerMsg>, end: ChildEnd) {
+    pub(super) async fn session_ended(&mut self, myself: &Address<WorkerMsg>, end: ChildEnd) {
         let (ChildEnd::Stopped(id) | ChildEnd::Crashed(id, _)) = &end;
         let Some(session) = self.session_of(*id) else {
             return;
@@ -147,11 +154,11 @@ impl WorkerState {
     fn session_of(&self, id: ractor::ActorId) -> Option<SessionId> {
         self.sessions
             .iter()
-            .find(|(_, entry)| entry.actor.as_ref().is_some_and(|(actor, _)| *actor == id))
+            .find(|(_, entry)| entry.actor.as_ref().is_some_and(|actor| actor.id() == id))
             .map(|(session, _)| session.clone())
     }
 
-    fn session_crashed(&mut self, myself: &ActorRef<WorkerMsg>, session: SessionId, error: String) {
+    fn session_crashed(&mut self, myself: &Address<WorkerMsg>, session: SessionId, error: String) {
         let now = self.args.ports.clock.monotonic_ms();
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
@@ -160,21 +167,16 @@ impl WorkerState {
         let verdict = entry.ledger.on_crash(now, rand::random());
         let restarts = entry.ledger.total();
         warn!(%session, %error, restarts, ?verdict, "session crashed");
-        let mut card = ActorCard::new(
+        let card = ActorCard::new(
             ActorKey::session(&session),
             Some(ActorKey::worker(self.args.spec.id())),
             ActorKind::Session,
             session.as_str(),
         );
-        card.restarts = restarts;
-        card.last_error = Some(error);
-        card.since_ms = self.args.ports.clock.wall_ms();
-        card.phase = if verdict == Verdict::Park {
-            Phase::Parked
-        } else {
-            Phase::Restarting
-        };
-        self.args.table.put(card);
+        let now = self.args.ports.clock.boottime_ms();
+        self.args
+            .table
+            .put(card.fallen(verdict, restarts, error, now));
         match verdict {
             Verdict::Restart { after_ms } => {
                 let myself = myself.clone();
@@ -193,7 +195,7 @@ impl WorkerState {
     }
 
     /// Backoff over: a successor, and a fresh plan for it.
-    pub(super) async fn session_due(&mut self, myself: &ActorRef<WorkerMsg>, session: SessionId) {
+    pub(super) async fn session_due(&mut self, myself: &Address<WorkerMsg>, session: SessionId) {
         let due = self
             .sessions
             .get(&session)
@@ -206,42 +208,74 @@ impl WorkerState {
 
     pub(super) async fn restart_session(
         &mut self,
-        myself: &ActorRef<WorkerMsg>,
+        myself: &Address<WorkerMsg>,
         session: SessionId,
     ) {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
         entry.ledger.forgive();
-        if entry.actor.is_some() {
-            self.tell(&session, SessionMsg::Restart);
-        } else {
-            self.session_due(myself, session).await;
+        match &entry.actor {
+            // It would not hear of it.
+            Some(actor) if actor.gauge().read().stuck.is_some() => actor.kill(),
+            Some(_) => self.tell(&session, SessionMsg::Restart),
+            None => self.session_due(myself, session).await,
         }
     }
 
-    /// Closes the turn of a parked session with the reason.
-    fn refuse(&mut self, myself: &ActorRef<WorkerMsg>, turn: &OpenTurn) {
-        let Some(credential) = self.credential.clone() else {
-            return;
-        };
-        if !self.refusing.insert(turn.session_id.clone()) {
-            return;
+    /// The owner ended it while it had no actor: nothing brings it back.
+    fn forget(
+        &mut self,
+        myself: &Address<WorkerMsg>,
+        session: &SessionId,
+        turn: Option<&OpenTurn>,
+    ) {
+        self.sessions.remove(session);
+        self.args.table.remove(&ActorKey::session(session));
+        if let Some(turn) = turn {
+            let ending = Ending::because(Outcome::Aborted, "ended", "the session was ended");
+            self.close(myself, turn, ending);
         }
+        self.say(session, Saying::Ended);
+    }
+
+    /// Closes the turn of a parked session with the reason.
+    fn refuse(&mut self, myself: &Address<WorkerMsg>, turn: &OpenTurn) {
         let reason = format!(
             "this session crashed too often and is parked; `orchestrator restart session/{}` gives it another chance",
             turn.session_id
         );
         let ending = Ending::because(Outcome::Failed, "parked", reason);
+        let ending = match turn.state {
+            OpenState::Claimed => ending.provisionally(),
+            OpenState::Queued => ending,
+        };
+        self.close(myself, turn, ending);
+    }
+
+    fn close(&mut self, myself: &Address<WorkerMsg>, turn: &OpenTurn, ending: Ending) {
+        let Some(credential) = self.credential.clone() else {
+            return;
+        };
+        if !self.closing.insert(turn.turn_id.clone()) {
+            return;
+        }
         let answer = self
             .args
             .link
             .finish(turn.turn_id.clone(), credential, ending);
-        let (myself, session) = (myself.clone(), turn.session_id.clone());
+        let (myself, turn) = (myself.clone(), turn.turn_id.clone());
         tokio::spawn(async move {
-            let _ = answer.await;
-            let _ = myself.cast(WorkerMsg::Refused(session));
+            if answer.await.is_err_and(|error| error.is_transient()) {
+                tokio::time::sleep(CLOSE_AGAIN).await;
+                let _ = myself.cast(WorkerMsg::CloseAgain(turn));
+            }
         });
+    }
+
+    pub(super) async fn close_again(&mut self, myself: &Address<WorkerMsg>, turn: &TurnId) {
+        self.closing.remove(turn);
+        self.reconcile(myself).await;
     }
 
     /// Somebody waits for a child slot: the session that has been ready the longest gives its child up.

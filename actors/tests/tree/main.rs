@@ -7,8 +7,18 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod chance;
 mod crashes;
+mod displaced;
 mod fake_agent;
 mod fake_deployment;
+mod fake_link;
+mod fold;
+mod gate;
+mod guards;
+mod health;
+mod matrix;
+mod policy;
+mod restarts;
 mod turns;
 mod world;

@@ -1,5 +1,6 @@
 //! `machine.json`: this machine's own name for itself. A UUID made once, never a secret; the rest is what
-//! people see. Fields that another version wrote are kept.
+//! people see. Fields that another version wrote are kept. A damaged file is an error to whoever sits at the terminal; the
+//! supervisor sets it aside and stays the machine that it was, as far as anything still says which.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::private_file::{self, Existing};
+use crate::adapters::aside::set_aside;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +46,12 @@ pub enum MachineError {
     },
 }
 
+impl MachineError {
+    fn is_no_text(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == ErrorKind::InvalidData)
+    }
+}
+
 impl Machine {
     /// The machine of this file, or a new one. Host name and system are brought up to date.
     pub fn load_or_create(path: &Path) -> Result<Self, MachineError> {
@@ -71,6 +79,47 @@ impl Machine {
             machine.save(path)?;
         }
         Ok(machine)
+    }
+
+    /// The machine of this file; a damaged one is set aside, and its id taken from what is left of its text, or from
+    /// `known`. The second value says what was done, for people.
+    pub fn load_or_repair(
+        path: &Path,
+        known: Option<Uuid>,
+    ) -> Result<(Self, Option<String>), MachineError> {
+        let reason = match Self::load_or_create(path) {
+            Ok(machine) => return Ok((machine, None)),
+            Err(error @ MachineError::Malformed { .. }) => error,
+            Err(error) if path.is_dir() || error.is_no_text() => error,
+            Err(error) => return Err(error),
+        };
+        let text = std::fs::read(path).unwrap_or_default();
+        let id = left_of(&String::from_utf8_lossy(&text)).or(known);
+        let machine = Self {
+            machine_id: id.unwrap_or_else(Uuid::new_v4),
+            hostname: hostname(),
+            os: std::env::consts::OS.to_owned(),
+            name: None,
+            other: Map::new(),
+        };
+        let kept = set_aside(path);
+        let place = match &kept {
+            Ok(kept) => format!("it is kept in {}", kept.display()),
+            Err(error) => format!("it cannot be moved away ({error})"),
+        };
+        let written = kept.is_ok() && machine.write(path, Existing::Keep).is_ok();
+        if id.is_none() && !written {
+            // Another machine at each start would be worse than none.
+            return Err(reason);
+        }
+        let who = if id.is_some() {
+            "this is still the same machine"
+        } else {
+            "this is a new machine to its deployments"
+        };
+        let file = path.display();
+        let notice = format!("{file} was damaged: {place}; {who}, named after its host");
+        Ok((machine, Some(notice)))
     }
 
     /// `None` when there is no such file.
@@ -117,6 +166,13 @@ impl Machine {
     }
 }
 
+/// The id in a text that is no JSON any more.
+fn left_of(text: &str) -> Option<Uuid> {
+    let (_, after) = text.split_once("\"machineId\"")?;
+    let value = after.split('"').nth(1)?;
+    value.parse().ok()
+}
+
 fn hostname() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
@@ -160,6 +216,65 @@ mod tests {
         let stored = Machine::load(&path).unwrap().unwrap();
         assert_eq!(stored, machine);
         assert_eq!(stored.other["later"], serde_json::json!([1]));
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_the_machine_stays_who_it_is() {
+        let (id, other) = (Uuid::from_u128(5), Uuid::from_u128(6));
+        let torn = format!("{{\n  \"machineId\": \"{id}\",\n  \"host");
+        for (text, known, expected) in [
+            (torn.as_str(), Some(other), Some(id)),
+            ("", Some(other), Some(other)),
+            ("\0\0\0", None, None),
+            ("{\"machineId\": \"not one\"}", Some(other), Some(other)),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("machine.json");
+            fs::write(&path, text).unwrap();
+            let (machine, notice) = Machine::load_or_repair(&path, known).unwrap();
+            if let Some(expected) = expected {
+                assert_eq!(machine.machine_id, expected, "{text:?}");
+            }
+            let notice = notice.unwrap();
+            assert!(notice.contains("machine.json.damaged-1"), "{notice}");
+            let kept = fs::read_to_string(folder.path().join("machine.json.damaged-1")).unwrap();
+            assert_eq!(kept, text);
+            // Told once, and the same from now on.
+            let again = Machine::load_or_repair(&path, None).unwrap();
+            assert_eq!(again, (machine, None));
+        }
+    }
+
+    #[test]
+    fn a_directory_in_its_place_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machine.json");
+        fs::create_dir_all(path.join("of somebody")).unwrap();
+        let known = Uuid::from_u128(7);
+        let (machine, notice) = Machine::load_or_repair(&path, Some(known)).unwrap();
+        assert_eq!(machine.machine_id, known);
+        assert!(
+            notice.is_some()
+                && folder
+                    .path()
+                    .join("machine.json.damaged-1/of somebody")
+                    .is_dir()
+        );
+    }
+
+    /// The first published form. It is read for ever.
+    #[test]
+    fn the_file_of_the_first_version_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machine.json");
+        let first =
+            r#"{"machineId":"67e55044-10b1-426f-9247-bb680e5fe0c8","hostname":"h","os":"linux"}"#;
+        fs::write(&path, first).unwrap();
+        let machine = Machine::load(&path).unwrap().unwrap();
+        assert_eq!(
+            machine.id().as_str(),
+            "67e55044-10b1-426f-9247-bb680e5fe0c8"
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct OpenCodeAgent {
 
 impl OpenCodeAgent {
     pub fn new(
-        ward: Ward,
+        ward: Arc<Ward>,
         api: Api,
         session: SessionId,
         commands: mpsc::Sender<Command>,
@@ -46,7 +46,7 @@ impl OpenCodeAgent {
             let _ = tell.send(true);
         });
         Self {
-            ward: Arc::new(ward),
+            ward,
             api,
             session,
             commands,
@@ -121,6 +121,13 @@ impl Agent for OpenCodeAgent {
             {
                 return Err(AgentError::Unacceptable(format!(
                     "the model `{model}` is not of the form provider/model"
+                )));
+            }
+            if !api.directory_exists().await {
+                // OpenCode would answer without noticing, and every tool would fail.
+                return Err(AgentError::Unacceptable(format!(
+                    "the working directory {} is gone: make it again, or remove this worker",
+                    api.directory()
                 )));
             }
             // An error means that the loading task is gone; then there is nothing to wait for.

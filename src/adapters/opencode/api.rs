@@ -28,6 +28,10 @@ const SESSION_KEY: &str = "orchestratorSession";
 /// How many messages are read at once, newest first, until the turn is covered.
 const MESSAGES_A_PAGE: usize = 60;
 
+/// The most bytes of an answer. The longest is a page of messages with their tools' output.
+const MOST_OF_AN_ANSWER: usize = 64 * 1024 * 1024;
+const MOST_OF_AN_ERROR: usize = 64 * 1024;
+
 /// The most pages read of one turn: a step has one message, so this is a turn of twelve thousand steps.
 const PAGES: usize = 200;
 
@@ -39,6 +43,8 @@ pub enum ApiError {
         status: u16,
         name: String,
         message: String,
+        /// The file it is about, with a mistake in a configuration.
+        path: Option<String>,
     },
     /// No answer.
     #[error("OpenCode did not answer: {0}")]
@@ -95,6 +101,17 @@ impl Api {
             .request(method, format!("{}{path}", self.base))
             .query(&[("directory", &*self.directory)])
             .basic_auth("opencode", Some(self.password.expose_secret()))
+    }
+
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// Whether the directory is still there. A process keeps a directory that was deleted under it.
+    pub async fn directory_exists(&self) -> bool {
+        tokio::fs::metadata(&*self.directory)
+            .await
+            .is_ok_and(|found| found.is_dir())
     }
 
     /// Whether this is our directory.
@@ -160,6 +177,12 @@ impl Api {
             .get::<Health>("/global/health", &[], SHORT)
             .await?
             .version)
+    }
+
+    /// Whether it answers at all.
+    pub async fn health(&self, within: Duration) -> Result<(), ApiError> {
+        let health = self.get::<serde::de::IgnoredAny>("/global/health", &[], within);
+        health.await.map(drop)
     }
 
     /// Loads what the first prompt would have to wait for.
@@ -366,8 +389,20 @@ fn transport(error: reqwest::Error) -> ApiError {
 }
 
 async fn json_of<T: DeserializeOwned>(response: Response) -> Result<T, ApiError> {
-    let body = response.bytes().await.map_err(transport)?;
+    let body = body_of(response, MOST_OF_AN_ANSWER).await?;
     serde_json::from_slice(&body).map_err(|error| ApiError::Garbage(error.to_string()))
+}
+
+/// The body, unless it is longer than anything that OpenCode has to say.
+async fn body_of(mut response: Response, most: usize) -> Result<Vec<u8>, ApiError> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(transport)? {
+        if body.len() + piece.len() > most {
+            return Err(ApiError::Garbage(format!("it is longer than {most} bytes")));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
 }
 
 async fn ok(response: Response) -> Result<Response, ApiError> {
@@ -380,9 +415,12 @@ async fn ok(response: Response) -> Result<Response, ApiError> {
             status: 401,
             name: String::new(),
             message: "wrong password: another server has this port".to_owned(),
+            path: None,
         });
     }
-    let body = response.bytes().await.unwrap_or_default();
+    let body = body_of(response, MOST_OF_AN_ERROR)
+        .await
+        .unwrap_or_default();
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
     let name = value["name"].as_str().unwrap_or_default().to_owned();
     let message = value["data"]["message"].as_str().map_or_else(
@@ -395,15 +433,11 @@ async fn ok(response: Response) -> Result<Response, ApiError> {
         },
         str::to_owned,
     );
-    let message = match value["data"]["path"].as_str() {
-        Some(path) => format!("{path}: {message}"),
-        None => message,
-    };
-    let message = message.chars().take(2000).collect();
     Err(ApiError::Refused {
         status: status.as_u16(),
         name,
-        message,
+        message: message.chars().take(2000).collect(),
+        path: value["data"]["path"].as_str().map(str::to_owned),
     })
 }
 

@@ -13,7 +13,7 @@ use orchestrator_actors::machine::WorkerStart;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::config::{self, env, parse_duration};
+use crate::config::{self, Limits, env, parse_duration};
 use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine};
 use crate::telemetry;
 use printer::Printer;
@@ -155,6 +155,7 @@ impl Run {
         };
         Ok(RunOptions {
             paths: app.paths.clone(),
+            limits: limits(&mode)?,
             mode,
             take_over: self.take_over,
             demo: self.demo,
@@ -197,6 +198,14 @@ fn boot_limit() -> Result<Option<Duration>, Failure> {
     let limit = parse_duration(&text)
         .map_err(|reason| Failure::usage(format!("{}={text}: {reason}", env::BOOT_TIMEOUT)))?;
     Ok(Some(limit))
+}
+
+fn limits(mode: &Mode) -> Result<Limits, Failure> {
+    let of_file = match mode {
+        Mode::Workers(loaded) => loaded.config.limits,
+        Mode::Local(_) => Limits::default(),
+    };
+    of_file.under_environment().map_err(Failure::usage)
 }
 
 fn log_level(mode: &Mode) -> Option<String> {

@@ -25,6 +25,7 @@ impl SessionMachine {
             Ok(()) => {
                 self.child = Child::Up;
                 self.failed_boots = 0;
+                self.released_for = None;
                 out.push(Effect::Say(Saying::Active, None));
             }
             Err(error) if error.is_transient() => {
@@ -38,10 +39,8 @@ impl SessionMachine {
                     AgentError::Missing(_) => "agent_missing",
                     _ => "agent_misconfigured",
                 };
-                self.finish(
-                    Ending::because(Outcome::Failed, code, error.to_string()),
-                    out,
-                );
+                let ending = Ending::because(Outcome::Failed, code, error.to_string());
+                self.finish_unasked(ending, out);
             }
         }
     }
@@ -58,7 +57,8 @@ impl SessionMachine {
         } else {
             self.failed_boots = 0;
             let reason = format!("the assistant did not start, {MOST_BOOTS} times: {error}");
-            self.finish(Ending::because(Outcome::Failed, "agent_boot", reason), out);
+            let ending = Ending::because(Outcome::Failed, "agent_boot", reason);
+            self.finish_unasked(ending, out);
         }
     }
 
@@ -151,6 +151,15 @@ impl SessionMachine {
         }
     }
 
+    /// The same, on the child's own wish.
+    pub(super) fn release_for(&mut self, reason: &str, out: &mut Vec<Effect>) {
+        let was_up = self.child == Child::Up;
+        self.release(out);
+        if was_up && self.child == Child::Stopping {
+            self.released_for = Some(reason.to_owned());
+        }
+    }
+
     pub(super) fn tick(&mut self, now: u64, out: &mut Vec<Effect>) {
         self.guard_turn(now, out);
         let idle = self
@@ -163,6 +172,9 @@ impl SessionMachine {
 }
 
 fn describe(report: &ExitReport) -> String {
+    if let Some(why) = &report.why {
+        return format!("the assistant was ended: {why}");
+    }
     let how = match (report.code, report.signal) {
         (_, Some(signal)) => format!("signal {signal}"),
         (Some(code), None) => format!("exit code {code}"),

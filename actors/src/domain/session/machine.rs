@@ -8,7 +8,7 @@ use crate::domain::ids::{ConversationId, SessionId, TurnId};
 use crate::domain::inbox::OpenTurn;
 use crate::domain::ledger::{Intensity, RestartLedger};
 use crate::domain::phase::Phase;
-use crate::domain::turn::{Ending, Outcome};
+use crate::domain::turn::{Ending, OnInterrupt, Outcome, Then};
 
 /// Durations in milliseconds; `u64::MAX` switches a guard off.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub struct SessionLimits {
     pub silence_ms: u64,
     pub retry_limit_ms: u64,
     pub request_ms: u64,
+    pub on_interrupt: OnInterrupt,
 }
 
 /// The pause before a call that the deployment failed to answer properly is made again.
@@ -49,6 +50,8 @@ pub struct SessionMachine {
     /// Nothing is opened or claimed before this time.
     pub(super) not_before: u64,
     pub(super) last_error: Option<String>,
+    /// Why the last child was given up early, until there is another one.
+    pub(super) released_for: Option<String>,
     pub(super) turns_served: u64,
     pub(super) done: bool,
 }
@@ -64,6 +67,8 @@ pub struct View {
     pub last_error: Option<String>,
     /// What the assistant waits for.
     pub waits_for: Option<String>,
+    /// Why the last child was given up before its idle time was over.
+    pub released_for: Option<String>,
 }
 
 impl SessionMachine {
@@ -82,6 +87,7 @@ impl SessionMachine {
             failed_boots: 0,
             not_before: 0,
             last_error: None,
+            released_for: None,
             turns_served: 0,
             done: false,
         }
@@ -100,8 +106,11 @@ impl SessionMachine {
             Input::Event(AgentEvent::Exited { report }) => {
                 self.exited(&report, now_ms, jitter, &mut out);
             }
+            Input::Event(AgentEvent::ReleaseWanted { reason }) => {
+                self.release_for(&reason, &mut out);
+            }
             Input::Event(event) => self.event(event, now_ms, &mut out),
-            Input::StreamRefused(error) => self.stream_refused(&error),
+            Input::StreamRefused(turn, error) => self.stream_refused(&turn, &error),
             Input::Finished(turn, result) => self.finished(&turn, result, now_ms),
             Input::ChildStopped => self.child_stopped(now_ms, &mut out),
             Input::Tick => self.tick(now_ms, &mut out),
@@ -146,20 +155,27 @@ impl SessionMachine {
                 turn.stage = Stage::NeedsChild;
             }
             Ok(Claim::Closed) => {
-                self.last_closed = self.turn.take().map(|turn| turn.id);
-                self.wanted = None;
+                let closed = turn.id.clone();
+                self.leave(&closed);
+                self.last_closed = Some(closed);
             }
-            // The next snapshot names the right one.
-            Ok(Claim::NotNext) | Err(CallError::Refused { .. } | CallError::Closed) => {
-                self.turn = None;
-                self.wanted = None;
-            }
-            Err(CallError::Server(error)) => {
-                self.last_error = Some(error);
+            Err(error) if error.is_transient() => {
+                self.last_error = Some(error.to_string());
                 self.not_before = now + AGAIN_MS;
                 turn.stage = Stage::NeedsChild;
             }
+            // The next snapshot names the right one.
+            Ok(Claim::NotNext) | Err(_) => {
+                let refused = turn.id.clone();
+                self.leave(&refused);
+            }
         }
+    }
+
+    /// This turn is not for us (any more). A newer snapshot may want another one already.
+    fn leave(&mut self, id: &TurnId) {
+        self.turn = None;
+        self.wanted.take_if(|open| open.turn_id == *id);
     }
 
     fn conversed(
@@ -186,27 +202,29 @@ impl SessionMachine {
                 // Another one than the session had cannot be gone on with (the directory has changed): the prompt may
                 // have been given in that one.
                 turn.left = confirmed.filter(|known| **known != conversation).cloned();
-                let first = turn.left.clone().unwrap_or_else(|| conversation.clone());
-                out.push(Effect::Lookup(first, turn.id.clone()));
                 turn.conversation = Some(conversation);
+                out.extend(turn.next_lookup());
             }
             Err(ConverseError::Agent(error)) => {
                 self.child_failed(error.to_string(), now, jitter, out);
             }
-            Err(ConverseError::Call(CallError::Server(error))) => {
-                self.last_error = Some(error);
+            Err(ConverseError::Call(error)) if error.is_transient() => {
+                self.last_error = Some(error.to_string());
                 self.not_before = now + AGAIN_MS;
                 turn.stage = Stage::NeedsChild;
             }
-            Err(ConverseError::Call(_)) => self.turn = None,
+            Err(ConverseError::Call(_)) => {
+                let refused = turn.id.clone();
+                self.leave(&refused);
+            }
         }
     }
 
-    fn stream_refused(&mut self, error: &StreamError) {
+    fn stream_refused(&mut self, id: &TurnId, error: &StreamError) {
         if let Some(turn) = self
             .turn
             .as_mut()
-            .filter(|turn| turn.stage != Stage::Finishing)
+            .filter(|turn| turn.id == *id && turn.stage != Stage::Finishing)
             && turn.verdict.is_none()
         {
             turn.verdict = Some(Ending::because(
@@ -229,16 +247,14 @@ impl SessionMachine {
         self.turns_served += 1;
         self.idle_since = Some(now);
         match result {
-            Ok(_) | Err(CallError::Refused { .. } | CallError::Closed) => {
-                self.last_closed = Some(id.clone());
-                if self.wanted.as_ref().is_some_and(|open| open.turn_id == *id) {
-                    self.wanted = None;
-                }
-            }
             // Open there, answered here: claimed again, looked up and recovered.
-            Err(CallError::Server(error)) => {
-                self.last_error = Some(error);
+            Err(error) if error.is_transient() => {
+                self.last_error = Some(error.to_string());
                 self.not_before = now + AGAIN_MS;
+            }
+            _ => {
+                self.leave(id);
+                self.last_closed = Some(id.clone());
             }
         }
     }
@@ -277,7 +293,8 @@ impl SessionMachine {
     fn advance_waiting(&mut self, now: u64, out: &mut Vec<Effect>) {
         if self.ledger.is_parked() {
             let reason = self.parked_reason();
-            return self.finish(Ending::because(Outcome::Failed, "parked", reason), out);
+            let ending = Ending::because(Outcome::Failed, "parked", reason);
+            return self.finish_unasked(ending, out);
         }
         if now < self.not_before {
             return;
@@ -339,7 +356,12 @@ impl SessionMachine {
     }
 
     /// Hands the end of the current turn to the link.
-    pub(super) fn finish(&mut self, ending: Ending, out: &mut Vec<Effect>) {
+    pub(super) fn finish(&mut self, mut ending: Ending, out: &mut Vec<Effect>) {
+        let goes_on = ending.outcome == Outcome::Interrupted
+            && self.limits.on_interrupt == OnInterrupt::Continue;
+        if goes_on && ending.then.is_none() {
+            ending.then = Some(Then::Continue);
+        }
         if let Some(turn) = &mut self.turn {
             turn.stage = Stage::Finishing;
             turn.requests.clear();
@@ -347,8 +369,21 @@ impl SessionMachine {
         }
     }
 
-    pub fn set_idle(&mut self, idle_ms: u64) {
+    /// The end of a turn without a look into the assistant's store. One that had been claimed may be answered there.
+    pub(super) fn finish_unasked(&mut self, ending: Ending, out: &mut Vec<Effect>) {
+        let may_be_answered = self.turn.as_ref().is_some_and(Turn::is_claimed);
+        let ending = if may_be_answered {
+            ending.provisionally()
+        } else {
+            ending
+        };
+        self.finish(ending, out);
+    }
+
+    /// What a reload changes.
+    pub fn configure(&mut self, idle_ms: u64, on_interrupt: OnInterrupt) {
         self.limits.idle_ms = idle_ms;
+        self.limits.on_interrupt = on_interrupt;
     }
 
     /// Whether time matters now; otherwise no [`Input::Tick`] is needed.
@@ -376,6 +411,7 @@ impl SessionMachine {
                 .as_ref()
                 .and_then(|turn| turn.requests.iter().find(|request| !request.rejected))
                 .map(|request| request.what.clone()),
+            released_for: self.released_for.clone(),
         }
     }
 

@@ -36,8 +36,8 @@ pub enum Input {
     LookedUp(Result<StoredTurn, AgentError>),
     Delivered(Result<(), AgentError>),
     Event(AgentEvent),
-    /// The current turn's stream takes no more.
-    StreamRefused(StreamError),
+    /// This turn's stream takes no more.
+    StreamRefused(TurnId, StreamError),
     /// The deployment answered the finish of this turn.
     Finished(TurnId, Result<Finished, CallError>),
     /// The planned stop of the child is done; its lease is free.
@@ -81,6 +81,15 @@ pub struct Granted {
     pub next_index: u64,
     /// The machine's boot id at the first claim.
     pub claimed_boot: String,
+    /// Earlier turns of the session whose end is provisional, claimed under this very store: it may know their answers.
+    pub unsettled: Vec<Unsettled>,
+}
+
+/// A turn that the deployment closed before its assistant's store could be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    pub turn: TurnId,
+    pub next_index: u64,
 }
 
 #[derive(Clone, Debug)]

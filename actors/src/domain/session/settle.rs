@@ -2,7 +2,7 @@
 
 use super::machine::{Child, SessionMachine};
 use super::turn::{Request, Stage};
-use super::{Effect, Prompt};
+use super::{Effect, Prompt, Unsettled};
 use crate::domain::assistant::{AgentError, AgentEvent, TurnEnd};
 use crate::domain::item::Draft;
 use crate::domain::turn::{Ending, Outcome, StoredTurn};
@@ -28,6 +28,19 @@ impl SessionMachine {
         else {
             return;
         };
+        if let Some(granted) = &mut turn.granted
+            && !granted.unsettled.is_empty()
+        {
+            match result {
+                Ok(stored) => {
+                    let earlier = granted.unsettled.remove(0);
+                    settle_earlier(earlier, stored, out);
+                    out.extend(turn.next_lookup());
+                }
+                Err(error) => self.child_failed(error.to_string(), now, jitter, out),
+            }
+            return;
+        }
         let result = match (result, turn.left.take(), &turn.conversation) {
             (Ok(StoredTurn::Absent), Some(_), Some(conversation)) => {
                 out.push(Effect::Lookup(conversation.clone(), turn.id.clone()));
@@ -55,6 +68,7 @@ impl SessionMachine {
                     outcome: Outcome::Failed,
                     error: Some(error),
                     usage,
+                    then: None,
                 };
                 let ending = if aborted {
                     // An assistant that is told to end writes down an abort, too; the owner's is known here.
@@ -216,6 +230,7 @@ impl SessionMachine {
                 outcome: Outcome::Failed,
                 error: Some(error),
                 usage,
+                then: None,
             },
             TurnEnd::Aborted { usage } => {
                 let otherwise = if self.child == Child::Stopping {
@@ -310,6 +325,57 @@ impl SessionMachine {
             }
         }
     }
+}
+
+/// An earlier turn was closed before the store could be asked. What the store says now replaces that, for good.
+fn settle_earlier(earlier: Unsettled, stored: StoredTurn, out: &mut Vec<Effect>) {
+    let Unsettled { turn, next_index } = earlier;
+    let (parts, ending) = match stored {
+        StoredTurn::Complete { parts, usage } => (parts, Ending::complete(usage)),
+        StoredTurn::Failed {
+            parts,
+            error,
+            aborted,
+            usage,
+        } => {
+            let outcome = if aborted {
+                Outcome::Interrupted
+            } else {
+                Outcome::Failed
+            };
+            let ending = Ending {
+                outcome,
+                error: Some(error),
+                usage,
+                then: None,
+            };
+            (parts, ending)
+        }
+        StoredTurn::Begun => (
+            Vec::new(),
+            Ending::because(
+                Outcome::Interrupted,
+                "begun",
+                "the answer had begun when its assistant ended",
+            ),
+        ),
+        StoredTurn::Absent | StoredTurn::Unanswered => (
+            Vec::new(),
+            Ending::because(
+                Outcome::Failed,
+                "not_answered",
+                "the assistant never answered it, and it is too late now: later messages may have been",
+            ),
+        ),
+    };
+    out.push(Effect::OpenStream {
+        turn: turn.clone(),
+        next_index,
+    });
+    if !parts.is_empty() {
+        out.push(Effect::Push(turn.clone(), parts));
+    }
+    out.push(Effect::Finish(turn, ending));
 }
 
 fn aborted() -> Ending {

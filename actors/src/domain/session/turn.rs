@@ -2,10 +2,10 @@
 
 use crate::domain::assistant::RequestId;
 use crate::domain::ids::{ConversationId, TurnId};
-use crate::domain::inbox::OpenTurn;
+use crate::domain::inbox::{OpenState, OpenTurn};
 use crate::domain::turn::Ending;
 
-use super::Granted;
+use super::{Effect, Granted};
 
 /// How far the current turn has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Stage {
 pub(super) struct Turn {
     pub id: TurnId,
     pub stage: Stage,
+    /// The deployment says that it was claimed; by whom is told by the claim.
+    claimed: bool,
     pub granted: Option<Granted>,
     /// Where it is answered.
     pub conversation: Option<ConversationId>,
@@ -56,6 +58,7 @@ impl Turn {
         Self {
             id: open.turn_id.clone(),
             stage: Stage::NeedsChild,
+            claimed: open.state == OpenState::Claimed,
             granted: None,
             conversation: None,
             left: None,
@@ -66,6 +69,19 @@ impl Turn {
             requests: Vec::new(),
             items: 0,
         }
+    }
+
+    /// It may have been given to the assistant, by this incarnation or an earlier one.
+    pub fn is_claimed(&self) -> bool {
+        self.claimed || self.granted.is_some()
+    }
+
+    /// What to ask the store for: the earlier turns first, then this one, where the session was before if it has moved.
+    pub fn next_lookup(&self) -> Option<Effect> {
+        let conversation = self.left.clone().or_else(|| self.conversation.clone())?;
+        let earlier = self.granted.as_ref()?.unsettled.first();
+        let turn = earlier.map_or(&self.id, |earlier| &earlier.turn);
+        Some(Effect::Lookup(conversation, turn.clone()))
     }
 
     /// The assistant may be working on it.

@@ -3,8 +3,10 @@
 mod connection;
 mod embedded;
 mod link;
+mod outage;
 mod owner;
 mod server;
+mod slow;
 mod streams;
 mod world;
 
@@ -23,6 +25,7 @@ fn quick() -> Settings {
         connect_timeout: Duration::from_secs(5),
         backoff_first: Duration::from_millis(1),
         backoff_cap: Duration::from_millis(10),
+        slept_ms: || 0,
         max_calls: 1_000,
     }
 }

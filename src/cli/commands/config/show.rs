@@ -74,6 +74,7 @@ impl Show {
             "convex_url": worker.url.as_str(),
             "idle_timeout_ms": idle_timeout(worker, origins).0,
             "max_sessions": worker.max_sessions,
+            "interrupted_turns": worker.on_interrupt.as_str(),
             "broken": worker.broken,
         });
         if self.origin {
@@ -107,6 +108,11 @@ fn rows(worker: &WorkerEntry, origins: &Origins) -> Vec<Row> {
             "max_sessions",
             worker.max_sessions.to_string(),
             origins.max_sessions.clone(),
+        ),
+        (
+            "interrupted_turns",
+            worker.on_interrupt.to_string(),
+            origins.on_interrupt.clone(),
         ),
     ]
 }
