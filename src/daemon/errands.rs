@@ -35,6 +35,8 @@ pub(super) enum Errand {
 
 pub(super) struct Errands {
     asked: mpsc::Receiver<Errand>,
+    /// What was asked for and cannot be looked after.
+    pub trouble: Option<String>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -42,13 +44,14 @@ impl Errands {
     pub fn start(running: &Shared) -> Self {
         let (ask, asked) = mpsc::channel(4);
         let mut tasks = Vec::new();
+        let mut trouble = None;
         let options = &running.options;
         if let Some(source) = &options.source {
             tasks.push(spawn(revive(Arc::clone(running))));
             if options.watch {
                 match FileWatch::start(source.file()) {
                     Ok(watch) => tasks.push(spawn(tell_changes(watch, ask.clone()))),
-                    Err(error) => warn!(%error, "the configuration is not watched"),
+                    Err(error) => trouble = Some(error),
                 }
             }
             if source.is_dev() {
@@ -60,6 +63,7 @@ impl Errands {
         }
         Self {
             asked,
+            trouble,
             _tasks: tasks,
         }
     }

@@ -184,6 +184,9 @@ async fn serve(
     };
     let mut watcher = Watcher::new(running.tree.handle.table());
     let mut errands = Errands::start(running);
+    if let Some(trouble) = errands.trouble.take() {
+        announce.notice(&trouble);
+    }
     loop {
         tokio::select! {
             news = watcher.next() => announce.news(&news),

@@ -25,7 +25,8 @@ fn table() -> BTreeMap<String, Vec<String>> {
         let [_, id, what, shown, _] = cells.as_slice() else {
             continue;
         };
-        if !id.starts_with(|c: char| c.is_ascii_digit()) {
+        let number = id.trim_start_matches('C');
+        if !number.starts_with(|c: char| c.is_ascii_digit()) {
             continue;
         }
         assert!(!what.is_empty(), "{id} says nothing");
