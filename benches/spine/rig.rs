@@ -77,6 +77,7 @@ impl Rig {
             url,
             idle_timeout_ms: 300_000,
             max_sessions: 1_000,
+            paused: false,
             on_interrupt: OnInterrupt::Report,
             broken: None,
         };

@@ -194,6 +194,22 @@ describe("workers", () => {
     expect(await t.mutation(api.presence.beat, { ...worker, token })).toBeNull();
   });
 
+  test("rotate may keep the older token for a while", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const owner = ownerOf(t);
+    const { token } = await owner.mutation(api.workers.rotate, { workerId: "w1", keepOlderMs: 5_000 });
+    expect(await t.mutation(api.presence.beat, worker)).toBeNull();
+    expect(await t.mutation(api.presence.beat, { ...worker, token })).toBeNull();
+    vi.advanceTimersByTime(5_001);
+    await t.finishInProgressScheduledFunctions();
+    expect(await code(t.mutation(api.presence.beat, worker))).toBe("revoked");
+    expect(await t.mutation(api.presence.beat, { ...worker, token })).toBeNull();
+    for (const keepOlderMs of [-1, 300_001, Number.NaN]) {
+      expect(await code(owner.mutation(api.workers.rotate, { workerId: "w1", keepOlderMs }))).toBe("invalid");
+    }
+  });
+
   test("remove is for good", async () => {
     const t = deployment();
     const worker = await servedWorker(t);

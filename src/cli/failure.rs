@@ -108,9 +108,12 @@ impl Failure {
                 problems,
             } => {
                 for problem in problems {
-                    match source_text {
-                        Some(source) => ui.error(render(problem, source, ui).trim_end()),
-                        None => ui.error(&problem.to_string()),
+                    match (source_text, &problem.help) {
+                        (Some(source), _) if problem.line > 0 => {
+                            ui.error(render(problem, source, ui).trim_end());
+                        }
+                        (_, Some(help)) => ui.error(&format!("{problem}; {help}")),
+                        (_, None) => ui.error(&problem.to_string()),
                     }
                 }
                 ui.error(&format!("error: {}", self.message));
@@ -355,6 +358,8 @@ impl From<RunError> for Failure {
             RunError::StateFolder(_) => Self::failed(message).hint(
                 "make it usable, or choose another state folder with --state-dir or ORCHESTRATOR_STATE_DIR",
             ),
+            RunError::WorkerEnded { .. } => Self::failed(message)
+                .hint("development mode ends with its one worker; orchestrator run --dev starts again"),
             RunError::Setup(_) | RunError::TreeFailed => Self::failed(message),
         }
     }
@@ -392,6 +397,10 @@ mod tests {
             },
             RunError::Refused(String::new()),
             RunError::NoWorker(Vec::new()),
+            RunError::WorkerEnded {
+                name: String::new(),
+                reason: String::new(),
+            },
             RunError::TreeFailed,
             RunError::StateFolder(String::new()),
             RunError::Setup(String::new()),

@@ -4,6 +4,7 @@
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::{Range, Ranged};
 
+use super::origin::Origin;
 use super::problem::Problem;
 
 /// A file being read: its text for places, and what was found so far.
@@ -12,6 +13,8 @@ pub(super) struct Reader<'a> {
     pub file: &'a str,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Problem>,
+    /// Allowed, and worth knowing for who looks closely.
+    pub notes: Vec<Problem>,
 }
 
 impl Reader<'_> {
@@ -31,6 +34,11 @@ impl Reader<'_> {
         self.warnings.push(warning);
     }
 
+    pub fn note(&mut self, path: &str, range: Range, message: String, help: Option<String>) {
+        let note = self.make(path, range, message, help);
+        self.notes.push(note);
+    }
+
     fn make(&self, path: &str, range: Range, message: String, help: Option<String>) -> Problem {
         let (line, column) = line_and_column(self.text, range.start);
         Problem {
@@ -42,6 +50,17 @@ impl Reader<'_> {
             column,
             span: (range.start, range.end),
         }
+    }
+
+    /// Where a key of `object` stands, if it is there.
+    pub fn origin(&self, object: &Object<'_>, key: &str) -> Option<Origin> {
+        let range = name_range(object.get(key)?);
+        Some(self.origin_at(range.start))
+    }
+
+    pub fn origin_at(&self, at: usize) -> Origin {
+        let (line, _) = line_and_column(self.text, at);
+        Origin::file(self.file, line)
     }
 
     /// Warns about keys of `object` that are not `known`, and refuses one that is there twice.

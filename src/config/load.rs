@@ -24,6 +24,8 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub struct Loaded {
     pub config: WorkersConfig,
     pub warnings: Vec<Problem>,
+    /// What `config check` adds to them.
+    pub notes: Vec<Problem>,
 }
 
 /// Reads and checks a file.
@@ -49,23 +51,21 @@ pub fn load(path: &Path, base: &Base, rule: UrlRule) -> Result<Loaded, ConfigErr
         .map_err(|error| unreadable(format!("it is not UTF-8: {}", error.utf8_error())))?;
     let mut loaded = parse(&text, path, base, rule)?;
     if is_exposed(path) {
-        let name = file_name(path);
-        let mut reader = Reader {
-            text: &text,
-            file: &name,
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        };
-        let help = Some(format!("chmod 600 {}", path.display()));
-        reader.warning(
-            "",
-            Range::new(0, 1),
-            "this file holds secrets and others can read it",
-            help,
-        );
-        loaded.warnings.append(&mut reader.warnings);
+        loaded.warnings.push(exposed_warning(path));
     }
     Ok(loaded)
+}
+
+pub(super) fn exposed_warning(path: &Path) -> Problem {
+    Problem {
+        path: String::new(),
+        message: "this file holds secrets and others can read it".to_owned(),
+        help: Some(format!("chmod 600 {}", path.display())),
+        file: file_name(path),
+        line: 1,
+        column: 1,
+        span: (0, 1),
+    }
 }
 
 /// Checks a text; `path` is for messages only.
@@ -76,6 +76,7 @@ pub fn parse(text: &str, path: &Path, base: &Base, rule: UrlRule) -> Result<Load
         file: &name,
         problems: Vec::new(),
         warnings: Vec::new(),
+        notes: Vec::new(),
     };
     // A byte order mark is no part of the text; blanks keep the offsets.
     let clean = text.replacen('\u{feff}', "   ", usize::from(text.starts_with('\u{feff}')));
@@ -97,6 +98,7 @@ pub fn parse(text: &str, path: &Path, base: &Base, rule: UrlRule) -> Result<Load
         return Ok(Loaded {
             config,
             warnings: reader.warnings,
+            notes: reader.notes,
         });
     }
     Err(ConfigError::Invalid {

@@ -13,6 +13,26 @@ pub fn mask(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// The same for a `.env`.
+pub fn mask_env(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    blot_secrets(text, &mut bytes);
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_end();
+        // Whatever else somebody keeps there is nobody's business either.
+        let is_ours = ["URL", "ROOT_DIRECTORY", "IDLE_TIMEOUT"];
+        if let Some((name, value)) = bare.split_once('=') {
+            let known = is_ours.iter().any(|known| name.trim_end().ends_with(known));
+            if !known && !value.contains("secret_") {
+                blot(&mut bytes, start + name.len() + 1, start + bare.len());
+            }
+        }
+        start += line.len();
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 /// What follows `secret_`, wherever it stands.
 fn blot_secrets(text: &str, bytes: &mut [u8]) {
     for (at, found) in text.match_indices("secret_") {
@@ -66,6 +86,16 @@ mod tests {
             r#"{"token": "machine_a:worker_b:secret_def4*****", "x": 1}"#
         );
         assert_eq!(masked.len(), text.len());
+    }
+
+    #[test]
+    fn of_a_dotenv_only_what_is_no_secret_stays() {
+        let text = "CONVEX_URL=https://a\nOTHER=hüte\nWORKER_TOKEN=hunter2\nMACHINE_TOKEN=machine_a:secret_abcdefgh\n";
+        assert_eq!(
+            mask_env(text),
+            "CONVEX_URL=https://a\nOTHER=*****\nWORKER_TOKEN=*******\nMACHINE_TOKEN=machine_a:secret_abcd****\n"
+        );
+        assert_eq!(mask_env(text).len(), text.len());
     }
 
     #[test]

@@ -4,15 +4,20 @@
 //! its field and its place in the file. Nothing here prints: `src/cli` renders, the daemon logs.
 //! Layering is plain: flag > environment > file > default.
 
+pub mod dev;
+pub mod dotenv;
 mod edit;
 pub mod env;
 mod fields;
 mod limits;
 mod load;
 pub mod mask;
+mod origin;
 pub mod paths;
 mod place;
 mod problem;
+pub mod schema;
+mod source;
 pub mod template;
 mod time;
 mod url;
@@ -21,12 +26,14 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub use edit::append_worker;
+pub use edit::{Edit, append_worker};
 pub use limits::Limits;
 pub use load::{Loaded, load, parse};
+pub use origin::{Origin, Origins};
 pub use paths::Paths;
-pub use place::Base;
+pub use place::{Base, inspect};
 pub use problem::{ConfigError, Problem};
+pub use source::{Source, SourceKind};
 pub use time::{Millis, parse_duration};
 pub use url::{NEEDS_HTTPS, UrlRule, deployment_url};
 pub use workers::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};

@@ -26,12 +26,10 @@ impl Base {
 }
 
 /// The directory itself, links resolved; or why it cannot be worked in, in the words that `ps` and the start show.
-pub(super) fn inspect(given: &str, path: &Path) -> Result<PathBuf, String> {
+pub fn inspect(given: &str, path: &Path) -> Result<PathBuf, String> {
     let meta = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            format!(
-                "working directory {given} does not exist; make it and run `orchestrator reload`"
-            )
+            format!("working directory {given} does not exist")
         }
         _ => format!("working directory {given} cannot be used: {error}"),
     })?;

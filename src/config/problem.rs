@@ -16,7 +16,7 @@ pub struct Problem {
     pub help: Option<String>,
     /// The file's name, for `workers.json:9:21`.
     pub file: String,
-    /// From 1, in characters.
+    /// From 1, in characters; 0 for what has no place in a file (a variable of the environment, a line that is missing).
     pub line: usize,
     pub column: usize,
     /// Bytes in the source, for a renderer that can point.
@@ -28,6 +28,9 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
+        }
+        if self.line == 0 {
+            return write!(f, "{} ({})", self.message, self.file);
         }
         write!(
             f,

@@ -237,3 +237,141 @@ fn a_worker_is_added_without_losing_a_comment() {
     assert_eq!(loaded.config.workers.len(), 2);
     assert_eq!(loaded.config.workers[1].name, "two");
 }
+
+const FILE: &str = r#"// the machine at home
+{
+  "workers": [
+    // the shop
+    {
+      "token": "machine_m:worker_shop:secret_one", // rotated in May
+      "working_directory": "~/shop",
+      "convex_url": "https://a.convex.cloud",
+    },
+    /* the blog */
+    {
+      "token": "machine_m:worker_blog:secret_two",
+      "working_directory": "~/blog", "convex_url": "https://a.convex.cloud"
+    },
+  ],
+  "logs": { "level": "info" }, // loud
+}
+"#;
+
+fn edited(change: impl FnOnce(&mut Edit)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("workers.json");
+    paths::write_private(&path, FILE.as_bytes()).unwrap();
+    let mut edit = Edit::open(&path).unwrap();
+    change(&mut edit);
+    edit.write().unwrap();
+    assert!(!paths::is_exposed(&path));
+    std::fs::read_to_string(&path).unwrap()
+}
+
+#[test]
+fn a_token_is_replaced_where_it_stands() {
+    let text = edited(|edit| assert!(edit.set_token("shop", "machine_m:worker_shop:secret_new")));
+    assert_eq!(text, FILE.replace("secret_one", "secret_new"));
+    assert_eq!(edited(|edit| assert!(!edit.set_token("none", "x"))), FILE);
+}
+
+#[test]
+fn a_worker_is_taken_out_and_every_other_comment_stays() {
+    let text = edited(|edit| assert!(edit.remove("blog")));
+    assert!(!text.contains("secret_two"), "{text}");
+    for comment in [
+        "// the machine at home",
+        "// the shop",
+        "// rotated in May",
+        "// loud",
+    ] {
+        assert!(text.contains(comment), "{text}");
+    }
+    let left = edited(|edit| {
+        assert!(edit.remove("shop") && edit.remove("blog") && !edit.remove("blog"));
+    });
+    assert!(left.contains("// loud"), "{left}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_link_to_a_file_kept_elsewhere_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().join("kept.json");
+    let link = folder.path().join("workers.json");
+    paths::write_private(&real, FILE.as_bytes()).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let mut edit = Edit::open(&link).unwrap();
+    edit.remove("shop");
+    edit.write().unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(
+        !std::fs::read_to_string(&real)
+            .unwrap()
+            .contains("secret_one")
+    );
+}
+
+#[test]
+fn many_who_add_at_once_lose_nobodys_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("workers.json");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let path = &path;
+            scope.spawn(move || {
+                let token = format!("machine_m:worker_w{number}:secret_x");
+                append_worker(path, &token, path, "https://a.convex.cloud", None).unwrap();
+            });
+        }
+    });
+    let edit = Edit::open(&path).unwrap();
+    assert!((0..8).all(|number| edit.has(&format!("w{number}"))));
+}
+
+#[test]
+fn the_time_fields_of_the_documents_are_read() {
+    let text = good("").replace(
+        "{\"workers\"",
+        "{\"machine\": {\"idle_timeout\": 1500, \"sync_interval\": \"5s\"}, \"workers\"",
+    );
+    let loaded = read(&text).unwrap();
+    assert_eq!(loaded.config.sync_interval_ms, Some(5_000));
+    assert_eq!(loaded.config.workers[0].idle_timeout_ms, 1_500);
+    assert_eq!(
+        loaded.config.origins[0].idle_timeout.to_string(),
+        "workers.json:1"
+    );
+    assert_eq!(loaded.config.origins[0].max_sessions.to_string(), "default");
+    let text = text.replace("\"5s\"", "\"40s\"");
+    assert!(problems(&text)[0].starts_with("machine.sync_interval: must be from 1s to 11s"));
+}
+
+#[test]
+fn tilde_absolute_and_relative_directories() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().canonicalize().unwrap();
+    let here = home.join("here");
+    std::fs::create_dir_all(here.join("shop")).unwrap();
+    std::fs::create_dir(home.join("shop")).unwrap();
+    let base = Base {
+        home: home.clone(),
+        current: here.clone(),
+    };
+    let directory = |given: &str| {
+        let text = good("").replace("~/shop", given);
+        let path = Path::new("/x/workers.json");
+        let loaded = parse(&text, path, &base, UrlRule::default()).unwrap();
+        let worker = &loaded.config.workers[0];
+        assert_eq!(worker.broken, None, "{given}");
+        (worker.directory.clone(), loaded.notes.len())
+    };
+    assert_eq!(directory("~"), (home.clone(), 0));
+    assert_eq!(directory("~/shop"), (home.join("shop"), 0));
+    assert_eq!(
+        directory(&home.join("shop").display().to_string()),
+        (home.join("shop"), 0)
+    );
+    assert_eq!(directory("./shop"), (here.join("shop"), 1));
+    assert_eq!(directory("../shop"), (home.join("shop"), 1));
+}

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jsonc_parser::ast::{Object, Value};
-use jsonc_parser::common::Range;
+use jsonc_parser::common::{Range, Ranged};
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
 use super::limits::Limits;
+use super::origin::Origins;
 use super::place::{Base, inspect};
 use super::time::Millis;
 use super::url::{UrlRule, deployment_url};
@@ -21,8 +22,8 @@ pub const DEFAULT_IDLE_TIMEOUT_MS: Millis = 300_000;
 /// Live assistants of one worker at once.
 pub const DEFAULT_MAX_SESSIONS: usize = 4;
 
-const TOP_KEYS: &[&str] = &["workers", "machine", "logs", "defaults", "$schema"];
-const WORKER_KEYS: &[&str] = &[
+pub(super) const TOP_KEYS: &[&str] = &["workers", "machine", "logs", "defaults", "$schema"];
+pub(super) const WORKER_KEYS: &[&str] = &[
     "token",
     "working_directory",
     "convex_url",
@@ -33,7 +34,16 @@ const WORKER_KEYS: &[&str] = &[
     "goose",
     "git",
 ];
-const DEFAULTS_KEYS: &[&str] = &[
+pub(super) const MACHINE_KEYS: &[&str] = &[
+    "name",
+    "idle_timeout",
+    "sync_interval",
+    Limits::KEYS[0],
+    Limits::KEYS[1],
+    Limits::KEYS[2],
+];
+pub(super) const LOGS_KEYS: &[&str] = &["level"];
+pub(super) const DEFAULTS_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
@@ -48,7 +58,29 @@ pub struct WorkersConfig {
     pub log_level: Option<String>,
     /// Variables of the environment that assistants get besides the usual ones.
     pub env_passthrough: Vec<String>,
+    /// Between two beats of a worker's presence, when it is not the usual time.
+    pub sync_interval_ms: Option<Millis>,
     pub workers: Vec<WorkerEntry>,
+    /// Of each worker, where its settings came from.
+    pub origins: Vec<Origins>,
+}
+
+impl WorkersConfig {
+    /// Keeps the workers of these names or ids; all of them when none is named.
+    pub fn keep_if_named(&mut self, only: &[String]) {
+        if only.is_empty() {
+            return;
+        }
+        let is_meant = |entry: &WorkerEntry| {
+            only.iter()
+                .any(|name| *name == entry.name || name == entry.token.worker().as_str())
+        };
+        let meant: Vec<bool> = self.workers.iter().map(is_meant).collect();
+        let mut of_origins = meant.iter();
+        self.origins
+            .retain(|_| of_origins.next().copied().unwrap_or(true));
+        self.workers.retain(is_meant);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +103,7 @@ struct Defaults {
     max_sessions: usize,
     on_interrupt: OnInterrupt,
     env_passthrough: Vec<String>,
+    origins: Origins,
 }
 
 /// Reads the top-level object. Problems and warnings are left in the reader.
@@ -82,19 +115,20 @@ pub(super) fn read(
 ) -> WorkersConfig {
     reader.check_keys("", root, TOP_KEYS);
     let mut config = WorkersConfig::default();
-    if let Some(machine) = reader.optional_object("", root, "machine") {
-        let [assistants, starting, memory] = Limits::KEYS;
-        reader.check_keys("machine", machine, &["name", assistants, starting, memory]);
+    let machine = reader.optional_object("", root, "machine");
+    if let Some(machine) = machine {
+        reader.check_keys("machine", machine, MACHINE_KEYS);
         config.machine_name = reader
             .optional_string("machine", machine, "name")
             .map(|(name, _)| name.to_owned());
+        config.sync_interval_ms = read_sync_interval(reader, machine);
         config.limits = Limits::read(reader, machine);
     }
     if let Some(logs) = reader.optional_object("", root, "logs") {
-        reader.check_keys("logs", logs, &["level"]);
+        reader.check_keys("logs", logs, LOGS_KEYS);
         config.log_level = read_level(reader, logs);
     }
-    let defaults = read_defaults(reader, root);
+    let defaults = read_defaults(reader, root, machine);
     config.env_passthrough.clone_from(&defaults.env_passthrough);
     let start = Range::new(root.range.start, root.range.start + 1);
     match root.get("workers").map(|property| &property.value) {
@@ -111,10 +145,11 @@ pub(super) fn read(
                     continue;
                 };
                 reader.check_keys(&path, object, WORKER_KEYS);
-                if let Some(entry) =
+                if let Some((entry, origins)) =
                     read_worker(reader, &path, object, &defaults, base, rule, &mut names)
                 {
                     config.workers.push(entry);
+                    config.origins.push(origins);
                 }
             }
         }
@@ -136,23 +171,57 @@ fn read_level(reader: &mut Reader<'_>, logs: &Object<'_>) -> Option<String> {
     None
 }
 
-fn read_defaults(reader: &mut Reader<'_>, root: &Object<'_>) -> Defaults {
+/// Presence is lost after 35 s without a beat; three of them have to fit in.
+const SYNC_INTERVAL_MS: std::ops::RangeInclusive<Millis> = 1_000..=11_000;
+
+fn read_sync_interval(reader: &mut Reader<'_>, machine: &Object<'_>) -> Option<Millis> {
+    let time = reader.optional_millis("machine", machine, "sync_interval")?;
+    if SYNC_INTERVAL_MS.contains(&time) {
+        return Some(time);
+    }
+    if let Some(property) = machine.get("sync_interval") {
+        let range = property.value.range();
+        reader.problem("machine.sync_interval", range, "must be from 1s to 11s");
+    }
+    None
+}
+
+/// What holds for every worker that does not say otherwise: `defaults`, and before it `machine.idle_timeout`.
+fn read_defaults(
+    reader: &mut Reader<'_>,
+    root: &Object<'_>,
+    machine: Option<&Object<'_>>,
+) -> Defaults {
     let mut defaults = Defaults {
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
         env_passthrough: Vec::new(),
+        origins: Origins::default(),
     };
+    if let Some(object) = machine
+        && let Some(time) = reader.optional_millis("machine", object, "idle_timeout")
+    {
+        defaults.idle_timeout_ms = time;
+        defaults.origins.idle_timeout = reader.origin(object, "idle_timeout").unwrap_or_default();
+    }
     if let Some(object) = reader.optional_object("", root, "defaults") {
         reader.check_keys("defaults", object, DEFAULTS_KEYS);
         if let Some(time) = reader.optional_millis("defaults", object, "idle_timeout") {
             defaults.idle_timeout_ms = time;
+            defaults.origins.idle_timeout =
+                reader.origin(object, "idle_timeout").unwrap_or_default();
         }
         if let Some(count) = reader.optional_count("defaults", object, "max_sessions", 1..=64) {
             defaults.max_sessions = count;
+            defaults.origins.max_sessions =
+                reader.origin(object, "max_sessions").unwrap_or_default();
         }
         if let Some(policy) = read_on_interrupt(reader, "defaults", object) {
             defaults.on_interrupt = policy;
+            defaults.origins.on_interrupt = reader
+                .origin(object, "interrupted_turns")
+                .unwrap_or_default();
         }
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
@@ -167,7 +236,7 @@ fn read_worker(
     base: &Base,
     rule: UrlRule,
     names: &mut Names,
-) -> Option<WorkerEntry> {
+) -> Option<(WorkerEntry, Origins)> {
     let token = reader
         .required_string(path, object, "token", "Worker token")
         .and_then(|(text, range)| read_token(reader, path, text, range, names));
@@ -196,13 +265,35 @@ fn read_worker(
         Some((name, range)) => Some(read_name(reader, path, name, range, names)?),
         None => None,
     };
-    let (token, (given, _), url) = (token?, directory?, url?);
+    let (token, (given, range), url) = (token?, directory?, url?);
     let expanded = base.expand(given);
+    if is_relative(given) {
+        // No mistake: but a service is started somewhere else.
+        let message = format!(
+            "relative to the folder that `run` is started in: here {}",
+            expanded.display()
+        );
+        let help = Some("write it absolute, or from the home folder (~/…)".to_owned());
+        reader.note(&join(path, "working_directory"), range, message, help);
+    }
+    let origins = Origins {
+        name: reader.origin(object, "name").unwrap_or_default(),
+        directory: reader.origin_at(object.range.start),
+        idle_timeout: reader
+            .origin(object, "idle_timeout")
+            .unwrap_or_else(|| defaults.origins.idle_timeout.clone()),
+        max_sessions: reader
+            .origin(object, "max_sessions")
+            .unwrap_or_else(|| defaults.origins.max_sessions.clone()),
+        on_interrupt: reader
+            .origin(object, "interrupted_turns")
+            .unwrap_or_else(|| defaults.origins.on_interrupt.clone()),
+    };
     let (directory, broken) = match inspect(given, &expanded) {
         Ok(directory) => (directory, None),
         Err(reason) => (expanded, Some(reason)),
     };
-    Some(WorkerEntry {
+    let entry = WorkerEntry {
         name: given_name.unwrap_or_else(|| names.derive(&directory)),
         token: Arc::new(token),
         directory,
@@ -211,7 +302,21 @@ fn read_worker(
         max_sessions,
         on_interrupt,
         broken,
-    })
+    };
+    Some((entry, origins))
+}
+
+fn is_relative(given: &str) -> bool {
+    let path = std::path::Path::new(given);
+    path.is_relative() && given != "~" && !given.starts_with("~/")
+}
+
+/// What a worker is called when nobody has named it: its directory's last part.
+pub(super) fn name_of(directory: &std::path::Path) -> String {
+    directory.file_name().map_or_else(
+        || "root".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 /// What becomes of turns that a crash interrupted.
@@ -286,10 +391,7 @@ struct Names {
 impl Names {
     /// The directory's last part, with a number when that is taken.
     fn derive(&mut self, directory: &std::path::Path) -> String {
-        let stem = directory.file_name().map_or_else(
-            || "root".to_owned(),
-            |name| name.to_string_lossy().into_owned(),
-        );
+        let stem = name_of(directory);
         let mut name = stem.clone();
         let mut number = 2;
         while self.taken.contains(&name) {

@@ -42,6 +42,8 @@ pub enum Verb {
     },
     /// Replaces an actor, or un-parks it.
     Restart { actor: String },
+    /// Lets a worker take no new turns, or take them again.
+    Pause { worker: String, paused: bool },
     /// Makes an actor panic. Debug builds only.
     Panic { actor: String },
     /// Keeps an actor's handler busy. Debug builds only.

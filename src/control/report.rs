@@ -7,6 +7,8 @@ use orchestrator_actors::supervision::gauge::CROWDED;
 use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind, LargestMailbox, Phase};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Problem;
+
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
@@ -31,6 +33,9 @@ pub struct MachineReport {
     /// Finishes that no deployment has acknowledged yet.
     pub outbox: usize,
     pub last_error: Option<String>,
+    /// The configuration that lies there cannot be used: this one runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationReport>,
     #[serde(default)]
     pub health: Health,
     /// The most messages that any actor's mailbox has held since the start, and whose it was.
@@ -38,6 +43,16 @@ pub struct MachineReport {
     pub mailbox_largest: usize,
     #[serde(default)]
     pub mailbox_largest_of: Option<String>,
+}
+
+/// A configuration that a reload has refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationReport {
+    pub path: String,
+    /// When it was refused.
+    pub since: String,
+    pub message: String,
+    pub problems: Vec<Problem>,
 }
 
 /// How an actor's mailbox and handler stand at this moment. Nobody asks the actor.

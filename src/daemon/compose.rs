@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::assistants::Assistants;
 use super::error::RunError;
-use super::options::RunOptions;
+use super::options::{Mode, RunOptions};
 use super::tools;
 use crate::adapters::clock::SystemClock;
 use crate::adapters::convex::{ClientError, ConvexLinks, OwnerClient};
@@ -143,7 +143,7 @@ pub(super) async fn start_tree(
             stores: assistants.stores(),
         },
         desired,
-        settings: Settings::default(),
+        settings: settings(options),
         identity: StartIdentity {
             install_id: install_id(&machine.identity.machine_id, &state),
             start_id: uuid::Uuid::now_v7().to_string(),
@@ -165,6 +165,18 @@ pub(super) async fn start_tree(
     })
 }
 
+fn settings(options: &RunOptions) -> Settings {
+    let usual = Settings::default();
+    let interval = match &options.mode {
+        Mode::Workers(loaded) => loaded.config.sync_interval_ms,
+        Mode::Local(_) => None,
+    };
+    Settings {
+        beat_ms: interval.unwrap_or(usual.beat_ms),
+        ..usual
+    }
+}
+
 async fn open_outbox(path: &Path) -> Result<Arc<FileOutbox>, RunError> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || FileOutbox::open(&path)).await;
@@ -184,6 +196,7 @@ pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -
         url: entry.url.clone(),
         idle_timeout_ms: idle_timeout_ms.unwrap_or(entry.idle_timeout_ms),
         max_sessions: entry.max_sessions,
+        paused: false,
         on_interrupt: entry.on_interrupt,
         broken: entry.broken.clone(),
     });

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use orchestrator_actors::domain::ids::WorkerId;
 use orchestrator_actors::ports::Pending;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -36,6 +37,7 @@ impl Handler for Controls {
             match verb {
                 Verb::Ps => value(&running.report()),
                 Verb::Reload { dry_run } => value(&running.reload(dry_run).await?),
+                Verb::Pause { worker, paused } => pause(&running, &worker, paused).await,
                 Verb::Stop { force, timeout_ms } => {
                     let limit = timeout_ms.map_or(running.options.shutdown, Duration::from_millis);
                     stop(&running, &stops, StopRequest { force, limit })
@@ -51,6 +53,16 @@ impl Handler for Controls {
             }
         })
     }
+}
+
+async fn pause(running: &Shared, name: &str, paused: bool) -> Result<Value, Refusal> {
+    let key = running.actor_named(name)?;
+    let Some(id) = key.as_str().strip_prefix("worker/") else {
+        return Err(Refusal::new("invalid", format!("`{key}` is not a worker")));
+    };
+    let worker = WorkerId::from(id);
+    let changed = running.pause(&worker, paused).await?;
+    Ok(json!({"worker": worker, "changed": changed}))
 }
 
 fn value(of: &impl serde::Serialize) -> Result<Value, Refusal> {

@@ -124,7 +124,7 @@ fn of_worker(card: &ActorCard) -> Option<String> {
         Phase::Revoked => {
             format!("{detail}; `orchestrator worker approve {name} --restore` lets it serve again")
         }
-        Phase::Pending | Phase::Failed | Phase::Displaced => detail.clone(),
+        Phase::Pending | Phase::Paused | Phase::Failed | Phase::Displaced => detail.clone(),
         Phase::Restarting => format!("it crashed and is started again ({})", error(card)),
         Phase::Parked => format!(
             "it crashed too often ({}); `orchestrator restart {name}` starts it again",

@@ -6,22 +6,25 @@
 use std::time::Instant;
 
 use orchestrator_actors::machine::WorkerStart;
+use orchestrator_actors::ports::link::LinkPhase;
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::announce::{Announce, Ended, Summary, WorkerLine};
 use super::control::StopRequest;
+use super::errands::{Errand, Errands};
 use super::error::RunError;
 use super::instance::{Instance, LockError};
 use super::lines::worker_lines;
 use super::news::Watcher;
-use super::options::{Mode, RunOptions};
-use super::running::Running;
+use super::options::RunOptions;
+use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
 use super::start::{Up, bring_up, prepare, take_down};
 use super::state_file::{DaemonFile, Exited};
 use crate::adapters::clock::wall_ms;
+use crate::config::Source;
 use crate::config::paths::private_dir;
 use crate::control::report::rfc3339;
 use crate::control::socket_path;
@@ -77,14 +80,14 @@ async fn live(
     };
     let (request, failed) = match first {
         First::Stop(request) => (request, None),
-        First::Lines(lines) => {
-            if let Some(failed) = summarize(&up, announce, lines) {
-                (up.stop_request(), Some(failed))
-            } else {
-                let asked = serve(&up.running, announce, signals, &mut stop_requests).await;
-                (asked.ok_or(RunError::TreeFailed)?, None)
-            }
-        }
+        First::Lines(lines) => match summarize(&up, announce, lines) {
+            Some(failed) => (up.stop_request(), Some(failed)),
+            None => match serve(&up.running, announce, signals, &mut stop_requests).await {
+                Over::Asked(request) => (request, None),
+                Over::Failed(error) => (up.stop_request(), Some(error)),
+                Over::TreeFailed => return Err(RunError::TreeFailed),
+            },
+        },
     };
     let ended = stop(
         &up.running,
@@ -105,8 +108,8 @@ async fn live(
         take_down(&running, assistants).await;
     }
     drop(control);
-    if let Some(lines) = failed {
-        return Err(RunError::NoWorker(lines));
+    if let Some(error) = failed {
+        return Err(error);
     }
     announce.stopped(&ended);
     Ok(ended)
@@ -119,18 +122,12 @@ enum First {
     Stop(StopRequest),
 }
 
-/// Tells how the workers stand. When none of them can serve, gives their reasons instead.
-fn summarize(
-    up: &Up,
-    announce: &dyn Announce,
-    mut lines: Vec<WorkerLine>,
-) -> Option<Vec<WorkerLine>> {
+/// Tells how the workers stand. When none of them can serve, gives the reason instead.
+fn summarize(up: &Up, announce: &dyn Announce, mut lines: Vec<WorkerLine>) -> Option<RunError> {
     lines.extend(up.missing.iter().cloned());
-    let all_failed = lines
-        .iter()
-        .all(|line| matches!(line.start, WorkerStart::Failed(_)));
-    if all_failed {
-        return Some(lines);
+    let failed = nothing_served(&up.running, &lines);
+    if failed.is_some() {
+        return failed;
     }
     let Running {
         machine, options, ..
@@ -148,34 +145,78 @@ fn summarize(
     None
 }
 
-/// Until somebody asks for the end. `None`: the root of the tree has crashed; what starts us again (systemd, launchd, a
-/// person) starts from what is stored.
+/// Why the start is the end: every worker has failed; or development mode's deployment, which nobody else waits for,
+/// does not answer.
+fn nothing_served(running: &Running, lines: &[WorkerLine]) -> Option<RunError> {
+    if lines
+        .iter()
+        .all(|line| matches!(line.start, WorkerStart::Failed(_)))
+    {
+        return Some(RunError::NoWorker(lines.to_vec()));
+    }
+    if !running.options.source.as_ref().is_some_and(Source::is_dev) {
+        return None;
+    }
+    let desired = running.desired();
+    let worker = desired.workers.first()?;
+    let status = running.tree.link_status(&worker.url);
+    (status.phase == LinkPhase::Offline).then(|| RunError::Unreachable {
+        url: worker.url.to_string(),
+        reason: status.last_error.unwrap_or_else(|| "no answer".to_owned()),
+    })
+}
+
+/// Why serving is over.
+enum Over {
+    Asked(StopRequest),
+    /// Development mode's worker cannot serve any more.
+    Failed(RunError),
+    /// What starts us again (systemd, launchd, a person) starts from what is stored.
+    TreeFailed,
+}
+
+/// Until somebody asks for the end, or there is nothing to go on with.
 async fn serve(
-    running: &Running,
+    running: &Shared,
     announce: &dyn Announce,
     signals: &mut Signals,
     stop_requests: &mut mpsc::Receiver<StopRequest>,
-) -> Option<StopRequest> {
+) -> Over {
+    let in_order = StopRequest {
+        force: false,
+        limit: running.options.shutdown,
+    };
     let mut watcher = Watcher::new(running.tree.handle.table());
+    let mut errands = Errands::start(running);
+    if let Some(trouble) = errands.trouble.take() {
+        announce.notice(&trouble);
+    }
     loop {
         tokio::select! {
             news = watcher.next() => announce.news(&news),
             signal = signals.next() => match signal {
-                Signal::Stop => return Some(StopRequest {
-                    force: false,
-                    limit: running.options.shutdown,
-                }),
-                Signal::Reload => {
-                    let result = running.reload(false).await;
-                    if let Err(refusal) = &result {
-                        warn!(reason = %refusal, "not reloaded");
-                    }
-                    announce.reloaded(result.as_ref());
-                }
+                Signal::Stop => return Over::Asked(in_order),
+                Signal::Reload => announce.reloaded(running.reload(false).await.as_ref()),
             },
-            Some(request) = stop_requests.recv() => return Some(request),
-            () = running.tree.handle.closed() => return None,
+            errand = errands.next() => match errand {
+                Errand::Reload => announce.reloaded(running.reload(false).await.as_ref()),
+                Errand::Idle => return Over::Asked(in_order),
+                Errand::Failed(line) => return Over::Failed(ended(line)),
+            },
+            Some(request) = stop_requests.recv() => return Over::Asked(request),
+            () = running.tree.handle.closed() => return Over::TreeFailed,
         }
+    }
+}
+
+fn ended(line: WorkerLine) -> RunError {
+    let reason = match line.start {
+        WorkerStart::Failed(reason) | WorkerStart::Waiting(reason) => reason,
+        WorkerStart::Ready => String::new(),
+    };
+    RunError::WorkerEnded {
+        name: line.name,
+        reason,
     }
 }
 
@@ -224,16 +265,16 @@ async fn insisted(stop_requests: &mut mpsc::Receiver<StopRequest>) {
 }
 
 fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, RunError> {
-    let config = match &options.mode {
-        Mode::Workers(_) => Some(options.paths.workers_file.clone()),
-        Mode::Local(_) => None,
-    };
+    let config = options.source.as_ref().map(|source| source.file().clone());
     Ok(DaemonFile {
         schema: 1,
         pid: instance.holder.pid,
         started_at: rfc3339(instance.holder.since_ms),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        mode: options.mode.name().to_owned(),
+        mode: match &options.source {
+            Some(source) if source.is_dev() => "dev".to_owned(),
+            _ => options.mode.name().to_owned(),
+        },
         socket: socket_path(&options.paths).map_err(|error| setup(&error))?,
         url: None,
         owner_key: None,

@@ -21,6 +21,7 @@ use super::instance::Instance;
 use super::lines::{broken_lines, missing_lines};
 use super::local::{self, Asked};
 use super::options::{Mode, RunOptions};
+use super::paused::Paused;
 use super::running::{Running, Shared};
 use super::state_file::DaemonFile;
 use crate::adapters::clock::SystemClock;
@@ -96,7 +97,8 @@ pub(super) async fn prepare(
     if let Some(damage) = damage {
         announce.notice(&damage);
     }
-    let (desired, embedded) = wanted(&options, &machine, &asked, announce).await?;
+    let (mut desired, embedded) = wanted(&options, &machine, &asked, announce).await?;
+    Paused::read(&options.paths).mark(&mut desired);
     let assistants = Assistants::ready(&options, announce).await?;
     // Ours may be installed outside PATH.
     if !machine.tools.iter().any(|tool| tool == "opencode") {
@@ -156,6 +158,8 @@ pub(super) async fn bring_up(
         started_ms: SystemClock.boottime_ms(),
         desired: Mutex::new(desired),
         embedded: Mutex::new(embedded),
+        reloading: tokio::sync::Mutex::default(),
+        trouble: Mutex::default(),
     });
     match open_control(&running, &file, stops, announce) {
         Ok(control) => Ok(Up {

@@ -16,7 +16,7 @@ pub struct DaemonFile {
     /// RFC 3339, UTC.
     pub started_at: String,
     pub version: String,
-    /// `local` or `workers`.
+    /// `local`, `workers` or `dev`.
     pub mode: String,
     /// The control socket.
     pub socket: PathBuf,

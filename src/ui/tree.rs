@@ -5,7 +5,8 @@ use termtree::Tree;
 
 use super::format::{age, bytes, plural, short, short_id};
 use crate::control::report::{
-    BridgeReport, DeploymentReport, Health, Report, SessionReport, WorkerReport,
+    BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, SessionReport,
+    WorkerReport,
 };
 
 /// Width of one branch (`├─ `).
@@ -45,7 +46,8 @@ pub fn draw(report: &Report, home: Option<&str>, shown: Shown) -> String {
 
 fn rows(report: &Report, home: Option<&str>, shown: Shown) -> Row {
     let machine = &report.machine;
-    let mut below: Vec<Row> = report.deployments.iter().map(deployment).collect();
+    let mut below: Vec<Row> = machine.configuration.iter().map(configuration).collect();
+    below.extend(report.deployments.iter().map(deployment));
     below.extend(report.bridges.iter().map(bridge));
     below.extend(report.workers.iter().map(|item| worker(item, home, shown)));
     Row {
@@ -54,6 +56,27 @@ fn rows(report: &Report, home: Option<&str>, shown: Shown) -> Row {
         age: age(machine.uptime_ms),
         detail: join(&[alarm(&machine.health), format!("outbox {}", machine.outbox)]),
         below,
+    }
+}
+
+/// One that lies there and is not in use.
+fn configuration(item: &ConfigurationReport) -> Row {
+    let file = item.path.rsplit('/').next().unwrap_or(&item.path);
+    let first = item.problems.first().map(ToString::to_string);
+    let more = match item.problems.len() {
+        0 | 1 => String::new(),
+        count => format!("and {} more", count - 1),
+    };
+    Row {
+        name: format!("configuration {file}"),
+        phase: "invalid".to_owned(),
+        age: String::new(),
+        detail: join(&[
+            short(&first.unwrap_or_else(|| item.message.clone()), REASON),
+            more,
+            "the one before it stays in use".to_owned(),
+        ]),
+        below: Vec::new(),
     }
 }
 
@@ -254,10 +277,12 @@ fn painted(phase: &str, width: usize) -> String {
     match phase {
         "ready" | "synced" | "online" => padded.green().to_string(),
         "active" => padded.cyan().to_string(),
-        "starting" | "connecting" | "pending" | "restarting" | "stopping" => {
+        "starting" | "connecting" | "pending" | "paused" | "restarting" | "stopping" => {
             padded.yellow().to_string()
         }
-        "offline" | "parked" | "failed" | "revoked" | "displaced" => padded.red().to_string(),
+        "offline" | "parked" | "failed" | "invalid" | "revoked" | "displaced" => {
+            padded.red().to_string()
+        }
         _ => padded.dimmed().to_string(),
     }
 }

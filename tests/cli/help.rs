@@ -4,6 +4,7 @@ use crate::home;
 
 const COMMANDS: &[&[&str]] = &[
     &[],
+    &["init"],
     &["run"],
     &["ps"],
     &["reload"],
@@ -20,6 +21,10 @@ const COMMANDS: &[&[&str]] = &[
     &["worker", "add"],
     &["worker", "approve"],
     &["worker", "revoke"],
+    &["worker", "remove"],
+    &["worker", "pause"],
+    &["worker", "resume"],
+    &["worker", "token"],
     &["owner"],
     &["owner", "init"],
     &["owner", "token"],
@@ -30,6 +35,9 @@ const COMMANDS: &[&[&str]] = &[
     &["config", "check"],
     &["config", "template"],
     &["config", "show"],
+    &["config", "schema"],
+    &["config", "edit"],
+    &["config", "migrate-env"],
     &["deployment"],
     &["deployment", "run"],
     &["completions"],

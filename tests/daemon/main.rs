@@ -16,6 +16,7 @@ mod children_limits;
 mod children_many;
 mod clock;
 mod control_socket;
+mod dev;
 mod disk;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
@@ -23,6 +24,10 @@ mod kills;
 mod outage;
 mod outbox;
 mod panics;
+mod prod;
+mod prompts;
+mod reload;
+mod stage;
 mod stops;
 mod takeover;
 mod tokens;

@@ -17,6 +17,8 @@ pub enum Phase {
     Offline,
     /// A worker that waits for its owner's approval.
     Pending,
+    /// A worker that finishes what it has begun and takes no new turn, until it is resumed.
+    Paused,
     /// A machine, deployment or worker that serves; a session whose child waits for a prompt.
     Ready,
     /// A session with a running turn.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::ids::SessionId;
-use super::inbox::{Inbox, OpenTurn, SessionStatus, WorkerState};
+use super::inbox::{Inbox, OpenState, OpenTurn, SessionStatus, WorkerState};
 
 /// What the worker has for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +39,14 @@ pub enum Action {
     StopAll,
 }
 
-/// Turns of sessions that wait for their restart are left out: the restart asks for a fresh plan.
-pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>) -> Vec<Action> {
+/// Turns of sessions that wait for their restart are left out: the restart asks for a fresh plan. So are, while the
+/// worker is `paused`, those that nobody has claimed yet; a session that was handed one before goes on with it.
+pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>, paused: bool) -> Vec<Action> {
     if inbox.displaced || inbox.state != WorkerState::Approved {
         return vec![Action::StopAll];
     }
     let mut actions = Vec::new();
+    let is_taken = |turn: &OpenTurn| !paused || turn.state == OpenState::Claimed;
     let is_over = |session: &SessionId| {
         let down = matches!(
             actual.get(session),
@@ -55,7 +57,11 @@ pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>) -> Vec<Action> 
             .iter()
             .any(|served| served.session_id == *session && served.status == SessionStatus::Ended)
     };
-    for turn in inbox.turns.iter().filter(|turn| !is_over(&turn.session_id)) {
+    for turn in inbox
+        .turns
+        .iter()
+        .filter(|turn| !is_over(&turn.session_id) && is_taken(turn))
+    {
         match actual.get(&turn.session_id) {
             None => actions.push(Action::Start(turn.clone())),
             Some(Actual::Live) => actions.push(Action::Serve(turn.clone())),
@@ -90,7 +96,7 @@ pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>) -> Vec<Action> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::inbox::{OpenState, ServedSession};
+    use super::super::inbox::ServedSession;
     use super::*;
 
     fn turn(session: &str) -> OpenTurn {
@@ -128,7 +134,7 @@ mod tests {
             ],
         );
         assert_eq!(
-            plan(&inbox, &BTreeMap::new()),
+            plan(&inbox, &BTreeMap::new(), false),
             [
                 Action::Start(turn("a")),
                 Action::SayIdle("b".into()),
@@ -148,7 +154,7 @@ mod tests {
         ]);
         let inbox = inbox(&["a", "b", "c"], &[("d", SessionStatus::Ended)]);
         assert_eq!(
-            plan(&inbox, &actual),
+            plan(&inbox, &actual, false),
             [
                 Action::Serve(turn("a")),
                 Action::Refuse(turn("c")),
@@ -167,7 +173,7 @@ mod tests {
         ]);
         let ended = [("a", SessionStatus::Ended), ("b", SessionStatus::Ended)];
         assert_eq!(
-            plan(&inbox(&["a"], &ended), &actual),
+            plan(&inbox(&["a"], &ended), &actual, false),
             [
                 Action::Forget("a".into(), Some(turn("a"))),
                 Action::Forget("b".into(), None)
@@ -179,9 +185,24 @@ mod tests {
     fn a_displaced_or_unapproved_worker_stops_everything() {
         let mut snapshot = inbox(&["a"], &[]);
         snapshot.displaced = true;
-        assert_eq!(plan(&snapshot, &BTreeMap::new()), [Action::StopAll]);
+        assert_eq!(plan(&snapshot, &BTreeMap::new(), false), [Action::StopAll]);
         snapshot.displaced = false;
         snapshot.state = WorkerState::Revoked;
-        assert_eq!(plan(&snapshot, &BTreeMap::new()), [Action::StopAll]);
+        assert_eq!(plan(&snapshot, &BTreeMap::new(), false), [Action::StopAll]);
+    }
+
+    #[test]
+    fn a_paused_worker_goes_on_with_what_is_claimed_and_begins_nothing() {
+        let mut inbox = inbox(&["a", "b", "c"], &[]);
+        inbox.turns[0].state = OpenState::Claimed;
+        let actual = BTreeMap::from([("a".into(), Actual::Live), ("b".into(), Actual::Live)]);
+        let claimed = inbox.turns[0].clone();
+        // Not even a `Relax` for "b": it may have begun to claim its turn.
+        assert_eq!(plan(&inbox, &actual, true), [Action::Serve(claimed)]);
+        let claimed = inbox.turns[0].clone();
+        assert_eq!(
+            plan(&inbox, &BTreeMap::new(), true),
+            [Action::Start(claimed)]
+        );
     }
 }

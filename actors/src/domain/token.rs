@@ -1,5 +1,6 @@
-//! A worker's credential: `machine_<id>:worker_<id>:secret_<secret>`. The secret never leaves this type
-//! except on the wire to the deployment; `Debug` and `Display` show its first characters only.
+//! Credentials: a worker's `machine_<id>:worker_<id>:secret_<secret>`, which serves one directory, and a machine's
+//! `machine_<id>:secret_<secret>`, which enrols. Secrets never leave these types except on the wire to the
+//! deployment; `Debug` and `Display` show their first characters only.
 
 use std::fmt;
 
@@ -59,6 +60,52 @@ impl WorkerToken {
     }
 }
 
+/// A well-formed machine token: it serves nothing itself; the deployment gives a machine's workers and their tokens
+/// for it. Invalid ones cannot exist.
+#[derive(Clone)]
+pub struct MachineToken {
+    machine: MachineId,
+    secret: SecretString,
+}
+
+impl MachineToken {
+    pub fn parse(text: &str) -> Result<Self, BadToken> {
+        let (machine, secret) = text.split_once(':').ok_or(BadToken)?;
+        Ok(Self {
+            machine: MachineId::new(part(Some(machine), "machine_")?),
+            secret: SecretString::from(part(Some(secret), "secret_")?.to_owned()),
+        })
+    }
+
+    pub fn machine(&self) -> &MachineId {
+        &self.machine
+    }
+
+    /// The whole token in clear, for the deployment alone.
+    pub fn expose(&self) -> String {
+        format!(
+            "machine_{}:secret_{}",
+            self.machine,
+            self.secret.expose_secret()
+        )
+    }
+}
+
+/// Either kind, as people paste them.
+#[derive(Clone, Debug)]
+pub enum Token {
+    Worker(WorkerToken),
+    Machine(MachineToken),
+}
+
+impl Token {
+    pub fn parse(text: &str) -> Result<Self, BadToken> {
+        WorkerToken::parse(text)
+            .map(Self::Worker)
+            .or_else(|_| MachineToken::parse(text).map(Self::Machine))
+    }
+}
+
 /// `text` with the secret of every token in it shortened, as [`WorkerToken`] shows itself.
 pub fn without_secrets(text: &str) -> String {
     const START: &str = ":secret_";
@@ -89,6 +136,23 @@ fn part<'a>(text: Option<&'a str>, prefix: &str) -> Result<&'a str, BadToken> {
     Ok(id)
 }
 
+fn beginning(secret: &SecretString) -> String {
+    secret.expose_secret().chars().take(4).collect()
+}
+
+impl fmt::Display for MachineToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = beginning(&self.secret);
+        write!(f, "machine_{}:secret_{shown}…", self.machine)
+    }
+}
+
+impl fmt::Debug for MachineToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl PartialEq for WorkerToken {
     fn eq(&self, other: &Self) -> bool {
         self.expose() == other.expose()
@@ -99,7 +163,7 @@ impl Eq for WorkerToken {}
 
 impl fmt::Display for WorkerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: String = self.secret.expose_secret().chars().take(4).collect();
+        let shown = beginning(&self.secret);
         write!(
             f,
             "machine_{}:worker_{}:secret_{shown}…",
@@ -129,6 +193,27 @@ mod tests {
             format!("{token:?}"),
             "machine_abc123:worker_xyz789:secret_def4…"
         );
+    }
+
+    #[test]
+    fn two_parts_are_a_machines_and_three_a_workers() {
+        let Ok(Token::Machine(token)) = Token::parse("machine_abc123:secret_def456") else {
+            panic!("a machine's token");
+        };
+        assert_eq!(token.machine().as_str(), "abc123");
+        assert_eq!(token.expose(), "machine_abc123:secret_def456");
+        assert_eq!(format!("{token:?}"), "machine_abc123:secret_def4…");
+        let worker = Token::parse("machine_abc123:worker_x:secret_def456");
+        assert!(matches!(worker, Ok(Token::Worker(_))));
+        for text in [
+            "",
+            "machine_a",
+            "machine_a:secret_",
+            "secret_b:machine_a",
+            "machine_a:secret_b:x",
+        ] {
+            assert!(Token::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

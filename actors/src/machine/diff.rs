@@ -10,7 +10,7 @@ use crate::domain::ids::WorkerId;
 pub(super) enum Change {
     Add(Arc<WorkerSpec>),
     Remove(Arc<WorkerSpec>),
-    /// Directory, token or deployment changed: it is stopped and started anew.
+    /// Directory or deployment changed: it is stopped and started anew. (Another worker's token is another worker.)
     Replace(Arc<WorkerSpec>, String),
     /// It goes on; its sessions do not notice.
     Configure(Arc<WorkerSpec>, String),
@@ -45,9 +45,6 @@ fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
             old.directory, new.directory
         ));
     }
-    if old.token != new.token {
-        replaced.push("token changed".to_owned());
-    }
     if old.url != new.url {
         replaced.push(format!("convex_url {} -> {}", old.url, new.url));
     }
@@ -59,6 +56,14 @@ fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
         );
     }
     let mut live = Vec::new();
+    if old.token != new.token {
+        // Of the same worker, or they would not be compared: its owner has made a new one.
+        live.push("token changed (live)".to_owned());
+    }
+    if old.paused != new.paused {
+        let what = if new.paused { "paused" } else { "resumed" };
+        live.push(format!("{what} (live)"));
+    }
     if old.name != new.name {
         live.push(format!("name {} -> {} (live)", old.name, new.name));
     }

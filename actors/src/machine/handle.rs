@@ -61,7 +61,7 @@ impl MachineHandle {
             .map(|card| {
                 let start = match card.phase {
                     Phase::Ready => Some(WorkerStart::Ready),
-                    Phase::Pending => Some(WorkerStart::Waiting(card.detail)),
+                    Phase::Pending | Phase::Paused => Some(WorkerStart::Waiting(card.detail)),
                     Phase::Failed | Phase::Revoked | Phase::Displaced | Phase::Parked => {
                         Some(WorkerStart::Failed(card.detail))
                     }

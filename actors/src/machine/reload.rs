@@ -4,6 +4,7 @@ use super::diff::{Change, diff};
 use super::messages::MachineMsg;
 use super::state::{After, MachineState};
 use super::{Desired, ReloadReport};
+use crate::bridge::{Attach, BridgeMsg};
 use crate::domain::ids::WorkerId;
 use crate::supervision::Address;
 use crate::table::{ActorKey, ActorKind};
@@ -82,9 +83,19 @@ impl MachineState {
                         *next = spec;
                         return;
                     }
+                    let has_new_token = entry.spec.token != spec.token;
                     entry.spec = spec.clone();
-                    if let Some(actor) = &entry.actor {
-                        let _ = actor.cast(WorkerMsg::Configure(spec));
+                    let Some(actor) = &entry.actor else { return };
+                    let _ = actor.cast(WorkerMsg::Configure(spec.clone()));
+                    if has_new_token
+                        && let Some(bridge) = self.bridges.get(&spec.url)
+                        && let Some(bridge) = &bridge.actor
+                    {
+                        // In the place of the attachment under the old one; its sessions get the new right from it.
+                        let _ = bridge.cast(BridgeMsg::Attach(Attach {
+                            token: spec.token.clone(),
+                            worker: actor.clone(),
+                        }));
                     }
                 }
             }

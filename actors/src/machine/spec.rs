@@ -25,6 +25,8 @@ pub struct WorkerSpec {
     pub idle_timeout_ms: u64,
     /// Live children of this worker at once; further sessions wait.
     pub max_sessions: usize,
+    /// It takes no new turn; what has begun goes on.
+    pub paused: bool,
     /// What becomes of a turn that was interrupted.
     pub on_interrupt: OnInterrupt,
     /// A cause that keeps this worker from serving although it is configured (a missing directory).

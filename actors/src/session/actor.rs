@@ -10,6 +10,7 @@ use super::messages::SessionMsg;
 use super::state::{SessionArgs, SessionState};
 use crate::domain::session::{Input, SessionMachine};
 use crate::ports::agent::Waiting;
+use crate::ports::link::Credential;
 use crate::supervision::{Address, Envelope, Tasks};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
@@ -79,6 +80,7 @@ impl Actor for SessionActor {
             SessionMsg::Release => state.feed(&myself, Input::Release),
             SessionMsg::Restart => state.feed(&myself, Input::Restart),
             SessionMsg::Close(closing) => state.feed(&myself, Input::Close(closing)),
+            SessionMsg::Renew(credential) => state.renew(credential),
             SessionMsg::Configure {
                 idle_ms,
                 on_interrupt,
@@ -122,6 +124,15 @@ impl SessionState {
         }
         self.keep_ticking(myself);
         self.show();
+    }
+
+    /// A stream that is open is kept and written under the new right.
+    fn renew(&mut self, credential: Credential) {
+        if let Some(turn) = self.machine.streaming() {
+            let link = &self.args.link;
+            link.open_stream(turn.clone(), credential.clone(), 0);
+        }
+        self.args.credential = credential;
     }
 
     fn keep_ticking(&mut self, myself: &Address<SessionMsg>) {

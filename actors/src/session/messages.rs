@@ -7,6 +7,7 @@ use crate::domain::assistant::AgentError;
 use crate::domain::inbox::OpenTurn;
 use crate::domain::session::{Closing, Input};
 use crate::domain::turn::OnInterrupt;
+use crate::ports::link::Credential;
 use crate::supervision::Named;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
@@ -25,6 +26,8 @@ pub enum SessionMsg {
         idle_ms: u64,
         on_interrupt: OnInterrupt,
     },
+    /// The worker has a new right to write: a new epoch, or a new token.
+    Renew(Credential),
     /// The open task of this child is done.
     ChildOpened {
         child: u64,
@@ -53,6 +56,7 @@ impl Named for SessionMsg {
             Self::Restart => "Restart",
             Self::Close(_) => "Close",
             Self::Configure { .. } => "Configure",
+            Self::Renew(_) => "Renew",
             Self::ChildOpened { .. } => "ChildOpened",
             Self::ChildSaid { .. } => "ChildSaid",
             Self::DeploymentSaid(_) => "DeploymentSaid",

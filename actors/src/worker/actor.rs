@@ -11,6 +11,9 @@ use super::messages::{DISPLACED, Standing, WorkerMsg};
 use super::state::{WorkerArgs, WorkerState};
 use crate::domain::inbox::{Inbox, WorkerState as Approval};
 use crate::domain::phase::Phase;
+use crate::machine::WorkerSpec;
+use crate::ports::link::Credential;
+use crate::session::SessionMsg;
 use crate::supervision::{Address, Envelope, Tasks, child_end};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
@@ -68,10 +71,10 @@ impl Actor for WorkerActor {
         let (message, _handling) = message.open();
         let myself = state.myself.clone();
         match message {
-            WorkerMsg::Connected(credential) => state.credential = Some(credential),
+            WorkerMsg::Connected(credential) => state.connected(credential),
             WorkerMsg::Snapshot(inbox) => state.snapshot(&myself, inbox).await,
             WorkerMsg::Standing(standing) => state.stand(&standing),
-            WorkerMsg::Configure(spec) => state.configure(spec),
+            WorkerMsg::Configure(spec) => state.configure(&myself, spec).await,
             WorkerMsg::SlotWanted(session) => state.free_a_slot(&session),
             WorkerMsg::SessionDue(session) => state.session_due(&myself, session).await,
             WorkerMsg::RestartSession(session) => state.restart_session(&myself, session).await,
@@ -99,6 +102,16 @@ impl Actor for WorkerActor {
 }
 
 impl WorkerState {
+    /// A new right to write: of a new epoch, or of a new token. What runs goes on under it.
+    fn connected(&mut self, credential: Credential) {
+        for entry in self.sessions.values() {
+            if let Some(actor) = &entry.actor {
+                let _ = actor.cast(SessionMsg::Renew(credential.clone()));
+            }
+        }
+        self.credential = Some(credential);
+    }
+
     async fn snapshot(&mut self, myself: &Address<WorkerMsg>, inbox: Inbox) {
         let standing = match (inbox.displaced, inbox.state) {
             (true, _) => Standing {
@@ -112,6 +125,11 @@ impl WorkerState {
             (_, Approval::Revoked | Approval::Removed) => Standing {
                 phase: Phase::Revoked,
                 detail: "revoked by its owner".to_owned(),
+            },
+            (_, Approval::Approved) if self.args.spec.paused => Standing {
+                phase: Phase::Paused,
+                detail: "paused: it takes no new turns until `orchestrator worker resume`"
+                    .to_owned(),
             },
             (_, Approval::Approved) => Standing {
                 phase: Phase::Ready,
@@ -140,7 +158,7 @@ impl WorkerState {
         });
     }
 
-    fn configure(&mut self, spec: Arc<crate::machine::WorkerSpec>) {
+    async fn configure(&mut self, myself: &Address<WorkerMsg>, spec: Arc<WorkerSpec>) {
         let (old, new) = (self.args.spec.max_sessions, spec.max_sessions);
         if new > old {
             self.slots.add_permits(new - old);
@@ -158,7 +176,7 @@ impl WorkerState {
         }
         for entry in self.sessions.values() {
             if let Some(actor) = &entry.actor {
-                let _ = actor.cast(crate::session::SessionMsg::Configure {
+                let _ = actor.cast(SessionMsg::Configure {
                     idle_ms: spec.idle_timeout_ms,
                     on_interrupt: spec.on_interrupt,
                 });
@@ -170,7 +188,14 @@ impl WorkerState {
                 card.name.clone_from(&spec.name);
                 card.max_sessions = Some(spec.max_sessions);
             });
+        let was_paused = self.args.spec.paused;
         self.args.spec = spec;
+        if was_paused != self.args.spec.paused
+            && let Some(inbox) = self.inbox.clone()
+        {
+            // The same snapshot, read anew.
+            self.snapshot(myself, inbox).await;
+        }
     }
 
     fn stop(&mut self, myself: &Address<WorkerMsg>) {
@@ -199,7 +224,7 @@ impl WorkerState {
         match session {
             None => fault.strike(&ActorKey::worker(self.args.spec.id())).await,
             Some(session) => {
-                self.tell(session, crate::session::SessionMsg::Fault(fault));
+                self.tell(session, SessionMsg::Fault(fault));
                 Ok(())
             }
         }

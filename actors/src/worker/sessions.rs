@@ -34,7 +34,7 @@ impl WorkerState {
             .iter()
             .map(|(session, entry)| (session.clone(), entry.actual()))
             .collect();
-        for action in plan(inbox, &actual) {
+        for action in plan(inbox, &actual, self.args.spec.paused) {
             self.act(myself, action).await;
         }
     }

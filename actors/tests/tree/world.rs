@@ -269,6 +269,7 @@ pub fn spec(id: &str, idle_timeout_ms: u64) -> WorkerSpec {
         url: DeploymentUrl::from("http://127.0.0.1:1"),
         idle_timeout_ms,
         max_sessions: 4,
+        paused: false,
         on_interrupt: OnInterrupt::Report,
         broken: None,
     }

@@ -11,6 +11,10 @@ export const HOUR = 3_600 * SECOND;
 export const PRESENCE_FRESH_MS = 35 * SECOND;
 /** Time for a supervisor to be heard again, once it seems gone. */
 export const SECOND_LOOK_MS = 60 * SECOND;
+/** The longest that a rotation keeps older tokens valid. */
+export const KEEP_OLDER_MS = 300 * SECOND;
+/** Valid tokens of one worker; each rotation leaves one, and for a while the ones before it. */
+export const LIVE_CREDENTIALS = 100;
 /** Folded chunks live this much longer, for readers that are in the middle of them. */
 export const FOLDED_CHUNKS_KEPT_MS = 60 * SECOND;
 

@@ -3,7 +3,7 @@
 // only a hash of the secret, so nothing that reads the database can act as a worker.
 
 import { refusal } from "./errors";
-import { CREDENTIALS_PER_WORKER, CLOSE_PAGE } from "./limits";
+import { CREDENTIALS_PER_WORKER, CLOSE_PAGE, LIVE_CREDENTIALS } from "./limits";
 
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -52,6 +52,15 @@ export async function forgetCredentials(ctx             , workerId        )     
     .order("desc")
     .take(CREDENTIALS_PER_WORKER + CLOSE_PAGE);
   for (const old of newestFirst.slice(CREDENTIALS_PER_WORKER)) await ctx.db.delete(old._id);
+}
+
+/** The worker's valid credentials. */
+export async function liveCredentials(ctx          , workerId        )                                       {
+  const live = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false))
+    .take(LIVE_CREDENTIALS);
+  return live.map((credential) => credential._id);
 }
 
 export async function hasLiveCredential(ctx          , workerId        )                   {

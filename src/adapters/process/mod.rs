@@ -14,6 +14,7 @@
 pub mod command;
 pub mod companion;
 pub mod environment;
+pub mod foreground;
 pub mod journal;
 mod keeper;
 pub mod lease;

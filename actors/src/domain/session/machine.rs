@@ -277,6 +277,12 @@ impl SessionMachine {
         self.turn.is_some() || self.child == Child::Up
     }
 
+    /// The claimed turn whose stream is open; one that is finishing is the link's.
+    pub fn streaming(&self) -> Option<&TurnId> {
+        let turn = self.turn.as_ref()?;
+        (turn.granted.is_some() && turn.stage != Stage::Finishing).then_some(&turn.id)
+    }
+
     /// For `ps` and the worker's planning.
     pub fn view(&self) -> View {
         View {
