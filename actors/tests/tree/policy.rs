@@ -3,12 +3,13 @@
 
 use orchestrator_actors::domain::phase::Phase;
 use orchestrator_actors::domain::turn::{OnInterrupt, Outcome};
+use orchestrator_actors::machine::{Desired, WorkerSpec};
 use orchestrator_actors::supervision::fault::Fault;
 use orchestrator_actors::table::ActorKey;
 
 use crate::fold::text;
 use crate::script::whole;
-use crate::world::{Setup, World};
+use crate::world::{Setup, World, spec};
 
 async fn world(on_interrupt: OnInterrupt) -> World {
     World::with(Setup {
@@ -158,5 +159,31 @@ async fn what_was_sent_while_the_machine_was_off_is_answered_in_order() {
             assert_eq!(world.agents.deliveries(&turn), 1);
         }
     }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_changes_the_policy_of_a_turn_that_runs() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    let desired = Desired {
+        workers: vec![WorkerSpec {
+            on_interrupt: OnInterrupt::Continue,
+            ..spec("w", 300_000)
+        }],
+    };
+    let report = world.machine.reload(desired, false).await.unwrap();
+    assert_eq!(
+        report.changed,
+        [(
+            "w".to_owned(),
+            "interrupted_turns report -> continue (live)".to_owned()
+        )]
+    );
+    assert!(world.agents.kill("s").await);
+    assert_eq!(world.deployment.ended("t").await.0, Outcome::Interrupted);
+    world.delivered("t.continued").await;
+    world.agents.complete("s", "t.continued", "done").await;
+    world.deployment.ended("t.continued").await;
     world.stop().await;
 }
