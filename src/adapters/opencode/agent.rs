@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::Deadlines;
-use super::api::{Api, ApiError};
+use super::api::{Api, ApiError, SHORT};
 use super::ids::PromptIds;
 use super::pump::Command;
 use super::stored;
@@ -237,7 +237,7 @@ async fn hand_over(
             Err(_) => {}
         }
         if api
-            .has_message(&prompt.conversation, &ids.message)
+            .has_message(&prompt.conversation, &ids.message, SHORT)
             .await
             .unwrap_or(false)
         {

@@ -193,8 +193,10 @@ impl Api {
         let _ = tokio::join!(providers, agents);
     }
 
+    /// The first call to a child that goes on with a conversation: OpenCode sets the directory up before it answers, and a
+    /// busy machine takes its time for that. Giving up would start another child and make it busier.
     pub async fn session(&self, id: &ConversationId) -> Result<Session, ApiError> {
-        self.get(&format!("/session/{}", segment(id.as_str())), &[], SHORT)
+        self.get(&format!("/session/{}", segment(id.as_str())), &[], LONG)
             .await
     }
 
@@ -246,13 +248,14 @@ impl Api {
         &self,
         conversation: &ConversationId,
         message: &str,
+        within: Duration,
     ) -> Result<bool, ApiError> {
         let path = format!(
             "/session/{}/message/{}",
             segment(conversation.as_str()),
             segment(message)
         );
-        match self.get::<serde::de::IgnoredAny>(&path, &[], SHORT).await {
+        match self.get::<serde::de::IgnoredAny>(&path, &[], within).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -265,7 +268,8 @@ impl Api {
         conversation: &ConversationId,
         from: &str,
     ) -> Result<Vec<Stored>, ApiError> {
-        if !self.has_message(conversation, from).await? {
+        // Among the first calls to a child, as the one for the conversation itself.
+        if !self.has_message(conversation, from, LONG).await? {
             return Ok(Vec::new());
         }
         let path = format!("/session/{}/message", segment(conversation.as_str()));
