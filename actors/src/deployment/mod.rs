@@ -109,7 +109,7 @@ impl EmbeddedState {
     fn show(&self, status: EmbeddedStatus) {
         match &status.last_error {
             Some(error) if matches!(status.phase, Phase::Restarting | Phase::Failed) => {
-                warn!(%error, "deployment")
+                warn!(%error, "deployment");
             }
             _ => info!(phase = ?status.phase, restarts = status.restarts, "deployment"),
         }
