@@ -195,6 +195,8 @@ impl Api {
         let _ = tokio::join!(providers, agents);
     }
 
+    /// The first call to a child that goes on with a conversation: OpenCode sets the directory up before it answers, and a
+    /// busy machine takes its time for that. Giving up would start another child and make it busier.
     pub async fn session(&self, id: &ConversationId) -> Result<Session, ApiError> {
         self.get(&format!("/session/{}", segment(id.as_str())), &[], LONG)
             .await
@@ -268,6 +270,7 @@ impl Api {
         conversation: &ConversationId,
         from: &str,
     ) -> Result<Vec<Stored>, ApiError> {
+        // Among the first calls to a child, as the one for the conversation itself.
         if !self.has_message(conversation, from, LONG).await? {
             return Ok(Vec::new());
         }
