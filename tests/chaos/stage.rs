@@ -25,11 +25,12 @@ pub const RUN: &[&str] = &["run", "--demo", "--no-input"];
 const IDLE_MS: u64 = 300_000;
 
 pub struct Stage {
+    /// Before the homes: they are dropped in this order, and a home is left by nobody alive.
+    pub supervisor: Mutex<Daemon>,
+    pub deployment: Mutex<Daemon>,
+    pub model: Model,
     pub server: Home,
     pub home: Home,
-    pub model: Model,
-    pub deployment: Mutex<Daemon>,
-    pub supervisor: Mutex<Daemon>,
     /// Which life of the supervisor this is; probes of an earlier one mean nothing any more.
     pub life: AtomicU32,
     pub lanes: Vec<Proxy>,
