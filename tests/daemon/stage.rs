@@ -25,6 +25,8 @@ impl Site {
         let key =
             Path::new(server.get("XDG_DATA_HOME")).join("opencode-orchestrator/local/owner.key");
         home.set("ORCHESTRATOR_OWNER_KEY", key.display().to_string());
+        // None of these tests is about a slow start, and a machine that runs many of them is slow.
+        home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
         Self {
             home,
             _model: model,
