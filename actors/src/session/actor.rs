@@ -79,6 +79,7 @@ impl Actor for SessionActor {
             SessionMsg::Release => state.feed(&myself, Input::Release),
             SessionMsg::Restart => state.feed(&myself, Input::Restart),
             SessionMsg::Close(closing) => state.feed(&myself, Input::Close(closing)),
+            SessionMsg::Connected(credential) => state.args.credential = credential,
             SessionMsg::Configure {
                 idle_ms,
                 on_interrupt,

@@ -7,6 +7,7 @@ use crate::domain::assistant::AgentError;
 use crate::domain::inbox::OpenTurn;
 use crate::domain::session::{Closing, Input};
 use crate::domain::turn::OnInterrupt;
+use crate::ports::link::Credential;
 use crate::supervision::Named;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
@@ -20,6 +21,8 @@ pub enum SessionMsg {
     Restart,
     /// Stop the child, settle or leave the turn, then stop.
     Close(Closing),
+    /// The worker has a new epoch: what is said from now on is said under it.
+    Connected(Credential),
     /// The settings changed by a reload.
     Configure {
         idle_ms: u64,
@@ -52,6 +55,7 @@ impl Named for SessionMsg {
             Self::Release => "Release",
             Self::Restart => "Restart",
             Self::Close(_) => "Close",
+            Self::Connected(_) => "Connected",
             Self::Configure { .. } => "Configure",
             Self::ChildOpened { .. } => "ChildOpened",
             Self::ChildSaid { .. } => "ChildSaid",

@@ -11,6 +11,8 @@ use super::messages::{DISPLACED, Standing, WorkerMsg};
 use super::state::{WorkerArgs, WorkerState};
 use crate::domain::inbox::{Inbox, WorkerState as Approval};
 use crate::domain::phase::Phase;
+use crate::ports::link::Credential;
+use crate::session::SessionMsg;
 use crate::supervision::{Address, Envelope, Tasks, child_end};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
@@ -68,7 +70,7 @@ impl Actor for WorkerActor {
         let (message, _handling) = message.open();
         let myself = state.myself.clone();
         match message {
-            WorkerMsg::Connected(credential) => state.credential = Some(credential),
+            WorkerMsg::Connected(credential) => state.connected(credential),
             WorkerMsg::Snapshot(inbox) => state.snapshot(&myself, inbox).await,
             WorkerMsg::Standing(standing) => state.stand(&standing),
             WorkerMsg::Configure(spec) => state.configure(spec),
@@ -99,6 +101,14 @@ impl Actor for WorkerActor {
 }
 
 impl WorkerState {
+    /// The epoch can rise without a snapshot that says so: while the bridge was down, or the deployment away.
+    fn connected(&mut self, credential: Credential) {
+        for session in self.sessions.keys() {
+            self.tell(session, SessionMsg::Connected(credential.clone()));
+        }
+        self.credential = Some(credential);
+    }
+
     async fn snapshot(&mut self, myself: &Address<WorkerMsg>, inbox: Inbox) {
         let standing = match (inbox.displaced, inbox.state) {
             (true, _) => Standing {
