@@ -94,7 +94,8 @@ impl StreamBook {
         if stream.phase != Phase::Open {
             return Err(PushError::Unknown);
         }
-        if let Some(refusal) = &stream.refusal {
+        // Under another right all of it may still be written.
+        if let Some(refusal) = stream.refusal.as_ref().filter(|refusal| !refusal.curable) {
             return Err(PushError::Refused(refusal.message.clone()));
         }
         let bound = if stream.hole.is_some() { 2 } else { 1 };

@@ -102,12 +102,11 @@ impl Actor for WorkerActor {
 }
 
 impl WorkerState {
-    /// A new right to write: of a new epoch, or of a new token. What runs goes on under it.
+    /// A new right to write: of a new epoch (which can rise without a snapshot that says so: while the bridge was down, or the
+    /// deployment away), or of a new token. What runs goes on under it.
     fn connected(&mut self, credential: Credential) {
-        for entry in self.sessions.values() {
-            if let Some(actor) = &entry.actor {
-                let _ = actor.cast(SessionMsg::Renew(credential.clone()));
-            }
+        for session in self.sessions.keys() {
+            self.tell(session, SessionMsg::Renew(credential.clone()));
         }
         self.credential = Some(credential);
     }

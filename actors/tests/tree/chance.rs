@@ -19,6 +19,8 @@ use crate::world::{BRIDGE, Setup, WORKER, World};
 const SESSIONS: [&str; 3] = ["a", "b", "c"];
 const MESSAGES: usize = 12;
 const FAULTS: usize = 10;
+/// Virtual ones, for each turn.
+const PATIENCE_MINUTES: u32 = 60;
 
 #[derive(Debug, Default)]
 struct Account {
@@ -103,7 +105,7 @@ async fn play(seed: u64, account: &mut Account) {
 
 /// Waits for a turn's end as a person does: what is parked gets another chance.
 async fn settled(world: &World, turn: &str) -> (Outcome, String) {
-    loop {
+    for _ in 0..PATIENCE_MINUTES {
         let within = Duration::from_mins(1);
         if let Ok(ended) = tokio::time::timeout(within, world.deployment.ended(turn)).await {
             return ended;
@@ -114,6 +116,11 @@ async fn settled(world: &World, turn: &str) -> (Outcome, String) {
             }
         }
     }
+    let cards = world.machine.table().snapshot();
+    panic!(
+        "{turn} is lost: {:#?}\n{cards:#?}",
+        world.deployment.turns()
+    );
 }
 
 fn check(seed: u64, world: &World, turn: &str, outcome: Outcome) {

@@ -116,3 +116,21 @@ async fn a_takeover_is_asked_for_once_whatever_crashes_later() {
     assert_eq!(world.deployment.take_overs(), [true, false, false]);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_goes_on_under_an_epoch_that_rose_while_nobody_looked() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    world.agents.complete("s", "t", "half").await;
+    world.deployment.ended("t").await;
+    world.link.set_online(false);
+    world.inject(BRIDGE, Fault::Panic);
+    world.quiet().await;
+    world.deployment.raise_epoch();
+    world.link.set_online(true);
+    world.quiet().await;
+    world.streaming("s", "u", "whole").await;
+    world.agents.complete("s", "u", "whole").await;
+    assert_eq!(world.deployment.ended("u").await.0, Outcome::Complete);
+    world.stop().await;
+}

@@ -224,7 +224,18 @@ impl SessionMachine {
     fn turn_ended(&mut self, ended: TurnEnd, out: &mut Vec<Effect>) {
         let ending = match ended {
             // An answer that was complete before a stop reached it stays complete.
-            TurnEnd::Complete { usage } => Ending::complete(usage),
+            TurnEnd::Complete { usage } if !self.has_lost_items() => Ending::complete(usage),
+            TurnEnd::Complete { usage } => {
+                let incomplete = Ending::because(
+                    Outcome::Failed,
+                    "stream_refused",
+                    "the deployment refused a part of the answer",
+                );
+                Ending {
+                    usage,
+                    ..self.ending_without_answer(incomplete)
+                }
+            }
             TurnEnd::Failed { error, usage } => Ending {
                 outcome: Outcome::Failed,
                 error: Some(error),
@@ -252,6 +263,13 @@ impl SessionMachine {
             }
         };
         self.finish(ending, out);
+    }
+
+    /// The assistant's answer is whole, and what the deployment has of it is not.
+    fn has_lost_items(&self) -> bool {
+        let verdict = self.turn.as_ref().and_then(|turn| turn.verdict.as_ref());
+        let error = verdict.and_then(|ending| ending.error.as_ref());
+        error.is_some_and(|error| error.code == "stream_refused")
     }
 
     /// How a turn ends whose answer will not be complete: by its guard's verdict, the owner's abort, or `otherwise`.
