@@ -398,6 +398,17 @@ describe("then", () => {
     expect(await t.mutation(api.messages.claim, { ...worker, turnId: next })).toMatchObject({ unsettled: [] });
   });
 
+  test("provisional of what its owner stopped stays aborted, unless the answer was whole", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const turnId = await claimedTurn(t, worker);
+    const stopped = { code: "aborted", message: "stopped by its owner" };
+    await end(t, worker, turnId, { outcome: "aborted", error: stopped, then: "provisional" });
+    const begun = { outcome: "interrupted", error: { code: "begun", message: "it had begun" } };
+    expect(await end(t, worker, turnId, begun)).toEqual({ status: "closed" });
+    expect(await turnRow(t, turnId)).toMatchObject({ state: "aborted", error: stopped, folded: true });
+  });
+
   test("provisional of a turn that nobody claimed is final", async () => {
     const t = deployment();
     const worker = await servedWorker(t);

@@ -194,8 +194,20 @@ fn check_session(
             continue;
         };
         let end = end_of(row);
+        let provisional = one.end.as_ref().is_some_and(|first| first.provisional);
+        if provisional {
+            // It was not looked at while it could still be replaced.
+            if row["folded"] == true {
+                look_at_content(stage, one, row);
+            } else {
+                let what = format!("{} is closed, but was never folded", one.name);
+                stage.verdict.wrong("chunks", what);
+            }
+        }
         if let Some(first) = &one.end
             && first.state != end.state
+            // What its owner stopped stays stopped.
+            && (!provisional || first.state == "aborted")
         {
             let what = format!("{} was {} and became {}", one.name, first.state, end.state);
             stage.verdict.wrong("text", what);
@@ -205,6 +217,11 @@ fn check_session(
             *outcomes.by_reason.entry((end.state, end.code)).or_default() += 1;
         }
     }
+    let replaced = |row: &Value| {
+        let mut sent = sent.iter();
+        sent.any(|one| row["id"] == one.turn && one.end.as_ref().is_some_and(|end| end.provisional))
+    };
+    let turns: Vec<&Value> = turns.into_iter().filter(|row| !replaced(row)).collect();
     check_order(stage, session, &turns);
 }
 

@@ -37,9 +37,12 @@ export async function finishTurn(
   // A turn that was claimed under another store is settled when its claim or the connection is looked at.
   await storeRest(ctx, turn, items);
   const now = Date.now();
-  const { outcome, error, usage } = ending;
+  const { outcome, usage } = ending;
+  // What its owner stopped stays stopped; only a whole answer says more than that.
+  const staysAborted = turn.state === "aborted" && outcome !== "complete";
+  const error = staysAborted ? turn.error : ending.error;
   await ctx.db.patch(turn._id, {
-    state: outcome,
+    state: staysAborted ? "aborted" : outcome,
     open: false,
     finishedAt: now,
     // Undefined removes the field: what a provisional close left there does not survive the answer.
