@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::connection::{Connection, Settings};
 use super::link::{Rig, credential, text};
 use super::server::{Fault, Server};
-use super::{quick, until, within};
+use super::{bytes_take_time, quick, until, within};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -52,6 +52,7 @@ async fn hours_without_a_network_end_with_the_same_session_and_every_word() {
     let settings = Settings::suited_to("https://happy-otter-1.convex.cloud");
     let rig = Rig::in_folder(&server, settings, tempfile::tempdir().unwrap());
     let turn = TurnId::from("t");
+    let pace = bytes_take_time(Duration::from_millis(20));
     let (to, mut inbox) = mpsc::channel(4);
     rig.link.watch("test:counter", json!({}), to);
     rig.link.open_stream(turn.clone(), credential(1), 0);
@@ -60,6 +61,7 @@ async fn hours_without_a_network_end_with_the_same_session_and_every_word() {
     assert_eq!(within("it", inbox.recv()).await, Some(Ok(json!(0))));
 
     server.stop().await;
+    drop(pace);
     let beat = tokio::spawn(rig.link.mutate("test:bump", json!({})));
     let mut whole = "before ".to_owned();
     for n in 0..60 * 8 {
@@ -90,6 +92,7 @@ async fn hours_without_a_network_end_with_the_same_session_and_every_word() {
     sleep(HOUR).await;
     drop(hole);
 
+    let _pace = bytes_take_time(Duration::from_millis(20));
     let back = Instant::now();
     server.start_again().await;
     let finished = within("the finish", finish).await.unwrap();
@@ -116,6 +119,7 @@ async fn a_deployment_that_is_down_at_the_start_is_found_when_it_comes() {
     let call = tokio::spawn(rig.link.mutate("test:bump", json!({})));
     sleep(10 * MINUTE).await;
     assert_ne!(rig.link.status().phase, LinkPhase::Synced);
+    let _pace = bytes_take_time(Duration::from_millis(20));
     let back = Instant::now();
     server.start_again().await;
     assert_eq!(within("the answer", call).await.unwrap(), Ok(json!(1)));
@@ -130,6 +134,7 @@ async fn a_deployment_that_is_down_at_the_start_is_found_when_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_wakes_up_believes_neither_its_socket_nor_its_pause() {
     static SLEPT: AtomicU64 = AtomicU64::new(0);
+    let _pace = bytes_take_time(Duration::from_millis(100));
     let mut server = Server::start().await;
     let settings = Settings {
         read_timeout: HOUR,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::super::connection::{Settings, lock};
 use super::link::{Rig, credential, text};
 use super::server::{Fault, Server};
-use super::{quick, until, within};
+use super::{bytes_take_time, quick, until, within};
 
 const MUTATION: Duration = Duration::from_millis(30);
 
@@ -77,6 +77,7 @@ async fn paced(rig: &Rig, turns: &[TurnId], deltas: usize) -> (Duration, Duratio
 
 #[tokio::test(start_paused = true)]
 async fn a_delta_waits_for_the_append_in_flight_and_its_own() {
+    let _pace = bytes_take_time(Duration::from_millis(2));
     let (server, rig) = slow(MUTATION).await;
     let turns = turns(&rig, 1);
     let (p99, end) = paced(&rig, &turns, 300).await;
@@ -90,6 +91,7 @@ async fn a_delta_waits_for_the_append_in_flight_and_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_sessions_share_the_one_append_in_flight() {
+    let _pace = bytes_take_time(Duration::from_millis(2));
     let (server, rig) = slow(MUTATION).await;
     let turns = turns(&rig, 10);
     let (p99, _) = paced(&rig, &turns, 200).await;
@@ -103,6 +105,7 @@ async fn ten_sessions_share_the_one_append_in_flight() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_that_takes_five_seconds_hears_a_thousand_updates_in_few_calls() {
+    let _pace = bytes_take_time(Duration::from_millis(20));
     let (server, rig) = slow(Duration::from_secs(5)).await;
     let (to, mut results) = mpsc::channel(1);
     rig.link.watch("test:counter", json!({}), to);
