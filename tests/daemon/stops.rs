@@ -75,11 +75,13 @@ fn a_start_that_fails_when_its_tree_is_up_gives_its_tokens_back() {
     let api = deployment.api();
     let home = home(&model);
     home.enrol(&api, deployment.url(), "shop");
-    let state = std::path::Path::new(home.get("XDG_STATE_HOME")).join("opencode-orchestrator");
-    std::fs::create_dir_all(state.join("daemon.json")).expect("a folder in the file's place");
+    // The control socket is opened last, and its folder cannot be made.
+    let runtime = std::path::Path::new(home.get("XDG_RUNTIME_DIR")).join("opencode-orchestrator");
+    std::fs::write(&runtime, "").expect("a file in the folder's place");
     let failed = home.run(["run", "--demo", "--no-input"]);
     assert_ne!(failed.code, 0);
-    assert!(failed.stderr.contains("daemon.json"), "{}", failed.stderr);
+    let named = runtime.display().to_string();
+    assert!(failed.stderr.contains(&named), "{}", failed.stderr);
     // It may have failed before it was given the token; it must not hold it.
     assert!(!is_held(&api, "shop"));
 }

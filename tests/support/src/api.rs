@@ -95,12 +95,17 @@ impl Api {
             .unwrap_or(Value::Null)
     }
 
-    /// Waits until the turn is closed.
+    /// Waits until the turn is closed, and a complete one folded: a long answer is folded by a function of its own, and its
+    /// row has no parts before that.
     pub fn closed(&self, session: &str, turn: &str) -> Value {
         until(&format!("{turn} is closed"), || {
             let row = self.turn(session, turn);
-            let state = row["state"].as_str().unwrap_or_default();
-            (!matches!(state, "queued" | "claimed" | "")).then_some(row)
+            let has_ended = match row["state"].as_str().unwrap_or_default() {
+                "queued" | "claimed" | "" => false,
+                "complete" => row["folded"] == true,
+                _ => true,
+            };
+            has_ended.then_some(row)
         })
     }
 
