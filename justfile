@@ -19,6 +19,14 @@ typecheck:
 bench *ARGS:
     cargo bench --bench spine -- {{ARGS}}
 
+# the same for the embedded deployment alone: mutations, subscriptions, growth, memory
+bench-deployment *ARGS:
+    cargo bench --bench deployment -- {{ARGS}}
+
+# a seeded schedule of faults against everything, and a table: --seed N --minutes M
+chaos *ARGS:
+    cargo test --profile chaos --test chaos -- --minutes 10 {{ARGS}}
+
 # clones this tree and shows, on the clone, what the product must show
 acceptance:
     scripts/acceptance

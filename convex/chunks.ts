@@ -55,6 +55,7 @@ export const page = query({
   handler: async (ctx, { turnId, from }) => {
     const turn = await ownedTurn(ctx, await requireOwner(ctx), turnId);
     checkIndex("from", from);
+    if (from % WINDOW !== 0) throw refusal("invalid", `from must be a multiple of ${WINDOW}`);
     const rows = await ctx.db
       .query("chunks")
       .withIndex("by_turn", (q) => q.eq("turnId", turnId).gte("index", from).lt("index", from + WINDOW))

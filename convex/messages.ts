@@ -7,15 +7,16 @@ import { claimTurn } from "./lib/claiming";
 import { refusal } from "./lib/errors";
 import { finishTurn } from "./lib/finishing";
 import { checkClaim as scheduledCheckClaim } from "./lib/jobs";
-import { ABANDONED_LIMIT_MS, LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex } from "./lib/limits";
+import { LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex, checkSeq } from "./lib/limits";
 import { findMessage, ownedSession, ownedTurn, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { readParts, showMessages, shownMessage } from "./lib/reading";
 import { sendMessage } from "./lib/sending";
 import { internalMutation, mutation, query, type Doc, type MutationCtx } from "./lib/server";
+import { abandonedLimitMs, queuedLimitMs, spoken } from "./lib/settings";
 import { requireServing } from "./lib/tokens";
 import { asTurn, closeTurn, type Turn } from "./lib/turns";
-import { item, outcome, part, turnError, turnState, usage, type TurnState } from "./lib/values";
+import { following, item, outcome, part, turnError, turnState, usage, type TurnState } from "./lib/values";
 
 /** Sends a message to a session, or to a worker, which starts one. The id is the message's and makes it idempotent. */
 export const send = mutation({
@@ -39,7 +40,7 @@ export const list = query({
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > LIST_MESSAGES_MAX) {
       throw refusal("invalid", `limit must be a whole number from 1 to ${LIST_MESSAGES_MAX}`);
     }
-    if (beforeSeq !== undefined) checkIndex("beforeSeq", beforeSeq);
+    if (beforeSeq !== undefined) checkSeq("beforeSeq", beforeSeq);
     const rows = await ctx.db
       .query("messages")
       .withIndex("by_seq", (q) => {
@@ -100,6 +101,7 @@ export const claim = mutation({
       nextIndex: v.number(),
       first: v.boolean(),
       claimedBootId: v.string(),
+      unsettled: v.array(v.object({ turnId: v.string(), nextIndex: v.number() })),
     }),
     v.object({ status: v.literal("closed"), state: outcome }),
     v.object({ status: v.literal("not_next") }),
@@ -119,6 +121,7 @@ export const finish = mutation({
     outcome,
     error: v.optional(turnError),
     usage: v.optional(usage),
+    then: v.optional(following),
     items: v.array(item),
   },
   returns: v.union(
@@ -131,21 +134,21 @@ export const finish = mutation({
   },
 });
 
-/** Closes a turn that nobody has claimed in a day. */
+/** Closes a turn that nobody has claimed in time: a day, if nothing else is set. */
 export const expire = internalMutation({
   args: { turnId: v.string() },
   returns: v.null(),
   handler: async (ctx, { turnId }) => {
     const turn = asTurn(await findMessage(ctx, turnId));
     if (turn?.state !== "queued") return null;
-    const message = "no supervisor took the message within 24 hours: start one and send it again";
+    const message = `no supervisor took the message within ${spoken(queuedLimitMs())}: start one and send it again`;
     await closeTurn(ctx, turn, { state: "failed", error: { code: "expired", message } });
     return null;
   },
 });
 
 /**
- * Closes a claimed turn whose supervisor has been gone for an hour; looks again later while it is there. What seems
+ * Closes a claimed turn whose supervisor has been gone for an hour, or what is set; looks again later while it is there. What seems
  * gone is looked at twice: a deployment that was itself away, with its laptop asleep, runs this before it can have
  * heard from anybody.
  */
@@ -156,13 +159,13 @@ export const checkClaim = internalMutation({
     const turn = asTurn(await findMessage(ctx, turnId));
     if (turn?.state !== "claimed") return null;
     const presence = await findPresence(ctx, turn.workerId);
-    const goneAt = (presence?.lastBeat ?? turn.claimedAt ?? 0) + ABANDONED_LIMIT_MS;
+    const goneAt = (presence?.lastBeat ?? turn.claimedAt ?? 0) + abandonedLimitMs();
     if (Date.now() < goneAt) {
       await ctx.scheduler.runAt(goneAt, scheduledCheckClaim, { turnId });
     } else if (!again) {
       await ctx.scheduler.runAfter(SECOND_LOOK_MS, scheduledCheckClaim, { turnId, again: true });
     } else {
-      const message = "the supervisor that ran the turn has not been seen for an hour";
+      const message = `the supervisor that ran the turn has not been seen for ${spoken(abandonedLimitMs())}`;
       await closeTurn(ctx, turn, { state: "interrupted", error: { code: "abandoned", message } });
     }
     return null;

@@ -29,7 +29,9 @@ export const start = mutation({
     const owner = await requireOwner(ctx);
     const known = await findSession(ctx, id);
     if (known) {
-      if (known.owner !== owner || known.workerId !== workerId) {
+      // Nothing about what is somebody else's, only that the id will not do.
+      if (known.owner !== owner) throw refusal("conflict", `session ${id} cannot be started: choose another id`);
+      if (known.workerId !== workerId) {
         throw refusal("conflict", `session ${id} exists with another worker: choose another id`);
       }
       return { sessionId: id };

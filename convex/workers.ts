@@ -5,12 +5,12 @@
 import { v, type Infer } from "convex/values";
 import { takeConnection } from "./lib/connection";
 import { refusal } from "./lib/errors";
-import { closeTurns as scheduledCloseTurns } from "./lib/jobs";
-import { CLOSE_PAGE, LIST_WORKERS, NAME_CHARS, PATH_CHARS, checkId, checkText, checkTools } from "./lib/limits";
+import { closeTurns as scheduledCloseTurns, revokeReplaced as scheduledRevoke } from "./lib/jobs";
+import { CLOSE_PAGE, KEEP_OLDER_MS, LIST_WORKERS, NAME_CHARS, PATH_CHARS, checkId, checkText, checkTools } from "./lib/limits";
 import { findWorker, ownedMachine, ownedWorker, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { internalMutation, mutation, query, type Doc, type MutationCtx } from "./lib/server";
-import { hasLiveCredential, mintToken, requireEpoch, requireToken, revokeCredentials } from "./lib/tokens";
+import { forgetCredentials, hasLiveCredential, liveCredentials, mintToken, requireEpoch, requireToken, revokeCredentials } from "./lib/tokens";
 import { closeTurn, type Turn } from "./lib/turns";
 import { workerState } from "./lib/values";
 
@@ -24,8 +24,10 @@ export const create = mutation({
     checkText("name", args.name, NAME_CHARS);
     checkText("directory", args.directory, PATH_CHARS);
     await ownedMachine(ctx, owner, args.machineId);
-    if (await findWorker(ctx, args.workerId)) {
-      throw refusal("conflict", `worker ${args.workerId} exists: choose another id, or rotate its token`);
+    const known = await findWorker(ctx, args.workerId);
+    if (known) {
+      const whatElse = known.owner === owner ? ", or rotate its token" : "";
+      throw refusal("conflict", `worker ${args.workerId} exists: choose another id${whatElse}`);
     }
     await ctx.db.insert("workers", {
       ...args,
@@ -55,6 +57,7 @@ export const list = query({
   ),
   handler: async (ctx, { machineId }) => {
     const owner = await requireOwner(ctx);
+    if (machineId !== undefined) await ownedMachine(ctx, owner, machineId);
     const rows = await ctx.db
       .query("workers")
       .withIndex("by_owner", (q) => {
@@ -102,14 +105,36 @@ export const revoke = mutation({
   },
 });
 
-/** A new token in place of all older ones. The worker's state stays as it is. */
+/**
+ * A new token in place of all older ones. The worker's state stays as it is. With `keepOlderMs` the older ones are valid
+ * for that time yet, so that a supervisor can change over in the middle of an answer.
+ */
 export const rotate = mutation({
-  args: { workerId: v.string() },
+  args: { workerId: v.string(), keepOlderMs: v.optional(v.number()) },
   returns: v.object({ token: v.string() }),
-  handler: async (ctx, { workerId }) => {
+  handler: async (ctx, { workerId, keepOlderMs = 0 }) => {
     const worker = await presentWorker(ctx, await requireOwner(ctx), workerId);
-    await revokeCredentials(ctx, workerId);
+    if (!(keepOlderMs >= 0 && keepOlderMs <= KEEP_OLDER_MS)) {
+      throw refusal("invalid", `keepOlderMs must be from 0 to ${KEEP_OLDER_MS}`);
+    }
+    if (keepOlderMs === 0) {
+      await revokeCredentials(ctx, workerId);
+    } else {
+      const credentials = await liveCredentials(ctx, workerId);
+      await ctx.scheduler.runAfter(keepOlderMs, scheduledRevoke, { credentials });
+    }
+    await forgetCredentials(ctx, workerId);
     return { token: await mintToken(ctx, worker) };
+  },
+});
+
+/** The end of tokens that a rotation has kept for a while. */
+export const revokeReplaced = internalMutation({
+  args: { credentials: v.array(v.id("credentials")) },
+  returns: v.null(),
+  handler: async (ctx, { credentials }) => {
+    for (const id of credentials) await ctx.db.patch(id, { revoked: true });
+    return null;
   },
 });
 

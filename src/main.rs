@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use orchestrator::adapters::process::{WARDEN_ARGUMENT, warden_main};
+use orchestrator::adapters::process::{WARDEN_ARGUMENT, give_large_blocks_back, warden_main};
 use orchestrator::cli;
 use orchestrator::model::{MODEL_ARGUMENT, model_main};
 
@@ -12,7 +12,10 @@ fn main() -> ExitCode {
     let code = match face.as_deref().and_then(std::ffi::OsStr::to_str) {
         Some(WARDEN_ARGUMENT) => warden_main(),
         Some(MODEL_ARGUMENT) => model_main(),
-        _ => return cli::main(),
+        _ => {
+            give_large_blocks_back();
+            return cli::main();
+        }
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::domain::call::CallError;
 use crate::domain::ids::{ConversationId, ModelId, SessionId, TurnId};
-use crate::domain::session::{Claim, Granted, Saying};
+use crate::domain::session::{Claim, Granted, Saying, Unsettled};
 use crate::domain::token::WorkerToken;
 use crate::machine::StartIdentity;
 use crate::ports::Pending;
@@ -33,9 +33,18 @@ enum ClaimAnswer {
         abort: bool,
         next_index: f64,
         claimed_boot_id: String,
+        #[serde(default)]
+        unsettled: Vec<UnsettledAnswer>,
     },
     Closed,
     NotNext,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UnsettledAnswer {
+    turn_id: TurnId,
+    next_index: f64,
 }
 
 pub fn connect(
@@ -107,6 +116,7 @@ pub fn claim(
                 abort,
                 next_index,
                 claimed_boot_id,
+                unsettled,
             }) => Ok(Claim::Granted(Box::new(Granted {
                 content,
                 model,
@@ -115,6 +125,13 @@ pub fn claim(
                 abort,
                 next_index: next_index as u64,
                 claimed_boot: claimed_boot_id,
+                unsettled: unsettled
+                    .into_iter()
+                    .map(|earlier| Unsettled {
+                        turn: earlier.turn_id,
+                        next_index: earlier.next_index as u64,
+                    })
+                    .collect(),
             }))),
             Ok(ClaimAnswer::Closed) => Ok(Claim::Closed),
             Ok(ClaimAnswer::NotNext) => Ok(Claim::NotNext),

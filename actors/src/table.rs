@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::domain::ledger::Verdict;
+use crate::supervision::Gauge;
+
 pub use crate::domain::phase::Phase;
 
 /// Which actor. Its text form (`worker/xyz789`, `session/…`) is what `restart` and `ps --json` use.
@@ -73,7 +76,7 @@ pub struct ActorCard {
     /// How often this actor was replaced after a crash, its own or its child's.
     pub restarts: u32,
     pub incarnation: u64,
-    /// Milliseconds since the Unix epoch.
+    /// By the clock that runs on while the machine sleeps and never jumps (BOOTTIME), in milliseconds.
     pub since_ms: u64,
     pub last_error: Option<String>,
     pub agent_pid: Option<u32>,
@@ -87,6 +90,9 @@ pub struct ActorCard {
     pub directory: Option<String>,
     /// Of a worker: live children at once.
     pub max_sessions: Option<usize>,
+    /// Of its mailbox and handler, live. An actor that is between two lives has an empty one.
+    #[serde(skip)]
+    pub gauge: Gauge,
 }
 
 impl ActorCard {
@@ -114,6 +120,37 @@ impl ActorCard {
             turns: 0,
             directory: None,
             max_sessions: None,
+            gauge: Gauge::default(),
+        }
+    }
+
+    /// The card of an actor that has crashed: what `ps` shows until a successor puts its own there.
+    #[must_use]
+    pub fn fallen(mut self, verdict: Verdict, restarts: u32, error: String, now_ms: u64) -> Self {
+        self.phase = match verdict {
+            Verdict::Park => Phase::Parked,
+            Verdict::Restart { .. } => Phase::Restarting,
+        };
+        self.restarts = restarts;
+        self.last_error = Some(error);
+        self.since_ms = now_ms;
+        self
+    }
+}
+
+/// The most messages that any mailbox ever held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LargestMailbox {
+    pub messages: usize,
+    pub actor: Option<ActorKey>,
+}
+
+impl LargestMailbox {
+    fn see(&mut self, card: &ActorCard) {
+        let messages = card.gauge.read().largest;
+        if messages > self.messages {
+            self.messages = messages;
+            self.actor = Some(card.key.clone());
         }
     }
 }
@@ -123,6 +160,10 @@ impl ActorCard {
 pub struct ActorTable {
     cards: Arc<Mutex<BTreeMap<ActorKey, ActorCard>>>,
     changed: Arc<watch::Sender<()>>,
+    /// Of actors that are gone.
+    largest: Arc<Mutex<LargestMailbox>>,
+    #[cfg(debug_assertions)]
+    pub start_faults: crate::supervision::fault::StartFaults,
 }
 
 impl ActorTable {
@@ -140,9 +181,19 @@ impl ActorTable {
         self.changed.subscribe()
     }
 
+    /// Of all actors since the start, those that are gone too.
+    pub fn largest_mailbox(&self) -> LargestMailbox {
+        let mut largest = self.gone().clone();
+        for card in self.lock().values() {
+            largest.see(card);
+        }
+        largest
+    }
+
     /// Puts a card down, or replaces the one under its key.
     pub fn put(&self, card: ActorCard) {
-        self.lock().insert(card.key.clone(), card);
+        let before = self.lock().insert(card.key.clone(), card);
+        self.let_go(before);
         self.changed.send_replace(());
     }
 
@@ -155,18 +206,33 @@ impl ActorTable {
     }
 
     pub fn remove(&self, key: &ActorKey) {
-        self.lock().remove(key);
+        let before = self.lock().remove(key);
+        self.let_go(before);
+        self.changed.send_replace(());
     }
 
     /// Removes a card that this incarnation has put there; a successor's stays.
     pub fn remove_incarnation(&self, key: &ActorKey, incarnation: u64) {
         let mut cards = self.lock();
-        if cards
+        let is_its_own = cards
             .get(key)
-            .is_some_and(|card| card.incarnation == incarnation)
-        {
-            cards.remove(key);
+            .is_some_and(|card| card.incarnation == incarnation);
+        let before = is_its_own.then(|| cards.remove(key)).flatten();
+        drop(cards);
+        if before.is_some() {
+            self.let_go(before);
+            self.changed.send_replace(());
         }
+    }
+
+    fn let_go(&self, card: Option<ActorCard>) {
+        if let Some(card) = card {
+            self.gone().see(&card);
+        }
+    }
+
+    fn gone(&self) -> std::sync::MutexGuard<'_, LargestMailbox> {
+        self.largest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ActorKey, ActorCard>> {

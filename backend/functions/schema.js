@@ -177,7 +177,9 @@ export default defineSchema({
     finishedAt: v.optional(v.number()),
     error: v.optional(turnError),
     usage: v.optional(usage),
-    /** Closed by the deployment: the answer from the store that claimed the turn may still replace it. */
+    /** The interrupted turn that this one goes on with. */
+    continues: v.optional(v.string()),
+    /** Closed before its assistant's store was asked: the answer from the store that claimed the turn may still replace it. */
     provisional: v.optional(v.boolean()),
     /** The content is in `parts`; the chunks are gone or will be soon. */
     folded: v.optional(v.boolean()),
@@ -189,6 +191,7 @@ export default defineSchema({
     .index("by_message", ["messageId"])
     .index("by_seq", ["sessionId", "seq"])
     .index("by_session_open", ["sessionId", "open", "seq"])
+    .index("by_session_provisional", ["sessionId", "provisional", "claimedStoreId", "seq"])
     .index("by_worker_open", ["workerId", "open", "sessionId", "seq"]),
 
   contents: defineTable({ messageId: v.string(), text: v.string() }).index("by_message", ["messageId"]),

@@ -140,9 +140,11 @@ globalThis.console = {
   assert: (condition, ...values) => condition || say("ERROR")("assertion failed", ...values),
 };
 
-// ---- what is not there
+// ---- the deployment's variables
 
-globalThis.process = Object.freeze({ env: Object.freeze({}) });
+globalThis.process = Object.freeze({ env: Object.freeze({ ...host.environment }) });
+
+// ---- what is not there
 
 for (const name of ["setTimeout", "setInterval", "setImmediate", "fetch", "WebSocket", "require"]) {
   globalThis[name] = () => {

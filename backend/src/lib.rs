@@ -4,6 +4,7 @@
 //! [`engine`] is synchronous and lives on one thread; [`server`] is what listens. Nothing else crosses.
 //! Start one with [`Deployment::start`]; every official Convex client reaches it under [`Deployment::url`].
 
+mod clock;
 pub mod engine;
 pub mod functions;
 pub mod server;

@@ -13,7 +13,7 @@ use orchestrator_actors::ports::agent::{
 };
 use tokio::sync::{Notify, mpsc};
 
-use crate::stamps::now_ns;
+use crate::common::stamps::now_ns;
 
 #[derive(Clone, Default)]
 pub struct FakeAgents(Arc<Inner>);

@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::stamps;
+use crate::common::stamps;
 
 /// The one conversation.
 const SESSION: &str = "ses_bench";

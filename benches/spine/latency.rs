@@ -1,18 +1,20 @@
 //! How long a delta is on its way, at the pace of a model that talks: written by the scripted OpenCode to its event
 //! stream → at the link → committed (append acknowledged) → at a subscribed client.
 
+use crate::common::stamps::{now_ns, stamps_in};
+use crate::common::table::{TIMES, Table, Times};
+use crate::common::{self, files, yardstick};
 use crate::rig::Rig;
-use crate::stamps::{now_ns, stamps_in};
-use crate::table::{TIMES, Table, Times};
-use crate::{Samples, files, reader, yardstick};
+use crate::{Samples, reader};
 
 const RATE: u32 = 100;
 
 pub fn table(samples: Samples) {
-    let runtime = crate::runtime();
+    let runtime = common::runtime();
     let echo = runtime.block_on(yardstick::websocket_echo(samples.paced, RATE));
     let folder = files::folder();
-    let (commits, _) = yardstick::sqlite_commits(folder.path(), samples.paced, RATE);
+    let (commits, _) =
+        yardstick::sqlite_commits(folder.path(), yardstick::WEIGHT, samples.paced, RATE);
     let mut read = Times::new();
     let rig = runtime.block_on(async {
         let rig = Rig::with_opencode().await;

@@ -12,20 +12,26 @@
     reason = "a bench prints tables, starts processes to measure them, paces itself, and panics when it cannot go on"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
+mod dead;
 mod fake_agents;
 mod fake_opencode;
-mod files;
+mod far;
 mod latency;
 mod memory;
+mod outage;
+mod package;
 mod probe;
 mod reader;
 mod restart;
 mod rig;
-mod stamps;
+mod slow;
+mod stalled;
 mod start;
-mod table;
 mod throughput;
-mod yardstick;
+
+use common::Named;
 
 /// The binary that is measured.
 const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");
@@ -58,49 +64,24 @@ const QUICK: Samples = Samples {
     messages: 60,
 };
 
-type Table = (&'static str, fn(Samples));
-
-const TABLES: &[Table] = &[
+const TABLES: &[Named<Samples>] = &[
     ("latency", latency::table),
     ("throughput", throughput::table),
     ("start", start::table),
     ("restart", restart::table),
     ("memory", memory::table),
+    ("slow", slow::table),
+    ("stalled", stalled::table),
+    ("dead", dead::table),
+    ("outage", outage::table),
 ];
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == "serve") {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|first| first == "serve")
+    {
         return fake_opencode::main();
     }
-    // Cargo itself passes `--bench`.
-    let (flags, names): (Vec<_>, Vec<_>) = arguments
-        .iter()
-        .partition(|argument| argument.starts_with("--"));
-    let samples = if flags.iter().any(|flag| *flag == "--quick") {
-        QUICK
-    } else {
-        FULL
-    };
-    let known = |name: &str| TABLES.iter().any(|(table, _)| *table == name);
-    if let Some(unknown) = names.iter().find(|name| !known(name)) {
-        let all: Vec<_> = TABLES.iter().map(|(name, _)| *name).collect();
-        println!("no table `{unknown}`; there are: {}", all.join(", "));
-        std::process::exit(2);
-    }
-    table::header();
-    for (name, print) in TABLES {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
-            print(samples);
-        }
-    }
-}
-
-/// A runtime like the product's own.
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
+    common::run(TABLES, FULL, QUICK);
 }

@@ -1,14 +1,14 @@
-//! What the supervisor's process holds in memory, by the kernel's account (`smaps_rollup`): resident, its proportional
-//! share (pages of files and libraries divided among those who map them), and what is its own alone.
+//! What the supervisor's process holds in memory: idle, after many messages, and what its warden adds.
 
-use std::fs;
 use std::time::Duration;
 
 use orchestrator_test_support::{Api, Home, eventually, processes};
 use serde_json::json;
 
-use crate::table::Table;
-use crate::{Samples, files, start};
+use crate::common::files;
+use crate::common::memory::{MEMORY, held};
+use crate::common::table::Table;
+use crate::{Samples, package, start};
 
 /// After what was measured is done, so that buffers of it are gone.
 const QUIET: Duration = Duration::from_secs(2);
@@ -16,11 +16,11 @@ const QUIET: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 50;
 
 pub fn table(samples: Samples) {
-    let package = files::folder();
-    let opencode = files::opencode_package(package.path())
+    let folder = files::folder();
+    let opencode = package::opencode_package(folder.path())
         .display()
         .to_string();
-    let mut table = Table::new("Memory, MB", &["Rss", "Pss", "Private", "threads"]);
+    let mut table = Table::new("Memory, MB", &MEMORY);
 
     let mut home = Home::new(crate::ORCHESTRATOR);
     home.set("ORCHESTRATOR_OPENCODE_BIN", opencode);
@@ -88,24 +88,4 @@ fn converse(api: &Api, worker: &str, messages: usize) {
             });
         }
     }
-}
-
-fn held(pid: u32) -> Vec<String> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let sum = |names: &[&str]| {
-        let kilobytes: u64 = rollup
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .filter(|(name, _)| names.contains(name))
-            .filter_map(|(_, value)| value.trim().trim_end_matches(" kB").parse::<u64>().ok())
-            .sum();
-        format!("{:.1}", kilobytes as f64 / 1024.0)
-    };
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-    vec![
-        sum(&["Rss"]),
-        sum(&["Pss"]),
-        sum(&["Private_Clean", "Private_Dirty"]),
-        threads.to_string(),
-    ]
 }

@@ -15,8 +15,8 @@ use orchestrator_actors::ports::link::{
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::stamps::{now_ns, stamps_in};
-use crate::table::Times;
+use crate::common::stamps::{now_ns, stamps_in};
+use crate::common::table::Times;
 
 /// An acknowledgement takes no longer.
 const ACKNOWLEDGED_MS: u64 = 60_000;

@@ -9,11 +9,11 @@ use std::time::Duration;
 use orchestrator_actors::table::ActorKey;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Samples;
+use crate::common::stamps::now_ns;
+use crate::common::table::{TIMES, Table, Times};
 use crate::fake_agents::FakeAgents;
 use crate::rig::Rig;
-use crate::stamps::now_ns;
-use crate::table::{TIMES, Table, Times};
+use crate::{Samples, common};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -27,7 +27,7 @@ pub fn table(samples: Samples) {
             usual(panic);
         }
     }));
-    let runtime = crate::runtime();
+    let runtime = common::runtime();
     let (mut accepting, mut handled) = (Times::new(), Times::new());
     runtime.block_on(async {
         let agents = FakeAgents::default();

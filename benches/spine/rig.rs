@@ -12,6 +12,7 @@ use orchestrator::adapters::opencode::{OpenCodeAgents, OpenCodeConfig};
 use orchestrator::adapters::outbox::FileOutbox;
 use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
 use orchestrator_actors::domain::token::WorkerToken;
+use orchestrator_actors::domain::turn::OnInterrupt;
 use orchestrator_actors::machine::{
     self, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, Stores, WorkerSpec,
     WorkerStart,
@@ -22,7 +23,7 @@ use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance}
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::files;
+use crate::common::files;
 use crate::probe::{OneLink, Probe};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -77,6 +78,7 @@ impl Rig {
             idle_timeout_ms: 300_000,
             max_sessions: 1_000,
             paused: false,
+            on_interrupt: OnInterrupt::Report,
             broken: None,
         };
         let args = MachineArgs {
@@ -149,6 +151,7 @@ async fn deploy(data: PathBuf, key: &OwnerKey) -> Deployment {
         functions: functions
             .map(|(name, source)| (name.to_owned(), source.to_owned()))
             .collect(),
+        environment: Vec::new(),
         identity: vec![AuthProvider {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),

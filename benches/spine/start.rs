@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use orchestrator_test_support::Home;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::table::{TIMES, Table, Times};
-use crate::{Samples, files};
+use crate::common::files;
+use crate::common::table::{TIMES, Table, Times};
+use crate::{Samples, package};
 
 pub fn table(samples: Samples) {
-    let package = files::folder();
-    let opencode = files::opencode_package(package.path())
+    let folder = files::folder();
+    let opencode = package::opencode_package(folder.path())
         .display()
         .to_string();
     let (mut first, mut later, mut bare) = (Times::new(), Times::new(), Times::new());

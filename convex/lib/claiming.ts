@@ -2,10 +2,11 @@
 // because they decide later what a lookup in that store proves; a claim after a restart gets the recorded ones.
 
 import { checkClaim } from "./jobs";
-import { ABANDONED_LIMIT_MS } from "./limits";
+import { UNSETTLED_PER_CLAIM } from "./limits";
 import { findSession } from "./owners";
 import { contentOf } from "./sending";
 import type { Doc, MutationCtx } from "./server";
+import { abandonedLimitMs } from "./settings";
 import { nextIndex } from "./stream";
 import { OTHER_STORE, closeTurn, openTurns, type Turn } from "./turns";
 import type { Outcome } from "./values";
@@ -22,6 +23,8 @@ export type Claim =
       nextIndex: number;
       first: boolean;
       claimedBootId: string;
+      /** Earlier turns of the session whose end is provisional and whose answers the claiming store may hold. */
+      unsettled: { turnId: string; nextIndex: number }[];
     }
   | { status: "closed"; state: Outcome }
   | { status: "not_next" };
@@ -48,7 +51,21 @@ export async function claimTurn(ctx: MutationCtx, worker: Doc<"workers">, turn: 
     nextIndex: await nextIndex(ctx, turn.messageId),
     first,
     claimedBootId: (first ? worker.bootId : turn.claimedBootId) ?? "",
+    unsettled: await unsettledTurns(ctx, worker, turn.sessionId),
   };
+}
+
+async function unsettledTurns(ctx: MutationCtx, worker: Doc<"workers">, sessionId: string) {
+  if (worker.storeId === undefined) return [];
+  const rows = await ctx.db
+    .query("messages")
+    .withIndex("by_session_provisional", (q) =>
+      q.eq("sessionId", sessionId).eq("provisional", true).eq("claimedStoreId", worker.storeId),
+    )
+    .take(UNSETTLED_PER_CLAIM);
+  return await Promise.all(
+    rows.map(async (row) => ({ turnId: row.messageId, nextIndex: await nextIndex(ctx, row.messageId) })),
+  );
 }
 
 async function recordClaim(ctx: MutationCtx, worker: Doc<"workers">, turn: Turn): Promise<void> {
@@ -60,5 +77,5 @@ async function recordClaim(ctx: MutationCtx, worker: Doc<"workers">, turn: Turn)
     claimedBootId: bootId,
     claimedStoreId: storeId,
   });
-  await ctx.scheduler.runAfter(ABANDONED_LIMIT_MS, checkClaim, { turnId: turn.messageId });
+  await ctx.scheduler.runAfter(abandonedLimitMs(), checkClaim, { turnId: turn.messageId });
 }

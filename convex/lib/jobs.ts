@@ -1,6 +1,7 @@
 // The internal functions that the scheduler calls, by name: a reference by import would tie the modules in a knot.
 
 import { makeFunctionReference } from "convex/server";
+import type { Id } from "./server";
 
 export const expireTurn = makeFunctionReference<"mutation", { turnId: string }>("messages:expire");
 export const checkClaim = makeFunctionReference<"mutation", { turnId: string; again?: boolean }>("messages:checkClaim");
@@ -8,3 +9,4 @@ export const foldChunks = makeFunctionReference<"mutation", { turnId: string }>(
 export const dropChunks = makeFunctionReference<"mutation", { turnId: string }>("chunks:drop");
 export const closeTurns = makeFunctionReference<"mutation", { workerId: string }>("workers:closeTurns");
 export const expireCommand = makeFunctionReference<"mutation", { commandId: string }>("commands:expire");
+export const revokeReplaced = makeFunctionReference<"mutation", { credentials: Id<"credentials">[] }>("workers:revokeReplaced");

@@ -1,4 +1,4 @@
-// Every bound of the deployment in one place, and the checks that keep to them. What is the caller's to choose is
+// Every bound of the deployment in one place (but those that can be set: settings.ts), and the checks that keep to them. What is the caller's to choose is
 // refused beyond its bound; what only explains something to people (a reason, an error's text) is cut instead.
 
 import { refusal } from "./errors";
@@ -8,16 +8,16 @@ export const HOUR = 3_600 * SECOND;
 
 /** A supervisor that has not beaten for this long is judged offline; it beats every 10 s. */
 export const PRESENCE_FRESH_MS = 35 * SECOND;
-/** A turn that nobody claimed in this time is closed as `expired`. */
-export const QUEUED_LIMIT_MS = 24 * HOUR;
-/** A claimed turn whose worker has not beaten for this long is closed as `abandoned`. */
-export const ABANDONED_LIMIT_MS = HOUR;
 /** A command that no supervisor took in this time has failed: its owner is told, and it does not start hours later. */
 export const COMMAND_PENDING_LIMIT_MS = 600 * SECOND;
 /** A command that is still carried out after this time has failed: whoever took it is gone. */
 export const COMMAND_PROCESSING_LIMIT_MS = 600 * SECOND;
 /** Time for a supervisor to be heard again, once it seems gone. */
 export const SECOND_LOOK_MS = 60 * SECOND;
+/** The longest that a rotation keeps older tokens valid. */
+export const KEEP_OLDER_MS = 300 * SECOND;
+/** Valid tokens of one worker; each rotation leaves one, and for a while the ones before it. */
+export const LIVE_CREDENTIALS = 100;
 /** Folded chunks live this much longer, for readers that are in the middle of them. */
 export const FOLDED_CHUNKS_KEPT_MS = 60 * SECOND;
 
@@ -25,6 +25,8 @@ export const KIB = 1_024;
 /** A message's content. A document may have 1 MiB. */
 export const MESSAGE_BYTES = 900_000;
 export const OPEN_TURNS_PER_SESSION = 100;
+/** Earlier turns with a provisional end that one claim names. */
+export const UNSETTLED_PER_CLAIM = 16;
 /** One chunk item's content. */
 export const ITEM_BYTES = 64 * KIB;
 /** The content of one `chunks:append`. */
@@ -56,12 +58,15 @@ export const LIST_PARTS_BYTES = 256 * KIB;
 export const LIST_CONTENT_BYTES = 1_024 * KIB;
 /** What one `messages:parts` gives. */
 export const PARTS_PAGE_BYTES = 512 * KIB;
+/** Rows of parts that one query reads: a turn of many small ones has few bytes. */
+export const PARTS_ROWS = 2_000;
 
 export const INBOX_SESSIONS = 200;
 export const INBOX_SERVED = 500;
 export const LIST_MACHINES = 100;
 export const LIST_WORKERS = 500;
 export const LIST_SESSIONS = 200;
+/** Revoked credentials of a worker that are remembered. */
 export const CREDENTIALS_PER_WORKER = 20;
 /** Workers that one `machines:enrol` gives back; the caller asks for the next page. */
 export const ENROL_PAGE = 50;
@@ -103,6 +108,11 @@ export function checkTools(tools: string[]): void {
     throw refusal("invalid", `tools can name ${TOOLS} programs at most, these are ${tools.length}`);
   }
   for (const tool of tools) checkText("a tool's name", tool, NAME_CHARS);
+}
+
+/** A place among a session's messages: what goes on with an interrupted turn lies between two whole ones. */
+export function checkSeq(what: string, value: number): void {
+  if (!Number.isFinite(value) || value < 0) throw refusal("invalid", `${what} must be a number from 0`);
 }
 
 /** A position in a turn: a whole number from 0. */

@@ -2,7 +2,7 @@
 // by rows, and never the chunks: those change many times a second and are read in windows of their own.
 
 import { v, type Infer } from "convex/values";
-import { LIST_CONTENT_BYTES, LIST_PARTS_BYTES, PARTS_PAGE_BYTES, utf8Bytes } from "./limits";
+import { LIST_CONTENT_BYTES, LIST_PARTS_BYTES, PARTS_PAGE_BYTES, PARTS_ROWS, utf8Bytes } from "./limits";
 import { contentOf } from "./sending";
 import type { Doc, QueryCtx } from "./server";
 import { asTurn, type Turn } from "./turns";
@@ -21,6 +21,8 @@ export const shownMessage = v.object({
   createdAt: v.number(),
   finishedAt: v.optional(v.number()),
   abortRequested: v.optional(v.boolean()),
+  /** The interrupted turn that this message goes on with. */
+  continues: v.optional(v.string()),
   parts: v.optional(v.array(part)),
   partsOmitted: v.optional(v.boolean()),
   /** The content is whole in this answer or in `messages:parts`; else it is in chunks. */
@@ -32,13 +34,11 @@ type ShownMessage = Infer<typeof shownMessage>;
 export async function showMessages(ctx: QueryCtx, newestFirst: Doc<"messages">[]): Promise<ShownMessage[]> {
   const shown: ShownMessage[] = [];
   let contentBytes = 0;
-  let partsBudget = LIST_PARTS_BYTES;
+  const budget = { bytes: LIST_PARTS_BYTES, rows: PARTS_ROWS };
   for (const row of newestFirst) {
     const turn = asTurn(row);
     if (turn) {
-      const parts = await partsWithin(ctx, turn, partsBudget);
-      if (parts) partsBudget -= turn.partsBytes ?? 0;
-      shown.push(showTurn(turn, parts));
+      shown.push(showTurn(turn, await partsWithin(ctx, turn, budget)));
     } else {
       const content = (await contentOf(ctx, row.messageId)) ?? "";
       contentBytes += utf8Bytes(content);
@@ -51,22 +51,33 @@ export async function showMessages(ctx: QueryCtx, newestFirst: Doc<"messages">[]
 
 /** A page of a folded turn's parts, from an ordinal on, and the ordinal of the next page. */
 export async function readParts(ctx: QueryCtx, turnId: string, from: number) {
+  const { parts, next } = await readPage(ctx, turnId, from, PARTS_ROWS);
+  return { parts, next };
+}
+
+async function readPage(ctx: QueryCtx, turnId: string, from: number, most: number) {
   const parts: Part[] = [];
   let bytes = 0;
+  let read = 0;
   const rows = ctx.db.query("parts").withIndex("by_turn", (q) => q.eq("turnId", turnId).gte("ordinal", from));
   for await (const row of rows) {
     bytes += utf8Bytes(row.text);
-    if (parts.length > 0 && bytes > PARTS_PAGE_BYTES) return { parts, next: row.ordinal };
+    if (read === most || (parts.length > 0 && bytes > PARTS_PAGE_BYTES)) return { parts, next: row.ordinal, read };
+    read += 1;
     if (row.text !== "") parts.push({ partId: row.partId, kind: row.kind, text: row.text });
   }
-  return { parts, next: null };
+  return { parts, next: null, read };
 }
 
 /** The turn's parts, if it is folded and they fit into what is left of the budget. */
-async function partsWithin(ctx: QueryCtx, turn: Turn, budget: number): Promise<Part[] | null> {
-  if (!turn.folded || (turn.partsBytes ?? 0) > budget) return null;
+async function partsWithin(ctx: QueryCtx, turn: Turn, budget: { bytes: number; rows: number }): Promise<Part[] | null> {
+  if (!turn.folded || (turn.partsBytes ?? 0) > budget.bytes) return null;
   if (turn.partsBytes === 0) return [];
-  return (await readParts(ctx, turn.messageId, 0)).parts;
+  const { parts, next, read } = await readPage(ctx, turn.messageId, 0, budget.rows);
+  budget.rows -= read;
+  if (next !== null) return null;
+  budget.bytes -= turn.partsBytes ?? 0;
+  return parts;
 }
 
 function showTurn(turn: Turn, parts: Part[] | null): ShownMessage {
@@ -90,6 +101,7 @@ function showRow(row: Doc<"messages">) {
     role: row.role,
     seq: row.seq,
     ...(row.model === undefined ? {} : { model: row.model }),
+    ...(row.continues === undefined ? {} : { continues: row.continues }),
     createdAt: row.createdAt,
   };
 }

@@ -2,7 +2,7 @@
 // only a hash of the secret, so nothing that reads the database can act as a worker.
 
 import { refusal } from "./errors";
-import { CREDENTIALS_PER_WORKER } from "./limits";
+import { CREDENTIALS_PER_WORKER, CLOSE_PAGE, LIVE_CREDENTIALS } from "./limits";
 import { hashSecret, makeSecret } from "./secrets";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
 
@@ -44,6 +44,25 @@ export async function revokeCredentials(ctx: MutationCtx, workerId: string): Pro
   for await (const credential of live) {
     await ctx.db.patch(credential._id, { revoked: true });
   }
+}
+
+/** Of the revoked credentials the newest stay, so that whoever still has one of them hears why it does not serve. */
+export async function forgetCredentials(ctx: MutationCtx, workerId: string): Promise<void> {
+  const newestFirst = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", true))
+    .order("desc")
+    .take(CREDENTIALS_PER_WORKER + CLOSE_PAGE);
+  for (const old of newestFirst.slice(CREDENTIALS_PER_WORKER)) await ctx.db.delete(old._id);
+}
+
+/** The worker's valid credentials. */
+export async function liveCredentials(ctx: QueryCtx, workerId: string): Promise<Doc<"credentials">["_id"][]> {
+  const live = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false))
+    .take(LIVE_CREDENTIALS);
+  return live.map((credential) => credential._id);
 }
 
 /**

@@ -35,6 +35,13 @@ export type TurnState = Infer<typeof turnState>;
 export const turnError = v.object({ code: v.string(), message: v.string() });
 export type TurnError = Infer<typeof turnError>;
 
+/**
+ * What follows the end of a turn: `continue`, a turn that goes on with it; `provisional`, the answer of the assistant's
+ * store, which could not be asked.
+ */
+export const following = v.union(v.literal("continue"), v.literal("provisional"));
+export type Following = Infer<typeof following>;
+
 /** Counts of tokens; the cost is in US dollars. */
 export const usage = v.object({
   inputTokens: v.number(),

@@ -18,9 +18,11 @@ import {
   strangerOf,
   turnRow,
 } from "./deployment.fixture";
+import { queuedLimitMs } from "../lib/settings";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
+afterEach(() => void vi.unstubAllEnvs());
 
 const HOUR = 3_600_000;
 
@@ -265,6 +267,36 @@ describe("time", () => {
     expect((await turnRow(t, turnId)).state).toBe("interrupted");
   });
 
+  test("what is set decides how long a turn waits", async () => {
+    vi.stubEnv("QUEUED_LIMIT_MS", "90000");
+    vi.stubEnv("ABANDONED_LIMIT_MS", "300000");
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const claimed = await claimedTurn(t, worker);
+    const { turnId } = await send(t, "b", { workerId: "w1" });
+    await pass(t, 90_000 - 1);
+    expect((await turnRow(t, turnId)).state).toBe("queued");
+    await pass(t, 1);
+    const { error } = await turnRow(t, turnId);
+    expect(error).toEqual({ code: "expired", message: "no supervisor took the message within 90 seconds: start one and send it again" });
+    expect((await turnRow(t, claimed)).state).toBe("claimed");
+    await pass(t, 300_000);
+    expect((await turnRow(t, claimed)).error).toEqual({
+      code: "abandoned",
+      message: "the supervisor that ran the turn has not been seen for 5 minutes",
+    });
+  });
+
+  test("a setting that makes no sense is left out and said", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    for (const wrong of ["soon", "-1", "999", "1e99"]) {
+      vi.stubEnv("QUEUED_LIMIT_MS", wrong);
+      expect(queuedLimitMs()).toBe(24 * HOUR);
+    }
+    expect(warn).toHaveBeenCalledTimes(4);
+    expect(warn.mock.calls[0]![0]).toContain("QUEUED_LIMIT_MS");
+  });
+
   test("the checks leave closed turns alone", async () => {
     const t = deployment();
     const worker = await servedWorker(t);
@@ -274,5 +306,114 @@ describe("time", () => {
     expect(await turnRow(t, turnId)).toMatchObject({ state: "complete", parts: [{ text: "done" }] });
     expect(await t.mutation(api.messages.expire, { turnId })).toBeNull();
     expect(await t.mutation(api.messages.checkClaim, { turnId: "none" })).toBeNull();
+  });
+});
+
+describe("then", () => {
+  const end = async (t: ReturnType<typeof deployment>, worker: { token: string; epoch: number }, turnId: string, ending: object) =>
+    await t.mutation(api.messages.finish, { ...worker, turnId, outcome: "interrupted", items: [], ...ending });
+  const texts = async (t: ReturnType<typeof deployment>) =>
+    (await listed(t, "session_a")).map(({ id, state }) => (state === undefined ? id : `${id} ${state}`));
+
+  test("continue makes one message that goes on with the turn, ahead of what waits", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const turnId = await claimedTurn(t, worker);
+    await send(t, "b", { sessionId: "session_a" });
+    expect(await end(t, worker, turnId, { then: "continue" })).toEqual({ status: "closed" });
+    expect(await end(t, worker, turnId, { then: "continue" })).toEqual({ status: "already", state: "interrupted" });
+    expect(await texts(t)).toEqual([
+      "a",
+      "turn_a interrupted",
+      "a.continued",
+      "turn_a.continued queued",
+      "b",
+      "turn_b queued",
+    ]);
+    expect(await t.mutation(api.messages.claim, { ...worker, turnId: "turn_b" })).toEqual({ status: "not_next" });
+    const claimed = await t.mutation(api.messages.claim, { ...worker, turnId: "turn_a.continued" });
+    expect(claimed).toMatchObject({ status: "claimed", first: true });
+    expect((claimed as { content: string }).content).toMatch(/interrupted.*\n\ntext of a$/s);
+    expect(await turnRow(t, "turn_a.continued")).toMatchObject({ continues: "turn_a" });
+    // What goes on with a turn is not gone on with, and the numbers of messages stay whole.
+    await end(t, worker, "turn_a.continued", { then: "continue" });
+    expect(await send(t, "c", { sessionId: "session_a" })).toMatchObject({ seq: 4 });
+    expect((await texts(t)).slice(2)).toEqual([
+      "a.continued",
+      "turn_a.continued interrupted",
+      "b",
+      "turn_b queued",
+      "c",
+      "turn_c queued",
+    ]);
+  });
+
+  test("the message after one that went on has a whole number, and pages go past it", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    await end(t, worker, await claimedTurn(t, worker), { then: "continue" });
+    expect(await send(t, "b", { sessionId: "session_a" })).toMatchObject({ seq: 2 });
+    const before = async (beforeSeq: number) =>
+      (await ownerOf(t).query(api.messages.list, { sessionId: "session_a", limit: 2, beforeSeq })).messages.map(({ id }) => id);
+    expect(await before(2)).toEqual(["a.continued", "turn_a.continued"]);
+    expect(await before(1.25)).toEqual(["a", "turn_a"]);
+    expect(await code(ownerOf(t).query(api.messages.list, { sessionId: "session_a", beforeSeq: -1 }))).toBe("invalid");
+  });
+
+  test("continue makes nothing of a turn that its owner stopped or ended, or that did not end so", async () => {
+    for (const [how, ending] of [
+      ["abort", {}],
+      ["end", {}],
+      ["", { outcome: "failed" }],
+      ["", { outcome: "complete" }],
+    ] as const) {
+      const t = deployment();
+      const worker = await servedWorker(t);
+      const turnId = await claimedTurn(t, worker);
+      if (how === "abort") await ownerOf(t).mutation(api.messages.abort, { turnId });
+      if (how === "end") await ownerOf(t).mutation(api.sessions.end, { sessionId: "session_a" });
+      await end(t, worker, turnId, { ...ending, then: "continue" });
+      expect(await listed(t, "session_a")).toHaveLength(2);
+    }
+  });
+
+  test("provisional is replaced by the answer, which the session's next claim is told to look for", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const turnId = await claimedTurn(t, worker);
+    await append(t, worker, turnId, [item(0, "half")]);
+    const provisional = { outcome: "failed", error: { code: "parked", message: "parked" }, then: "provisional", items: [item(1, " an")] };
+    expect(await end(t, worker, turnId, provisional)).toEqual({ status: "closed" });
+    expect(await end(t, worker, turnId, provisional)).toEqual({ status: "already", state: "failed" });
+    expect(await turnRow(t, turnId)).toMatchObject({ state: "failed", folded: false });
+    const { turnId: next } = await send(t, "b", { sessionId: "session_a" });
+    expect(await t.mutation(api.messages.claim, { ...worker, turnId: next })).toMatchObject({
+      status: "claimed",
+      unsettled: [{ turnId, nextIndex: 2 }],
+    });
+    expect(await append(t, worker, turnId, [item(2, "", "p1", "reset"), item(3, "the whole")])).toMatchObject({ status: "ok" });
+    expect(await finish(t, worker, turnId)).toEqual({ status: "closed" });
+    expect(await turnRow(t, turnId)).toMatchObject({ state: "complete", parts: [{ text: "the whole" }] });
+    expect((await turnRow(t, turnId)).error).toBeUndefined();
+    expect(await t.mutation(api.messages.claim, { ...worker, turnId: next })).toMatchObject({ unsettled: [] });
+  });
+
+  test("provisional of what its owner stopped stays aborted, unless the answer was whole", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const turnId = await claimedTurn(t, worker);
+    const stopped = { code: "aborted", message: "stopped by its owner" };
+    await end(t, worker, turnId, { outcome: "aborted", error: stopped, then: "provisional" });
+    const begun = { outcome: "interrupted", error: { code: "begun", message: "it had begun" } };
+    expect(await end(t, worker, turnId, begun)).toEqual({ status: "closed" });
+    expect(await turnRow(t, turnId)).toMatchObject({ state: "aborted", error: stopped, folded: true });
+  });
+
+  test("provisional of a turn that nobody claimed is final", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const { turnId } = await send(t, "a", { workerId: "w1" });
+    await end(t, worker, turnId, { outcome: "failed", then: "provisional" });
+    expect(await finish(t, worker, turnId)).toEqual({ status: "already", state: "failed" });
   });
 });

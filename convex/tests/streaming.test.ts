@@ -40,6 +40,7 @@ describe("claim", () => {
       nextIndex: 0,
       first: true,
       claimedBootId: "boot-1",
+      unsettled: [],
     };
     expect(await claim()).toEqual(claimed);
     await append(t, worker, turnId, [item(0, "a"), item(1, "b")]);
@@ -176,6 +177,7 @@ describe("append", () => {
     expect(await indexes(64)).toEqual([64, 65, 66, 67, 68, 69]);
     expect(await indexes(96)).toEqual([]);
     expect(await code(indexes(-1))).toBe("invalid");
+    for (const from of [5, 33, 63]) expect(await code(indexes(from))).toBe("invalid");
     expect(await code(strangerOf(t).query(api.chunks.page, { turnId, from: 0 }))).toBe("forbidden");
     expect(await code(t.query(api.chunks.page, { turnId, from: 0 }))).toBe("unauthorized");
     expect(await code(ownerOf(t).query(api.chunks.page, { turnId: "none", from: 0 }))).toBe("not_found");
@@ -364,6 +366,26 @@ describe("folding", () => {
     const piece = "kept 128";
     expect(pages).toEqual([[`voided ${5 / KIB}`, piece], [piece, piece], [piece, "kept 32"]]);
     expect(await countRows(t, "parts")).toBe(6);
+  });
+
+  test("a turn of thousands of tiny parts is read in pages, and left out of the list", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const turnId = await claimedTurn(t, worker);
+    await finish(t, worker, turnId, [item(0, "x", "p0")]);
+    // As the fold of so many would have left them, which takes its time.
+    await t.run(async (ctx) => {
+      for (let place = 1; place < 2_100; place += 1) {
+        await ctx.db.insert("parts", { turnId, ordinal: place * 4_096, partId: `p${place}`, kind: "text", text: "x" });
+      }
+    });
+    const turn = await turnRow(t, turnId);
+    expect(turn).toMatchObject({ folded: true, partsOmitted: true });
+    expect(turn.parts).toBeUndefined();
+    const first = await ownerOf(t).query(api.messages.parts, { turnId, from: 0 });
+    expect(first.parts.length).toBe(2_000);
+    const second = await ownerOf(t).query(api.messages.parts, { turnId, from: first.next! });
+    expect([second.parts.length, second.parts[0]!.partId, second.next]).toEqual([100, "p2000", null]);
   });
 
   test("parts are the owner's, by position", async () => {

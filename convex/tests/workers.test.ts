@@ -98,6 +98,9 @@ describe("workers", () => {
     expect(await ids({})).toEqual(["w1", "w2"]);
     expect(await ids({ machineId: "m2" })).toEqual(["w2"]);
     expect(await strangerOf(t).query(api.workers.list, {})).toEqual([]);
+    // As `sessions.list` of somebody else's worker: it once said that there are none.
+    expect(await code(strangerOf(t).query(api.workers.list, { machineId: "m1" }))).toBe("forbidden");
+    expect(await code(owner.query(api.workers.list, { machineId: "none" }))).toBe("not_found");
     expect((await owner.query(api.workers.list, {}))[0]).toMatchObject({ state: "pending", epoch: 0, name: "shop" });
   });
 
@@ -174,6 +177,37 @@ describe("workers", () => {
     expect(await code(t.mutation(api.presence.beat, worker))).toBe("revoked");
     expect(await t.mutation(api.presence.beat, { ...worker, token })).toBeNull();
     expect(await countRows(t, "credentials")).toBe(2);
+  });
+
+  test("revoked credentials do not pile up", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    let { token } = worker;
+    const tokens = [];
+    for (let i = 0; i < 23; i += 1) {
+      tokens.push(token);
+      ({ token } = await ownerOf(t).mutation(api.workers.rotate, { workerId: "w1" }));
+    }
+    expect(await countRows(t, "credentials")).toBe(21);
+    const said = (old: string) => code(t.mutation(api.presence.beat, { ...worker, token: old }));
+    expect([await said(tokens[2]!), await said(tokens[3]!), await said(tokens[22]!)]).toEqual(["unauthorized", "revoked", "revoked"]);
+    expect(await t.mutation(api.presence.beat, { ...worker, token })).toBeNull();
+  });
+
+  test("rotate may keep the older token for a while", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const owner = ownerOf(t);
+    const { token } = await owner.mutation(api.workers.rotate, { workerId: "w1", keepOlderMs: 5_000 });
+    expect(await t.mutation(api.presence.beat, worker)).toBeNull();
+    expect(await t.mutation(api.presence.beat, { ...worker, token })).toBeNull();
+    vi.advanceTimersByTime(5_001);
+    await t.finishInProgressScheduledFunctions();
+    expect(await code(t.mutation(api.presence.beat, worker))).toBe("revoked");
+    expect(await t.mutation(api.presence.beat, { ...worker, token })).toBeNull();
+    for (const keepOlderMs of [-1, 300_001, Number.NaN]) {
+      expect(await code(owner.mutation(api.workers.rotate, { workerId: "w1", keepOlderMs }))).toBe("invalid");
+    }
   });
 
   test("remove is for good", async () => {

@@ -1,6 +1,8 @@
 //! The machine's clocks behind the [`Clock`] port. Each rule of the product names the one it means; this
 //! file only says which system clock that is.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use orchestrator_actors::ports::clock::Clock;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -27,9 +29,19 @@ impl Clock for SystemClock {
     }
 }
 
-/// Milliseconds since the Unix epoch.
+/// Milliseconds since the Unix epoch. Through the standard library and so through the C library: what fakes the
+/// machine's wall clock for a test fakes it there.
 pub fn wall_ms() -> u64 {
-    milliseconds(clock_gettime(ClockId::Realtime))
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// How long the machine has slept since it was started. Grows when it wakes up, never else.
+pub fn slept_ms() -> u64 {
+    let clock = SystemClock;
+    // In this order a false answer is too small.
+    let boottime = clock.boottime_ms();
+    boottime.saturating_sub(clock.monotonic_ms())
 }
 
 fn milliseconds(time: Timespec) -> u64 {

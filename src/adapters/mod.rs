@@ -1,5 +1,6 @@
 //! The ports of `orchestrator-actors`, implemented over real sockets, files and processes.
 
+pub mod aside;
 pub mod clock;
 pub mod convex;
 pub mod embedded;

@@ -20,25 +20,41 @@ pub struct Step {
 }
 
 /// Plays the scenario; `report` is told of each step as it ends. Later steps need the earlier ones, so the first
-/// failure ends it, but for the clean-up.
-pub async fn play(client: &OwnerClient, mut report: impl FnMut(Step)) -> bool {
+/// failure ends it, and so does an interruption, but for the clean-up; a second interruption ends that, too.
+pub async fn play(
+    client: &OwnerClient,
+    mut interrupted: impl AsyncFnMut(),
+    mut report: impl FnMut(Step),
+) -> bool {
     let scenario = Scenario::new(client);
     let mut passed = true;
     for (what, step) in Scenario::STEPS {
-        let error = scenario.step(*step).await.err();
+        let error = unless(interrupted(), scenario.step(*step)).await.err();
         passed &= error.is_none();
         report(Step { what, error });
         if !passed {
             break;
         }
     }
-    let error = scenario.clean_up().await.err();
+    // calls are answered in their order: what was under way is done before it is removed
+    let error = unless(interrupted(), scenario.clean_up()).await.err();
     passed &= error.is_none();
     report(Step {
         what: "the throwaway machine is removed again",
         error,
     });
     passed
+}
+
+async fn unless(
+    interrupted: impl Future<Output = ()>,
+    step: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    tokio::select! {
+        biased;
+        () = interrupted => Err("interrupted".to_owned()),
+        ended = step => ended,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -243,9 +259,8 @@ impl<'a> Scenario<'a> {
         let whole = async {
             while let Some(update) = updates.recv().await {
                 let page = update.map_err(|error| error.to_string())?;
-                let count = page["items"].as_array().map_or(0, Vec::len);
-                if count >= 3 {
-                    return expect(&json!(count), "", &json!(3));
+                if in_order(&page)? == 3 {
+                    return Ok(());
                 }
             }
             Err("the subscription ended".to_owned())
@@ -297,6 +312,9 @@ impl<'a> Scenario<'a> {
             self.client
                 .mutation("workers:connect", self.connection("other", take_over))
         };
+        // the steps before may have taken longer than a supervisor may be silent
+        self.mutation("presence:beat", self.as_worker(json!({})))
+            .await?;
         refused(other(false).await, "held")?;
         expect(
             &other(true).await.map_err(|error| error.to_string())?,
@@ -307,27 +325,24 @@ impl<'a> Scenario<'a> {
         expect(&inbox, "/displaced", &json!(true))
     }
 
+    /// All of it, whatever becomes of the parts.
     async fn clean_up(&self) -> Result<(), String> {
-        let unless_missing = |result: Result<Value, ClientError>| match result {
-            Err(ClientError::Refused { code, .. }) if code == "not_found" => Ok(()),
-            Err(error) => Err(error.to_string()),
-            Ok(_) => Ok(()),
-        };
-        unless_missing(
-            self.client
-                .mutation("sessions:end", json!({ "sessionId": self.session() }))
-                .await,
-        )?;
-        unless_missing(
-            self.client
-                .mutation("workers:remove", json!({ "workerId": self.id }))
-                .await,
-        )?;
-        unless_missing(
-            self.client
-                .mutation("machines:remove", json!({ "machineId": self.id }))
-                .await,
-        )
+        let mut left = Vec::new();
+        for (function, args) in [
+            ("sessions:end", json!({ "sessionId": self.session() })),
+            ("workers:remove", json!({ "workerId": self.id })),
+            ("machines:remove", json!({ "machineId": self.id })),
+        ] {
+            match self.client.mutation(function, args).await {
+                Ok(_) => {}
+                Err(ClientError::Refused { code, .. }) if code == "not_found" => {}
+                Err(error) => left.push(format!("{function}: {error}")),
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(format!("`{}` may be left: {}", self.id, left.join("; ")))
     }
 
     async fn query(&self, function: &str, args: Value) -> Result<Value, String> {
@@ -339,6 +354,16 @@ impl<'a> Scenario<'a> {
         let answer = self.client.mutation(function, args).await;
         answer.map_err(|error| format!("{function}: {error}"))
     }
+}
+
+/// How many items there are: each once, from the first, with what was appended.
+fn in_order(page: &Value) -> Result<usize, String> {
+    let items = page["items"].as_array().ok_or("a page has no items")?;
+    for (at, item) in items.iter().enumerate() {
+        expect(item, "/index", &json!(at))?;
+        expect(item, "/content", &json!(format!("{at} ")))?;
+    }
+    Ok(items.len())
 }
 
 fn expect(value: &Value, pointer: &str, wanted: &Value) -> Result<(), String> {
@@ -366,3 +391,6 @@ fn refused(result: Result<Value, ClientError>, wanted: &str) -> Result<(), Strin
         Ok(_) => Err(format!("not refused, though it should be `{wanted}`")),
     }
 }
+
+#[cfg(test)]
+mod tests;

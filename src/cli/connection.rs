@@ -11,7 +11,7 @@ use super::globals::App;
 use super::supervisor::{SHORT, Supervisor};
 use crate::adapters::convex::{OwnerAuth, OwnerClient};
 use crate::adapters::identity::{OwnerKey, StaticToken};
-use crate::config::{self, deployment_url, env};
+use crate::config::{self, NEEDS_HTTPS, deployment_url, env};
 use crate::control::Verb;
 use crate::daemon::{DaemonFile, holder};
 
@@ -66,9 +66,7 @@ pub async fn connect(app: &App) -> Result<Connection, Failure> {
 
 /// The same with a URL that was named on the command line.
 pub async fn connect_to(app: &App, text: &str) -> Result<Connection, Failure> {
-    let url = deployment_url(text, app.url_rule())
-        .map_err(|message| Failure::usage(format!("{message}: {text}")))?
-        .to_string();
+    let url = checked(app, text)?;
     let key = find(app)
         .ok()
         .filter(|found| found.url == url)
@@ -80,6 +78,20 @@ pub async fn connect_to(app: &App, text: &str) -> Result<Connection, Failure> {
         url,
         supervisor: Supervisor::find(app).ok(),
     })
+}
+
+/// The URL that somebody named.
+fn checked(app: &App, text: &str) -> Result<String, Failure> {
+    deployment_url(text, app.url_rule())
+        .map(|url| url.to_string())
+        .map_err(|message| {
+            let failure = Failure::usage(format!("{message}: {text}"));
+            if text.trim_start().starts_with("http://") && message == NEEDS_HTTPS {
+                failure.hint("in a network that you trust with your tokens: --allow-insecure-url")
+            } else {
+                failure
+            }
+        })
 }
 
 pub fn find(app: &App) -> Result<Found, Failure> {
@@ -98,9 +110,7 @@ pub fn find(app: &App) -> Result<Found, Failure> {
         .clone()
         .or_else(|| env::get(env::CONVEX_URL))
     {
-        let url = deployment_url(&text, app.url_rule())
-            .map_err(|message| Failure::usage(format!("{message}: {text}")))?
-            .to_string();
+        let url = checked(app, &text)?;
         return Ok(Found {
             key: key_of(&url),
             url,
@@ -161,7 +171,5 @@ fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure
         )
         .hint("make one with orchestrator owner init, or set ORCHESTRATOR_OWNER_TOKEN"));
     }
-    OwnerKey::load(&path)
-        .map(|key| Arc::new(key) as Arc<dyn OwnerAuth>)
-        .map_err(|error| Failure::new(Exit::Refused, error.to_string()))
+    Ok(Arc::new(OwnerKey::load(&path)?))
 }

@@ -2,13 +2,15 @@
 //! object on stdout instead. Mistakes in a configuration are shown in their source, secrets blotted out.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
 
 use super::exit::Exit;
 use crate::adapters::convex::ClientError;
+use crate::adapters::identity::KeyError;
 use crate::adapters::opencode::PINNED_VERSION;
-use crate::config::{ConfigError, Problem};
+use crate::config::{ConfigError, Problem, env};
 use crate::control;
 use crate::daemon::RunError;
 use crate::daemon::enrol::EnrolError;
@@ -107,9 +109,12 @@ impl Failure {
                 problems,
             } => {
                 for problem in problems {
-                    match source_text {
-                        Some(source) => ui.error(render(problem, source, ui).trim_end()),
-                        None => ui.error(&problem.to_string()),
+                    match (source_text, &problem.help) {
+                        (Some(source), _) if problem.line > 0 => {
+                            ui.error(render(problem, source, ui).trim_end());
+                        }
+                        (_, Some(help)) => ui.error(&format!("{problem}; {help}")),
+                        (_, None) => ui.error(&problem.to_string()),
                     }
                 }
                 ui.error(&format!("error: {}", self.message));
@@ -241,6 +246,14 @@ impl From<ClientError> for Failure {
         match error {
             ClientError::Unreachable { .. } => Self::new(Exit::Unreachable, message)
                 .hint("is it running? look at orchestrator status, or name another one with --url"),
+            // The deployment's own words for it, which it shares with no other refusal.
+            ClientError::Unauthorized { message: said } if said.contains("has the token's key") => {
+                Self::new(Exit::Refused, message).hint(
+                    "a key that was made or exchanged meanwhile is taken when an embedded deployment is started again, and \
+                     when OWNER_JWKS of a Convex deployment is set (orchestrator owner init prints it); or this is another \
+                     deployment's key (ORCHESTRATOR_OWNER_KEY names one)",
+                )
+            }
             ClientError::Unauthorized { .. } => Self::new(Exit::Refused, message)
                 .hint("prove who you are: ORCHESTRATOR_OWNER_TOKEN, or the owner's key (orchestrator owner init)"),
             ClientError::Refused { code, .. } => Self::new(exit_for(&code), message),
@@ -263,6 +276,33 @@ impl From<EnrolError> for Failure {
         match error {
             EnrolError::Client(error) => error.into(),
             EnrolError::Files(_) | EnrolError::Answer(_) => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let message = error.to_string();
+        match error {
+            KeyError::File { source, .. } if source.kind() == ErrorKind::NotFound => {
+                Self::new(Exit::Refused, message).hint("make one with orchestrator owner init")
+            }
+            KeyError::File { verb: "read", .. } | KeyError::Exposed { .. } => {
+                Self::new(Exit::Refused, message)
+            }
+            KeyError::NotAFile(_) | KeyError::Malformed(_) => {
+                Self::new(Exit::Refused, message).hint(format!(
+                    "name the right file (--key of orchestrator owner, {}), or move this one away and make one with \
+                     orchestrator owner init",
+                    env::OWNER_KEY
+                ))
+            }
+            KeyError::UnderWay(_) => Self::usage(message)
+                .hint("end that first: orchestrator owner rotate --finish"),
+            KeyError::NotUnderWay(_) => {
+                Self::usage(message).hint("begin with orchestrator owner rotate")
+            }
+            KeyError::File { .. } | KeyError::Random => Self::failed(message),
         }
     }
 }
@@ -303,10 +343,16 @@ impl From<RunError> for Failure {
         match error {
             RunError::AlreadyRunning(_) => Self::new(Exit::AlreadyRunning, message)
                 .hint("look at it: orchestrator ps; stop it: orchestrator stop"),
-            // Its state folder is another one: `ps` and `stop` of this one do not reach it.
-            RunError::LocalInUse { .. } => Self::new(Exit::AlreadyRunning, message).hint(
-                "stop that one (orchestrator stop with its --state-dir), or keep this one's data elsewhere: XDG_DATA_HOME",
-            ),
+            // A `deployment run`, or a supervisor with another state folder: no `stop` of ours reaches it.
+            RunError::LocalInUse { holder, .. } => {
+                let end = match holder {
+                    Some(holder) if holder.pid != 0 => format!("end it (kill {})", holder.pid),
+                    _ => "end the process that holds it".to_owned(),
+                };
+                Self::new(Exit::AlreadyRunning, message).hint(format!(
+                    "{end}, or keep this one's data elsewhere: --data DIR of deployment run, XDG_DATA_HOME of run --local"
+                ))
+            }
             RunError::PortInUse { port } => Self::failed(message).hint(format!(
                 "choose another one: --port {}, or --port 0 for any free one",
                 port.saturating_add(1)
@@ -322,6 +368,8 @@ impl From<RunError> for Failure {
             RunError::StateFolder(_) => Self::failed(message).hint(
                 "make it usable, or choose another state folder with --state-dir or ORCHESTRATOR_STATE_DIR",
             ),
+            RunError::WorkerEnded { .. } => Self::failed(message)
+                .hint("development mode ends with its one worker; orchestrator run --dev starts again"),
             RunError::Setup(_) | RunError::TreeFailed => Self::failed(message),
         }
     }
@@ -359,6 +407,10 @@ mod tests {
             },
             RunError::Refused(String::new()),
             RunError::NoWorker(Vec::new()),
+            RunError::WorkerEnded {
+                name: String::new(),
+                reason: String::new(),
+            },
             RunError::TreeFailed,
             RunError::StateFolder(String::new()),
             RunError::Setup(String::new()),

@@ -8,6 +8,8 @@ mod connection;
 pub mod exit;
 mod failure;
 mod globals;
+mod probe;
+mod prompt;
 mod resolve;
 mod rows;
 mod supervisor;
@@ -42,6 +44,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(commands::init::Init),
     Run(commands::run::Run),
     Ps(commands::ps::Ps),
     Reload(commands::reload::Reload),
@@ -66,7 +69,8 @@ enum Command {
 impl Command {
     async fn execute(self, app: &App) -> Result<Exit, Failure> {
         match self {
-            Self::Run(command) => command.execute(app).await,
+            Self::Init(command) => command.execute(app).await,
+            Self::Run(command) => Box::pin(command.execute(app)).await,
             Self::Ps(command) => command.execute(app).await,
             Self::Reload(command) => command.execute(app).await,
             Self::Status(command) => command.execute(app).await,
@@ -78,7 +82,7 @@ impl Command {
             Self::Worker(command) => command.execute(app).await,
             Self::Machine(command) => command.execute(app).await,
             Self::Owner(command) => command.execute(app),
-            Self::Config(command) => command.execute(app),
+            Self::Config(command) => command.execute(app).await,
             Self::Deployment(command) => command.execute(app).await,
             Self::Completions(command) => Ok(command.execute(app, Cli::command())),
             Self::Version(command) => Ok(command.execute(app)),

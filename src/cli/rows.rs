@@ -66,6 +66,8 @@ pub struct MessageRow {
     pub created_at: f64,
     pub finished_at: Option<f64>,
     pub parts: Option<Vec<PartRow>>,
+    /// The interrupted turn that this message goes on with.
+    pub continues: Option<String>,
     #[serde(default)]
     pub parts_omitted: bool,
     #[serde(default)]

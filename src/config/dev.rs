@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, Token};
+use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::dotenv::{DotEnv, FILE};
 use super::load::{Loaded, exposed_warning};
@@ -38,6 +39,8 @@ pub struct Dev {
     file: Option<DotEnv>,
     path: std::path::PathBuf,
     environment: fn(&str) -> Option<String>,
+    /// `--url`.
+    url: Option<String>,
 }
 
 /// A value and where it came from.
@@ -50,15 +53,19 @@ struct Setting {
 }
 
 impl Dev {
-    pub fn read(
-        path: &Path,
-        environment: fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path, environment: fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Ok(Self {
             file: DotEnv::read(path)?,
             path: path.to_owned(),
             environment,
+            url: None,
         })
+    }
+
+    /// The deployment, whatever file and environment say.
+    pub fn with_url(mut self, url: Option<String>) -> Self {
+        self.url = url;
+        self
     }
 
     pub fn lacking(&self) -> Lacking {
@@ -74,13 +81,13 @@ impl Dev {
         let token = self.token(&mut problems);
         let url = match self.setting(CONVEX_URL) {
             None => {
-                problems.push(self.missing(CONVEX_URL, "Convex URL is required"));
+                problems.push(missing(CONVEX_URL, "Convex URL is required"));
                 None
             }
             Some(setting) => match deployment_url(&setting.value, rule) {
                 Ok(url) => Some(url),
                 Err(message) => {
-                    problems.push(self.problem(&setting, message));
+                    problems.push(problem(&setting, message));
                     None
                 }
             },
@@ -93,7 +100,7 @@ impl Dev {
                     idle_timeout_ms = time;
                     origins.idle_timeout = setting.origin.clone();
                 }
-                Err(message) => problems.push(self.problem(&setting, message)),
+                Err(message) => problems.push(problem(&setting, message)),
             }
         }
         let (Some(token), Some(url), true) = (token, url, problems.is_empty()) else {
@@ -104,7 +111,10 @@ impl Dev {
             });
         };
         let root = self.setting(ROOT_DIRECTORY);
-        origins.directory = root.as_ref().map(|root| root.origin.clone()).unwrap_or_default();
+        origins.directory = root
+            .as_ref()
+            .map(|root| root.origin.clone())
+            .unwrap_or_default();
         let given = root.map_or_else(|| ".".to_owned(), |root| root.value);
         let expanded = base.expand(&given);
         let (directory, broken) = match inspect(&given, &expanded) {
@@ -118,6 +128,7 @@ impl Dev {
             url,
             idle_timeout_ms,
             max_sessions: DEFAULT_MAX_SESSIONS,
+            on_interrupt: OnInterrupt::default(),
             broken,
         };
         let mut warnings = Vec::new();
@@ -145,16 +156,16 @@ impl Dev {
         problems: &mut Vec<Problem>,
     ) -> Option<orchestrator_actors::domain::token::WorkerToken> {
         let Some(setting) = self.token_setting() else {
-            problems.push(self.missing(WORKER_TOKEN, "Worker token is required"));
+            problems.push(missing(WORKER_TOKEN, "Worker token is required"));
             return None;
         };
         match Token::parse(&setting.value) {
             Ok(Token::Worker(token)) => return Some(token),
-            Ok(Token::Machine(_)) => problems.push(self.problem(
+            Ok(Token::Machine(_)) => problems.push(problem(
                 &setting,
                 "this is a machine's token: it enrols a machine and serves no directory; one directory needs a WORKER_TOKEN",
             )),
-            Err(_) => problems.push(self.problem(&setting, TOKEN_FORMAT_HELP)),
+            Err(_) => problems.push(problem(&setting, TOKEN_FORMAT_HELP)),
         }
         None
     }
@@ -165,6 +176,15 @@ impl Dev {
     }
 
     fn setting(&self, name: &'static str) -> Option<Setting> {
+        if let Some(url) = self.url.clone().filter(|_| name == CONVEX_URL) {
+            return Some(Setting {
+                name,
+                value: url,
+                origin: Origin::Flag("--url"),
+                span: (0, 0),
+                place: (0, 0),
+            });
+        }
         let alias = format!("ORCHESTRATOR_{name}");
         for known in [alias.as_str(), name] {
             if let Some(value) = (self.environment)(known) {
@@ -193,33 +213,34 @@ impl Dev {
         }
         None
     }
+}
 
-    fn problem(&self, setting: &Setting, message: impl Into<String>) -> Problem {
-        let file = match &setting.origin {
-            Origin::Environment(_) => "environment".to_owned(),
-            _ => FILE.to_owned(),
-        };
-        Problem {
-            path: setting.name.to_owned(),
-            message: message.into(),
-            help: None,
-            file,
-            line: setting.place.0,
-            column: setting.place.1,
-            span: setting.span,
-        }
+fn problem(setting: &Setting, message: impl Into<String>) -> Problem {
+    let file = match &setting.origin {
+        Origin::Environment(_) => "environment".to_owned(),
+        Origin::Flag(flag) => (*flag).to_owned(),
+        _ => FILE.to_owned(),
+    };
+    Problem {
+        path: setting.name.to_owned(),
+        message: message.into(),
+        help: None,
+        file,
+        line: setting.place.0,
+        column: setting.place.1,
+        span: setting.span,
     }
+}
 
-    fn missing(&self, name: &str, message: &str) -> Problem {
-        Problem {
-            path: name.to_owned(),
-            message: message.to_owned(),
-            help: Some(format!("{name} in {FILE}, or in the environment")),
-            file: FILE.to_owned(),
-            line: 0,
-            column: 0,
-            span: (0, 0),
-        }
+fn missing(name: &str, message: &str) -> Problem {
+    Problem {
+        path: name.to_owned(),
+        message: message.to_owned(),
+        help: None,
+        file: FILE.to_owned(),
+        line: 0,
+        column: 0,
+        span: (0, 0),
     }
 }
 
@@ -257,7 +278,8 @@ mod tests {
 
     #[test]
     fn an_existing_env_of_either_document_works_unchanged() {
-        let text = format!("WORKER_TOKEN={TOKEN}\nCONVEX_URL=https://your-deployment.convex.cloud\n");
+        let text =
+            format!("WORKER_TOKEN={TOKEN}\nCONVEX_URL=https://your-deployment.convex.cloud\n");
         let loaded = read(&text, nothing).unwrap();
         let worker = &loaded.config.workers[0];
         assert_eq!(worker.idle_timeout_ms, 300_000);
@@ -266,7 +288,24 @@ mod tests {
             "CONVEX_URL=https://a.convex.cloud\nMACHINE_TOKEN=\nWORKER_TOKEN={TOKEN}\nROOT_DIRECTORY=./shop\nIDLE_TIMEOUT=1500\n"
         );
         let worker = read(&text, nothing).unwrap().config.workers.remove(0);
-        assert_eq!((worker.name.as_str(), worker.idle_timeout_ms), ("shop", 1_500));
+        assert_eq!(
+            (worker.name.as_str(), worker.idle_timeout_ms),
+            ("shop", 1_500)
+        );
+    }
+
+    #[test]
+    fn the_template_is_a_dotenv_that_lacks_token_and_url() {
+        let text = include_str!("../../config-templates/.env");
+        for name in [WORKER_TOKEN, MACHINE_TOKEN, CONVEX_URL, ROOT_DIRECTORY] {
+            assert!(text.contains(&format!("\n{name}=\n")), "{name}");
+        }
+        assert!(text.contains("\nIDLE_TIMEOUT=300000\n"));
+        assert_eq!(problems(text).len(), 2);
+        let filled = text
+            .replace("WORKER_TOKEN=\n", &format!("WORKER_TOKEN={TOKEN}\n"))
+            .replace("CONVEX_URL=\n", "CONVEX_URL=https://a.convex.cloud\n");
+        assert_eq!(read(&filled, nothing).unwrap().config.workers.len(), 1);
     }
 
     #[test]
@@ -290,9 +329,13 @@ mod tests {
 
     #[test]
     fn a_machines_token_is_told_apart() {
-        let found = problems("MACHINE_TOKEN=machine_a:secret_b\nCONVEX_URL=https://a.convex.cloud\n");
+        let found =
+            problems("MACHINE_TOKEN=machine_a:secret_b\nCONVEX_URL=https://a.convex.cloud\n");
         assert_eq!(found.len(), 1);
-        assert!(found[0].starts_with("MACHINE_TOKEN: this is a machine's token"), "{found:?}");
+        assert!(
+            found[0].starts_with("MACHINE_TOKEN: this is a machine's token"),
+            "{found:?}"
+        );
         // Three parts are a worker's, whatever the variable is called.
         let text = format!("MACHINE_TOKEN={TOKEN}\nCONVEX_URL=https://a.convex.cloud\n");
         assert!(read(&text, nothing).is_ok());
@@ -305,6 +348,9 @@ mod tests {
         }
         let text = format!("WORKER_TOKEN={TOKEN}\nCONVEX_URL=https://a.convex.cloud\n");
         let loaded = read(&text, environment).unwrap();
-        assert_eq!(loaded.config.workers[0].url.as_str(), "https://b.convex.cloud");
+        assert_eq!(
+            loaded.config.workers[0].url.as_str(),
+            "https://b.convex.cloud"
+        );
     }
 }

@@ -87,8 +87,12 @@ pub fn save(path: &Path, changes: &[(&str, &str)]) -> Result<(), String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
     };
-    let text = changed(&before, changes)
-        .ok_or_else(|| format!("{} cannot be changed safely: edit it by hand", path.display()))?;
+    let text = changed(&before, changes).ok_or_else(|| {
+        format!(
+            "{} cannot be changed safely: edit it by hand",
+            path.display()
+        )
+    })?;
     write_private(&target, text.as_bytes()).map_err(|error| error.to_string())
 }
 
@@ -98,15 +102,14 @@ fn changed(before: &str, changes: &[(&str, &str)]) -> Option<String> {
     let mut text = before.to_owned();
     for (name, value) in changes {
         let line = format!("{name}={value}");
-        match line_of(&text, name) {
-            Some(range) => text.replace_range(range, &line),
-            None => {
-                if !text.is_empty() && !text.ends_with('\n') {
-                    text.push('\n');
-                }
-                text.push_str(&line);
+        if let Some(range) = line_of(&text, name) {
+            text.replace_range(range, &line);
+        } else {
+            if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
+            text.push_str(&line);
+            text.push('\n');
         }
         wanted.insert((*name).to_owned(), (*value).to_owned());
     }
@@ -155,7 +158,10 @@ mod tests {
     #[test]
     fn other_lines_stay_and_a_new_one_goes_to_the_end() {
         let before = "# mine\nOTHER=\"a b\"\nexport WORKER_TOKEN=old # was\nMACHINE_TOKEN=";
-        let after = changed(before, &[("WORKER_TOKEN", "new"), ("CONVEX_URL", "https://x")]);
+        let after = changed(
+            before,
+            &[("WORKER_TOKEN", "new"), ("CONVEX_URL", "https://x")],
+        );
         assert_eq!(
             after.unwrap(),
             "# mine\nOTHER=\"a b\"\nWORKER_TOKEN=new\nMACHINE_TOKEN=\nCONVEX_URL=https://x\n"
@@ -175,7 +181,10 @@ mod tests {
     fn empty_variables_are_not_set_and_a_line_that_is_none_has_its_place() {
         let path = Path::new("/x/.env");
         let file = DotEnv::parse("A=\nB=' '\nC=c\n".to_owned(), path).unwrap();
-        assert_eq!((file.get("A"), file.get("B"), file.get("C")), (None, None, Some("c")));
+        assert_eq!(
+            (file.get("A"), file.get("B"), file.get("C")),
+            (None, None, Some("c"))
+        );
         let Err(ConfigError::Invalid { problems, .. }) =
             DotEnv::parse("A=1\nnonsense here\n".to_owned(), path)
         else {

@@ -16,6 +16,8 @@ use super::paths::{private_dir, write_private};
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(10);
 
+const EMPTY: &str = "{\n  \"workers\": []\n}\n";
+
 /// One change of the file, from its reading to its writing.
 pub struct Edit {
     /// The file itself, links resolved.
@@ -27,15 +29,31 @@ pub struct Edit {
 impl Edit {
     /// Reads the file; a missing one is begun with an empty list.
     pub fn open(path: &Path) -> Result<Self, String> {
+        Self::begin(path, |target| match std::fs::read_to_string(target) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(EMPTY.to_owned()),
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        })
+    }
+
+    /// An empty list in the place of what is there; that is kept beside it.
+    pub fn fresh(path: &Path) -> Result<Self, String> {
+        Self::begin(path, |target| {
+            if let Ok(text) = std::fs::read(target) {
+                let kept = target.with_extension("json.old");
+                write_private(&kept, &text).map_err(|error| error.to_string())?;
+            }
+            Ok(EMPTY.to_owned())
+        })
+    }
+
+    fn begin(
+        path: &Path,
+        text: impl FnOnce(&Path) -> Result<String, String>,
+    ) -> Result<Self, String> {
         let lock = lock(path)?;
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let text = match std::fs::read_to_string(&target) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                "{\n  \"workers\": []\n}\n".to_owned()
-            }
-            Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
-        };
+        let text = text(&target)?;
         let root = CstRootNode::parse(&text, &jsonc())
             .map_err(|error| format!("{} is not valid JSON: {}", path.display(), error.kind()))?;
         Ok(Self {
@@ -141,7 +159,8 @@ fn worker_of(entry: &CstNode) -> Option<String> {
 
 /// Beside the file, because the file itself is replaced. It goes with the process, however that ends.
 fn lock(path: &Path) -> Result<File, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("cannot change {}: {error}", path.display());
+    let failed =
+        |error: &dyn std::fmt::Display| format!("cannot change {}: {error}", path.display());
     let folder = path.parent().unwrap_or(Path::new("."));
     private_dir(folder).map_err(|error| error.to_string())?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -23,8 +23,18 @@ pub const OWNER_KEY: &str = "ORCHESTRATOR_OWNER_KEY";
 pub const OPENCODE_BIN: &str = "ORCHESTRATOR_OPENCODE_BIN";
 /// How long an assistant may take from its start until it listens.
 pub const BOOT_TIMEOUT: &str = "ORCHESTRATOR_BOOT_TIMEOUT";
+/// How many assistants may be alive at once on this machine.
+pub const MAX_ASSISTANTS: &str = "ORCHESTRATOR_MAX_ASSISTANTS";
+/// How many may be starting at once.
+pub const MAX_STARTING: &str = "ORCHESTRATOR_MAX_STARTING";
+/// The memory of one assistant, in MB, above which it is replaced as soon as no turn needs it.
+pub const MAX_MEMORY_MB: &str = "ORCHESTRATOR_MAX_MEMORY_MB";
 /// A scripted model that runs already, for `--demo` to use instead of one of its own.
 pub const DEMO_MODEL: &str = "ORCHESTRATOR_DEMO_MODEL";
+/// How long the embedded deployment lets a message wait for a supervisor.
+pub const QUEUED_LIMIT: &str = "ORCHESTRATOR_QUEUED_LIMIT";
+/// How long the embedded deployment lets a claimed turn wait for a supervisor that is gone.
+pub const ABANDONED_LIMIT: &str = "ORCHESTRATOR_ABANDONED_LIMIT";
 /// How long a graceful shutdown may take.
 pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
 /// Idle time in milliseconds, or with a unit, after which a session's child is stopped.

@@ -7,7 +7,10 @@ pub enum Origin {
     #[default]
     Default,
     /// A file's name and the line in it.
-    File { name: String, line: usize },
+    File {
+        name: String,
+        line: usize,
+    },
     /// A variable.
     Environment(String),
     Flag(&'static str),
@@ -41,4 +44,5 @@ pub struct Origins {
     pub directory: Origin,
     pub idle_timeout: Origin,
     pub max_sessions: Origin,
+    pub on_interrupt: Origin,
 }

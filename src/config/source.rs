@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use super::dev::Dev;
+use super::env;
 use super::load::{Loaded, load};
 use super::place::Base;
 use super::problem::ConfigError;
 use super::url::UrlRule;
-use super::env;
 
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -17,6 +17,8 @@ pub struct Source {
     pub rule: UrlRule,
     /// `--worker`: names or ids; empty for all of them.
     pub only: Vec<String>,
+    /// `--url`, for development mode's worker.
+    pub url: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,11 +33,11 @@ impl Source {
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let mut loaded = match &self.kind {
             SourceKind::Workers(path) => load(path, &self.base, self.rule)?,
-            SourceKind::Dev(path) => Dev::read(path, env::get)?.loaded(&self.base, self.rule)?,
+            SourceKind::Dev(path) => Dev::read(path, env::get)?
+                .with_url(self.url.clone())
+                .loaded(&self.base, self.rule)?,
         };
-        if !self.only.is_empty() {
-            loaded.config.keep(&self.only);
-        }
+        loaded.config.keep_if_named(&self.only);
         Ok(loaded)
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use orchestrator_actors::domain::turn::OnInterrupt;
+
 use super::*;
 
 const TOKEN: &str = "machine_abc123:worker_xyz789:secret_def456ghi789jkl012";
@@ -50,6 +52,7 @@ fn three_fields_are_enough() {
     assert_eq!(worker.name, "shop");
     assert_eq!(worker.idle_timeout_ms, 300_000);
     assert_eq!(worker.max_sessions, 4);
+    assert_eq!(worker.on_interrupt, OnInterrupt::Report);
     assert!(worker.directory.is_absolute() && worker.broken.is_none());
     assert!(loaded.warnings.is_empty());
 }
@@ -81,7 +84,7 @@ fn every_missing_field_is_named_at_once() {
 
 #[test]
 fn wrong_values_have_their_text_and_place() {
-    let text = "{\n\"workers\": [{\n  \"token\": \"nope\",\n  \"working_directory\": 7,\n  \"convex_url\": \"http://a.example\",\n  \"idle_timeout\": \"soon\",\n  \"max_sessions\": 0\n}]}";
+    let text = "{\n\"workers\": [{\n  \"token\": \"nope\",\n  \"working_directory\": 7,\n  \"convex_url\": \"http://a.example\",\n  \"idle_timeout\": \"soon\",\n  \"max_sessions\": 0,\n  \"interrupted_turns\": \"again\"\n}]}";
     assert_eq!(
         problems(text),
         [
@@ -90,6 +93,7 @@ fn wrong_values_have_their_text_and_place() {
             "workers.0.convex_url: Convex URL must use HTTPS (workers.json:5:17)",
             "workers.0.idle_timeout: must be a time such as 300000 (milliseconds) or \"300s\" (workers.json:6:19)",
             "workers.0.max_sessions: must be a whole number from 1 to 64 (workers.json:7:19)",
+            "workers.0.interrupted_turns: must be `report` or `continue` (workers.json:8:24)",
         ]
     );
 }
@@ -166,13 +170,23 @@ fn a_missing_directory_breaks_its_worker_and_not_the_file() {
 fn defaults_hold_for_workers_that_say_nothing() {
     let text = good("").replacen(
         '{',
-        "{\"defaults\": {\"idle_timeout\": \"1s\", \"max_sessions\": 2}, \"machine\": {\"name\": \"m\"}, \"logs\": {\"level\": \"debug\"}, ",
+        "{\"defaults\": {\"idle_timeout\": \"1s\", \"max_sessions\": 2, \"interrupted_turns\": \"continue\"}, \"machine\": {\"name\": \"m\", \"max_assistants\": 6, \"max_memory_mb\": 2048}, \"logs\": {\"level\": \"debug\"}, ",
         1,
     );
     let config = read(&text).unwrap().config;
     assert_eq!(config.workers[0].idle_timeout_ms, 1_000);
     assert_eq!(config.workers[0].max_sessions, 2);
+    assert_eq!(config.workers[0].on_interrupt, OnInterrupt::Continue);
     assert_eq!(config.machine_name.as_deref(), Some("m"));
+    let limits = config.limits;
+    assert_eq!(
+        (
+            limits.max_assistants,
+            limits.max_starting,
+            limits.max_memory_mb
+        ),
+        (Some(6), None, Some(2048))
+    );
     assert_eq!(config.log_level.as_deref(), Some("debug"));
 }
 
@@ -265,7 +279,12 @@ fn a_token_is_replaced_where_it_stands() {
 fn a_worker_is_taken_out_and_every_other_comment_stays() {
     let text = edited(|edit| assert!(edit.remove("blog")));
     assert!(!text.contains("secret_two"), "{text}");
-    for comment in ["// the machine at home", "// the shop", "// rotated in May", "// loud"] {
+    for comment in [
+        "// the machine at home",
+        "// the shop",
+        "// rotated in May",
+        "// loud",
+    ] {
         assert!(text.contains(comment), "{text}");
     }
     let left = edited(|edit| {
@@ -286,7 +305,11 @@ fn a_link_to_a_file_kept_elsewhere_stays_one() {
     edit.remove("shop");
     edit.write().unwrap();
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert!(!std::fs::read_to_string(&real).unwrap().contains("secret_one"));
+    assert!(
+        !std::fs::read_to_string(&real)
+            .unwrap()
+            .contains("secret_one")
+    );
 }
 
 #[test]
@@ -307,7 +330,7 @@ fn many_who_add_at_once_lose_nobodys_entry() {
 }
 
 #[test]
-fn the_schema_of_the_time_fields_of_the_documents_is_read() {
+fn the_time_fields_of_the_documents_are_read() {
     let text = good("").replace(
         "{\"workers\"",
         "{\"machine\": {\"idle_timeout\": 1500, \"sync_interval\": \"5s\"}, \"workers\"",
@@ -315,8 +338,40 @@ fn the_schema_of_the_time_fields_of_the_documents_is_read() {
     let loaded = read(&text).unwrap();
     assert_eq!(loaded.config.sync_interval_ms, Some(5_000));
     assert_eq!(loaded.config.workers[0].idle_timeout_ms, 1_500);
-    assert_eq!(loaded.config.origins[0].idle_timeout.to_string(), "workers.json:1");
+    assert_eq!(
+        loaded.config.origins[0].idle_timeout.to_string(),
+        "workers.json:1"
+    );
     assert_eq!(loaded.config.origins[0].max_sessions.to_string(), "default");
     let text = text.replace("\"5s\"", "\"40s\"");
     assert!(problems(&text)[0].starts_with("machine.sync_interval: must be from 1s to 11s"));
+}
+
+#[test]
+fn tilde_absolute_and_relative_directories() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().canonicalize().unwrap();
+    let here = home.join("here");
+    std::fs::create_dir_all(here.join("shop")).unwrap();
+    std::fs::create_dir(home.join("shop")).unwrap();
+    let base = Base {
+        home: home.clone(),
+        current: here.clone(),
+    };
+    let directory = |given: &str| {
+        let text = good("").replace("~/shop", given);
+        let path = Path::new("/x/workers.json");
+        let loaded = parse(&text, path, &base, UrlRule::default()).unwrap();
+        let worker = &loaded.config.workers[0];
+        assert_eq!(worker.broken, None, "{given}");
+        (worker.directory.clone(), loaded.notes.len())
+    };
+    assert_eq!(directory("~"), (home.clone(), 0));
+    assert_eq!(directory("~/shop"), (home.join("shop"), 0));
+    assert_eq!(
+        directory(&home.join("shop").display().to_string()),
+        (home.join("shop"), 0)
+    );
+    assert_eq!(directory("./shop"), (here.join("shop"), 1));
+    assert_eq!(directory("../shop"), (home.join("shop"), 1));
 }

@@ -4,6 +4,9 @@
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use url::{Host, Url};
 
+/// What is said of any other address.
+pub const NEEDS_HTTPS: &str = "Convex URL must use HTTPS";
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UrlRule {
     /// Take `http://` for hosts other than loopback, too.
@@ -22,7 +25,7 @@ pub fn deployment_url(text: &str, rule: UrlRule) -> Result<DeploymentUrl, String
     match url.scheme() {
         "https" => {}
         "http" if rule.allow_insecure || is_loopback(&url) => {}
-        _ => return Err("Convex URL must use HTTPS".to_owned()),
+        _ => return Err(NEEDS_HTTPS.to_owned()),
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("Convex URL must not hold a user or a password".to_owned());

@@ -8,8 +8,10 @@ use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
+use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
+use super::limits::Limits;
 use super::origin::Origins;
 use super::place::{Base, inspect};
 use super::time::Millis;
@@ -28,17 +30,31 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     "name",
     "idle_timeout",
     "max_sessions",
+    "interrupted_turns",
     "goose",
     "git",
 ];
-pub(super) const MACHINE_KEYS: &[&str] = &["name", "idle_timeout", "sync_interval"];
+pub(super) const MACHINE_KEYS: &[&str] = &[
+    "name",
+    "idle_timeout",
+    "sync_interval",
+    Limits::KEYS[0],
+    Limits::KEYS[1],
+    Limits::KEYS[2],
+];
 pub(super) const LOGS_KEYS: &[&str] = &["level"];
-pub(super) const DEFAULTS_KEYS: &[&str] = &["idle_timeout", "max_sessions", "env_passthrough"];
+pub(super) const DEFAULTS_KEYS: &[&str] = &[
+    "idle_timeout",
+    "max_sessions",
+    "interrupted_turns",
+    "env_passthrough",
+];
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WorkersConfig {
     pub machine_name: Option<String>,
+    pub limits: Limits,
     pub log_level: Option<String>,
     /// Variables of the environment that assistants get besides the usual ones.
     pub env_passthrough: Vec<String>,
@@ -50,8 +66,11 @@ pub struct WorkersConfig {
 }
 
 impl WorkersConfig {
-    /// Keeps the workers of these names or ids.
-    pub fn keep(&mut self, only: &[String]) {
+    /// Keeps the workers of these names or ids; all of them when none is named.
+    pub fn keep_if_named(&mut self, only: &[String]) {
+        if only.is_empty() {
+            return;
+        }
         let is_meant = |entry: &WorkerEntry| {
             only.iter()
                 .any(|name| *name == entry.name || name == entry.token.worker().as_str())
@@ -74,6 +93,7 @@ pub struct WorkerEntry {
     pub url: DeploymentUrl,
     pub idle_timeout_ms: Millis,
     pub max_sessions: usize,
+    pub on_interrupt: OnInterrupt,
     /// Why this worker cannot serve.
     pub broken: Option<String>,
 }
@@ -81,6 +101,7 @@ pub struct WorkerEntry {
 struct Defaults {
     idle_timeout_ms: Millis,
     max_sessions: usize,
+    on_interrupt: OnInterrupt,
     env_passthrough: Vec<String>,
     origins: Origins,
 }
@@ -101,6 +122,7 @@ pub(super) fn read(
             .optional_string("machine", machine, "name")
             .map(|(name, _)| name.to_owned());
         config.sync_interval_ms = read_sync_interval(reader, machine);
+        config.limits = Limits::read(reader, machine);
     }
     if let Some(logs) = reader.optional_object("", root, "logs") {
         reader.check_keys("logs", logs, LOGS_KEYS);
@@ -173,6 +195,7 @@ fn read_defaults(
     let mut defaults = Defaults {
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
+        on_interrupt: OnInterrupt::default(),
         env_passthrough: Vec::new(),
         origins: Origins::default(),
     };
@@ -193,6 +216,12 @@ fn read_defaults(
             defaults.max_sessions = count;
             defaults.origins.max_sessions =
                 reader.origin(object, "max_sessions").unwrap_or_default();
+        }
+        if let Some(policy) = read_on_interrupt(reader, "defaults", object) {
+            defaults.on_interrupt = policy;
+            defaults.origins.on_interrupt = reader
+                .origin(object, "interrupted_turns")
+                .unwrap_or_default();
         }
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
@@ -227,6 +256,7 @@ fn read_worker(
     let max_sessions = reader
         .optional_count(path, object, "max_sessions", 1..=64)
         .unwrap_or(defaults.max_sessions);
+    let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
     // Known to later commands; their content is theirs to check.
     for key in ["goose", "git"] {
         reader.optional_object(path, object, key);
@@ -255,6 +285,9 @@ fn read_worker(
         max_sessions: reader
             .origin(object, "max_sessions")
             .unwrap_or_else(|| defaults.origins.max_sessions.clone()),
+        on_interrupt: reader
+            .origin(object, "interrupted_turns")
+            .unwrap_or_else(|| defaults.origins.on_interrupt.clone()),
     };
     let (directory, broken) = match inspect(given, &expanded) {
         Ok(directory) => (directory, None),
@@ -267,6 +300,7 @@ fn read_worker(
         url,
         idle_timeout_ms,
         max_sessions,
+        on_interrupt,
         broken,
     };
     Some((entry, origins))
@@ -283,6 +317,22 @@ pub(super) fn name_of(directory: &std::path::Path) -> String {
         || "root".to_owned(),
         |name| name.to_string_lossy().into_owned(),
     )
+}
+
+/// What becomes of turns that a crash interrupted.
+fn read_on_interrupt(
+    reader: &mut Reader<'_>,
+    path: &str,
+    object: &Object<'_>,
+) -> Option<OnInterrupt> {
+    let (word, range) = reader.optional_string(path, object, "interrupted_turns")?;
+    let known = OnInterrupt::ALL.into_iter();
+    let policy = known.into_iter().find(|policy| policy.as_str() == word);
+    if policy.is_none() {
+        let at = join(path, "interrupted_turns");
+        reader.problem(&at, range, "must be `report` or `continue`");
+    }
+    policy
 }
 
 fn read_token(

@@ -42,8 +42,12 @@ pub enum Verb {
     },
     /// Replaces an actor, or un-parks it.
     Restart { actor: String },
+    /// Lets a worker take no new turns, or take them again.
+    Pause { worker: String, paused: bool },
     /// Makes an actor panic. Debug builds only.
     Panic { actor: String },
+    /// Keeps an actor's handler busy. Debug builds only.
+    Block { actor: String, ms: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

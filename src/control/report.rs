@@ -3,8 +3,11 @@
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::ports::link::{LinkPhase, LinkStatus};
-use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
+use orchestrator_actors::supervision::gauge::CROWDED;
+use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind, LargestMailbox, Phase};
 use serde::{Deserialize, Serialize};
+
+use crate::config::Problem;
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -30,6 +33,47 @@ pub struct MachineReport {
     /// Finishes that no deployment has acknowledged yet.
     pub outbox: usize,
     pub last_error: Option<String>,
+    /// The configuration that lies there cannot be used: this one runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationReport>,
+    #[serde(default)]
+    pub health: Health,
+    /// The most messages that any actor's mailbox has held since the start, and whose it was.
+    #[serde(default)]
+    pub mailbox_largest: usize,
+    #[serde(default)]
+    pub mailbox_largest_of: Option<String>,
+}
+
+/// A configuration that a reload has refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationReport {
+    pub path: String,
+    /// When it was refused.
+    pub since: String,
+    pub message: String,
+    pub problems: Vec<Problem>,
+}
+
+/// How an actor's mailbox and handler stand at this moment. Nobody asks the actor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Messages that wait.
+    pub mailbox: usize,
+    /// The most that ever waited for this incarnation.
+    pub mailbox_largest: usize,
+    /// More wait than ever should.
+    pub crowded: bool,
+    /// Its handler does not come back.
+    pub stuck: Option<StuckReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StuckReport {
+    /// The message that it works on.
+    pub doing: String,
+    pub since: String,
+    pub for_ms: u64,
 }
 
 /// An embedded deployment.
@@ -40,6 +84,8 @@ pub struct DeploymentReport {
     pub detail: String,
     pub restarts: u32,
     pub last_error: Option<String>,
+    #[serde(default)]
+    pub health: Health,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +102,8 @@ pub struct BridgeReport {
     /// Connection attempts since the last success.
     pub attempts: u32,
     pub last_error: Option<String>,
+    #[serde(default)]
+    pub health: Health,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +121,8 @@ pub struct WorkerReport {
     pub restarts: u32,
     pub last_error: Option<String>,
     pub sessions: Vec<SessionReport>,
+    #[serde(default)]
+    pub health: Health,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +141,36 @@ pub struct SessionReport {
     pub turns: u64,
     pub detail: String,
     pub last_error: Option<String>,
+    #[serde(default)]
+    pub health: Health,
+}
+
+impl Report {
+    /// The actors whose handlers do not come back, by their keys.
+    pub fn stuck(&self) -> Vec<&str> {
+        let deployments = self
+            .deployments
+            .iter()
+            .map(|one| ("deployment", &one.health));
+        let bridges = self
+            .bridges
+            .iter()
+            .map(|one| (one.key.as_str(), &one.health));
+        let workers = self
+            .workers
+            .iter()
+            .map(|one| (one.key.as_str(), &one.health));
+        let sessions = self.workers.iter().flat_map(|worker| &worker.sessions);
+        let sessions = sessions.map(|one| (one.key.as_str(), &one.health));
+        let all = std::iter::once(("machine", &self.machine.health))
+            .chain(deployments)
+            .chain(bridges)
+            .chain(workers)
+            .chain(sessions);
+        all.filter(|(_, health)| health.stuck.is_some())
+            .map(|(key, _)| key)
+            .collect()
+    }
 }
 
 /// What the table does not know about a worker.
@@ -111,6 +191,7 @@ pub struct Sources<'a> {
     pub cards: &'a [ActorCard],
     pub links: &'a [(DeploymentUrl, LinkStatus)],
     pub workers: &'a [WorkerFacts],
+    pub largest: LargestMailbox,
     pub now_ms: u64,
 }
 
@@ -121,11 +202,15 @@ pub fn build(sources: Sources<'_>) -> Report {
         cards,
         links,
         workers,
+        largest,
         now_ms,
     } = sources;
+    machine.mailbox_largest = largest.messages;
+    machine.mailbox_largest_of = largest.actor.map(|actor| actor.to_string());
     if let Some(card) = cards.iter().find(|card| card.kind == ActorKind::Machine) {
         machine.phase = phase(card);
         machine.last_error.clone_from(&card.last_error);
+        machine.health = health(card, now_ms);
     }
     Report {
         schema: SCHEMA,
@@ -137,10 +222,11 @@ pub fn build(sources: Sources<'_>) -> Report {
                 detail: card.detail.clone(),
                 restarts: card.restarts,
                 last_error: card.last_error.clone(),
+                health: health(card, now_ms),
             })
             .collect(),
         bridges: of(cards, ActorKind::Bridge)
-            .map(|card| bridge(card, links))
+            .map(|card| bridge(card, links, now_ms))
             .collect(),
         workers: workers
             .iter()
@@ -153,7 +239,21 @@ fn of(cards: &[ActorCard], kind: ActorKind) -> impl Iterator<Item = &ActorCard> 
     cards.iter().filter(move |card| card.kind == kind)
 }
 
-fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)]) -> BridgeReport {
+fn health(card: &ActorCard, now_ms: u64) -> Health {
+    let reading = card.gauge.read();
+    Health {
+        mailbox: reading.waiting,
+        mailbox_largest: reading.largest,
+        crowded: reading.waiting >= CROWDED,
+        stuck: reading.stuck.map(|stuck| StuckReport {
+            doing: stuck.doing.to_owned(),
+            since: rfc3339(now_ms.saturating_sub(stuck.for_ms)),
+            for_ms: stuck.for_ms,
+        }),
+    }
+}
+
+fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)], now_ms: u64) -> BridgeReport {
     let url = card.key.as_str().trim_start_matches("bridge/").to_owned();
     let link = links
         .iter()
@@ -162,11 +262,11 @@ fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)]) -> BridgeRepo
         .unwrap_or_default();
     BridgeReport {
         key: card.key.to_string(),
-        // The link knows it first: the bridge's actor may be between two lives.
-        phase: match link.phase {
-            LinkPhase::Synced => "synced".to_owned(),
-            LinkPhase::Offline => "offline".to_owned(),
-            LinkPhase::Connecting => phase(card),
+        // The link knows it first; but while the bridge's actor is between two lives, nobody drives it.
+        phase: match (card.phase, link.phase) {
+            (Phase::Restarting, _) | (_, LinkPhase::Connecting) => phase(card),
+            (_, LinkPhase::Synced) => "synced".to_owned(),
+            (_, LinkPhase::Offline) => "offline".to_owned(),
         },
         url,
         since: rfc3339(card.since_ms),
@@ -175,6 +275,7 @@ fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)]) -> BridgeRepo
         waiting: link.waiting,
         attempts: link.attempts,
         last_error: link.last_error.or_else(|| card.last_error.clone()),
+        health: health(card, now_ms),
     }
 }
 
@@ -201,6 +302,7 @@ fn worker(facts: &WorkerFacts, cards: &[ActorCard], now_ms: u64) -> WorkerReport
         max_sessions: facts.max_sessions,
         restarts: card.map_or(0, |card| card.restarts),
         last_error: card.and_then(|card| card.last_error.clone()),
+        health: card.map(|card| health(card, now_ms)).unwrap_or_default(),
         sessions: of(cards, ActorKind::Session)
             .filter(|card| card.parent.as_ref() == Some(&key))
             .map(|card| session(card, now_ms))
@@ -230,6 +332,7 @@ fn session(card: &ActorCard, now_ms: u64) -> SessionReport {
         turns: card.turns,
         detail: card.detail.clone(),
         last_error: card.last_error.clone(),
+        health: health(card, now_ms),
     }
 }
 
@@ -249,78 +352,4 @@ pub fn rfc3339(ms: u64) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use orchestrator_actors::table::Phase;
-
-    use super::*;
-
-    pub(crate) fn sample() -> Report {
-        let url = DeploymentUrl::new("https://happy-otter-123.convex.cloud");
-        let machine = ActorKey::machine();
-        let worker = ActorKey::parse("worker/xyz789");
-        let mut root = ActorCard::new(machine.clone(), None, ActorKind::Machine, "laptop");
-        root.phase = Phase::Ready;
-        let mut bridge = ActorCard::new(
-            ActorKey::bridge(&url),
-            Some(machine.clone()),
-            ActorKind::Bridge,
-            "happy-otter-123",
-        );
-        bridge.phase = Phase::Synced;
-        let mut shop = ActorCard::new(worker.clone(), Some(machine), ActorKind::Worker, "shop");
-        shop.phase = Phase::Ready;
-        shop.since_ms = 1_795_170_253_000;
-        let mut chat = ActorCard::new(
-            ActorKey::parse("session/c_81f"),
-            Some(worker),
-            ActorKind::Session,
-            "fix the cart",
-        );
-        chat.phase = Phase::Active;
-        chat.since_ms = 1_795_170_301_000;
-        chat.agent_pid = Some(4711);
-        chat.agent_rss_bytes = Some(412 * 1024 * 1024);
-        chat.turn = Some("turn_1".to_owned());
-        chat.chunks = 14;
-        chat.restarts = 1;
-        let status = LinkStatus {
-            phase: LinkPhase::Synced,
-            rtt_us: Some(84_000),
-            ..LinkStatus::default()
-        };
-        build(Sources {
-            machine: MachineReport {
-                id: "5f0cd1c2-aaaa".to_owned(),
-                name: "laptop".to_owned(),
-                pid: 4100,
-                uptime_ms: 180_000,
-                ..MachineReport::default()
-            },
-            cards: &[root, bridge, shop, chat],
-            links: &[(url, status)],
-            workers: &[WorkerFacts {
-                id: "xyz789".to_owned(),
-                name: "shop".to_owned(),
-                broken: None,
-                directory: "/home/me/shop".to_owned(),
-                deployment: "https://happy-otter-123.convex.cloud".to_owned(),
-                max_sessions: 4,
-            }],
-            now_ms: 1_795_170_313_000,
-        })
-    }
-
-    #[test]
-    fn sessions_are_under_their_worker_with_the_promised_fields() {
-        let value = serde_json::to_value(sample()).unwrap();
-        assert_eq!(value["schema"], 1);
-        let session = &value["workers"][0]["sessions"][0];
-        assert_eq!(session["id"], "c_81f");
-        assert_eq!(session["phase"], "active");
-        assert_eq!(session["agent_pid"], 4711);
-        assert_eq!(session["restarts"], 1);
-        assert_eq!(session["age_ms"], 12_000);
-        assert_eq!(value["bridges"][0]["rtt_us"], 84_000);
-        assert_eq!(value["bridges"][0]["phase"], "synced");
-    }
-}
+pub(crate) mod tests;

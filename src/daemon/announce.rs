@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use orchestrator_actors::machine::{ReloadReport, WorkerStart};
+use orchestrator_actors::machine::WorkerStart;
 
+use super::reload::Reloaded;
 use crate::config::Problem;
 use crate::control::Refusal;
 
@@ -13,8 +14,8 @@ pub trait Announce: Send + Sync {
     fn progress(&self, progress: Progress);
     /// Everything is up.
     fn started(&self, summary: &Summary);
-    /// A reload by signal.
-    fn reloaded(&self, result: Result<&ReloadReport, &Refusal>);
+    /// A reload by signal, or because the watched file has changed.
+    fn reloaded(&self, result: Result<&Reloaded, &Refusal>);
     /// A worker or a deployment stands elsewhere than before.
     fn news(&self, news: &News);
     /// Something was odd and was dealt with.

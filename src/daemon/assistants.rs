@@ -17,8 +17,8 @@ use super::options::{Mode, RunOptions};
 use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
 use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
 use crate::adapters::process::companion::Companion;
-use crate::adapters::process::journal::{Journal, sweep_at_start, sweep_unowned};
-use crate::adapters::process::own_binary;
+use crate::adapters::process::{leftovers, memory_bytes, own_binary};
+use crate::config::Limits;
 use crate::config::env;
 use crate::model::MODEL_ARGUMENT;
 
@@ -27,10 +27,21 @@ const MODEL_START: Duration = Duration::from_secs(10);
 /// How often a running installation is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
+const MEGABYTE: u64 = 1024 * 1024;
+/// An OpenCode begins with 400 MB and has about 700 after some turns; what is far beyond has a leak.
+const MAX_MEMORY_MB: usize = 1536;
+/// What one assistant takes on the average, and what the rest of the machine needs.
+const ASSISTANT: u64 = 512 * MEGABYTE;
+const RESERVED: u64 = 2048 * MEGABYTE;
+const MOST_ROOM: usize = 64;
+const ROOM_WHEN_UNKNOWN: usize = 8;
+
 /// Ready to be used by the tree.
 pub(super) struct Assistants {
     agents: Arc<OpenCodeAgents>,
     model: Option<Companion>,
+    /// Sees off what a dead supervisor left, and keeps the folders small.
+    tidying: tokio::task::JoinHandle<()>,
 }
 
 impl Assistants {
@@ -58,30 +69,34 @@ impl Assistants {
         if let Some(limit) = options.boot {
             config.deadlines.listening = limit;
         }
+        limit(&mut config, options.limits);
         if let Mode::Workers(loaded) = &options.mode {
             config
                 .env_passthrough
                 .clone_from(&loaded.config.env_passthrough);
         }
-        let state = options.paths.state.clone();
         let made = tokio::task::spawn_blocking(move || {
             let agents = OpenCodeAgents::new(config)?;
-            // The instance lock is held: whoever wrote the journal is dead.
-            let prefix = agents.marker_prefix();
-            let swept = sweep_at_start(&Journal::in_state_folder(&state), prefix)
-                + sweep_unowned(prefix, &agents.locks());
-            Ok::<_, std::io::Error>((agents, swept))
+            // The instance lock is held: whoever left something is dead.
+            let left = leftovers::end(&agents.traces());
+            Ok::<_, std::io::Error>((agents, left))
         });
-        let (agents, swept) = made
+        let (agents, (swept, wardens)) = made
             .await
             .map_err(|error| RunError::Setup(error.to_string()))?
             .map_err(|error| RunError::Setup(format!("cannot prepare the assistants: {error}")))?;
         if swept > 0 {
             info!(swept, "ended what a killed supervisor had left");
         }
+        let traces = agents.traces();
+        let tidying = tokio::spawn(async move {
+            leftovers::see_off(traces.clone(), wardens).await;
+            leftovers::tidy(traces.locks).await;
+        });
         Ok(Self {
             agents: Arc::new(agents),
             model,
+            tidying,
         })
     }
 
@@ -95,10 +110,33 @@ impl Assistants {
 
     /// After the tree: nobody asks the model any more.
     pub async fn stop(self) {
+        self.tidying.abort();
         if let Some(model) = self.model {
             model.stop().await;
         }
     }
+}
+
+fn limit(config: &mut OpenCodeConfig, limits: Limits) {
+    config.most_children = limits
+        .max_assistants
+        .unwrap_or_else(|| room_for(memory_bytes()));
+    if let Some(starting) = limits.max_starting {
+        config.boot_slots = starting;
+    }
+    let megabytes = limits.max_memory_mb.unwrap_or(MAX_MEMORY_MB) as u64;
+    config.most_memory = megabytes * MEGABYTE;
+}
+
+/// How many assistants a machine with so much memory has room for.
+fn room_for(memory: Option<u64>) -> usize {
+    let Some(memory) = memory else {
+        return ROOM_WHEN_UNKNOWN;
+    };
+    let room = memory.saturating_sub(RESERVED) / ASSISTANT;
+    usize::try_from(room)
+        .unwrap_or(MOST_ROOM)
+        .clamp(2, MOST_ROOM)
 }
 
 struct OpenCodeStores(Arc<OpenCodeAgents>);
@@ -210,6 +248,15 @@ mod tests {
     fn a_models_address_is_taken_with_and_without_its_version() {
         assert_eq!(base_url("http://127.0.0.1:1"), "http://127.0.0.1:1/v1");
         assert_eq!(base_url("http://127.0.0.1:1/v1/"), "http://127.0.0.1:1/v1");
+    }
+
+    #[test]
+    fn small_and_large_machines_get_a_sensible_number_of_assistants() {
+        let gigabytes = |count: u64| Some(count * 1024 * MEGABYTE);
+        assert_eq!(room_for(gigabytes(1)), 2);
+        assert_eq!(room_for(gigabytes(8)), 12);
+        assert_eq!(room_for(gigabytes(512)), MOST_ROOM);
+        assert_eq!(room_for(None), ROOM_WHEN_UNKNOWN);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, WorkerDir};
+use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::machine::{
     Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, WorkerSpec,
 };
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use super::assistants::Assistants;
 use super::error::RunError;
-use super::options::RunOptions;
+use super::options::{Mode, RunOptions};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::convex::{ClientError, ConvexLinks, OwnerClient};
 use crate::adapters::identity::{CHATROOM_FILE, Machine, boot_id, install_id};
@@ -34,21 +35,52 @@ pub struct KnownMachine {
 /// Reads `machine.json`, making it on first use, and looks which assistants are installed.
 pub fn machine(paths: &Paths, name: Option<&str>) -> Result<KnownMachine, String> {
     crate::config::paths::private_dir(&paths.config).map_err(|error| error.to_string())?;
-    let identity = Machine::load_or_create(
-        &paths.machine_file(),
-        Some(&paths.home.join(CHATROOM_FILE)),
-    )
-    .map_err(|error| error.to_string())?;
-    let tools = glance(
-        &tools::Search::from_environment(paths.home.clone()),
-        &identity.available_tools,
-    );
-    Ok(KnownMachine {
+    let adopt = paths.home.join(CHATROOM_FILE);
+    let identity = Machine::load_or_create(&paths.machine_file(), Some(&adopt));
+    Ok(known(
+        paths,
+        identity.map_err(|error| error.to_string())?,
+        name,
+    ))
+}
+
+/// The same for a supervisor: a damaged file does not stop it. `id` is what the machine is called elsewhere; the second
+/// value says what was done about damage.
+pub(super) fn machine_whatever_happened(
+    paths: &Paths,
+    name: Option<&str>,
+    id: Option<uuid::Uuid>,
+) -> Result<(KnownMachine, Option<String>), String> {
+    crate::config::paths::private_dir(&paths.config).map_err(|error| error.to_string())?;
+    let adopt = paths.home.join(CHATROOM_FILE);
+    let (identity, notice) = Machine::load_or_repair(&paths.machine_file(), Some(&adopt), id)
+        .map_err(|error| error.to_string())?;
+    Ok((known(paths, identity, name), notice))
+}
+
+/// What these tokens call the machine, if they agree.
+pub(super) fn named_by<'t>(
+    tokens: impl IntoIterator<Item = &'t WorkerToken>,
+) -> Option<uuid::Uuid> {
+    let mut machines = tokens.into_iter().map(WorkerToken::machine);
+    let first = machines.next()?;
+    machines.all(|machine| machine == first).then_some(())?;
+    first.as_str().parse().ok()
+}
+
+fn known(paths: &Paths, identity: Machine, name: Option<&str>) -> KnownMachine {
+    let search = tools::Search::from_environment(paths.home.clone());
+    let tools = glance(&search, &identity.available_tools);
+    KnownMachine {
         id: identity.id().to_string(),
         name: name.unwrap_or(identity.display_name()).to_owned(),
-        tools: tools.iter().filter(|tool| tool.is_found()).map(|tool| tool.name.clone()).collect(),
+        tools: tools
+            .iter()
+            .filter(|tool| tool.is_found())
+            .map(|tool| tool.name.clone())
+            .collect(),
         identity,
-    })
+    }
 }
 
 /// Makes the machine known to a deployment, or brings what is known up to date.
@@ -87,15 +119,7 @@ impl Tree {
 
     /// What of the outbox could not be read, for people.
     pub fn outbox_damage(&self) -> Option<String> {
-        let damage = self.outbox.damage()?;
-        let kept = match &damage.kept_in {
-            Some(path) => format!("kept in {}", path.display()),
-            None => "they could not be kept".to_owned(),
-        };
-        let lines = crate::ui::format::plural(damage.lines, "damaged line");
-        Some(format!(
-            "the outbox had {lines}, {kept}; a turn whose finish was in them is settled from the assistant's store"
-        ))
+        self.outbox.damage().map(ToString::to_string)
     }
 
     /// Where a link stands; asks the link itself, so it works while the tree is stuck.
@@ -131,7 +155,7 @@ pub(super) async fn start_tree(
             stores: assistants.stores(),
         },
         desired,
-        settings: Settings::default(),
+        settings: settings(options),
         identity: StartIdentity {
             install_id: install_id(&machine.identity.machine_id, &state),
             start_id: uuid::Uuid::now_v7().to_string(),
@@ -153,6 +177,18 @@ pub(super) async fn start_tree(
     })
 }
 
+fn settings(options: &RunOptions) -> Settings {
+    let usual = Settings::default();
+    let interval = match &options.mode {
+        Mode::Workers(loaded) => loaded.config.sync_interval_ms,
+        Mode::Local(_) => None,
+    };
+    Settings {
+        beat_ms: interval.unwrap_or(usual.beat_ms),
+        ..usual
+    }
+}
+
 async fn open_outbox(path: &Path) -> Result<Arc<FileOutbox>, RunError> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || FileOutbox::open(&path)).await;
@@ -172,6 +208,8 @@ pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -
         url: entry.url.clone(),
         idle_timeout_ms: idle_timeout_ms.unwrap_or(entry.idle_timeout_ms),
         max_sessions: entry.max_sessions,
+        paused: false,
+        on_interrupt: entry.on_interrupt,
         broken: entry.broken.clone(),
     });
     Desired {

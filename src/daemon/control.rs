@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use orchestrator_actors::domain::ids::WorkerId;
 use orchestrator_actors::ports::Pending;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -36,6 +37,7 @@ impl Handler for Controls {
             match verb {
                 Verb::Ps => value(&running.report()),
                 Verb::Reload { dry_run } => value(&running.reload(dry_run).await?),
+                Verb::Pause { worker, paused } => pause(&running, &worker, paused).await,
                 Verb::Stop { force, timeout_ms } => {
                     let limit = timeout_ms.map_or(running.options.shutdown, Duration::from_millis);
                     stop(&running, &stops, StopRequest { force, limit })
@@ -47,9 +49,20 @@ impl Handler for Controls {
                     Ok(json!({"actor": key}))
                 }
                 Verb::Panic { actor } => panic_in(&running, &actor),
+                Verb::Block { actor, ms } => block_in(&running, &actor, ms),
             }
         })
     }
+}
+
+async fn pause(running: &Shared, name: &str, paused: bool) -> Result<Value, Refusal> {
+    let key = running.actor_named(name)?;
+    let Some(id) = key.as_str().strip_prefix("worker/") else {
+        return Err(Refusal::new("invalid", format!("`{key}` is not a worker")));
+    };
+    let worker = WorkerId::from(id);
+    let changed = running.pause(&worker, paused).await?;
+    Ok(json!({"worker": worker, "changed": changed}))
 }
 
 fn value(of: &impl serde::Serialize) -> Result<Value, Refusal> {
@@ -94,10 +107,28 @@ fn panic_in(running: &Shared, actor: &str) -> Result<Value, Refusal> {
     Ok(json!({"actor": key}))
 }
 
+#[cfg(debug_assertions)]
+fn block_in(running: &Shared, actor: &str, ms: u64) -> Result<Value, Refusal> {
+    use orchestrator_actors::supervision::fault::Fault;
+    let key = running.actor_named(actor)?;
+    let blocked = Fault::Block(Duration::from_millis(ms));
+    running
+        .tree
+        .handle
+        .inject(key.clone(), blocked)
+        .map_err(|reason| Refusal::new("failed", reason))?;
+    Ok(json!({"actor": key}))
+}
+
+#[cfg(not(debug_assertions))]
+fn block_in(running: &Shared, actor: &str, _ms: u64) -> Result<Value, Refusal> {
+    panic_in(running, actor)
+}
+
 #[cfg(not(debug_assertions))]
 fn panic_in(_running: &Shared, _actor: &str) -> Result<Value, Refusal> {
     Err(Refusal::new(
         "invalid",
-        "panics are injected in debug builds only",
+        "faults are injected in debug builds only",
     ))
 }

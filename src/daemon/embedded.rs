@@ -1,9 +1,7 @@
 //! The embedded deployment inside a supervisor (`run --local`), or alone (`deployment run`). Its folder holds the
 //! database, the owner's key and the tokens, all private; a lock keeps a second process from opening it.
 
-use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +11,14 @@ use orchestrator_backend::{
     AuthProvider, Deployment, DeploymentConfig, Instance as Named, StartError,
 };
 
+use super::database_file::make_private;
 use super::error::RunError;
-use super::functions::deployed;
+use super::functions::{deployed, settings};
 use super::instance::{Instance, LockError};
 use super::signals::Signals;
 use crate::adapters::clock::wall_ms;
 use crate::adapters::embedded::EmbeddedPort;
-use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKey};
+use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKey, OwnerKeys};
 use crate::config::paths::private_dir;
 
 /// Sockets say goodbye, the engine finishes and checkpoints; then the process ends anyway.
@@ -36,11 +35,12 @@ pub(super) struct Embedded {
 }
 
 impl Embedded {
-    pub async fn start(folder: &Path, port: u16) -> Result<Self, RunError> {
+    /// `origins`: the web pages that may talk to it, besides its own.
+    pub async fn start(folder: &Path, port: u16, origins: Vec<String>) -> Result<Self, RunError> {
         private_dir(folder).map_err(|error| RunError::Setup(error.to_string()))?;
         let lock = lock(folder).await?;
         let key_path = folder.join("owner.key");
-        let owner = OwnerKey::load_or_create(&key_path)
+        let owner = OwnerKeys::load_or_create(&key_path)
             .map_err(|error| RunError::Setup(error.to_string()))?;
         let database = folder.join("local.sqlite3");
         make_private(&database)?;
@@ -48,12 +48,13 @@ impl Embedded {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             data: database.clone(),
             functions: deployed()?,
+            environment: settings()?,
             identity: vec![AuthProvider {
                 issuer: ISSUER.to_owned(),
                 audience: AUDIENCE.to_owned(),
                 jwks: owner.jwks(),
             }],
-            allowed_origins: Vec::new(),
+            allowed_origins: origins,
             instance: Named::default(),
         };
         let deployment = Deployment::start(config)
@@ -65,7 +66,7 @@ impl Embedded {
         Ok(Self {
             url: DeploymentUrl::new(deployment.url()),
             deployment,
-            owner: Arc::new(owner),
+            owner: Arc::new(owner.current),
             key_path,
             database,
             _lock: lock,
@@ -97,10 +98,11 @@ impl Embedded {
 pub async fn serve_deployment(
     folder: &Path,
     port: u16,
+    origins: Vec<String>,
     up: impl FnOnce(&str, &Path),
 ) -> Result<(), RunError> {
     let mut signals = Signals::register().map_err(|error| RunError::Setup(error.to_string()))?;
-    let embedded = Embedded::start(folder, port).await?;
+    let embedded = Embedded::start(folder, port, origins).await?;
     up(embedded.url.as_str(), &embedded.key_path);
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     signals.stop().await;
@@ -122,15 +124,4 @@ async fn lock(folder: &Path) -> Result<Instance, RunError> {
             },
             other @ LockError::Unusable { .. } => RunError::Setup(other.to_string()),
         })
-}
-
-/// SQLite makes its other files with the mode of the first.
-fn make_private(path: &Path) -> Result<(), RunError> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
-        .map_err(|error| RunError::Setup(format!("cannot make {}: {error}", path.display())))
 }

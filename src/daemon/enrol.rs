@@ -92,8 +92,8 @@ pub async fn enrol(
     };
     loop {
         let answer = client.mutation("machines:enrol", args.clone()).await?;
-        let page: Page =
-            serde_json::from_value(answer).map_err(|error| EnrolError::Answer(error.to_string()))?;
+        let page: Page = serde_json::from_value(answer)
+            .map_err(|error| EnrolError::Answer(error.to_string()))?;
         enrolled.machine_id = page.machine_id;
         enrolled.name = page.name;
         enrolled.sessions += page.sessions.len();
@@ -113,14 +113,23 @@ fn take_identity(paths: &Paths, token: &MachineToken) -> Result<(), String> {
     let Ok(id) = token.machine().as_str().parse() else {
         return Ok(());
     };
-    if Machine::load(&path).map_err(|error| error.to_string())?.is_some() {
+    if Machine::load(&path)
+        .map_err(|error| error.to_string())?
+        .is_some()
+    {
         return Ok(());
     }
     private_dir(&paths.config).map_err(|error| error.to_string())?;
-    Machine::named(id).save(&path).map_err(|error| error.to_string())
+    Machine::named(id)
+        .save(&path)
+        .map_err(|error| error.to_string())
 }
 
-fn write_down(paths: &Paths, url: &DeploymentUrl, workers: &[EnrolledWorker]) -> Result<(), String> {
+fn write_down(
+    paths: &Paths,
+    url: &DeploymentUrl,
+    workers: &[EnrolledWorker],
+) -> Result<(), String> {
     let mut edit = Edit::open(&paths.workers_file)?;
     for worker in workers {
         if !edit.set_token(&worker.worker_id, &worker.token) {

@@ -28,6 +28,9 @@ pub enum RunError {
     /// Every worker failed; what each one said.
     #[error("Failed to start any workers. Check the errors above.")]
     NoWorker(Vec<WorkerLine>),
+    /// Development mode ends with its worker.
+    #[error("worker {name}: {reason}")]
+    WorkerEnded { name: String, reason: String },
     #[error("the root of the actor tree crashed; its log says why (`state/logs`)")]
     TreeFailed,
     /// The state folder, or a file in it, cannot be used.
@@ -43,6 +46,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoWorker(_)
+            | Self::WorkerEnded { .. }
             | Self::PortInUse { .. }
             | Self::TreeFailed
             | Self::StateFolder(_)

@@ -1,7 +1,42 @@
-//! Which functions the embedded deployment runs: the product's. A debug build can be told to run a folder of a test's
+//! Which functions the embedded deployment runs, and what may be set of them: the product's. A debug build can be told to run a folder of a test's
 //! own instead, so that tests with real processes reach parts of the engine that the product's functions do not use.
 
+use std::time::Duration;
+
 use super::error::RunError;
+use crate::config::{env, parse_duration};
+
+/// Our variable, the functions' (`convex/lib/settings.ts`; `npx convex env set` on a real deployment), and the least.
+const SETTINGS: [(&str, &str, Duration); 2] = [
+    (env::QUEUED_LIMIT, "QUEUED_LIMIT_MS", Duration::from_secs(1)),
+    (
+        env::ABANDONED_LIMIT,
+        "ABANDONED_LIMIT_MS",
+        Duration::from_mins(1),
+    ),
+];
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
+/// The functions' environment: only what is named here, whatever else is in ours.
+pub(super) fn settings() -> Result<Vec<(String, String)>, RunError> {
+    let mut settings = Vec::new();
+    for (variable, name, least) in SETTINGS {
+        if let Some(text) = env::get(variable) {
+            let time = limit(&text, least)
+                .map_err(|reason| RunError::Setup(format!("{variable}={text}: {reason}")))?;
+            settings.push((name.to_owned(), time.as_millis().to_string()));
+        }
+    }
+    Ok(settings)
+}
+
+fn limit(text: &str, least: Duration) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if time < least || time > LONGEST {
+        return Err(format!("it must be {least:?} to a year"));
+    }
+    Ok(time)
+}
 
 #[cfg(not(debug_assertions))]
 pub(super) fn deployed() -> Result<Vec<(String, String)>, RunError> {
@@ -10,7 +45,7 @@ pub(super) fn deployed() -> Result<Vec<(String, String)>, RunError> {
 
 #[cfg(debug_assertions)]
 pub(super) fn deployed() -> Result<Vec<(String, String)>, RunError> {
-    match crate::config::env::get(crate::config::env::TEST_FUNCTIONS) {
+    match env::get(env::TEST_FUNCTIONS) {
         None => Ok(product()),
         Some(folder) => {
             let mut modules = Vec::new();
@@ -65,6 +100,16 @@ mod tests {
         modules.sort();
         let expected = [("a", "1"), ("lib/b", "2")].map(|(n, s)| (n.to_owned(), s.to_owned()));
         assert_eq!(modules, expected);
+    }
+
+    #[test]
+    fn a_limit_has_a_unit_and_bounds() {
+        let minute = Duration::from_mins(1);
+        assert_eq!(limit("2h", minute), Ok(Duration::from_hours(2)));
+        assert_eq!(limit("90000", minute), Ok(Duration::from_secs(90)));
+        for wrong in ["59s", "2 years", "soon", "-5"] {
+            assert!(limit(wrong, minute).is_err(), "{wrong}");
+        }
     }
 
     #[test]

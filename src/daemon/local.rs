@@ -1,6 +1,6 @@
 //! What `run --local` does before the tree starts: the machine is registered with the embedded deployment, and every
 //! directory gets a worker, approved at once. Its token is kept (`tokens.json`, 0600), so that the next start is the same
-//! worker with the same sessions.
+//! worker with the same sessions; one that is lost is replaced by another for the same worker.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::WorkerToken;
+use orchestrator_actors::domain::turn::OnInterrupt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::compose::{KnownMachine, new_worker_id, register_machine};
+use super::announce::Announce;
+use super::compose::{KnownMachine, named_by, new_worker_id, register_machine};
 use super::embedded::Embedded;
 use super::error::RunError;
+use crate::adapters::aside::set_aside;
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::config::paths::write_private;
 use crate::config::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};
@@ -86,6 +89,7 @@ pub(super) async fn prepare(
     folder: &Path,
     machine: &KnownMachine,
     directories: &[PathBuf],
+    announce: &dyn Announce,
 ) -> Result<WorkersConfig, RunError> {
     let url = embedded.url.clone();
     let client = OwnerClient::connect(url.as_str(), Arc::clone(&embedded.owner) as _, TIMEOUT)
@@ -96,13 +100,22 @@ pub(super) async fn prepare(
         client.query("machines:get", of_machine.clone()),
         client.query("workers:list", of_machine),
     );
-    let (registered, known) = (registered.map_err(refused)?, known.map_err(refused)?);
+    let registered = registered.map_err(refused)?;
+    let known = match known {
+        // Of a machine that is not registered there is none.
+        Err(ClientError::Refused { code, .. }) if code == "not_found" => json!([]),
+        known => known.map_err(refused)?,
+    };
     // A later start finds everything as it should be, and writes nothing: each commit waits for the disk.
     if !is_current(&registered, machine) {
         register_machine(&client, machine).await.map_err(refused)?;
     }
     let path = folder.join("tokens.json");
-    let mut tokens = read(&path)?;
+    let (mut tokens, damage) = read(&path)?;
+    if let Some(damage) = damage {
+        tracing::warn!(%damage, "the kept tokens were damaged");
+        announce.notice(&damage);
+    }
     let mut workers: Vec<WorkerEntry> = Vec::new();
     for directory in directories {
         let taken: Vec<&str> = workers.iter().map(|entry| entry.name.as_str()).collect();
@@ -110,7 +123,10 @@ pub(super) async fn prepare(
         let kept = if let Some(kept) = kept(&tokens, directory, machine, &known) {
             kept
         } else {
-            let made = create(&client, machine, directory, &name).await?;
+            let made = match worker_of(&known, directory) {
+                Some(worker) => renew(&client, worker, directory, &name).await?,
+                None => create(&client, machine, directory, &name).await?,
+            };
             tokens.workers.retain(|entry| entry.directory != *directory);
             tokens.workers.push(made.clone());
             // Kept before it is approved: a crash in between must not lose the only copy.
@@ -162,6 +178,32 @@ fn state_of<'v>(known: &'v Value, worker: &str) -> Option<&'v str> {
         .as_str()
 }
 
+/// The directory's worker whose token is lost. Its chats are worth a new one.
+fn worker_of<'v>(known: &'v Value, directory: &Path) -> Option<&'v str> {
+    let mut rows = known.as_array()?.iter();
+    let path = directory.display().to_string();
+    let row = rows.find(|row| row["directory"] == path.as_str() && row["state"] == "approved")?;
+    row["workerId"].as_str()
+}
+
+async fn renew(
+    client: &OwnerClient,
+    worker: &str,
+    directory: &Path,
+    name: &str,
+) -> Result<Kept, RunError> {
+    let args = json!({ "workerId": worker });
+    let rotated = client
+        .mutation("workers:rotate", args)
+        .await
+        .map_err(refused)?;
+    Ok(Kept {
+        directory: directory.to_owned(),
+        name: name.to_owned(),
+        token: rotated["token"].as_str().unwrap_or_default().to_owned(),
+    })
+}
+
 async fn create(
     client: &OwnerClient,
     machine: &KnownMachine,
@@ -201,6 +243,7 @@ fn entry(
         url: url.clone(),
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
+        on_interrupt: OnInterrupt::default(),
         broken: None,
     })
 }
@@ -219,30 +262,50 @@ fn unique_name(directory: &Path, taken: &[&str]) -> String {
     name
 }
 
-fn read(path: &Path) -> Result<Tokens, RunError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Tokens {
-                schema: 1,
-                workers: Vec::new(),
-            });
-        }
-        Err(error) => {
+/// A damaged file is set aside; the second value says so, for people.
+fn read(path: &Path) -> Result<(Tokens, Option<String>), RunError> {
+    let none = || Tokens {
+        schema: 1,
+        workers: Vec::new(),
+    };
+    let reason = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((none(), None)),
+        Err(error) if !path.is_dir() => {
             return Err(RunError::Setup(format!(
                 "cannot read {}: {error}",
                 path.display()
             )));
         }
+        Err(error) => error.to_string(),
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(tokens) => return Ok((tokens, None)),
+            Err(error) => format!("{}:{}", error.line(), error.column()),
+        },
     };
-    serde_json::from_str(&text).map_err(|error| {
+    let kept = set_aside(path).map_err(|error| {
         RunError::Setup(format!(
-            "{}:{}:{} is not as it was written: move the file away to get new workers",
-            path.display(),
-            error.line(),
-            error.column()
+            "{} is damaged and cannot be moved away: {error}",
+            path.display()
         ))
-    })
+    })?;
+    let notice = format!(
+        "{} was damaged ({reason}): it is kept in {}, and its directories got new tokens",
+        path.display(),
+        kept.display()
+    );
+    Ok((none(), Some(notice)))
+}
+
+/// What the kept tokens call this machine, if they agree.
+pub(super) fn machine_of(folder: &Path) -> Option<uuid::Uuid> {
+    let text = std::fs::read_to_string(folder.join("tokens.json")).ok()?;
+    let tokens: Tokens = serde_json::from_str(&text).ok()?;
+    let tokens: Vec<WorkerToken> = tokens
+        .workers
+        .iter()
+        .filter_map(|kept| WorkerToken::parse(&kept.token).ok())
+        .collect();
+    named_by(&tokens)
 }
 
 fn refused(error: ClientError) -> RunError {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Base, Loaded, Millis, Paths, UrlRule};
+use crate::config::{Limits, Loaded, Millis, Paths, Source};
 
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -17,17 +17,23 @@ pub struct RunOptions {
     pub opencode: Option<PathBuf>,
     /// From an assistant's start until it listens; absent for its adapter's own limit.
     pub boot: Option<Duration>,
+    /// What assistants may take of the machine.
+    pub limits: Limits,
     /// For the graceful stop.
     pub shutdown: Duration,
     /// Over what the configuration says.
     pub idle_timeout_ms: Option<Millis>,
-    pub base: Base,
-    pub url_rule: UrlRule,
+    /// How the configuration is read again; none with `--local`.
+    pub source: Option<Source>,
+    /// Reload when the configuration's file changes.
+    pub watch: bool,
+    /// End when nothing is left to do.
+    pub exit_when_idle: bool,
 }
 
 #[derive(Clone, Debug)]
 pub enum Mode {
-    /// The workers of `workers.json`.
+    /// The workers of `workers.json`, or development mode's one.
     Workers(Loaded),
     /// The embedded deployment, and the directories given.
     Local(LocalOptions),
@@ -39,6 +45,8 @@ pub struct LocalOptions {
     pub directories: Vec<PathBuf>,
     /// 0 for any free one.
     pub port: u16,
+    /// Of web pages that may talk to the deployment.
+    pub origins: Vec<String>,
 }
 
 impl Mode {

@@ -1,34 +1,47 @@
-//! A supervisor that runs: the tree and what belongs to it. It answers for the control socket: the report, a reload, the
-//! actor that somebody means by a name.
+//! A supervisor that runs: the tree and what belongs to it. It answers for the control socket: the report, the actor
+//! that somebody means by a name. How its configuration changes is in `reload`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use orchestrator_actors::machine::{Desired, ReloadReport};
+use orchestrator_actors::machine::Desired;
+use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
 
-use super::compose::{KnownMachine, Tree, desired};
+use super::compose::{KnownMachine, Tree};
 use super::embedded::Embedded;
 use super::instance::Holder;
-use super::options::{Mode, RunOptions};
-use crate::adapters::clock::wall_ms;
-use crate::config::{ConfigError, load};
+use super::options::RunOptions;
+use crate::adapters::clock::{SystemClock, wall_ms};
 use crate::control::Refusal;
-use crate::control::report::{MachineReport, Report, Sources, WorkerFacts, build, rfc3339};
+use crate::control::report::{
+    ConfigurationReport, MachineReport, Report, Sources, WorkerFacts, build, rfc3339,
+};
 
 pub(super) struct Running {
     pub tree: Tree,
     pub options: RunOptions,
     pub machine: KnownMachine,
     pub holder: Holder,
+    /// By the clock that runs on while the machine sleeps and never jumps.
+    pub started_ms: u64,
     /// What the tree was last told to be.
     pub desired: Mutex<Desired>,
     pub embedded: Mutex<Option<Embedded>>,
+    /// Held while the configuration changes.
+    pub reloading: tokio::sync::Mutex<()>,
+    /// Why the configuration that lies there is not the one that runs.
+    pub trouble: Mutex<Option<ConfigurationReport>>,
 }
 
 impl Running {
     pub fn report(&self) -> Report {
-        let now_ms = wall_ms();
-        let cards = self.cards();
+        let (now_ms, boottime_ms) = (wall_ms(), SystemClock.boottime_ms());
+        // Ages are kept by a clock that never jumps, and shown by the wall's of now.
+        let shown = |since_ms: u64| now_ms.saturating_sub(boottime_ms.saturating_sub(since_ms));
+        let mut cards = self.cards();
+        for card in &mut cards {
+            card.since_ms = shown(card.since_ms);
+        }
         let desired = self.desired();
         let mut urls: Vec<_> = desired
             .workers
@@ -63,14 +76,20 @@ impl Running {
                 phase: "starting".to_owned(),
                 pid: self.holder.pid,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                since: rfc3339(self.holder.since_ms),
-                uptime_ms: now_ms.saturating_sub(self.holder.since_ms),
+                since: rfc3339(shown(self.started_ms)),
+                uptime_ms: boottime_ms.saturating_sub(self.started_ms),
                 outbox: self.tree.outbox_depth(),
-                last_error: None,
+                configuration: self
+                    .trouble
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
+                ..MachineReport::default()
             },
             cards: &cards,
             links: &links,
             workers: &workers,
+            largest: self.tree.handle.table().largest_mailbox(),
             now_ms,
         })
     }
@@ -97,43 +116,12 @@ impl Running {
             .count()
     }
 
-    /// Reads the configuration again and applies it. A bad one changes nothing.
-    pub async fn reload(&self, dry_run: bool) -> Result<ReloadReport, Refusal> {
-        let Mode::Workers(_) = &self.options.mode else {
-            return Err(Refusal::new(
-                "invalid",
-                "a --local supervisor has no workers.json to reload",
-            )
-            .hint("stop it and run it with the directories you want"));
-        };
-        let options = &self.options;
-        let path = options.paths.workers_file.clone();
-        let (base, rule) = (options.base.clone(), options.url_rule);
-        let read = tokio::task::spawn_blocking(move || load(&path, &base, rule)).await;
-        let loaded = match read {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(error)) => return Err(bad_configuration(&error)),
-            Err(error) => return Err(Refusal::new("failed", error.to_string())),
-        };
-        let next = desired(&loaded.config, options.idle_timeout_ms);
-        let report = self
-            .tree
-            .handle
-            .reload(next.clone(), dry_run)
-            .await
-            .map_err(|reason| Refusal::new("failed", reason))?;
-        if !dry_run {
-            *self.desired.lock().unwrap_or_else(PoisonError::into_inner) = next;
-        }
-        Ok(report)
-    }
-
     /// The actor that somebody means: its key, a worker's name, an id or a unique start of it.
     pub fn actor_named(&self, name: &str) -> Result<ActorKey, Refusal> {
         find(&self.cards(), name)
     }
 
-    fn desired(&self) -> Desired {
+    pub(super) fn desired(&self) -> Desired {
         self.desired
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -219,23 +207,6 @@ fn begins(key: &str, start: &str) -> bool {
             || id
                 .strip_prefix("session_")
                 .is_some_and(|rest| rest.starts_with(start)))
-}
-
-fn bad_configuration(error: &ConfigError) -> Refusal {
-    let (message, problems) = match error {
-        ConfigError::Invalid { path, problems, .. } => {
-            let count = crate::ui::format::plural(problems.len(), "problem");
-            let message = format!("not reloaded: {count} in {}", path.display());
-            (message, problems.clone())
-        }
-        other => (format!("not reloaded: {other}"), Vec::new()),
-    };
-    let refusal = Refusal::new("config", message)
-        .hint("the running configuration stays; correct the file, then: orchestrator reload");
-    Refusal {
-        problems,
-        ..refusal
-    }
 }
 
 /// What the control socket and the main loop share.

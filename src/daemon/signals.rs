@@ -1,5 +1,6 @@
-//! The signals of a supervisor: TERM and INT stop it (the second one at once), HUP reloads. Registered before anything is
-//! started, so that none is lost.
+//! The signals of a supervisor: TERM and INT stop it (the second one at once), HUP reloads, XFSZ (a file has reached
+//! `ulimit -f`) does nothing. Registered before anything is started, so that none is lost. Other commands that have
+//! something to clean up hear TERM and INT only.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -14,6 +15,9 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Held, so that the write fails as on a full disk instead of ending the process. Not ignored: that would be
+    /// inherited by every tool that an assistant runs.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -22,6 +26,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
@@ -36,5 +41,27 @@ impl Signals {
     /// Waits for a stop, whatever else comes.
     pub async fn stop(&mut self) {
         while self.next().await != Asked::Stop {}
+    }
+}
+
+/// Each signal that asks for an end, in a command that has nothing to reload.
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    pub fn register() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

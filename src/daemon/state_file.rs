@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::aside::set_aside;
 use crate::config::paths::{PathsError, write_private_unsynced};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub struct DaemonFile {
     /// RFC 3339, UTC.
     pub started_at: String,
     pub version: String,
-    /// `local` or `workers`.
+    /// `local`, `workers` or `dev`.
     pub mode: String,
     /// The control socket.
     pub socket: PathBuf,
@@ -47,6 +48,15 @@ impl DaemonFile {
         write_private_unsynced(path, text.as_bytes())
     }
 
+    /// Also where something stands that is no file: that is set aside.
+    pub fn write_or_make_room(&self, path: &Path) -> Result<(), PathsError> {
+        let written = self.write(path);
+        if written.is_err() && path.is_dir() && set_aside(path).is_ok() {
+            return self.write(path);
+        }
+        written
+    }
+
     /// `None` when there is none, or none that this version understands.
     pub fn read(path: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(path).ok()?;
@@ -57,6 +67,40 @@ impl DaemonFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first published form. It is read for ever, and what a later version adds does not stop an older one.
+    #[test]
+    fn the_file_of_the_first_version_and_of_a_later_one_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.json");
+        let first = r#"{"schema":1,"pid":7,"started_at":"2026-11-20T09:12:00Z","version":"0.1.0","mode":"workers",
+            "socket":"/run/x.sock","url":null,"owner_key":null}"#;
+        for text in [
+            first.to_owned(),
+            first.replace("{\"schema\"", "{\"later\":[1],\"schema\""),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let file = DaemonFile::read(&path).unwrap();
+            assert_eq!((file.pid, file.exited), (7, None));
+        }
+    }
+
+    #[test]
+    fn a_directory_in_its_place_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.json");
+        std::fs::create_dir_all(path.join("of somebody")).unwrap();
+        let text = r#"{"schema":1,"pid":7,"started_at":"","version":"","mode":"","socket":"s","url":null,"owner_key":null}"#;
+        let file: DaemonFile = serde_json::from_str(text).unwrap();
+        file.write_or_make_room(&path).unwrap();
+        assert_eq!(DaemonFile::read(&path), Some(file));
+        assert!(
+            folder
+                .path()
+                .join("daemon.json.damaged-1/of somebody")
+                .is_dir()
+        );
+    }
 
     #[test]
     fn it_is_read_as_written_and_garbage_is_none() {

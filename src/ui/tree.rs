@@ -4,7 +4,10 @@ use owo_colors::OwoColorize;
 use termtree::Tree;
 
 use super::format::{age, bytes, plural, short, short_id};
-use crate::control::report::{BridgeReport, DeploymentReport, Report, SessionReport, WorkerReport};
+use crate::control::report::{
+    BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, SessionReport,
+    WorkerReport,
+};
 
 /// Width of one branch (`├─ `).
 const BRANCH: usize = 3;
@@ -43,20 +46,43 @@ pub fn draw(report: &Report, home: Option<&str>, shown: Shown) -> String {
 
 fn rows(report: &Report, home: Option<&str>, shown: Shown) -> Row {
     let machine = &report.machine;
-    let mut below: Vec<Row> = report.deployments.iter().map(deployment).collect();
+    let mut below: Vec<Row> = machine.configuration.iter().map(configuration).collect();
+    below.extend(report.deployments.iter().map(deployment));
     below.extend(report.bridges.iter().map(bridge));
     below.extend(report.workers.iter().map(|item| worker(item, home, shown)));
     Row {
         name: format!("machine {} ({})", machine.name, short_id(&machine.id)),
         phase: machine.phase.clone(),
         age: age(machine.uptime_ms),
-        detail: format!("outbox {}", machine.outbox),
+        detail: join(&[alarm(&machine.health), format!("outbox {}", machine.outbox)]),
         below,
+    }
+}
+
+/// One that lies there and is not in use.
+fn configuration(item: &ConfigurationReport) -> Row {
+    let file = item.path.rsplit('/').next().unwrap_or(&item.path);
+    let first = item.problems.first().map(ToString::to_string);
+    let more = match item.problems.len() {
+        0 | 1 => String::new(),
+        count => format!("and {} more", count - 1),
+    };
+    Row {
+        name: format!("configuration {file}"),
+        phase: "invalid".to_owned(),
+        age: String::new(),
+        detail: join(&[
+            short(&first.unwrap_or_else(|| item.message.clone()), REASON),
+            more,
+            "the one before it stays in use".to_owned(),
+        ]),
+        below: Vec::new(),
     }
 }
 
 fn deployment(item: &DeploymentReport) -> Row {
     let detail = join(&[
+        alarm(&item.health),
         item.detail.clone(),
         format!("restarts {}", item.restarts),
         item.last_error.clone().unwrap_or_default(),
@@ -86,7 +112,12 @@ fn bridge(item: &BridgeReport) -> Row {
         name: format!("bridge {}", host(&item.url)),
         phase: item.phase.clone(),
         age: String::new(),
-        detail: join(&[rtt, format!("restarts {}", item.restarts), trouble]),
+        detail: join(&[
+            alarm(&item.health),
+            rtt,
+            format!("restarts {}", item.restarts),
+            trouble,
+        ]),
         below: Vec::new(),
     }
 }
@@ -115,7 +146,7 @@ fn worker(item: &WorkerReport, home: Option<&str>, shown: Shown) -> Row {
         name: format!("worker {} ({})", item.name, short(&item.id, 12)),
         phase: item.phase.clone(),
         age: age(item.age_ms),
-        detail: join(&[sessions, reason]),
+        detail: join(&[alarm(&item.health), sessions, reason]),
         below: item
             .sessions
             .iter()
@@ -160,6 +191,7 @@ fn session(item: &SessionReport) -> Row {
         phase: item.phase.clone(),
         age: age(item.age_ms),
         detail: join(&[
+            alarm(&item.health),
             pid,
             memory,
             item.detail.clone(),
@@ -169,6 +201,23 @@ fn session(item: &SessionReport) -> Row {
         ]),
         below: Vec::new(),
     }
+}
+
+/// What is wrong with an actor's mailbox or handler, first in its row.
+fn alarm(health: &Health) -> String {
+    let stuck = health
+        .stuck
+        .as_ref()
+        .map(|stuck| format!("stuck in {} for {}", stuck.doing, age(stuck.for_ms)));
+    let crowded = format!("{} messages wait", health.mailbox);
+    join(&[
+        stuck.unwrap_or_default(),
+        if health.crowded {
+            crowded
+        } else {
+            String::new()
+        },
+    ])
 }
 
 fn join(parts: &[String]) -> String {
@@ -231,7 +280,9 @@ fn painted(phase: &str, width: usize) -> String {
         "starting" | "connecting" | "pending" | "paused" | "restarting" | "stopping" => {
             padded.yellow().to_string()
         }
-        "offline" | "parked" | "failed" | "revoked" | "displaced" => padded.red().to_string(),
+        "offline" | "parked" | "failed" | "invalid" | "revoked" | "displaced" => {
+            padded.red().to_string()
+        }
         _ => padded.dimmed().to_string(),
     }
 }
@@ -239,6 +290,23 @@ fn painted(phase: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stuck_actor_and_a_crowded_mailbox_come_first_in_their_rows() {
+        let mut report = crate::control::report::tests::sample();
+        let worker = &mut report.workers[0];
+        worker.health.stuck = Some(crate::control::report::StuckReport {
+            doing: "Snapshot".to_owned(),
+            since: String::new(),
+            for_ms: 12_000,
+        });
+        worker.sessions[0].health.crowded = true;
+        worker.sessions[0].health.mailbox = 1_234;
+        assert_eq!(report.stuck(), ["worker/xyz789"]);
+        let text = draw(&report, Some("/home/me"), Shown::default());
+        assert!(text.contains("stuck in Snapshot for 12s, ~/shop"), "{text}");
+        assert!(text.contains("1234 messages wait, pid 4711"), "{text}");
+    }
 
     #[test]
     fn the_tree_is_what_the_readme_shows() {

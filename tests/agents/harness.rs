@@ -10,7 +10,7 @@ use orchestrator::adapters::process::companion::Companion;
 use orchestrator_actors::domain::ids::{ConversationId, SessionId, TurnId, WorkerDir, WorkerId};
 use orchestrator_actors::domain::item::{Draft, ItemKind, ToolState};
 use orchestrator_actors::ports::agent::{
-    Agent, AgentError, AgentEvent, Agents, OpenSpec, Opened, Prompt, TurnEnd,
+    Agent, AgentError, AgentEvent, Agents, OpenSpec, Opened, Prompt, TurnEnd, Waiting,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -139,6 +139,7 @@ pub fn spec(work: &Path, session: &str) -> OpenSpec {
         session: SessionId::new(session),
         directory: WorkerDir::canonical(work.to_owned()),
         incarnation: 1,
+        waiting: Waiting::default(),
     }
 }
 

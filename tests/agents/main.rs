@@ -6,6 +6,12 @@
 
 mod boot;
 mod crash;
+mod endings;
+mod fake;
+mod faults;
 mod harness;
+mod limits;
+mod other_process;
+mod real_faults;
 mod turns;
 mod wards;

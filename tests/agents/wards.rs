@@ -10,7 +10,7 @@ use orchestrator::adapters::process::{SpawnError, Ward, WardSpec};
 use crate::harness::{env, eventually, kill_9, orchestrator, parent_of, processes_with};
 
 /// A shell script under a warden; the temp folder's path marks its processes.
-fn shell(folder: &tempfile::TempDir, script: &str) -> WardSpec {
+pub fn shell(folder: &tempfile::TempDir, script: &str) -> WardSpec {
     let mut spec = WardSpec::new(orchestrator(), "/bin/sh", folder.path());
     spec.args = vec!["-c".to_owned(), script.to_owned()];
     spec.env = env(&[
@@ -27,7 +27,7 @@ fn shell(folder: &tempfile::TempDir, script: &str) -> WardSpec {
     spec
 }
 
-fn left(folder: &tempfile::TempDir) -> Vec<String> {
+pub fn left(folder: &tempfile::TempDir) -> Vec<String> {
     processes_with(folder.path().to_str().unwrap())
 }
 

@@ -123,3 +123,94 @@ fn the_template_is_where_it_is_looked_for() {
         ran.stderr
     );
 }
+
+fn one(home: &orchestrator_test_support::Home) {
+    home.write_config_text(&format!(
+        "{{\n  \"machine\": {{ \"name\": \"desk\" }},\n  \"defaults\": {{ \"idle_timeout\": \"60s\" }},\n  \"workers\": [{{\n    \"token\": \"{TOKEN}\",\n    \"working_directory\": \".\",\n    \"convex_url\": \"https://a.convex.cloud\",\n    \"max_sessions\": 2\n  }}]\n}}"
+    ));
+}
+
+#[test]
+fn the_origin_of_every_setting_is_told() {
+    let mut home = home();
+    one(&home);
+    assert_snapshot!(told(&home, &home.run(["config", "show", "--origin"])));
+    home.set("IDLE_TIMEOUT", "1500");
+    let ran = home.run(["config", "show", "--origin", "--json"]).exits(0);
+    let worker = ran.json()["workers"][0].clone();
+    assert_eq!(worker["idle_timeout_ms"], 1_500);
+    assert_eq!(
+        worker["origins"]["idle_timeout"],
+        "environment: IDLE_TIMEOUT"
+    );
+    assert_eq!(worker["origins"]["max_sessions"], "workers.json:8");
+}
+
+#[test]
+fn a_relative_directory_is_noted_with_what_it_means_here() {
+    let home = home();
+    one(&home);
+    let ran = home.run(["config", "check"]).exits(0);
+    let here = home.dir("shop").display().to_string();
+    assert!(
+        ran.stderr.contains(&format!(
+            "relative to the folder that `run` is started in: here {here}"
+        )),
+        "{}",
+        ran.stderr
+    );
+    home.run(["config", "check", "--strict"]).exits(3);
+}
+
+#[test]
+fn the_schema_is_json_and_names_the_three_fields() {
+    let schema = home().run(["config", "schema"]).exits(0).json();
+    let required = &schema["properties"]["workers"]["items"]["required"];
+    assert_eq!(
+        *required,
+        serde_json::json!(["token", "working_directory", "convex_url"])
+    );
+}
+
+#[test]
+fn an_edit_is_checked_when_the_editor_is_closed() {
+    let mut home = home();
+    one(&home);
+    home.set("EDITOR", "sed -i s/https:/http:/");
+    let ran = home.run(["config", "edit"]).exits(3);
+    assert!(
+        ran.stderr.contains("Convex URL must use HTTPS"),
+        "{}",
+        ran.stderr
+    );
+    home.set("VISUAL", "sed -i s/http:/https:/");
+    home.run(["config", "edit"]).exits(0);
+    home.set("VISUAL", "false");
+    let ran = home.run(["config", "edit"]).exits(1);
+    assert!(
+        ran.stderr.contains("the editor `false` failed"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn an_env_is_migrated_and_stays() {
+    let home = home();
+    let file = home.dir("shop").join(".env");
+    let text = format!("WORKER_TOKEN={TOKEN}\nCONVEX_URL=https://a.convex.cloud\n");
+    home.run(["config", "migrate-env"]).exits(3);
+    std::fs::write(&file, &text).unwrap();
+    assert_snapshot!(told(&home, &home.run(["config", "migrate-env"])));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    home.run(["config", "check", "--strict"]).exits(0);
+    let ran = home.run(["config", "migrate-env"]).exits(2);
+    assert!(ran.stderr.contains("already"), "{}", ran.stderr);
+    std::fs::write(&file, "WORKER_TOKEN=x\n").unwrap();
+    let ran = home.run(["config", "migrate-env"]).exits(3);
+    assert!(
+        ran.stderr.contains("Worker token must be in format"),
+        "{}",
+        ran.stderr
+    );
+}

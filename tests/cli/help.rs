@@ -2,42 +2,52 @@
 
 use crate::home;
 
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["init"],
+    &["run"],
+    &["ps"],
+    &["reload"],
+    &["status"],
+    &["stop"],
+    &["restart"],
+    &["send"],
+    &["chat"],
+    &["session"],
+    &["session", "list"],
+    &["session", "show"],
+    &["worker"],
+    &["worker", "list"],
+    &["worker", "add"],
+    &["worker", "approve"],
+    &["worker", "revoke"],
+    &["worker", "remove"],
+    &["worker", "pause"],
+    &["worker", "resume"],
+    &["worker", "token"],
+    &["owner"],
+    &["owner", "init"],
+    &["owner", "token"],
+    &["owner", "jwks"],
+    &["owner", "rotate"],
+    &["config"],
+    &["config", "path"],
+    &["config", "check"],
+    &["config", "template"],
+    &["config", "show"],
+    &["config", "schema"],
+    &["config", "edit"],
+    &["config", "migrate-env"],
+    &["deployment"],
+    &["deployment", "run"],
+    &["completions"],
+    &["version"],
+];
+
 #[test]
 fn every_command_explains_itself() {
     let home = home();
-    let commands: &[&[&str]] = &[
-        &[],
-        &["run"],
-        &["ps"],
-        &["reload"],
-        &["status"],
-        &["stop"],
-        &["restart"],
-        &["send"],
-        &["chat"],
-        &["session"],
-        &["session", "list"],
-        &["session", "show"],
-        &["worker"],
-        &["worker", "list"],
-        &["worker", "add"],
-        &["worker", "approve"],
-        &["worker", "revoke"],
-        &["owner"],
-        &["owner", "init"],
-        &["owner", "token"],
-        &["owner", "jwks"],
-        &["config"],
-        &["config", "path"],
-        &["config", "check"],
-        &["config", "template"],
-        &["config", "show"],
-        &["deployment"],
-        &["deployment", "run"],
-        &["completions"],
-        &["version"],
-    ];
-    for command in commands {
+    for command in COMMANDS {
         let ran = home.run(command.iter().copied().chain(["--help"])).exits(0);
         assert_eq!(ran.stderr, "");
         // The global options are shown once, with the program's own help.
@@ -46,6 +56,26 @@ fn every_command_explains_itself() {
         let name = format!("help_{}", command.join("_"));
         insta::assert_snapshot!(name.trim_end_matches('_').to_owned(), text);
     }
+}
+
+#[test]
+fn the_readme_names_the_commands_that_take_json() {
+    let home = home();
+    let readme = include_str!("../../README.md").replace('\n', " ");
+    let (_, named) = readme.split_once("It is taken by ").unwrap();
+    let (named, _) = named.split_once(". What").unwrap();
+    let mut named: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+    let mut taken: Vec<String> = COMMANDS
+        .iter()
+        .filter(|command| {
+            let ran = home.run(command.iter().copied().chain(["--help"]));
+            ran.stdout.contains("--json")
+        })
+        .map(|command| command.join(" "))
+        .collect();
+    named.sort_unstable();
+    taken.sort_unstable();
+    assert_eq!(named, taken);
 }
 
 #[test]

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod config;
+mod first;
 mod help;
 mod identity;
 mod not_running;
+mod requirements;
 mod start;
 
 use orchestrator_test_support::{Home, Ran};

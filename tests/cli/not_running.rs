@@ -55,6 +55,9 @@ fn a_deployment_must_be_reached_safely() {
     for url in ["http://example.com", "ftp://x", "nonsense"] {
         let ran = home.run(["send", "hello", "--url", url]).exits(2);
         assert!(ran.stderr.contains("Convex URL"), "{}", ran.stderr);
+        // Only where it would help.
+        let way = ran.stderr.contains("--allow-insecure-url");
+        assert_eq!(way, url.starts_with("http:"), "{}", ran.stderr);
     }
 }
 

@@ -102,6 +102,28 @@ fn without_an_assistant_and_without_npm_is_exit_8() {
 }
 
 #[test]
+fn what_is_no_origin_cannot_be_allowed() {
+    let home = home();
+    let ran = home
+        .run([
+            "deployment",
+            "run",
+            "--port",
+            "0",
+            "--allow-origin",
+            "https://chat.example",
+            "--allow-origin",
+            "chat.example",
+        ])
+        .exits(1);
+    assert!(
+        ran.stderr.contains("`chat.example` is not an origin"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn a_port_in_use_is_exit_1_with_another_one_to_try() {
     let home = home();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -138,6 +160,23 @@ fn why_the_last_one_ended_is_kept() {
         "{}",
         ran.stderr
     );
+}
+
+/// It was told to `orchestrator stop` what is no supervisor, and to read how "the last one" ended that never ran.
+#[test]
+fn a_start_refused_by_who_holds_the_data_says_whom_and_leaves_no_trace() {
+    let home = home();
+    let deployment = home.deployment();
+    let ran = home.run(["run", "--local", "--port", "0"]).exits(5);
+    for part in ["is in use (pid ", "(kill ", "--data DIR", "XDG_DATA_HOME"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("orchestrator stop"), "{}", ran.stderr);
+    for command in ["ps", "status", "stop"] {
+        let ran = home.run([command]).exits(4);
+        assert!(!ran.stderr.contains("last one"), "{}", ran.stderr);
+    }
+    drop(deployment);
 }
 
 #[test]

@@ -10,7 +10,9 @@
 mod listening;
 mod official;
 mod refusals;
+mod rotation;
 mod socket;
+mod waiting;
 
 /// The binary under test.
 const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");

@@ -66,6 +66,7 @@ impl Served {
             bind: ([127, 0, 0, 1], 0).into(),
             data: folder.path().join("local.sqlite3"),
             functions: modules().into_iter().collect(),
+            environment: Vec::new(),
             identity: vec![AuthProvider {
                 issuer: ISSUER.to_owned(),
                 audience: AUDIENCE.to_owned(),

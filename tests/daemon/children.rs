@@ -1,7 +1,7 @@
 //! Children that die, and children that must not be left.
 
-use orchestrator_test_support::{Stage, eventually, processes, script, text_of};
-use rustix::process::{Pid, Signal, kill_process};
+use orchestrator_test_support::{Home, Model, Stage, eventually, processes, script, text_of};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
@@ -95,5 +95,40 @@ fn an_abort_stops_the_answer_and_keeps_its_text() {
     assert_eq!(row["state"], "aborted", "{row}");
     assert!(text_of(&row).starts_with("long begins "), "{row}");
     assert_eq!(stage.starts("never mind"), 0);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn a_moment_without_descriptors_costs_no_turn() {
+    let model = Model::start(ORCHESTRATOR);
+    // A deployment of its own: it needs descriptors, too.
+    let server = Home::new(ORCHESTRATOR);
+    let deployment = server.deployment();
+    let api = deployment.api();
+    let mut home = Home::new(ORCHESTRATOR);
+    home.set("ORCHESTRATOR_DEMO_MODEL", model.url());
+    home.enrol(&api, deployment.url(), "shop");
+    let supervisor = home.supervisor(["run", "--demo", "--no-input"]);
+    supervisor.workers_are("ready");
+    let all = getrlimit(Resource::Nofile);
+    let pid = Pid::from_raw(supervisor.pid() as i32);
+    let none = processes::descriptors(supervisor.pid()).len() as u64;
+    let none = Rlimit {
+        current: Some(none),
+        maximum: all.maximum,
+    };
+    prlimit(pid, Resource::Nofile, none).expect("a limit");
+    let (session, turn) = api.send("m1", &json!({ "workerId": "shop" }), "hello");
+    let logs = std::path::Path::new(home.get("XDG_STATE_HOME")).join("opencode-orchestrator/logs");
+    eventually("there is no room for the assistant", || {
+        let mut files = std::fs::read_dir(&logs).expect("logs").flatten();
+        files.any(|file| {
+            let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+            text.contains("a start waits until the machine can")
+        })
+    });
+    prlimit(pid, Resource::Nofile, all).expect("a limit");
+    let row = api.closed(&session, &turn);
+    assert_eq!(row["state"], "complete", "{row}");
     assert!(supervisor.terminate().success());
 }

@@ -11,9 +11,26 @@ mod bad_input;
 mod chat;
 mod check;
 mod children;
+mod children_endings;
+mod children_limits;
+mod children_many;
+mod clock;
+mod control_socket;
+mod dev;
+mod disk;
+#[path = "../agents/fake/program.rs"]
+mod fake_opencode;
 mod kills;
+mod outage;
+mod outbox;
 mod panics;
+mod prod;
+mod prompts;
+mod reload;
+mod stage;
+mod stops;
 mod takeover;
+mod tokens;
 
 /// The binary under test.
 const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");

@@ -10,8 +10,9 @@ use serde_json::json;
 use crate::load::{Acknowledged, Kind};
 use crate::server::Server;
 
-/// The deployment serves, and no call is in flight any more. Ends with its process killed and its file looked at.
-pub fn settle(mut server: Server, told: &Acknowledged) {
+/// The deployment serves `clients` clients, and no call is in flight any more. Ends with its process killed and its file
+/// looked at.
+pub fn settle(mut server: Server, told: &Acknowledged, clients: usize) {
     let api = server.api();
     let scheduled = told.count(Kind::Schedule);
     eventually("all scheduled functions have run", || {
@@ -27,20 +28,21 @@ pub fn settle(mut server: Server, told: &Acknowledged) {
     // Every call was answered in the end, so there is nothing else.
     assert_eq!(entries.len(), told.0.len());
     assert_eq!(runs.len(), scheduled);
-    look_at(&server.database(), entries.len() + runs.len());
+    // One counter per client.
+    let documents = entries.len() + runs.len() + clients;
+    look_at(&server.database(), documents);
 }
 
-fn look_at(database: &Path, rows: usize) {
+fn look_at(database: &Path, documents: usize) {
     let file = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     let text = |sql: &str| -> String { file.query_row(sql, [], |row| row.get(0)).unwrap() };
     let number = |sql: &str| -> usize { file.query_row(sql, [], |row| row.get(0)).unwrap() };
     assert_eq!(text("PRAGMA integrity_check"), "ok");
     assert_eq!(number("SELECT count(*) FROM jobs"), 0);
     assert_eq!(number("SELECT count(*) FROM job_failures"), 0);
-    // One counter per client.
-    assert_eq!(number("SELECT count(*) FROM documents"), rows + 2);
+    assert_eq!(number("SELECT count(*) FROM documents"), documents);
     // Of every document: by id, by creation time, and by the table's own index.
-    assert_eq!(number("SELECT count(*) FROM entries"), 3 * (rows + 2));
+    assert_eq!(number("SELECT count(*) FROM entries"), 3 * documents);
 }
 
 /// How often each key is in a table.

@@ -38,5 +38,5 @@ fn what_was_committed_survives_every_cut_exactly_once() {
         told.count(Kind::Add),
         told.count(Kind::Schedule),
     );
-    account::settle(server, &told);
+    account::settle(server, &told, 2);
 }

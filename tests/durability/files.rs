@@ -1,10 +1,14 @@
 //! The file under a running deployment: a disk that runs full, a second process, a file that cannot be used. Whoever
-//! causes it is told so; what was acknowledged stays.
+//! causes it is told so, and so is whoever runs it; what was acknowledged stays. (The full disk is a limit of file sizes,
+//! whose signal would end a process that does not expect it.)
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
 
-use orchestrator_test_support::Home;
+use orchestrator::adapters::convex::connection::{Connection, Settings};
+use orchestrator_test_support::{Home, eventually};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
@@ -12,6 +16,8 @@ use crate::server::Server;
 
 /// Blocks of 512 bytes: the file and its write-ahead log stop growing at 2 MiB each, as on a disk of that size.
 const FILE_BLOCKS: u32 = 4096;
+
+const ANSWER: Duration = Duration::from_secs(90);
 
 #[test]
 fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() {
@@ -33,6 +39,20 @@ fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() {
     };
     let message = refused["errorMessage"].as_str().unwrap_or_default();
     assert!(message.contains("Internal error: storage:"), "{refused}");
+    assert!(
+        message.contains("nothing of this call was kept"),
+        "{refused}"
+    );
+    assert!(!message.contains("local.sqlite3"), "{refused}");
+    let log = server.log();
+    let errors: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("ERROR") && line.contains("the deployment cannot store"))
+        .collect();
+    assert_eq!(errors.len(), 1, "{log}");
+    for part in ["local.sqlite3", "free_bytes"] {
+        assert!(errors[0].contains(part), "{log}");
+    }
     assert!(acknowledged > 0);
     // Refused again, not worse; and what is there is served.
     let again = json!({ "name": "n", "key": text });
@@ -52,6 +72,40 @@ fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() {
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .unwrap();
     assert_eq!(check, "ok");
+}
+
+/// Told that it failed, a client would take it for the function's own failure and give the item up.
+#[test]
+fn a_full_disk_answers_no_mutation_of_a_socket_and_each_is_run_when_there_is_room() {
+    let mut server = Server::start();
+    server.kill();
+    server.spawn_limited(FILE_BLOCKS);
+    server.wait_until_it_serves();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let connection = Connection::new(&server.url(), Settings::suited_to(&server.url()), None);
+    let driven = Arc::clone(&connection);
+    runtime.spawn(async move { panic!("the link gave up: {}", driven.drive().await) });
+    // Three times what fits.
+    let text = "x".repeat(100_000);
+    let put = |n: usize| json!({ "key": format!("{n:04}-{text}") });
+    let calls: Vec<_> = (0..60)
+        .map(|n| connection.call("ledger:put", put(n)).unwrap())
+        .collect();
+    eventually("the disk is full", || {
+        let standing = connection.standing().borrow().clone();
+        standing
+            .last_error
+            .is_some_and(|error| error.contains("cannot write"))
+    });
+
+    server.kill();
+    server.spawn();
+    server.wait_until_it_serves();
+    for call in calls {
+        let answer = runtime.block_on(async { tokio::time::timeout(ANSWER, call).await });
+        assert_eq!(answer.expect("an answer in time").unwrap(), Ok(json!(true)));
+    }
+    assert_eq!(rows(&server.api().query("ledger:page", &all())), 60);
 }
 
 #[test]

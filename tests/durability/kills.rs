@@ -58,5 +58,5 @@ fn what_was_acknowledged_survives_every_kill_exactly_once() {
         told.count(Kind::Add),
         told.count(Kind::Schedule),
     );
-    account::settle(server, &told);
+    account::settle(server, &told, 2);
 }

@@ -18,6 +18,7 @@ mod chance;
 mod cuts;
 mod cutter;
 mod files;
+mod flood;
 mod kills;
 mod link_load;
 mod load;

@@ -1,6 +1,7 @@
 //! `orchestrator deployment run` with the functions of these tests: started, killed and started again, always on the
 //! same port and file.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -51,8 +52,7 @@ impl Server {
     /// The same, with files that cannot grow beyond so many blocks of 512 bytes.
     pub fn spawn_limited(&mut self, blocks: u32) {
         let mut command = self.home.foreign("sh");
-        // Without the signal the write itself fails, as on a full disk.
-        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let limited = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");
         command
             .args(["-c", &limited, ORCHESTRATOR])
             .args(self.arguments());
@@ -66,7 +66,9 @@ impl Server {
     fn spawn_as(&mut self, mut command: Command) {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         if std::env::var_os("DURABILITY_VERBOSE").is_none() {
-            command.stderr(Stdio::null());
+            let mut log = OpenOptions::new();
+            let log = log.append(true).create(true).open(self.log_file());
+            command.stderr(log.expect("a file"));
         }
         self.child = Some(command.spawn().expect("a process"));
     }
@@ -95,6 +97,25 @@ impl Server {
         let mut child = self.child.take().expect("it was started");
         child.kill().expect("a signal");
         child.wait().expect("a status");
+    }
+
+    /// What its processes have said on stderr.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).expect("its log")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.home.path().join("server.log")
+    }
+
+    pub fn resident_bytes(&self) -> u64 {
+        let pid = self.child.as_ref().expect("it was started").id();
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("it runs");
+        let pages = statm
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("a number") * 4096
     }
 
     pub fn file(&self) -> PathBuf {

@@ -2,24 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tracing::{info, warn};
 
 use super::attachment::Attachment;
 use super::messages::{Attach, BridgeMsg};
-use crate::calls;
 use crate::domain::ids::{DeploymentUrl, WorkerId};
-use crate::domain::inbox::{Inbox, OpenState};
 use crate::domain::phase::Phase;
-use crate::domain::turn::{Ending, Outcome};
-use crate::machine::{Settings, StartIdentity, Stores};
+use crate::domain::token::WorkerToken;
+use crate::machine::{Displaced, Settings, StartIdentity, Stores};
 use crate::ports::clock::Clock;
 use crate::ports::link::{Credential, Link, LinkPhase};
-use crate::supervision::Tasks;
+use crate::supervision::{Address, Envelope, Gauge, Tasks};
 use crate::table::{ActorCard, ActorKey, ActorKind, ActorTable, CardGuard};
 
 /// How often the link's state is copied to the bridge's card.
@@ -34,34 +31,50 @@ pub struct BridgeArgs {
     pub settings: Settings,
     pub table: ActorTable,
     pub incarnation: u64,
+    pub gauge: Gauge,
     pub restarts: u32,
-    /// The workers that were attached to its predecessor.
+    /// The workers that it serves.
     pub attached: Vec<Attach>,
+    /// The workers that crashed too often: its predecessor may not have closed their turns.
+    pub parked: Vec<Arc<WorkerToken>>,
+    pub displaced: Displaced,
 }
 
 pub struct BridgeState {
-    args: BridgeArgs,
-    attachments: BTreeMap<WorkerId, AbortHandle>,
-    held: BTreeMap<WorkerId, Credential>,
+    pub(super) args: BridgeArgs,
+    myself: Address<BridgeMsg>,
+    pub(super) attachments: BTreeMap<WorkerId, Attached>,
+    pub(super) held: BTreeMap<WorkerId, Credential>,
     /// Workers that were connected once: a takeover that was asked for is done.
     taken: BTreeSet<WorkerId>,
-    tasks: Tasks,
+    /// Workers that are let go of: the token is on its way back.
+    pub(super) leaving: Tasks,
+    pub(super) tasks: Tasks,
     _card: CardGuard,
+}
+
+/// One worker's attachment under way.
+pub(super) struct Attached {
+    pub token: Arc<WorkerToken>,
+    pub task: AbortHandle,
+    /// The deployment may have given it the token, whether the bridge has heard of it or not.
+    pub may_hold: Arc<AtomicBool>,
 }
 
 pub struct ConvexBridge;
 
 impl Actor for ConvexBridge {
-    type Msg = BridgeMsg;
+    type Msg = Envelope<BridgeMsg>;
     type State = BridgeState;
     type Arguments = BridgeArgs;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<BridgeMsg>,
+        myself: ActorRef<Envelope<BridgeMsg>>,
         mut args: BridgeArgs,
     ) -> Result<BridgeState, ActorProcessingErr> {
         let key = ActorKey::bridge(&args.url);
+        let myself = Address::new(myself, args.gauge.clone());
         let mut card = ActorCard::new(
             key.clone(),
             Some(ActorKey::machine()),
@@ -71,15 +84,21 @@ impl Actor for ConvexBridge {
         card.phase = Phase::Connecting;
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.clock.wall_ms();
+        card.since_ms = args.clock.boottime_ms();
+        card.gauge = args.gauge.clone();
         args.table.put(card);
-        let guard = CardGuard::new(args.table.clone(), key, args.incarnation);
+        let guard = CardGuard::new(args.table.clone(), key.clone(), args.incarnation);
+        #[cfg(debug_assertions)]
+        args.table.start_faults.meet(&key).await?;
         let attached = std::mem::take(&mut args.attached);
+        let parked = std::mem::take(&mut args.parked);
         let mut state = BridgeState {
             args,
+            myself: myself.clone(),
             attachments: BTreeMap::new(),
             held: BTreeMap::new(),
             taken: BTreeSet::new(),
+            leaving: Tasks::default(),
             tasks: Tasks::default(),
             _card: guard,
         };
@@ -87,33 +106,36 @@ impl Actor for ConvexBridge {
         for attach in attached {
             state.attach(&myself, attach);
         }
+        for token in parked {
+            state.park(&token);
+        }
         Ok(state)
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<BridgeMsg>,
-        message: BridgeMsg,
+        _: ActorRef<Envelope<BridgeMsg>>,
+        message: Envelope<BridgeMsg>,
         state: &mut BridgeState,
     ) -> Result<(), ActorProcessingErr> {
+        let (message, _handling) = message.open();
+        let myself = state.myself.clone();
         match message {
             BridgeMsg::Attach(attach) => state.attach(&myself, attach),
             BridgeMsg::Detach(worker) => state.detach(&worker),
-            BridgeMsg::Park(worker) => state.park(&worker),
+            BridgeMsg::Park(token) => state.park(&token),
             BridgeMsg::Holds(worker, credential) => state.holds(worker, credential),
             BridgeMsg::DriveEnded(down) => return Err(down.0.into()),
             BridgeMsg::Shutdown { flush_ms, reply } => state.shutdown(flush_ms, reply),
             #[cfg(debug_assertions)]
-            BridgeMsg::Panic => {
-                panic!("a panic was injected into the bridge to {}", state.args.url)
-            }
+            BridgeMsg::Fault(fault) => fault.strike(&ActorKey::bridge(&state.args.url)).await?,
         }
         Ok(())
     }
 }
 
 impl BridgeState {
-    fn drive(&mut self, myself: &ActorRef<BridgeMsg>) {
+    fn drive(&mut self, myself: &Address<BridgeMsg>) {
         let driving = self.args.link.drive();
         let myself = myself.clone();
         self.tasks.spawn(async move {
@@ -134,7 +156,7 @@ impl BridgeState {
                 table.change(&key, |card| {
                     let phase = phase(status.phase);
                     if card.phase != phase {
-                        card.since_ms = clock.wall_ms();
+                        card.since_ms = clock.boottime_ms();
                     }
                     card.phase = phase;
                     card.detail = match status.rtt_us {
@@ -151,43 +173,30 @@ impl BridgeState {
         });
     }
 
-    fn attach(&mut self, myself: &ActorRef<BridgeMsg>, attach: Attach) {
+    fn attach(&mut self, myself: &Address<BridgeMsg>, attach: Attach) {
         let worker = attach.token.worker().clone();
         let mut identity = self.args.identity.clone();
         identity.take_over &= !self.taken.contains(&worker);
+        let token = attach.token.clone();
+        let may_hold = Arc::new(AtomicBool::new(false));
         let attachment = Attachment {
             attach,
+            may_hold: may_hold.clone(),
             bridge: myself.clone(),
             link: self.args.link.clone(),
             stores: self.args.stores.clone(),
             identity,
             beat: Duration::from_millis(self.args.settings.beat_ms),
+            displaced: self.args.displaced.clone(),
         };
         let task = self.tasks.spawn(attachment.run());
-        if let Some(old) = self.attachments.insert(worker, task) {
-            old.abort();
-        }
-    }
-
-    fn detach(&mut self, worker: &WorkerId) {
-        if let Some(task) = self.attachments.remove(worker) {
-            task.abort();
-        }
-        if let Some(credential) = self.held.remove(worker) {
-            let answer = calls::disconnect(&self.args.link, &credential);
-            self.tasks.spawn(async move {
-                let _ = answer.await;
-            });
-        }
-    }
-
-    fn park(&mut self, worker: &WorkerId) {
-        if let Some(task) = self.attachments.remove(worker) {
-            task.abort();
-        }
-        if let Some(credential) = self.held.remove(worker) {
-            self.tasks
-                .spawn(close_claimed(self.args.link.clone(), credential));
+        let attached = Attached {
+            token,
+            task,
+            may_hold,
+        };
+        if let Some(old) = self.attachments.insert(worker, attached) {
+            old.task.abort();
         }
     }
 
@@ -200,56 +209,7 @@ impl BridgeState {
             None => self.held.remove(&worker),
         };
     }
-
-    fn shutdown(&mut self, flush_ms: u64, reply: oneshot::Sender<bool>) {
-        info!(bridge = %self.args.url, "flushing");
-        for task in std::mem::take(&mut self.attachments).into_values() {
-            task.abort();
-        }
-        let link = self.args.link.clone();
-        let held = std::mem::take(&mut self.held);
-        self.tasks.spawn(async move {
-            let flushed = link.flush(flush_ms).await;
-            let farewells = held
-                .values()
-                .map(|credential| calls::disconnect(&link, credential));
-            let _ =
-                tokio::time::timeout(DISCONNECT, futures_util::future::join_all(farewells)).await;
-            let _ = reply.send(flushed);
-        });
-    }
 }
-
-/// Nobody works on a parked worker's claimed turns any more, and nobody else could take them. What is queued waits.
-async fn close_claimed(link: Arc<dyn Link>, credential: Credential) {
-    let (to, mut inbox) = mpsc::channel(1);
-    link.watch("work:inbox", calls::inbox_args(&credential), to);
-    let snapshot = inbox.recv().await.and_then(Result::ok);
-    drop(inbox);
-    let turns = snapshot
-        .and_then(|value| serde_json::from_value::<Inbox>(value).ok())
-        .map_or_else(Vec::new, |inbox| inbox.turns);
-    let reason = format!(
-        "the worker crashed too often and is parked; `orchestrator restart worker/{}` gives it another chance",
-        credential.worker()
-    );
-    let claimed = turns
-        .into_iter()
-        .filter(|turn| turn.state == OpenState::Claimed);
-    let finishes = claimed.map(|turn| {
-        let ending = Ending::because(Outcome::Failed, "parked", reason.clone());
-        link.finish(turn.turn_id, credential.clone(), ending)
-    });
-    for result in futures_util::future::join_all(finishes).await {
-        if let Err(error) = result {
-            warn!(worker = %credential.worker(), %error, "a parked worker's turn stays open");
-        }
-    }
-    let _ = calls::disconnect(&link, &credential).await;
-}
-
-/// What the farewell may take; a deployment that is away learns of it from the missing beats.
-const DISCONNECT: Duration = Duration::from_millis(500);
 
 fn phase(phase: LinkPhase) -> Phase {
     match phase {

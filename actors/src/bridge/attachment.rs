@@ -2,9 +2,9 @@
 //! bridge; it ends with the bridge, and the next one starts from nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ractor::ActorRef;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -14,25 +14,29 @@ use crate::calls;
 use crate::domain::call::CallError;
 use crate::domain::inbox::{Inbox, WorkerState};
 use crate::domain::phase::Phase;
-use crate::machine::{StartIdentity, Stores};
+use crate::machine::{Displaced, StartIdentity, Stores};
 use crate::ports::link::{Credential, Link};
-use crate::worker::{Standing, WorkerMsg};
+use crate::supervision::Address;
+use crate::worker::{DISPLACED, Standing, WorkerMsg};
 
 /// A refused worker asks again after this time: its owner may have changed something.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 pub(super) struct Attachment {
     pub attach: Attach,
-    pub bridge: ActorRef<BridgeMsg>,
+    pub bridge: Address<BridgeMsg>,
     pub link: Arc<dyn Link>,
     pub stores: Arc<dyn Stores>,
     pub identity: StartIdentity,
     pub beat: Duration,
+    pub displaced: Displaced,
+    /// Whether the deployment may have given it the token.
+    pub may_hold: Arc<AtomicBool>,
 }
 
 /// Why a watch ended.
 enum Over {
-    /// Another supervisor has the token: for good.
+    /// The epoch is not the present one.
     Displaced,
     /// Ask for a new epoch, now or later.
     Again(Duration),
@@ -40,75 +44,74 @@ enum Over {
 
 impl Attachment {
     pub async fn run(mut self) {
-        let mut connected = self.connect().await;
+        let worker = self.attach.token.worker().clone();
+        if self.displaced.holds(&worker) {
+            return self.stand_displaced();
+        }
+        // The epoch also rises when the owner revokes and approves again, which a supervisor that was away sees only as a
+        // newer epoch. So it asks once more, without insisting: whoever took the token over holds it now.
+        let mut was_displaced = false;
         loop {
-            let pause = match connected {
+            let pause = match self.connect().await {
                 Ok(credential) => match self.serve(credential).await {
-                    Over::Displaced => match self.ours_after_all().await {
-                        Some(credential) => {
-                            connected = Ok(credential);
-                            continue;
-                        }
-                        None => return,
-                    },
-                    Over::Again(pause) => pause,
+                    Over::Displaced => {
+                        was_displaced = true;
+                        Duration::ZERO
+                    }
+                    Over::Again(pause) => {
+                        was_displaced = false;
+                        pause
+                    }
                 },
-                Err(pause) => pause,
+                Err(error) if was_displaced && error.code() == "held" => {
+                    self.displaced.add(worker);
+                    return self.stand_displaced();
+                }
+                Err(error) => {
+                    self.refused(&error);
+                    ASK_AGAIN
+                }
             };
-            let _ = self
-                .bridge
-                .cast(BridgeMsg::Holds(self.attach.token.worker().clone(), None));
+            self.may_hold.store(false, Ordering::Relaxed);
+            let _ = self.bridge.cast(BridgeMsg::Holds(worker.clone(), None));
             tokio::time::sleep(pause).await;
-            connected = self.connect().await;
         }
     }
 
-    /// The epoch also rises when the owner revokes and approves again, which a supervisor that was away sees only as a
-    /// newer epoch. Asked once, at once: whoever took the token over holds it now, and refuses us.
-    async fn ours_after_all(&self) -> Option<Credential> {
-        let _ = self
-            .bridge
-            .cast(BridgeMsg::Holds(self.attach.token.worker().clone(), None));
-        let store_id = self.stores.store_id(self.attach.token.worker()).ok()?;
-        let answer = calls::connect(&self.link, &self.attach.token, &self.identity, store_id).await;
-        answer.ok().map(|connected| Credential {
+    async fn connect(&mut self) -> Result<Credential, CallError> {
+        let store_id = self.stores.store_id(self.attach.token.worker());
+        let store_id = store_id.map_err(|error| CallError::Refused {
+            code: "store".to_owned(),
+            message: format!("the assistant's store cannot be named: {error}"),
+        })?;
+        let asked = calls::connect(&self.link, &self.attach.token, &self.identity, store_id);
+        self.may_hold.store(true, Ordering::Relaxed);
+        let connected = asked.await;
+        self.may_hold.store(connected.is_ok(), Ordering::Relaxed);
+        let connected = connected?;
+        // A takeover is asked for once; later it would fight over the token for ever.
+        self.identity.take_over = false;
+        info!(worker = %self.attach.token.worker(), epoch = connected.epoch, "worker connected");
+        Ok(Credential {
             token: self.attach.token.clone(),
             epoch: connected.epoch,
         })
     }
 
-    async fn connect(&mut self) -> Result<Credential, Duration> {
-        let store_id = match self.stores.store_id(self.attach.token.worker()) {
-            Ok(store_id) => store_id,
-            Err(error) => {
-                self.stand(
-                    Phase::Failed,
-                    format!("the assistant's store cannot be named: {error}"),
-                );
-                return Err(ASK_AGAIN);
-            }
+    fn refused(&self, error: &CallError) {
+        let phase = match error.code() {
+            "revoked" => Phase::Revoked,
+            _ => Phase::Failed,
         };
-        match calls::connect(&self.link, &self.attach.token, &self.identity, store_id).await {
-            Ok(connected) => {
-                // A takeover is asked for once; later it would fight over the token for ever.
-                self.identity.take_over = false;
-                info!(worker = %self.attach.token.worker(), epoch = connected.epoch, "worker connected");
-                Ok(Credential {
-                    token: self.attach.token.clone(),
-                    epoch: connected.epoch,
-                })
-            }
-            Err(error) => {
-                let phase = if error.code() == "revoked" {
-                    Phase::Revoked
-                } else {
-                    Phase::Failed
-                };
-                warn!(worker = %self.attach.token.worker(), code = error.code(), %error, "worker refused");
-                self.stand(phase, refusal(&error));
-                Err(ASK_AGAIN)
-            }
-        }
+        warn!(worker = %self.attach.token.worker(), code = error.code(), %error, "worker refused");
+        self.stand(phase, refusal(error));
+    }
+
+    fn stand_displaced(&self) {
+        let _ = self
+            .bridge
+            .cast(BridgeMsg::Holds(self.attach.token.worker().clone(), None));
+        self.stand(Phase::Displaced, DISPLACED.to_owned());
     }
 
     fn stand(&self, phase: Phase, detail: String) {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use ractor::ActorRef;
 use tokio::sync::oneshot;
 
 use crate::domain::ids::WorkerId;
 use crate::domain::token::WorkerToken;
 use crate::ports::link::{Credential, LinkDown};
+#[cfg(debug_assertions)]
+use crate::supervision::fault::Fault;
+use crate::supervision::{Address, Named};
 use crate::worker::WorkerMsg;
 
 pub enum BridgeMsg {
@@ -16,7 +18,7 @@ pub enum BridgeMsg {
     Attach(Attach),
     Detach(WorkerId),
     /// The worker crashed too often: its claimed turns are closed with that reason, then it is detached.
-    Park(WorkerId),
+    Park(Arc<WorkerToken>),
     /// An attachment got its epoch, or lost it.
     Holds(WorkerId, Option<Credential>),
     /// The link cannot be driven any more.
@@ -27,12 +29,27 @@ pub enum BridgeMsg {
         reply: oneshot::Sender<bool>,
     },
     #[cfg(debug_assertions)]
-    /// Debug builds: crash now.
-    Panic,
+    /// Debug builds: do this wrong.
+    Fault(Fault),
+}
+
+impl Named for BridgeMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Attach(_) => "Attach",
+            Self::Detach(_) => "Detach",
+            Self::Park(_) => "Park",
+            Self::Holds(..) => "Holds",
+            Self::DriveEnded(_) => "DriveEnded",
+            Self::Shutdown { .. } => "Shutdown",
+            #[cfg(debug_assertions)]
+            Self::Fault(_) => "Fault",
+        }
+    }
 }
 
 #[derive(Clone)]
 pub struct Attach {
     pub token: Arc<WorkerToken>,
-    pub worker: ActorRef<WorkerMsg>,
+    pub worker: Address<WorkerMsg>,
 }

@@ -3,6 +3,7 @@
 
 mod actor;
 mod attachment;
+mod farewell;
 mod messages;
 
 pub use actor::{BridgeArgs, ConvexBridge};

@@ -41,6 +41,9 @@ pub enum AgentEvent {
     Alive { turn: TurnId },
     /// The turn is over in the assistant's store. Nothing more of it follows.
     TurnEnded { turn: TurnId, ended: TurnEnd },
+    /// The child should go when no turn needs it: it has grown too big, or another session waits for its place. Said
+    /// again as long as it is so.
+    ReleaseWanted { reason: String },
     /// The child is gone; the last event.
     Exited { report: ExitReport },
 }
@@ -63,6 +66,8 @@ pub enum TurnEnd {
 pub struct ExitReport {
     pub code: Option<i32>,
     pub signal: Option<i32>,
+    /// What is known beyond the code: why it was ended from our side, or that its warden was killed.
+    pub why: Option<String>,
     /// The last lines the child printed, without secrets.
     pub last_lines: Vec<String>,
 }

@@ -14,8 +14,6 @@ pub enum Finished {
 pub enum StreamError {
     #[error("no stream is open for this turn")]
     Unknown,
-    #[error("the stream's buffer is full")]
-    Full,
     /// The deployment will not take more of this turn: it is closed there, or its items are refused.
     #[error("the deployment refused the stream: {0}")]
     Refused(String),
@@ -41,6 +39,16 @@ impl CallError {
             Self::Refused { code, .. } => code,
             Self::Server(_) => "server",
             Self::Closed => "closed",
+        }
+    }
+
+    /// Whether the same call may be answered otherwise a little later, without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Server(_) => true,
+            // Too many calls wait already: ours, not the owner's hundred messages (that one is never a worker's).
+            Self::Refused { code, .. } => code == "queue_full",
+            Self::Closed => false,
         }
     }
 }

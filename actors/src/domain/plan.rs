@@ -33,6 +33,8 @@ pub enum Action {
     SayIdle(SessionId),
     /// The owner ended a session that has no actor: say so.
     SayEnded(SessionId),
+    /// The owner ended a session that waits for its restart or is parked: it does not come back, and its turn is closed.
+    Forget(SessionId, Option<OpenTurn>),
     /// The worker may not serve: stop everything.
     StopAll,
 }
@@ -44,8 +46,22 @@ pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>, paused: bool) -
         return vec![Action::StopAll];
     }
     let mut actions = Vec::new();
-    let taken = |turn: &&OpenTurn| !paused || turn.state == OpenState::Claimed;
-    for turn in inbox.turns.iter().filter(taken) {
+    let is_taken = |turn: &OpenTurn| !paused || turn.state == OpenState::Claimed;
+    let is_over = |session: &SessionId| {
+        let down = matches!(
+            actual.get(session),
+            Some(Actual::BackingOff | Actual::Parked)
+        );
+        down && inbox
+            .sessions
+            .iter()
+            .any(|served| served.session_id == *session && served.status == SessionStatus::Ended)
+    };
+    for turn in inbox
+        .turns
+        .iter()
+        .filter(|turn| !is_over(&turn.session_id) && is_taken(turn))
+    {
         match actual.get(&turn.session_id) {
             None => actions.push(Action::Start(turn.clone())),
             Some(Actual::Live) => actions.push(Action::Serve(turn.clone())),
@@ -57,6 +73,11 @@ pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>, paused: bool) -
     for served in &inbox.sessions {
         let live = actual.contains_key(&served.session_id);
         match served.status {
+            SessionStatus::Ended if is_over(&served.session_id) => {
+                let mut turns = inbox.turns.iter();
+                let turn = turns.find(|turn| turn.session_id == served.session_id);
+                actions.push(Action::Forget(served.session_id.clone(), turn.cloned()));
+            }
             SessionStatus::Ended if live => actions.push(Action::End(served.session_id.clone())),
             SessionStatus::Ended => actions.push(Action::SayEnded(served.session_id.clone())),
             _ if !live && !has_turn(&served.session_id) => {
@@ -140,6 +161,22 @@ mod tests {
                 Action::End("d".into()),
                 Action::Relax("d".into()),
                 Action::Relax("e".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_session_that_is_ended_while_it_waits_for_its_restart_is_forgotten_with_its_turn() {
+        let actual = BTreeMap::from([
+            ("a".into(), Actual::BackingOff),
+            ("b".into(), Actual::Parked),
+        ]);
+        let ended = [("a", SessionStatus::Ended), ("b", SessionStatus::Ended)];
+        assert_eq!(
+            plan(&inbox(&["a"], &ended), &actual, false),
+            [
+                Action::Forget("a".into(), Some(turn("a"))),
+                Action::Forget("b".into(), None)
             ]
         );
     }

@@ -3,6 +3,8 @@
 //! It decides what goes into the one append in flight (round robin over the turns, bounded), what an answer
 //! means, which turn a failing batch belongs to, and what is left for a turn's finish. It holds items until
 //! they are acknowledged, so whatever is resent arrives exactly once: the deployment skips an index it has.
+//! At its bound the turn goes on and what did not fit is named in its place; a call that fails with a single item
+//! is followed by an empty one, so that a deployment that is ill as a whole is not taken for a bad item.
 //! Pure: no clock, no socket; `src/adapters/convex` drives it.
 
 mod buffer;
@@ -24,7 +26,7 @@ use super::item::{Draft, Item};
 const SINGLE_ITEM_TRIES: u32 = 3;
 
 /// The append in flight: of each turn the first index and the one after the last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Flight {
     shares: Vec<(TurnId, u64, u64)>,
     items: usize,
@@ -40,6 +42,8 @@ pub struct StreamBook {
     /// So many items at the front are known to hold one that makes calls fail.
     suspects: Option<usize>,
     single_failures: u32,
+    /// A single item failed: is it the item, or the deployment?
+    in_doubt: bool,
 }
 
 impl StreamBook {
@@ -77,7 +81,8 @@ impl StreamBook {
         self.streams.insert(turn, stream);
     }
 
-    /// Gives the drafts their indexes. Returns the index that the next one will get.
+    /// Gives the drafts their indexes. Returns the index that the next one will get. Beyond the bounds nothing is taken
+    /// until half of them is free again; a note in the stream then says how much is missing there.
     pub fn push(
         &mut self,
         turn: &TurnId,
@@ -89,23 +94,33 @@ impl StreamBook {
         if stream.phase != Phase::Open {
             return Err(PushError::Unknown);
         }
-        if let Some(refusal) = &stream.refusal {
+        // Under another right all of it may still be written.
+        if let Some(refusal) = stream.refusal.as_ref().filter(|refusal| !refusal.curable) {
             return Err(PushError::Refused(refusal.message.clone()));
         }
-        let more: usize = drafts.iter().map(|d| d.content.len()).sum();
-        if stream.buffer.weight() + more > self.limits.stream || total + more > self.limits.total {
-            return Err(PushError::Full);
-        }
-        for draft in drafts {
-            stream.buffer.push(draft, now_wall_ms);
+        let bound = if stream.hole.is_some() { 2 } else { 1 };
+        let has_room = stream.buffer.weight() < self.limits.stream / bound
+            && total < self.limits.total / bound;
+        if has_room {
+            stream.name_the_hole(now_wall_ms);
+            for draft in drafts {
+                stream.buffer.push(draft, now_wall_ms);
+            }
+        } else {
+            stream.miss(&drafts, now_wall_ms);
         }
         Ok(stream.buffer.next_index())
     }
 
-    /// The next append, or `None` while one is in flight or nothing is there.
+    /// The next append, or `None` while one is in flight or nothing is there. An empty one asks whether appends work at all.
     pub fn next_batch(&mut self) -> Option<Vec<Batch>> {
         if self.flight.is_some() {
             return None;
+        }
+        if self.in_doubt {
+            self.in_doubt = self.streams.values().any(TurnStream::is_ready);
+            self.flight = self.in_doubt.then(Flight::default);
+            return self.flight.as_ref().map(|_| Vec::new());
         }
         let shares = self.fair_shares();
         let mut flight = Flight {
@@ -171,6 +186,10 @@ impl StreamBook {
         let Some(flight) = self.flight.take() else {
             return Vec::new();
         };
+        if flight.items == 0 {
+            self.in_doubt = false;
+            return Vec::new();
+        }
         self.single_failures = 0;
         self.suspects = self
             .suspects
@@ -206,12 +225,18 @@ impl StreamBook {
     /// said that these arguments are wrong) a single item is not tried again.
     pub fn call_failed(&mut self, reason: &str, permanent: bool) -> Option<(TurnId, Refusal)> {
         let flight = self.flight.take()?;
+        if flight.items == 0 {
+            // Nothing works there now: no item is at fault.
+            self.single_failures = 0;
+            return None;
+        }
         if flight.items > 1 {
             self.suspects = Some(flight.items);
             return None;
         }
         self.single_failures += 1;
         if !permanent && self.single_failures < SINGLE_ITEM_TRIES {
+            self.in_doubt = true;
             return None;
         }
         self.single_failures = 0;
@@ -233,6 +258,10 @@ impl StreamBook {
         };
         if stream.phase == Phase::Open {
             stream.phase = Phase::Ending;
+        }
+        if let Some(hole) = &stream.hole {
+            let since = hole.since_wall_ms;
+            stream.name_the_hole(since);
         }
         stream.buffer.items().cloned().collect()
     }
@@ -257,6 +286,7 @@ impl StreamBook {
         Rest::Last {
             right: stream.right.clone(),
             items: stream.buffer.items().cloned().collect(),
+            lost: stream.refusal.clone().filter(Refusal::is_of_content),
         }
     }
 

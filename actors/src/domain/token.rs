@@ -205,7 +205,13 @@ mod tests {
         assert_eq!(format!("{token:?}"), "machine_abc123:secret_def4…");
         let worker = Token::parse("machine_abc123:worker_x:secret_def456");
         assert!(matches!(worker, Ok(Token::Worker(_))));
-        for text in ["", "machine_a", "machine_a:secret_", "secret_b:machine_a", "machine_a:secret_b:x"] {
+        for text in [
+            "",
+            "machine_a",
+            "machine_a:secret_",
+            "secret_b:machine_a",
+            "machine_a:secret_b:x",
+        ] {
             assert!(Token::parse(text).is_err(), "{text}");
         }
     }

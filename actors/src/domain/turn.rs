@@ -53,6 +53,48 @@ pub struct Ending {
     pub error: Option<TurnError>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// What follows; nothing when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Then>,
+}
+
+/// What follows the end of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Then {
+    /// The policy `continue`: the deployment makes the turn that goes on with this one, ahead of the queue.
+    Continue,
+    /// The assistant's store could not be asked, and may hold an answer: that one, arriving later, replaces this end.
+    Provisional,
+}
+
+/// What becomes of a turn that was interrupted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnInterrupt {
+    /// It is reported, and its owner decides.
+    #[default]
+    Report,
+    /// A new turn goes on with it, once.
+    Continue,
+}
+
+impl OnInterrupt {
+    pub const ALL: [Self; 2] = [Self::Report, Self::Continue];
+
+    /// Its word in a configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Continue => "continue",
+        }
+    }
+}
+
+impl std::fmt::Display for OnInterrupt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Ending {
@@ -61,6 +103,7 @@ impl Ending {
             outcome: Outcome::Complete,
             error: None,
             usage,
+            then: None,
         }
     }
 
@@ -69,6 +112,16 @@ impl Ending {
             outcome,
             error: Some(TurnError::new(code, message)),
             usage: None,
+            then: None,
+        }
+    }
+
+    /// The end stands until the store's own answer arrives.
+    #[must_use]
+    pub fn provisionally(self) -> Self {
+        Self {
+            then: Some(Then::Provisional),
+            ..self
         }
     }
 }
@@ -96,4 +149,19 @@ pub enum StoredTurn {
     },
     /// An answer has begun and is not complete. It must never be asked for again.
     Begun,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_that_an_older_version_wrote_is_read_and_a_plain_one_is_written_as_ever() {
+        let old = r#"{"outcome":"interrupted","error":{"code":"begun","message":"cut"}}"#;
+        let ending: Ending = serde_json::from_str(old).unwrap();
+        assert_eq!(ending.then, None);
+        assert_eq!(serde_json::to_string(&ending).unwrap(), old);
+        let text = serde_json::to_string(&ending.provisionally()).unwrap();
+        assert!(text.ends_with(r#""then":"provisional"}"#), "{text}");
+    }
 }

@@ -6,25 +6,27 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-use super::MachineArgs;
 use super::messages::MachineMsg;
-use super::state::MachineState;
+use super::state::{MachineState, Watcher};
+use super::{Displaced, MachineArgs};
+use crate::domain::ledger::{Intensity, RestartLedger};
 use crate::domain::phase::Phase;
-use crate::supervision::{ChildEnd, Tasks, child_end};
+use crate::supervision::{Address, ChildEnd, Envelope, Gauge, Tasks, child_end, heartbeat};
 use crate::table::{ActorCard, ActorKey, ActorKind, ActorTable};
 
 pub struct MachineActor;
 
 impl Actor for MachineActor {
-    type Msg = MachineMsg;
+    type Msg = Envelope<MachineMsg>;
     type State = MachineState;
-    type Arguments = (MachineArgs, ActorTable);
+    type Arguments = (MachineArgs, ActorTable, Gauge);
 
     async fn pre_start(
         &self,
-        myself: ActorRef<MachineMsg>,
-        (args, table): (MachineArgs, ActorTable),
+        myself: ActorRef<Envelope<MachineMsg>>,
+        (args, table, gauge): (MachineArgs, ActorTable, Gauge),
     ) -> Result<MachineState, ActorProcessingErr> {
+        let myself = Address::new(myself, gauge.clone());
         let mut card = ActorCard::new(
             ActorKey::machine(),
             None,
@@ -33,16 +35,24 @@ impl Actor for MachineActor {
         );
         card.phase = Phase::Ready;
         card.detail = args.machine_id.to_string();
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
+        card.gauge = gauge;
         table.put(card);
+        let mut tasks = Tasks::default();
+        tasks.spawn(heartbeat::rounds(table.clone()));
         let mut state = MachineState {
             args,
+            myself: myself.clone(),
             table,
             bridges: BTreeMap::new(),
             workers: BTreeMap::new(),
-            deployment: None,
+            deployment: Watcher {
+                actor: None,
+                ledger: RestartLedger::new(Intensity::BRIDGE),
+            },
+            displaced: Displaced::default(),
             stopping: None,
-            tasks: Tasks::default(),
+            tasks,
         };
         state.start_deployment(&myself).await;
         for spec in state.args.desired.workers.clone() {
@@ -53,10 +63,12 @@ impl Actor for MachineActor {
 
     async fn handle(
         &self,
-        myself: ActorRef<MachineMsg>,
-        message: MachineMsg,
+        _: ActorRef<Envelope<MachineMsg>>,
+        message: Envelope<MachineMsg>,
         state: &mut MachineState,
     ) -> Result<(), ActorProcessingErr> {
+        let (message, _handling) = message.open();
+        let myself = state.myself.clone();
         match message {
             MachineMsg::Reload {
                 desired,
@@ -78,19 +90,22 @@ impl Actor for MachineActor {
             }
             MachineMsg::WorkerDue(worker) => state.start_worker(&myself, &worker).await,
             MachineMsg::BridgeDue(url) => state.start_bridge(&myself, &url).await,
+            MachineMsg::DeploymentDue => state.start_deployment(&myself).await,
             MachineMsg::Flushed(flushed) => state.flushed(&myself, flushed),
             #[cfg(debug_assertions)]
-            MachineMsg::Panic { actor } => state.panic(&actor),
+            MachineMsg::Fault { actor, fault } => state.fault(&actor, fault).await?,
         }
         Ok(())
     }
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<MachineMsg>,
+        _: ActorRef<Envelope<MachineMsg>>,
         event: SupervisionEvent,
         state: &mut MachineState,
     ) -> Result<(), ActorProcessingErr> {
+        let _handling = state.myself.gauge().begin("a child's end");
+        let myself = state.myself.clone();
         if let Some(end) = child_end(&event) {
             state.child_ended(&myself, end).await;
         }
@@ -99,21 +114,21 @@ impl Actor for MachineActor {
 }
 
 impl MachineState {
-    pub(super) async fn child_ended(&mut self, myself: &ActorRef<MachineMsg>, end: ChildEnd) {
+    pub(super) async fn child_ended(&mut self, myself: &Address<MachineMsg>, end: ChildEnd) {
         let (ChildEnd::Stopped(id) | ChildEnd::Crashed(id, _)) = &end;
         if let Some(worker) = self.worker_of(*id) {
             self.worker_ended(myself, worker, end).await;
         } else if let Some(url) = self.bridge_of(*id) {
-            self.bridge_ended(myself, &url, end);
-        } else if self.deployment == Some(*id) && self.stopping.is_none() {
-            self.start_deployment(myself).await;
+            self.bridge_fell(myself, &url, end.error());
+        } else if self.is_watcher(*id) {
+            self.watcher_fell(myself, end.error());
         }
         self.flush_when_stopped(myself);
     }
 
     pub(super) fn later(
         &mut self,
-        myself: &ActorRef<MachineMsg>,
+        myself: &Address<MachineMsg>,
         after_ms: u64,
         message: MachineMsg,
     ) {

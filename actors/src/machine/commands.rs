@@ -1,19 +1,22 @@
 //! What a person may do to one actor: restart it, un-park it, and in debug builds crash it.
 
-use ractor::ActorRef;
-
 use super::messages::MachineMsg;
 use super::state::{After, MachineState};
 #[cfg(debug_assertions)]
 use crate::bridge::BridgeMsg;
+#[cfg(debug_assertions)]
+use crate::deployment::EmbeddedMsg;
 use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
+use crate::supervision::Address;
+#[cfg(debug_assertions)]
+use crate::supervision::fault::Fault;
 use crate::table::{ActorCard, ActorKey, ActorKind};
 use crate::worker::WorkerMsg;
 
 impl MachineState {
     pub(super) async fn restart(
         &mut self,
-        myself: &ActorRef<MachineMsg>,
+        myself: &Address<MachineMsg>,
         actor: &ActorKey,
     ) -> Result<(), String> {
         let card = self
@@ -28,40 +31,57 @@ impl MachineState {
             }
             ActorKind::Worker => {
                 let id = WorkerId::from(actor.as_str().trim_start_matches("worker/"));
-                let entry = self
-                    .workers
-                    .get_mut(&id)
-                    .ok_or_else(|| format!("there is no worker `{id}`"))?;
-                let Some(spec) = entry.decided().cloned() else {
-                    return Err(format!("worker `{id}` is being removed"));
-                };
-                entry.ledger.forgive();
-                if entry.actor.is_some() {
-                    self.retire(myself, &id, After::Become(spec)).await;
-                } else {
-                    self.start_worker(myself, &id).await;
-                }
+                self.restart_worker(myself, &id).await?;
             }
             ActorKind::Bridge => {
                 let url = DeploymentUrl::from(actor.as_str().trim_start_matches("bridge/"));
-                if let Some(bridge) = self
+                let entry = self
                     .bridges
-                    .get(&url)
-                    .and_then(|entry| entry.actor.as_ref())
-                {
-                    bridge.kill();
+                    .get_mut(&url)
+                    .ok_or_else(|| format!("there is no bridge to `{url}`"))?;
+                entry.ledger.forgive();
+                match &entry.actor {
+                    Some(bridge) => bridge.kill(),
+                    None => self.start_bridge(myself, &url).await,
                 }
+            }
+            ActorKind::Deployment if self.deployment.actor.is_none() => {
+                self.deployment.ledger.forgive();
+                self.start_deployment(myself).await;
             }
             ActorKind::Machine | ActorKind::Deployment => {
                 return Err(format!(
-                    "`{actor}` cannot be restarted alone; use `orchestrator restart` without a name"
+                    "`{actor}` cannot be restarted alone: stop the supervisor with `orchestrator stop` and start it again"
                 ));
             }
         }
         Ok(())
     }
 
-    pub(super) fn parent_of(&self, card: &ActorCard) -> Result<&ActorRef<WorkerMsg>, String> {
+    async fn restart_worker(
+        &mut self,
+        myself: &Address<MachineMsg>,
+        id: &WorkerId,
+    ) -> Result<(), String> {
+        let entry = self
+            .workers
+            .get_mut(id)
+            .ok_or_else(|| format!("there is no worker `{id}`"))?;
+        let Some(spec) = entry.decided().cloned() else {
+            return Err(format!("worker `{id}` is being removed"));
+        };
+        entry.ledger.forgive();
+        self.displaced.forget(id);
+        match &entry.actor {
+            // It would not hear of it: its sessions end with it, and its successor settles their turns.
+            Some(actor) if actor.gauge().read().stuck.is_some() => actor.kill(),
+            Some(_) => self.retire(myself, id, After::Become(spec)).await,
+            None => self.start_worker(myself, id).await,
+        }
+        Ok(())
+    }
+
+    pub(super) fn parent_of(&self, card: &ActorCard) -> Result<&Address<WorkerMsg>, String> {
         let parent = card
             .parent
             .as_ref()
@@ -73,36 +93,42 @@ impl MachineState {
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn panic(&self, key: &ActorKey) {
+    pub(super) async fn fault(
+        &self,
+        key: &ActorKey,
+        fault: Fault,
+    ) -> Result<(), ractor::ActorProcessingErr> {
         let Some(card) = self.table.get(key) else {
-            return;
+            return Ok(());
         };
         match card.kind {
             ActorKind::Session => {
                 let session = SessionId::from(key.as_str().trim_start_matches("session/"));
                 if let Ok(worker) = self.parent_of(&card) {
-                    let _ = worker.cast(WorkerMsg::Panic(Some(session)));
+                    let _ = worker.cast(WorkerMsg::Fault(Some(session), fault));
                 }
             }
             ActorKind::Worker => {
                 let id = WorkerId::from(key.as_str().trim_start_matches("worker/"));
                 if let Some(actor) = self.workers.get(&id).and_then(|entry| entry.actor.as_ref()) {
-                    let _ = actor.cast(WorkerMsg::Panic(None));
+                    let _ = actor.cast(WorkerMsg::Fault(None, fault));
                 }
             }
             ActorKind::Bridge => {
                 let url = DeploymentUrl::from(key.as_str().trim_start_matches("bridge/"));
-                if let Some(actor) = self
-                    .bridges
-                    .get(&url)
-                    .and_then(|entry| entry.actor.as_ref())
-                {
-                    let _ = actor.cast(BridgeMsg::Panic);
+                let entry = self.bridges.get(&url);
+                if let Some(actor) = entry.and_then(|entry| entry.actor.as_ref()) {
+                    let _ = actor.cast(BridgeMsg::Fault(fault));
                 }
             }
-            ActorKind::Machine => panic!("a panic was injected into the machine"),
-            // Its engine is nobody's actor: whoever holds it injects that one.
-            ActorKind::Deployment => {}
+            ActorKind::Machine => fault.strike(key).await?,
+            // Its engine is nobody's actor; this is who watches it.
+            ActorKind::Deployment => {
+                if let Some(actor) = &self.deployment.actor {
+                    let _ = actor.cast(EmbeddedMsg::Fault(fault));
+                }
+            }
         }
+        Ok(())
     }
 }

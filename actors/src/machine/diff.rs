@@ -80,6 +80,12 @@ fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
             old.max_sessions, new.max_sessions
         ));
     }
+    if old.on_interrupt != new.on_interrupt {
+        live.push(format!(
+            "interrupted_turns {} -> {} (live)",
+            old.on_interrupt, new.on_interrupt
+        ));
+    }
     if !replaced.is_empty() {
         replaced.extend(live);
         return Change::Replace(new, replaced.join(", "));

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ractor::ActorRef;
 use tokio::sync::oneshot;
 
 use super::messages::MachineMsg;
@@ -10,6 +9,9 @@ use super::{Desired, ReloadReport, StopReport, WorkerStart};
 use crate::domain::ids::DeploymentUrl;
 use crate::domain::phase::Phase;
 use crate::ports::link::LinkStatus;
+use crate::supervision::Address;
+#[cfg(debug_assertions)]
+use crate::supervision::fault::Fault;
 use crate::table::{ActorKey, ActorKind, ActorTable};
 
 /// The control task's patience with the machine actor.
@@ -18,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Cheap to clone. Dropping it does not stop the tree; [`MachineHandle::stop`] does.
 #[derive(Clone)]
 pub struct MachineHandle {
-    pub(super) actor: ActorRef<MachineMsg>,
+    pub(super) actor: Address<MachineMsg>,
     pub(super) table: ActorTable,
 }
 
@@ -88,7 +90,7 @@ impl MachineHandle {
 
     /// Resolves when the root actor has ended, however it did.
     pub async fn closed(&self) {
-        let _ = self.actor.wait(None).await;
+        self.actor.ended().await;
     }
 
     /// Stops the tree: no more claims, children stopped, finishes handed over, sockets closed.
@@ -110,9 +112,27 @@ impl MachineHandle {
     /// Debug builds: makes one actor panic.
     #[cfg(debug_assertions)]
     pub fn inject_panic(&self, actor: ActorKey) -> Result<(), String> {
+        self.inject(actor, Fault::Panic)
+    }
+
+    /// Debug builds: lets one actor's handler do this wrong.
+    #[cfg(debug_assertions)]
+    pub fn inject(&self, actor: ActorKey, fault: Fault) -> Result<(), String> {
         self.actor
-            .cast(MachineMsg::Panic { actor })
+            .cast(MachineMsg::Fault { actor, fault })
             .map_err(|error| error.to_string())
+    }
+
+    /// Debug builds: as if the process had died; nothing is stopped in order.
+    #[cfg(debug_assertions)]
+    pub fn kill(&self) {
+        self.actor.kill();
+    }
+
+    /// Debug builds: lets the next `times` starts of an actor do this wrong.
+    #[cfg(debug_assertions)]
+    pub fn inject_at_start(&self, actor: ActorKey, fault: Fault, times: u32) {
+        self.table.start_faults.arm(actor, fault, times);
     }
 
     async fn ask<T>(

@@ -5,6 +5,9 @@ use tokio::sync::oneshot;
 use super::{Desired, ReloadReport, StopReport};
 use crate::domain::ids::{DeploymentUrl, WorkerId};
 use crate::ports::link::LinkStatus;
+use crate::supervision::Named;
+#[cfg(debug_assertions)]
+use crate::supervision::fault::Fault;
 use crate::table::ActorKey;
 
 pub enum MachineMsg {
@@ -29,9 +32,28 @@ pub enum MachineMsg {
     WorkerDue(WorkerId),
     /// The backoff of a crashed bridge is over.
     BridgeDue(DeploymentUrl),
+    /// The backoff of the embedded deployment's watcher is over.
+    DeploymentDue,
     /// The deployments have everything, or their time is over.
     Flushed(bool),
     #[cfg(debug_assertions)]
-    /// Debug builds: crash one actor.
-    Panic { actor: ActorKey },
+    /// Debug builds: let one actor do this wrong.
+    Fault { actor: ActorKey, fault: Fault },
+}
+
+impl Named for MachineMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Reload { .. } => "Reload",
+            Self::Restart { .. } => "Restart",
+            Self::Stop { .. } => "Stop",
+            Self::Links { .. } => "Links",
+            Self::WorkerDue(_) => "WorkerDue",
+            Self::BridgeDue(_) => "BridgeDue",
+            Self::DeploymentDue => "DeploymentDue",
+            Self::Flushed(_) => "Flushed",
+            #[cfg(debug_assertions)]
+            Self::Fault { .. } => "Fault",
+        }
+    }
 }

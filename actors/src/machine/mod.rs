@@ -5,6 +5,7 @@ mod actor;
 mod bridges;
 mod commands;
 mod diff;
+mod displaced;
 mod handle;
 mod messages;
 mod reload;
@@ -13,18 +14,24 @@ mod spec;
 mod state;
 mod workers;
 
+pub use displaced::Displaced;
 pub use handle::MachineHandle;
 pub use spec::*;
 
 use ractor::Actor;
 
+use crate::supervision::{Address, Gauge};
 use crate::table::ActorTable;
 
 /// Starts the tree.
 pub async fn start(args: MachineArgs) -> Result<MachineHandle, String> {
     let table = ActorTable::default();
-    let started =
-        actor::MachineActor::spawn(None, actor::MachineActor, (args, table.clone())).await;
+    let gauge = Gauge::default();
+    let root = (args, table.clone(), gauge.clone());
+    let started = actor::MachineActor::spawn(None, actor::MachineActor, root).await;
     let (actor, _) = started.map_err(|error| error.to_string())?;
-    Ok(MachineHandle { actor, table })
+    Ok(MachineHandle {
+        actor: Address::new(actor, gauge),
+        table,
+    })
 }

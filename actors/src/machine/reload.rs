@@ -1,20 +1,19 @@
 //! From one configuration to the next: the difference, told and applied worker by worker.
 
-use ractor::ActorRef;
-
 use super::diff::{Change, diff};
 use super::messages::MachineMsg;
 use super::state::{After, MachineState};
 use super::{Desired, ReloadReport};
 use crate::bridge::{Attach, BridgeMsg};
 use crate::domain::ids::WorkerId;
+use crate::supervision::Address;
 use crate::table::{ActorKey, ActorKind};
 use crate::worker::WorkerMsg;
 
 impl MachineState {
     pub(super) async fn reload(
         &mut self,
-        myself: &ActorRef<MachineMsg>,
+        myself: &Address<MachineMsg>,
         desired: &Desired,
         dry_run: bool,
     ) -> ReloadReport {
@@ -65,7 +64,7 @@ impl MachineState {
             .count()
     }
 
-    pub(super) async fn apply(&mut self, myself: &ActorRef<MachineMsg>, change: Change) {
+    pub(super) async fn apply(&mut self, myself: &Address<MachineMsg>, change: Change) {
         match change {
             Change::Keep => {}
             Change::Add(spec) => match self.workers.get_mut(spec.id()) {

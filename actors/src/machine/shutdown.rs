@@ -1,6 +1,5 @@
 //! The ordered end: workers first, then what the deployments have not acknowledged, then the bridges.
 
-use ractor::ActorRef;
 use tokio::sync::oneshot;
 use tracing::info;
 
@@ -9,13 +8,14 @@ use super::messages::MachineMsg;
 use super::state::{MachineState, Stopping};
 use crate::bridge::BridgeMsg;
 use crate::domain::phase::Phase;
+use crate::supervision::Address;
 use crate::table::{ActorCard, ActorKey, ActorKind};
 use crate::worker::WorkerMsg;
 
 impl MachineState {
     pub(super) fn stop(
         &mut self,
-        myself: &ActorRef<MachineMsg>,
+        myself: &Address<MachineMsg>,
         reply: oneshot::Sender<StopReport>,
     ) {
         if self.stopping.is_some() {
@@ -52,7 +52,7 @@ impl MachineState {
         self.flush_when_stopped(myself);
     }
 
-    pub(super) fn flush_when_stopped(&mut self, myself: &ActorRef<MachineMsg>) {
+    pub(super) fn flush_when_stopped(&mut self, myself: &Address<MachineMsg>) {
         let Some(stopping) = &mut self.stopping else {
             return;
         };
@@ -79,7 +79,7 @@ impl MachineState {
         });
     }
 
-    pub(super) fn flushed(&mut self, myself: &ActorRef<MachineMsg>, flushed: bool) {
+    pub(super) fn flushed(&mut self, myself: &Address<MachineMsg>, flushed: bool) {
         if let Some(stopping) = self.stopping.take() {
             let _ = stopping.reply.send(StopReport {
                 flushed,
@@ -88,9 +88,9 @@ impl MachineState {
         }
         for entry in self.bridges.values() {
             if let Some(actor) = &entry.actor {
-                actor.stop(None);
+                actor.stop();
             }
         }
-        myself.stop(None);
+        myself.stop();
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
 use crate::domain::token::WorkerToken;
+use crate::domain::turn::OnInterrupt;
 use crate::ports::agent::Agents;
 use crate::ports::clock::Clock;
 use crate::ports::embedded::Embedded;
@@ -26,6 +27,8 @@ pub struct WorkerSpec {
     pub max_sessions: usize,
     /// It takes no new turn; what has begun goes on.
     pub paused: bool,
+    /// What becomes of a turn that was interrupted.
+    pub on_interrupt: OnInterrupt,
     /// A cause that keeps this worker from serving although it is configured (a missing directory).
     pub broken: Option<String>,
 }

@@ -3,36 +3,44 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ractor::{ActorId, ActorRef};
 use tokio::sync::oneshot;
 
-use super::{MachineArgs, StopReport, WorkerSpec};
+use super::messages::MachineMsg;
+use super::{Displaced, MachineArgs, StopReport, WorkerSpec};
 use crate::bridge::BridgeMsg;
+use crate::deployment::EmbeddedMsg;
 use crate::domain::ids::{DeploymentUrl, WorkerId};
 use crate::domain::ledger::RestartLedger;
-use crate::supervision::Tasks;
+use crate::supervision::{Address, Tasks};
 use crate::table::ActorTable;
 use crate::worker::WorkerMsg;
 
 pub struct MachineState {
     pub(super) args: MachineArgs,
+    pub(super) myself: Address<MachineMsg>,
     pub(super) table: ActorTable,
     pub(super) bridges: BTreeMap<DeploymentUrl, BridgeEntry>,
     pub(super) workers: BTreeMap<WorkerId, WorkerEntry>,
     /// Who watches the embedded deployment.
-    pub(super) deployment: Option<ActorId>,
+    pub(super) deployment: Watcher,
+    pub(super) displaced: Displaced,
     pub(super) stopping: Option<Stopping>,
     pub(super) tasks: Tasks,
 }
 
+pub(super) struct Watcher {
+    pub(super) actor: Option<Address<EmbeddedMsg>>,
+    pub(super) ledger: RestartLedger,
+}
+
 pub(super) struct BridgeEntry {
-    pub(super) actor: Option<ActorRef<BridgeMsg>>,
+    pub(super) actor: Option<Address<BridgeMsg>>,
     pub(super) ledger: RestartLedger,
 }
 
 pub(super) struct WorkerEntry {
     pub(super) spec: Arc<WorkerSpec>,
-    pub(super) actor: Option<ActorRef<WorkerMsg>>,
+    pub(super) actor: Option<Address<WorkerMsg>>,
     pub(super) ledger: RestartLedger,
     /// What to do when the actor has stopped: nothing follows, or this.
     pub(super) after: After,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ractor::{Actor, ActorId, ActorRef};
+use ractor::{Actor, ActorId};
 use tracing::warn;
 
 use super::WorkerSpec;
@@ -12,12 +12,12 @@ use crate::bridge::{Attach, BridgeMsg};
 use crate::domain::ids::WorkerId;
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
-use crate::supervision::{ChildEnd, next_incarnation};
+use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
 use crate::table::{ActorCard, ActorKey, ActorKind};
 use crate::worker::{WorkerActor, WorkerArgs, WorkerMsg};
 
 impl MachineState {
-    pub(super) async fn add(&mut self, myself: &ActorRef<MachineMsg>, spec: Arc<WorkerSpec>) {
+    pub(super) async fn add(&mut self, myself: &Address<MachineMsg>, spec: Arc<WorkerSpec>) {
         let id = spec.id().clone();
         if let Some(cause) = &spec.broken {
             warn!(worker = %spec.name, %cause, "worker cannot serve");
@@ -29,10 +29,11 @@ impl MachineState {
             );
             card.phase = Phase::Failed;
             card.detail.clone_from(cause);
-            card.since_ms = self.args.ports.clock.wall_ms();
+            card.since_ms = self.args.ports.clock.boottime_ms();
             card.directory = Some(spec.directory.to_string());
             self.table.put(card);
         }
+        self.displaced.forget(&id);
         let ledger = RestartLedger::new(Intensity::WORKER);
         let url = spec.url.clone();
         let broken = spec.broken.is_some();
@@ -61,13 +62,14 @@ impl MachineState {
         }
     }
 
-    pub(super) async fn start_worker(&mut self, myself: &ActorRef<MachineMsg>, id: &WorkerId) {
+    pub(super) async fn start_worker(&mut self, myself: &Address<MachineMsg>, id: &WorkerId) {
         let Some(entry) = self.workers.get_mut(id) else {
             return;
         };
         if self.stopping.is_some() || entry.actor.is_some() || entry.ledger.is_parked() {
             return;
         }
+        let gauge = Gauge::default();
         let args = WorkerArgs {
             spec: entry.spec.clone(),
             ports: self.args.ports.clone(),
@@ -76,10 +78,12 @@ impl MachineState {
             boot_id: self.args.identity.boot_id.clone(),
             table: self.table.clone(),
             incarnation: next_incarnation(),
+            gauge: gauge.clone(),
             restarts: entry.ledger.total(),
         };
-        match WorkerActor::spawn_linked(None, WorkerActor, args, myself.get_cell()).await {
+        match WorkerActor::spawn_linked(None, WorkerActor, args, myself.cell()).await {
             Ok((actor, _)) => {
+                let actor = Address::new(actor, gauge);
                 entry.actor = Some(actor.clone());
                 let attach = Attach {
                     token: entry.spec.token.clone(),
@@ -93,28 +97,24 @@ impl MachineState {
                     let _ = bridge.cast(BridgeMsg::Attach(attach));
                 }
             }
-            Err(error) => warn!(worker = %entry.spec.name, %error, "worker did not start"),
+            // Ractor reports nothing else of an actor that failed in its start.
+            Err(error) => self.worker_fell(myself, id, error.to_string()),
         }
     }
 
     pub(super) fn worker_of(&self, id: ActorId) -> Option<WorkerId> {
         let mut workers = self.workers.iter();
-        let found = workers.find(|(_, entry)| {
-            entry
-                .actor
-                .as_ref()
-                .is_some_and(|actor| actor.get_id() == id)
-        });
+        let found =
+            workers.find(|(_, entry)| entry.actor.as_ref().is_some_and(|actor| actor.id() == id));
         found.map(|(worker, _)| worker.clone())
     }
 
     pub(super) async fn worker_ended(
         &mut self,
-        myself: &ActorRef<MachineMsg>,
+        myself: &Address<MachineMsg>,
         id: WorkerId,
         end: ChildEnd,
     ) {
-        let now = self.args.ports.clock.monotonic_ms();
         let Some(entry) = self.workers.get_mut(&id) else {
             return;
         };
@@ -134,46 +134,42 @@ impl MachineState {
                 self.add(myself, spec).await;
                 self.drop_unused_bridges();
             }
-            After::Restart => {
-                let error = match end {
-                    ChildEnd::Stopped(_) => "it stopped without being asked".to_owned(),
-                    ChildEnd::Crashed(_, error) => error,
-                };
-                let verdict = entry.ledger.on_crash(now, rand::random());
-                warn!(worker = %entry.spec.name, %error, ?verdict, "worker crashed");
-                let mut card = ActorCard::new(
-                    ActorKey::worker(&id),
-                    Some(ActorKey::machine()),
-                    ActorKind::Worker,
-                    entry.spec.name.clone(),
-                );
-                card.restarts = entry.ledger.total();
-                card.last_error = Some(error);
-                card.since_ms = self.args.ports.clock.wall_ms();
-                card.phase = if verdict == Verdict::Park {
-                    Phase::Parked
-                } else {
-                    Phase::Restarting
-                };
-                card.directory = Some(entry.spec.directory.to_string());
-                self.table.put(card);
-                if let Verdict::Restart { after_ms } = verdict {
-                    self.later(myself, after_ms, MachineMsg::WorkerDue(id));
-                } else if let Some(bridge) = self
-                    .bridges
-                    .get(&entry.spec.url)
-                    .and_then(|b| b.actor.as_ref())
-                {
-                    let _ = bridge.cast(BridgeMsg::Park(id));
-                }
-            }
+            After::Restart => self.worker_fell(myself, &id, end.error()),
+        }
+    }
+
+    fn worker_fell(&mut self, myself: &Address<MachineMsg>, id: &WorkerId, error: String) {
+        let now = self.args.ports.clock.monotonic_ms();
+        let Some(entry) = self.workers.get_mut(id) else {
+            return;
+        };
+        let verdict = entry.ledger.on_crash(now, rand::random());
+        warn!(worker = %entry.spec.name, %error, ?verdict, "worker crashed");
+        let mut card = ActorCard::new(
+            ActorKey::worker(id),
+            Some(ActorKey::machine()),
+            ActorKind::Worker,
+            entry.spec.name.clone(),
+        );
+        card.directory = Some(entry.spec.directory.to_string());
+        let now = self.args.ports.clock.boottime_ms();
+        self.table
+            .put(card.fallen(verdict, entry.ledger.total(), error, now));
+        if let Verdict::Restart { after_ms } = verdict {
+            self.later(myself, after_ms, MachineMsg::WorkerDue(id.clone()));
+        } else if let Some(bridge) = self
+            .bridges
+            .get(&entry.spec.url)
+            .and_then(|bridge| bridge.actor.as_ref())
+        {
+            let _ = bridge.cast(BridgeMsg::Park(entry.spec.token.clone()));
         }
     }
 
     /// Takes a worker out of service; what follows happens when its actor has stopped.
     pub(super) async fn retire(
         &mut self,
-        myself: &ActorRef<MachineMsg>,
+        myself: &Address<MachineMsg>,
         id: &WorkerId,
         after: After,
     ) {

@@ -5,6 +5,8 @@
 //! dead owner left behind (the sweep), and only then starts anything. Dropping an [`Agent`] closes the child's
 //! lifeline without blocking; its warden then ends every descendant and frees the lease.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::mpsc;
 
 use super::Pending;
@@ -28,6 +30,23 @@ pub struct OpenSpec {
     pub directory: WorkerDir,
     /// Rises with each start of this session's actor in this process; for logs and file names.
     pub incarnation: u64,
+    /// Where the boot says what it waits for, for `ps`.
+    pub waiting: Waiting,
+}
+
+/// What a boot waits for, in words for people. Shared by who boots and who shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(Arc<Mutex<Option<String>>>);
+
+impl Waiting {
+    pub fn set(&self, what: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    pub fn get(&self) -> Option<String> {
+        let what = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        what.clone()
+    }
 }
 
 /// A started assistant.

@@ -10,6 +10,7 @@ pub struct EmbeddedStatus {
     pub phase: Phase,
     /// How often its engine was started again.
     pub restarts: u32,
+    /// Kept until it is no longer worth showing.
     pub last_error: Option<String>,
 }
 

@@ -24,11 +24,11 @@ pub struct OutboxError(pub String);
 
 /// One outbox per state folder. Records are kept in order; a record of a turn that is there already is ignored.
 pub trait Outbox: Send + Sync + 'static {
-    /// Resolves when the record is on disk (fsync).
+    /// Resolves when the record is on disk (fsync). `Err`: it is not; unless the outbox is full it is kept in memory.
     fn put(&self, record: FinishRecord) -> Pending<Result<(), OutboxError>>;
     /// Forgets a record, because the deployment has it.
     fn acknowledge(&self, turn: TurnId) -> Pending<Result<(), OutboxError>>;
-    /// The records of one worker, oldest first.
+    /// The records of one worker, oldest first. Blocks on the disk.
     fn pending(&self, worker: &WorkerId) -> Vec<FinishRecord>;
     /// How many records there are, for `ps`.
     fn depth(&self) -> usize;

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::warn;
 
 use super::messages::SessionMsg;
 use super::state::{SessionArgs, SessionState};
 use crate::domain::session::{Input, SessionMachine};
+use crate::ports::agent::Waiting;
 use crate::ports::link::Credential;
-use crate::supervision::Tasks;
+use crate::supervision::{Address, Envelope, Tasks};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
 /// How often timers are looked at while there is something to time.
@@ -18,16 +20,17 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct SessionActor;
 
 impl Actor for SessionActor {
-    type Msg = SessionMsg;
+    type Msg = Envelope<SessionMsg>;
     type State = SessionState;
     type Arguments = SessionArgs;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<SessionMsg>,
+        myself: ActorRef<Envelope<SessionMsg>>,
         args: SessionArgs,
     ) -> Result<SessionState, ActorProcessingErr> {
         let key = ActorKey::session(&args.session);
+        let myself = Address::new(myself, args.gauge.clone());
         let mut card = ActorCard::new(
             key.clone(),
             Some(ActorKey::worker(args.worker.id())),
@@ -36,21 +39,26 @@ impl Actor for SessionActor {
         );
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
+        card.gauge = args.gauge.clone();
         args.table.put(card);
         let machine = SessionMachine::new(
             args.session.clone(),
             args.boot_id.clone(),
             args.limits.clone(),
         );
-        let guard = CardGuard::new(args.table.clone(), key, args.incarnation);
+        let guard = CardGuard::new(args.table.clone(), key.clone(), args.incarnation);
+        #[cfg(debug_assertions)]
+        args.table.start_faults.meet(&key).await?;
         let first = args.first.clone();
         let state = SessionState {
             args,
+            myself: myself.clone(),
             machine,
             tasks: Tasks::default(),
             child: None,
             opening: None,
+            waiting: Waiting::default(),
             child_number: 0,
             ticking: None,
             _card: guard,
@@ -61,17 +69,22 @@ impl Actor for SessionActor {
 
     async fn handle(
         &self,
-        myself: ActorRef<SessionMsg>,
-        message: SessionMsg,
+        _: ActorRef<Envelope<SessionMsg>>,
+        message: Envelope<SessionMsg>,
         state: &mut SessionState,
     ) -> Result<(), ActorProcessingErr> {
+        let (message, _handling) = message.open();
+        let myself = state.myself.clone();
         match message {
             SessionMsg::Wanted(open) => state.feed(&myself, Input::Wanted(open)),
             SessionMsg::Release => state.feed(&myself, Input::Release),
             SessionMsg::Restart => state.feed(&myself, Input::Restart),
             SessionMsg::Close(closing) => state.feed(&myself, Input::Close(closing)),
-            SessionMsg::SetIdle(idle_ms) => state.machine.set_idle(idle_ms),
             SessionMsg::Renew(credential) => state.renew(credential),
+            SessionMsg::Configure {
+                idle_ms,
+                on_interrupt,
+            } => state.machine.configure(idle_ms, on_interrupt),
             SessionMsg::ChildOpened { child, result } => state.child_opened(&myself, child, result),
             SessionMsg::ChildSaid {
                 child,
@@ -84,7 +97,11 @@ impl Actor for SessionActor {
             SessionMsg::DeploymentSaid(input) => state.feed(&myself, input),
             SessionMsg::Tick => state.feed(&myself, Input::Tick),
             #[cfg(debug_assertions)]
-            SessionMsg::Panic => panic!("a panic was injected into session {}", state.args.session),
+            SessionMsg::Fault(fault) => {
+                fault
+                    .strike(&ActorKey::session(&state.args.session))
+                    .await?;
+            }
         }
         Ok(())
     }
@@ -92,10 +109,13 @@ impl Actor for SessionActor {
 
 impl SessionState {
     /// Feeds the machine and does what it says, until it says nothing more.
-    pub(super) fn feed(&mut self, myself: &ActorRef<SessionMsg>, input: Input) {
+    pub(super) fn feed(&mut self, myself: &Address<SessionMsg>, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let now = self.args.ports.clock.monotonic_ms();
+            if let Some(error) = input.failure() {
+                warn!(session = %self.args.session, %error, "assistant failed");
+            }
             for effect in self.machine.on(input, now, rand::random()) {
                 if let Some(next) = self.perform(myself, effect) {
                     inputs.push_back(next);
@@ -115,7 +135,7 @@ impl SessionState {
         self.args.credential = credential;
     }
 
-    fn keep_ticking(&mut self, myself: &ActorRef<SessionMsg>) {
+    fn keep_ticking(&mut self, myself: &Address<SessionMsg>) {
         let needed = self.machine.has_timers();
         match (&self.ticking, needed) {
             (None, true) => {
@@ -142,7 +162,7 @@ impl SessionState {
     fn show(&self) {
         let view = self.machine.view();
         let pid = self.child.as_ref().map(|child| child.agent.pid());
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.args
             .table
             .change(&ActorKey::session(&self.args.session), |card| {
@@ -154,9 +174,17 @@ impl SessionState {
                 }
                 card.phase = view.phase;
                 card.restarts = self.args.restarts + view.crashes;
-                card.detail = view
+                let waits = view
                     .waits_for
-                    .map(|what| format!("waits for an answer: {what}"))
+                    .map(|what| format!("waits for an answer: {what}"));
+                let released = view
+                    .released_for
+                    .map(|reason| format!("given up: {reason}"));
+                card.detail = self
+                    .waiting
+                    .get()
+                    .or(waits)
+                    .or(released)
                     .unwrap_or_default();
                 card.last_error = view.last_error;
                 card.turn = view.turn.map(|turn| turn.to_string());

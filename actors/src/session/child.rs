@@ -4,7 +4,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ractor::ActorRef;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
@@ -14,7 +13,8 @@ use crate::domain::assistant::{AgentError, AgentEvent, ExitReport};
 use crate::domain::ids::SessionId;
 use crate::domain::phase::Phase;
 use crate::domain::session::Input;
-use crate::ports::agent::{Agent, OpenSpec};
+use crate::ports::agent::{Agent, OpenSpec, Waiting};
+use crate::supervision::Address;
 use crate::table::{ActorKey, ActorTable};
 use crate::worker::WorkerMsg;
 
@@ -22,18 +22,22 @@ use crate::worker::WorkerMsg;
 const EVENT_CREDIT: usize = 256;
 /// How often the child's memory is looked at.
 const MEMORY: Duration = Duration::from_secs(1);
+/// A planned stop asks, waits and kills, all of it within this time; then the lifeline is closed instead.
+const STOP: Duration = Duration::from_secs(30);
 /// After a planned stop the last events get this long to arrive.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 impl SessionState {
-    pub(super) fn open_child(&mut self, myself: &ActorRef<SessionMsg>) {
+    pub(super) fn open_child(&mut self, myself: &Address<SessionMsg>) {
         self.child_number += 1;
+        self.waiting = Waiting::default();
         let child = self.child_number;
         let spec = OpenSpec {
             worker: self.args.worker.id().clone(),
             session: self.args.session.clone(),
             directory: self.args.worker.directory.clone(),
             incarnation: self.args.incarnation,
+            waiting: self.waiting.clone(),
         };
         let agents = self.args.ports.agents.clone();
         let slots = self.args.slots.clone();
@@ -54,7 +58,7 @@ impl SessionState {
 
     pub(super) fn child_opened(
         &mut self,
-        myself: &ActorRef<SessionMsg>,
+        myself: &Address<SessionMsg>,
         child: u64,
         result: Result<Box<OpenedChild>, AgentError>,
     ) {
@@ -86,7 +90,7 @@ impl SessionState {
         self.feed(myself, Input::Opened(result));
     }
 
-    pub(super) fn child_said(&mut self, myself: &ActorRef<SessionMsg>, child: u64, input: Input) {
+    pub(super) fn child_said(&mut self, myself: &Address<SessionMsg>, child: u64, input: Input) {
         if child != self.child_number {
             return;
         }
@@ -107,9 +111,10 @@ impl SessionState {
         self.machine.view().phase == Phase::Stopping
     }
 
-    pub(super) fn stop_child(&mut self, myself: &ActorRef<SessionMsg>) {
+    pub(super) fn stop_child(&mut self, myself: &Address<SessionMsg>) {
         if let Some(opening) = self.opening.take() {
             opening.abort();
+            self.waiting = Waiting::default();
         }
         let stopping = self
             .child
@@ -117,7 +122,9 @@ impl SessionState {
             .map(|child| (child.agent.stop(), child.events_over.clone()));
         self.report_child(myself, async move {
             if let Some((stop, mut events_over)) = stopping {
-                stop.await;
+                if tokio::time::timeout(STOP, stop).await.is_err() {
+                    warn!("the assistant's planned stop does not end; its lifeline is closed");
+                }
                 let _ = tokio::time::timeout(LAST_EVENTS, events_over.wait_for(|over| *over)).await;
             }
             Input::ChildStopped
@@ -128,7 +135,7 @@ impl SessionState {
 /// Waits for a child slot of the worker; asks for one when there is none.
 async fn take_slot(
     slots: Arc<Semaphore>,
-    parent: &ActorRef<WorkerMsg>,
+    parent: &Address<WorkerMsg>,
     session: SessionId,
 ) -> Option<tokio::sync::OwnedSemaphorePermit> {
     if let Ok(slot) = slots.clone().try_acquire_owned() {
@@ -146,7 +153,7 @@ async fn take_slot(
 /// Events of the child become messages, never more at once than the mailbox has credit for.
 async fn forward(
     mut events: tokio::sync::mpsc::Receiver<AgentEvent>,
-    myself: ActorRef<SessionMsg>,
+    myself: Address<SessionMsg>,
     child: u64,
     over: watch::Sender<bool>,
 ) {

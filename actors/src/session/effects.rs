@@ -1,23 +1,27 @@
 //! What the machine decides, carried out: each effect starts a task whose result comes back as an input. Nothing here
 //! waits. What belongs to the child's own life is in `child.rs`.
 
-use ractor::ActorRef;
+use std::time::Duration;
+
 use tracing::{debug, info, warn};
 
 use super::child::gone;
 use super::messages::SessionMsg;
 use super::state::SessionState;
 use crate::calls;
+use crate::domain::assistant::AgentError;
 use crate::domain::ids::{ConversationId, TurnId};
 use crate::domain::session::{ConverseError, Effect, Input, Saying};
 use crate::domain::turn::Ending;
+use crate::ports::Pending;
+use crate::supervision::Address;
 use crate::table::ActorKey;
 
 impl SessionState {
     /// An effect that is answered at once gives its answer.
     pub(super) fn perform(
         &mut self,
-        myself: &ActorRef<SessionMsg>,
+        myself: &Address<SessionMsg>,
         effect: Effect,
     ) -> Option<Input> {
         match effect {
@@ -45,7 +49,9 @@ impl SessionState {
                     return Some(Input::LookedUp(Err(gone())));
                 };
                 let answer = child.agent.lookup(conversation, turn);
-                self.report_child(myself, async move { Input::LookedUp(answer.await) });
+                self.report_child(myself, async move {
+                    Input::LookedUp(in_time("a look into its store", answer).await)
+                });
             }
             Effect::Deliver(prompt) => {
                 let Some(child) = &self.child else {
@@ -53,13 +59,15 @@ impl SessionState {
                 };
                 info!(session = %self.args.session, turn = %prompt.turn, "prompt delivered");
                 let answer = child.agent.deliver(*prompt);
-                self.report_child(myself, async move { Input::Delivered(answer.await) });
+                self.report_child(myself, async move {
+                    Input::Delivered(in_time("a prompt", answer).await)
+                });
             }
             Effect::Abort(conversation) => {
                 if let Some(child) = &self.child {
                     let answer = child.agent.abort(conversation);
                     self.tasks.spawn(async move {
-                        if let Err(error) = answer.await {
+                        if let Err(error) = in_time("an abort", answer).await {
                             debug!(%error, "abort not taken; it is asked for again");
                         }
                     });
@@ -69,30 +77,26 @@ impl SessionState {
                 if let Some(child) = &self.child {
                     let answer = child.agent.reject(request, reason);
                     self.tasks.spawn(async move {
-                        if let Err(error) = answer.await {
+                        if let Err(error) = in_time("a rejection", answer).await {
                             warn!(%error, "a request of the assistant could not be rejected");
                         }
                     });
                 }
             }
             Effect::Push(turn, drafts) => {
-                return self
-                    .args
-                    .link
-                    .push(&turn, drafts)
-                    .err()
-                    .map(Input::StreamRefused);
+                let pushed = self.args.link.push(&turn, drafts);
+                return pushed.err().map(|error| Input::StreamRefused(turn, error));
             }
             Effect::Finish(turn, ending) => self.finish(myself, turn, ending),
             Effect::Say(saying, reason) => self.say(saying, reason),
-            Effect::Done => myself.stop(None),
+            Effect::Done => myself.stop(),
         }
         None
     }
 
     fn converse(
         &mut self,
-        myself: &ActorRef<SessionMsg>,
+        myself: &Address<SessionMsg>,
         known: Option<ConversationId>,
         title: String,
     ) {
@@ -107,7 +111,7 @@ impl SessionState {
             let Some(found) = found else {
                 return Input::Conversed(Err(ConverseError::Agent(gone())));
             };
-            let conversation = match found.await {
+            let conversation = match in_time("the conversation", found).await {
                 Ok(conversation) => conversation,
                 Err(error) => return Input::Conversed(Err(ConverseError::Agent(error))),
             };
@@ -120,7 +124,7 @@ impl SessionState {
     }
 
     /// The link owns a finish: it goes on when this actor is gone.
-    fn finish(&mut self, myself: &ActorRef<SessionMsg>, turn: TurnId, ending: Ending) {
+    fn finish(&mut self, myself: &Address<SessionMsg>, turn: TurnId, ending: Ending) {
         info!(session = %self.args.session, %turn, outcome = ?ending.outcome,
             reason = ending.error.as_ref().map(|error| error.code.as_str()), "turn ended");
         let answer = self
@@ -155,7 +159,7 @@ impl SessionState {
 
     fn report(
         &mut self,
-        myself: &ActorRef<SessionMsg>,
+        myself: &Address<SessionMsg>,
         step: impl Future<Output = Input> + Send + 'static,
     ) {
         let myself = myself.clone();
@@ -166,7 +170,7 @@ impl SessionState {
 
     pub(super) fn report_child(
         &mut self,
-        myself: &ActorRef<SessionMsg>,
+        myself: &Address<SessionMsg>,
         step: impl Future<Output = Input> + Send + 'static,
     ) {
         let myself = myself.clone();
@@ -179,5 +183,19 @@ impl SessionState {
                 credit: None,
             });
         });
+    }
+}
+
+/// The last belt of every call to the child; the adapter's own limits are shorter.
+const CALL: Duration = Duration::from_mins(1);
+
+/// A child that does not answer is as good as gone: the turn must not wait for it.
+async fn in_time<T>(what: &str, answer: Pending<Result<T, AgentError>>) -> Result<T, AgentError> {
+    match tokio::time::timeout(CALL, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(AgentError::Failed(format!(
+            "the assistant did not answer within {} s to {what}",
+            CALL.as_secs()
+        ))),
     }
 }

@@ -6,7 +6,11 @@ use super::state::OpenedChild;
 use crate::domain::assistant::AgentError;
 use crate::domain::inbox::OpenTurn;
 use crate::domain::session::{Closing, Input};
+use crate::domain::turn::OnInterrupt;
 use crate::ports::link::Credential;
+use crate::supervision::Named;
+#[cfg(debug_assertions)]
+use crate::supervision::fault::Fault;
 
 pub enum SessionMsg {
     /// A snapshot's view: the session's oldest open turn, or none.
@@ -17,8 +21,11 @@ pub enum SessionMsg {
     Restart,
     /// Stop the child, settle or leave the turn, then stop.
     Close(Closing),
-    /// The idle time changed by a reload.
-    SetIdle(u64),
+    /// The settings changed by a reload.
+    Configure {
+        idle_ms: u64,
+        on_interrupt: OnInterrupt,
+    },
     /// The worker has a new right to write: a new epoch, or a new token.
     Renew(Credential),
     /// The open task of this child is done.
@@ -37,6 +44,25 @@ pub enum SessionMsg {
     /// Time to look at timers.
     Tick,
     #[cfg(debug_assertions)]
-    /// Debug builds: crash now.
-    Panic,
+    /// Debug builds: do this wrong.
+    Fault(Fault),
+}
+
+impl Named for SessionMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Wanted(_) => "Wanted",
+            Self::Release => "Release",
+            Self::Restart => "Restart",
+            Self::Close(_) => "Close",
+            Self::Configure { .. } => "Configure",
+            Self::Renew(_) => "Renew",
+            Self::ChildOpened { .. } => "ChildOpened",
+            Self::ChildSaid { .. } => "ChildSaid",
+            Self::DeploymentSaid(_) => "DeploymentSaid",
+            Self::Tick => "Tick",
+            #[cfg(debug_assertions)]
+            Self::Fault(_) => "Fault",
+        }
+    }
 }

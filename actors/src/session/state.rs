@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ractor::ActorRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
@@ -10,16 +9,18 @@ use crate::domain::ids::SessionId;
 use crate::domain::inbox::OpenTurn;
 use crate::domain::session::{SessionLimits, SessionMachine};
 use crate::machine::{Ports, WorkerSpec};
-use crate::ports::agent::{Agent, Opened};
+use crate::ports::agent::{Agent, Opened, Waiting};
 use crate::ports::link::{Credential, Link};
-use crate::supervision::Tasks;
+use crate::supervision::{Address, Gauge, Tasks};
 use crate::table::{ActorTable, CardGuard};
 use crate::worker::WorkerMsg;
+
+use super::messages::SessionMsg;
 
 pub struct SessionArgs {
     pub session: SessionId,
     pub worker: Arc<WorkerSpec>,
-    pub parent: ActorRef<WorkerMsg>,
+    pub parent: Address<WorkerMsg>,
     pub ports: Ports,
     pub link: Arc<dyn Link>,
     pub credential: Credential,
@@ -29,6 +30,7 @@ pub struct SessionArgs {
     pub slots: Arc<Semaphore>,
     pub table: ActorTable,
     pub incarnation: u64,
+    pub gauge: Gauge,
     /// Crashes of earlier incarnations.
     pub restarts: u32,
     pub first: Option<OpenTurn>,
@@ -50,10 +52,13 @@ pub(super) struct ChildGuard {
 
 pub struct SessionState {
     pub(super) args: SessionArgs,
+    pub(super) myself: Address<SessionMsg>,
     pub(super) machine: SessionMachine,
     pub(super) tasks: Tasks,
     pub(super) child: Option<ChildGuard>,
     pub(super) opening: Option<AbortHandle>,
+    /// What the child that is being opened waits for.
+    pub(super) waiting: Waiting,
     /// Counts the children of this incarnation, so that late words of a dead one are dropped.
     pub(super) child_number: u64,
     pub(super) ticking: Option<AbortHandle>,

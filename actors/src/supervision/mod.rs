@@ -2,9 +2,18 @@
 //! parents act. The first restart is immediate, later ones back off, and what keeps crashing is parked: it stays
 //! visible, its siblings are not touched, and a person un-parks it.
 
+#[cfg(debug_assertions)]
+pub mod fault;
+pub mod gauge;
+pub mod heartbeat;
+pub mod mailbox;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 pub use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
+pub use gauge::Gauge;
+pub use mailbox::{Address, Envelope, Named};
 pub use tasks::Tasks;
 
 use ractor::SupervisionEvent;
@@ -24,6 +33,16 @@ pub enum ChildEnd {
     Stopped(ractor::ActorId),
     /// It panicked, failed, or was killed (ractor reports a kill as a termination).
     Crashed(ractor::ActorId, String),
+}
+
+impl ChildEnd {
+    /// Why its parent has to replace it, when it was not told to end.
+    pub fn error(self) -> String {
+        match self {
+            Self::Stopped(_) => "it stopped without being asked".to_owned(),
+            Self::Crashed(_, error) => error,
+        }
+    }
 }
 
 /// Reads a supervision event. `None` for everything that does not end a child.

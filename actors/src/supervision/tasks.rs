@@ -13,4 +13,9 @@ impl Tasks {
         while self.set.try_join_next().is_some() {}
         self.set.spawn(task)
     }
+
+    /// Until all of them are done.
+    pub async fn finish(mut self) {
+        while self.set.join_next().await.is_some() {}
+    }
 }

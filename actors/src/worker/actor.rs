@@ -7,29 +7,30 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::Semaphore;
 use tracing::info;
 
-use super::messages::{Standing, WorkerMsg};
+use super::messages::{DISPLACED, Standing, WorkerMsg};
 use super::state::{WorkerArgs, WorkerState};
 use crate::domain::inbox::{Inbox, WorkerState as Approval};
 use crate::domain::phase::Phase;
 use crate::machine::WorkerSpec;
 use crate::ports::link::Credential;
 use crate::session::SessionMsg;
-use crate::supervision::{Tasks, child_end};
+use crate::supervision::{Address, Envelope, Tasks, child_end};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
 pub struct WorkerActor;
 
 impl Actor for WorkerActor {
-    type Msg = WorkerMsg;
+    type Msg = Envelope<WorkerMsg>;
     type State = WorkerState;
     type Arguments = WorkerArgs;
 
     async fn pre_start(
         &self,
-        _: ActorRef<WorkerMsg>,
+        myself: ActorRef<Envelope<WorkerMsg>>,
         args: WorkerArgs,
     ) -> Result<WorkerState, ActorProcessingErr> {
         let key = ActorKey::worker(args.spec.id());
+        let myself = Address::new(myself, args.gauge.clone());
         let mut card = ActorCard::new(
             key.clone(),
             Some(ActorKey::machine()),
@@ -38,19 +39,23 @@ impl Actor for WorkerActor {
         );
         card.incarnation = args.incarnation;
         card.restarts = args.restarts;
-        card.since_ms = args.ports.clock.wall_ms();
+        card.since_ms = args.ports.clock.boottime_ms();
         card.detail.push_str("waits for its deployment");
         card.directory = Some(args.spec.directory.to_string());
         card.max_sessions = Some(args.spec.max_sessions);
+        card.gauge = args.gauge.clone();
         args.table.put(card);
-        let guard = CardGuard::new(args.table.clone(), key, args.incarnation);
+        let guard = CardGuard::new(args.table.clone(), key.clone(), args.incarnation);
+        #[cfg(debug_assertions)]
+        args.table.start_faults.meet(&key).await?;
         Ok(WorkerState {
             slots: Arc::new(Semaphore::new(args.spec.max_sessions)),
             args,
+            myself,
             credential: None,
             inbox: None,
             sessions: BTreeMap::new(),
-            refusing: BTreeSet::new(),
+            closing: BTreeSet::new(),
             stopping: false,
             tasks: Tasks::default(),
             _card: guard,
@@ -59,10 +64,12 @@ impl Actor for WorkerActor {
 
     async fn handle(
         &self,
-        myself: ActorRef<WorkerMsg>,
-        message: WorkerMsg,
+        _: ActorRef<Envelope<WorkerMsg>>,
+        message: Envelope<WorkerMsg>,
         state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
+        let (message, _handling) = message.open();
+        let myself = state.myself.clone();
         match message {
             WorkerMsg::Connected(credential) => state.connected(credential),
             WorkerMsg::Snapshot(inbox) => state.snapshot(&myself, inbox).await,
@@ -71,22 +78,22 @@ impl Actor for WorkerActor {
             WorkerMsg::SlotWanted(session) => state.free_a_slot(&session),
             WorkerMsg::SessionDue(session) => state.session_due(&myself, session).await,
             WorkerMsg::RestartSession(session) => state.restart_session(&myself, session).await,
-            WorkerMsg::Refused(session) => {
-                state.refusing.remove(&session);
-            }
+            WorkerMsg::CloseAgain(turn) => state.close_again(&myself, &turn).await,
             WorkerMsg::Stop => state.stop(&myself),
             #[cfg(debug_assertions)]
-            WorkerMsg::Panic(session) => state.panic(session.as_ref()),
+            WorkerMsg::Fault(session, fault) => state.fault(session.as_ref(), fault).await?,
         }
         Ok(())
     }
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<WorkerMsg>,
+        _: ActorRef<Envelope<WorkerMsg>>,
         event: SupervisionEvent,
         state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
+        let _handling = state.myself.gauge().begin("a session's end");
+        let myself = state.myself.clone();
         if let Some(end) = child_end(&event) {
             state.session_ended(&myself, end).await;
         }
@@ -95,22 +102,20 @@ impl Actor for WorkerActor {
 }
 
 impl WorkerState {
-    /// A new right to write: of a new epoch, or of a new token. What runs goes on under it.
+    /// A new right to write: of a new epoch (which can rise without a snapshot that says so: while the bridge was down, or the
+    /// deployment away), or of a new token. What runs goes on under it.
     fn connected(&mut self, credential: Credential) {
-        for entry in self.sessions.values() {
-            if let Some((_, actor)) = &entry.actor {
-                let _ = actor.cast(SessionMsg::Renew(credential.clone()));
-            }
+        for session in self.sessions.keys() {
+            self.tell(session, SessionMsg::Renew(credential.clone()));
         }
         self.credential = Some(credential);
     }
 
-    async fn snapshot(&mut self, myself: &ActorRef<WorkerMsg>, inbox: Inbox) {
+    async fn snapshot(&mut self, myself: &Address<WorkerMsg>, inbox: Inbox) {
         let standing = match (inbox.displaced, inbox.state) {
             (true, _) => Standing {
                 phase: Phase::Displaced,
-                detail: "another supervisor took this worker over; stopped here for good"
-                    .to_owned(),
+                detail: DISPLACED.to_owned(),
             },
             (_, Approval::Pending) => Standing {
                 phase: Phase::Pending,
@@ -131,6 +136,8 @@ impl WorkerState {
             },
         };
         self.stand(&standing);
+        self.closing
+            .retain(|closed| inbox.turns.iter().any(|turn| turn.turn_id == *closed));
         self.inbox = Some(inbox);
         self.reconcile(myself).await;
     }
@@ -139,7 +146,7 @@ impl WorkerState {
         if self.stopping {
             return;
         }
-        let now = self.args.ports.clock.wall_ms();
+        let now = self.args.ports.clock.boottime_ms();
         self.args.table.change(&ActorKey::worker(self.args.spec.id()), |card| {
             if card.phase != standing.phase {
                 info!(worker = %card.name, phase = ?standing.phase, detail = %standing.detail, "worker");
@@ -150,7 +157,7 @@ impl WorkerState {
         });
     }
 
-    async fn configure(&mut self, myself: &ActorRef<WorkerMsg>, spec: Arc<WorkerSpec>) {
+    async fn configure(&mut self, myself: &Address<WorkerMsg>, spec: Arc<WorkerSpec>) {
         let (old, new) = (self.args.spec.max_sessions, spec.max_sessions);
         if new > old {
             self.slots.add_permits(new - old);
@@ -167,8 +174,11 @@ impl WorkerState {
             }
         }
         for entry in self.sessions.values() {
-            if let Some((_, actor)) = &entry.actor {
-                let _ = actor.cast(SessionMsg::SetIdle(spec.idle_timeout_ms));
+            if let Some(actor) = &entry.actor {
+                let _ = actor.cast(SessionMsg::Configure {
+                    idle_ms: spec.idle_timeout_ms,
+                    on_interrupt: spec.on_interrupt,
+                });
             }
         }
         self.args
@@ -187,7 +197,7 @@ impl WorkerState {
         }
     }
 
-    fn stop(&mut self, myself: &ActorRef<WorkerMsg>) {
+    fn stop(&mut self, myself: &Address<WorkerMsg>) {
         self.stopping = true;
         self.args
             .table
@@ -198,24 +208,23 @@ impl WorkerState {
         self.stop_when_empty(myself);
     }
 
-    pub(super) fn stop_when_empty(&self, myself: &ActorRef<WorkerMsg>) {
+    pub(super) fn stop_when_empty(&self, myself: &Address<WorkerMsg>) {
         if self.stopping && self.sessions.values().all(|entry| entry.actor.is_none()) {
-            myself.stop(None);
+            myself.stop();
         }
     }
 
     #[cfg(debug_assertions)]
-    fn panic(&self, session: Option<&crate::domain::ids::SessionId>) {
+    async fn fault(
+        &self,
+        session: Option<&crate::domain::ids::SessionId>,
+        fault: crate::supervision::fault::Fault,
+    ) -> Result<(), ActorProcessingErr> {
         match session {
-            None => panic!("a panic was injected into worker {}", self.args.spec.id()),
+            None => fault.strike(&ActorKey::worker(self.args.spec.id())).await,
             Some(session) => {
-                if let Some((_, actor)) = self
-                    .sessions
-                    .get(session)
-                    .and_then(|entry| entry.actor.as_ref())
-                {
-                    let _ = actor.cast(SessionMsg::Panic);
-                }
+                self.tell(session, SessionMsg::Fault(fault));
+                Ok(())
             }
         }
     }

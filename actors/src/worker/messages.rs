@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::phase::Phase;
 use crate::machine::WorkerSpec;
 use crate::ports::link::Credential;
+use crate::supervision::Named;
+#[cfg(debug_assertions)]
+use crate::supervision::fault::Fault;
 
 pub enum WorkerMsg {
     /// The deployment gave this supervisor the token under an epoch; outbox records are delivered.
@@ -23,14 +26,35 @@ pub enum WorkerMsg {
     SessionDue(SessionId),
     /// A person wants a session's child replaced, or the session un-parked.
     RestartSession(SessionId),
-    /// A turn that a parked session could not take is closed (or could not be).
-    Refused(SessionId),
+    /// A turn that no session could take could not be closed either: it is tried again.
+    CloseAgain(TurnId),
     /// Stop all sessions, then stop.
     Stop,
     #[cfg(debug_assertions)]
-    /// Debug builds: crash now, or crash one session.
-    Panic(Option<SessionId>),
+    /// Debug builds: do this wrong, or let one session do it.
+    Fault(Option<SessionId>, Fault),
 }
+
+impl Named for WorkerMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Connected(_) => "Connected",
+            Self::Snapshot(_) => "Snapshot",
+            Self::Standing(_) => "Standing",
+            Self::Configure(_) => "Configure",
+            Self::SlotWanted(_) => "SlotWanted",
+            Self::SessionDue(_) => "SessionDue",
+            Self::RestartSession(_) => "RestartSession",
+            Self::CloseAgain(_) => "CloseAgain",
+            Self::Stop => "Stop",
+            #[cfg(debug_assertions)]
+            Self::Fault(..) => "Fault",
+        }
+    }
+}
+
+/// What `ps` says of a worker whose token somebody else took.
+pub const DISPLACED: &str = "another supervisor took this worker over; stopped here for good";
 
 /// How a worker stands with its deployment when it does not serve.
 #[derive(Clone, Debug, PartialEq, Eq)]

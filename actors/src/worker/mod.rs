@@ -3,10 +3,11 @@
 //! and its turns are closed with the reason.
 
 mod actor;
+mod closing;
 mod messages;
 mod sessions;
 mod state;
 
 pub use actor::WorkerActor;
-pub use messages::{Standing, WorkerMsg};
+pub use messages::{DISPLACED, Standing, WorkerMsg};
 pub use state::WorkerArgs;

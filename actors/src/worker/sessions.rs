@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ractor::{Actor, ActorRef};
+use ractor::Actor;
 use tracing::{info, warn};
 
 use super::messages::WorkerMsg;
@@ -15,9 +15,8 @@ use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
 use crate::domain::plan::{Action, Actual, plan};
 use crate::domain::session::{Closing, Saying, SessionLimits};
-use crate::domain::turn::{Ending, Outcome};
 use crate::session::{SessionActor, SessionArgs, SessionMsg};
-use crate::supervision::{ChildEnd, next_incarnation};
+use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
 use crate::table::{ActorCard, ActorKey, ActorKind};
 
 /// Sessions without a child that are kept as actors; beyond it the quietest ones are let go.
@@ -25,7 +24,7 @@ const MAX_IDLE_ACTORS: usize = 64;
 
 impl WorkerState {
     /// Compares the newest snapshot with what is there and carries out the difference.
-    pub(super) async fn reconcile(&mut self, myself: &ActorRef<WorkerMsg>) {
+    pub(super) async fn reconcile(&mut self, myself: &Address<WorkerMsg>) {
         if self.stopping || self.credential.is_none() {
             return;
         }
@@ -40,7 +39,7 @@ impl WorkerState {
         }
     }
 
-    async fn act(&mut self, myself: &ActorRef<WorkerMsg>, action: Action) {
+    async fn act(&mut self, myself: &Address<WorkerMsg>, action: Action) {
         match action {
             Action::Start(turn) => {
                 self.let_idle_actors_go();
@@ -56,12 +55,13 @@ impl WorkerState {
             Action::End(session) => self.tell(&session, SessionMsg::Close(Closing::Ended)),
             Action::SayIdle(session) => self.say(&session, Saying::Idle),
             Action::SayEnded(session) => self.say(&session, Saying::Ended),
+            Action::Forget(session, turn) => self.forget(myself, &session, turn.as_ref()),
             Action::StopAll => self.close_all(),
         }
     }
 
-    fn tell(&self, session: &SessionId, message: SessionMsg) {
-        if let Some((_, actor)) = self
+    pub(super) fn tell(&self, session: &SessionId, message: SessionMsg) {
+        if let Some(actor) = self
             .sessions
             .get(session)
             .and_then(|entry| entry.actor.as_ref())
@@ -71,7 +71,7 @@ impl WorkerState {
         }
     }
 
-    fn say(&self, session: &SessionId, saying: Saying) {
+    pub(super) fn say(&self, session: &SessionId, saying: Saying) {
         let Some(credential) = &self.credential else {
             return;
         };
@@ -89,7 +89,7 @@ impl WorkerState {
 
     async fn start(
         &mut self,
-        myself: &ActorRef<WorkerMsg>,
+        myself: &Address<WorkerMsg>,
         session: SessionId,
         first: Option<OpenTurn>,
     ) {
@@ -101,6 +101,7 @@ impl WorkerState {
             .entry(session.clone())
             .or_insert_with(Entry::new);
         let settings = &self.args.settings;
+        let gauge = Gauge::default();
         let args = SessionArgs {
             session: session.clone(),
             worker: self.args.spec.clone(),
@@ -114,20 +115,23 @@ impl WorkerState {
                 silence_ms: settings.silence_ms,
                 retry_limit_ms: settings.retry_limit_ms,
                 request_ms: settings.request_ms,
+                on_interrupt: self.args.spec.on_interrupt,
             },
             slots: self.slots.clone(),
             table: self.args.table.clone(),
             incarnation: next_incarnation(),
+            gauge: gauge.clone(),
             restarts: entry.ledger.total(),
             first,
         };
-        match SessionActor::spawn_linked(None, SessionActor, args, myself.get_cell()).await {
-            Ok((actor, _)) => entry.actor = Some((actor.get_id(), actor)),
-            Err(error) => warn!(%session, %error, "session did not start"),
+        match SessionActor::spawn_linked(None, SessionActor, args, myself.cell()).await {
+            Ok((actor, _)) => entry.actor = Some(Address::new(actor, gauge)),
+            // Ractor reports nothing else of an actor that failed in its start.
+            Err(error) => self.session_crashed(myself, session, error.to_string()),
         }
     }
 
-    pub(super) async fn session_ended(&mut self, myself: &ActorRef<WorkerMsg>, end: ChildEnd) {
+    pub(super) async fn session_ended(&mut self, myself: &Address<WorkerMsg>, end: ChildEnd) {
         let (ChildEnd::Stopped(id) | ChildEnd::Crashed(id, _)) = &end;
         let Some(session) = self.session_of(*id) else {
             return;
@@ -147,11 +151,11 @@ impl WorkerState {
     fn session_of(&self, id: ractor::ActorId) -> Option<SessionId> {
         self.sessions
             .iter()
-            .find(|(_, entry)| entry.actor.as_ref().is_some_and(|(actor, _)| *actor == id))
+            .find(|(_, entry)| entry.actor.as_ref().is_some_and(|actor| actor.id() == id))
             .map(|(session, _)| session.clone())
     }
 
-    fn session_crashed(&mut self, myself: &ActorRef<WorkerMsg>, session: SessionId, error: String) {
+    fn session_crashed(&mut self, myself: &Address<WorkerMsg>, session: SessionId, error: String) {
         let now = self.args.ports.clock.monotonic_ms();
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
@@ -160,21 +164,16 @@ impl WorkerState {
         let verdict = entry.ledger.on_crash(now, rand::random());
         let restarts = entry.ledger.total();
         warn!(%session, %error, restarts, ?verdict, "session crashed");
-        let mut card = ActorCard::new(
+        let card = ActorCard::new(
             ActorKey::session(&session),
             Some(ActorKey::worker(self.args.spec.id())),
             ActorKind::Session,
             session.as_str(),
         );
-        card.restarts = restarts;
-        card.last_error = Some(error);
-        card.since_ms = self.args.ports.clock.wall_ms();
-        card.phase = if verdict == Verdict::Park {
-            Phase::Parked
-        } else {
-            Phase::Restarting
-        };
-        self.args.table.put(card);
+        let now = self.args.ports.clock.boottime_ms();
+        self.args
+            .table
+            .put(card.fallen(verdict, restarts, error, now));
         match verdict {
             Verdict::Restart { after_ms } => {
                 let myself = myself.clone();
@@ -193,7 +192,7 @@ impl WorkerState {
     }
 
     /// Backoff over: a successor, and a fresh plan for it.
-    pub(super) async fn session_due(&mut self, myself: &ActorRef<WorkerMsg>, session: SessionId) {
+    pub(super) async fn session_due(&mut self, myself: &Address<WorkerMsg>, session: SessionId) {
         let due = self
             .sessions
             .get(&session)
@@ -206,42 +205,19 @@ impl WorkerState {
 
     pub(super) async fn restart_session(
         &mut self,
-        myself: &ActorRef<WorkerMsg>,
+        myself: &Address<WorkerMsg>,
         session: SessionId,
     ) {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
         entry.ledger.forgive();
-        if entry.actor.is_some() {
-            self.tell(&session, SessionMsg::Restart);
-        } else {
-            self.session_due(myself, session).await;
+        match &entry.actor {
+            // It would not hear of it.
+            Some(actor) if actor.gauge().read().stuck.is_some() => actor.kill(),
+            Some(_) => self.tell(&session, SessionMsg::Restart),
+            None => self.session_due(myself, session).await,
         }
-    }
-
-    /// Closes the turn of a parked session with the reason.
-    fn refuse(&mut self, myself: &ActorRef<WorkerMsg>, turn: &OpenTurn) {
-        let Some(credential) = self.credential.clone() else {
-            return;
-        };
-        if !self.refusing.insert(turn.session_id.clone()) {
-            return;
-        }
-        let reason = format!(
-            "this session crashed too often and is parked; `orchestrator restart session/{}` gives it another chance",
-            turn.session_id
-        );
-        let ending = Ending::because(Outcome::Failed, "parked", reason);
-        let answer = self
-            .args
-            .link
-            .finish(turn.turn_id.clone(), credential, ending);
-        let (myself, session) = (myself.clone(), turn.session_id.clone());
-        tokio::spawn(async move {
-            let _ = answer.await;
-            let _ = myself.cast(WorkerMsg::Refused(session));
-        });
     }
 
     /// Somebody waits for a child slot: the session that has been ready the longest gives its child up.

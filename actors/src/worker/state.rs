@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ractor::{ActorId, ActorRef};
 use tokio::sync::Semaphore;
 
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::ledger::RestartLedger;
 use crate::machine::{Ports, Settings, WorkerSpec};
 use crate::ports::link::{Credential, Link};
 use crate::session::SessionMsg;
-use crate::supervision::Tasks;
+use crate::supervision::{Address, Gauge, Tasks};
 use crate::table::{ActorTable, CardGuard};
+
+use super::messages::WorkerMsg;
 
 pub struct WorkerArgs {
     pub spec: Arc<WorkerSpec>,
@@ -23,24 +24,26 @@ pub struct WorkerArgs {
     pub boot_id: String,
     pub table: ActorTable,
     pub incarnation: u64,
+    pub gauge: Gauge,
     /// Crashes of earlier incarnations.
     pub restarts: u32,
 }
 
 /// One session, as its worker knows it.
 pub(super) struct Entry {
-    pub actor: Option<(ActorId, ActorRef<SessionMsg>)>,
+    pub actor: Option<Address<SessionMsg>>,
     pub ledger: RestartLedger,
 }
 
 pub struct WorkerState {
     pub(super) args: WorkerArgs,
+    pub(super) myself: Address<WorkerMsg>,
     pub(super) credential: Option<Credential>,
     pub(super) inbox: Option<Inbox>,
     pub(super) sessions: BTreeMap<SessionId, Entry>,
     pub(super) slots: Arc<Semaphore>,
-    /// Parked sessions whose turn is being closed.
-    pub(super) refusing: BTreeSet<SessionId>,
+    /// Turns that are closed here because no session can take them; the snapshot still names them.
+    pub(super) closing: BTreeSet<TurnId>,
     pub(super) stopping: bool,
     pub(super) tasks: Tasks,
     pub(super) _card: CardGuard,

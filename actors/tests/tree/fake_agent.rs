@@ -1,110 +1,215 @@
-//! An assistant that answers when the test says so, with a store that outlives its processes and a lease per
-//! session, so that a successor waits until its predecessor is gone.
+//! An assistant whose store outlives its processes, with a lease per session, so that a successor waits until its
+//! predecessor is gone. It answers when the test says so (`say`, `complete`), or plays a script by itself: two steps with
+//! a tool in the first. The model counts how often each prompt was started.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{ConversationId, SessionId, TurnId};
 use orchestrator_actors::domain::item::{Draft, ItemKind};
-use orchestrator_actors::domain::turn::StoredTurn;
+use orchestrator_actors::domain::turn::{StoredTurn, TurnError};
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{
     Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, RequestId, TurnEnd,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::fold::Part;
+use crate::gate::{Gate, Point};
+use crate::script::{Script, item, over, whole};
 
 #[derive(Default)]
-struct Shared {
-    /// The store: turns delivered, and whether an answer has begun or is complete.
-    store: BTreeMap<String, StoredTurn>,
+pub struct Shared {
+    /// Turns delivered, and what has become of their answers.
+    pub store: BTreeMap<String, Stored>,
+    /// How often the model was asked.
+    pub starts: BTreeMap<String, u32>,
     deliveries: BTreeMap<String, u32>,
-    alive: BTreeMap<String, mpsc::Sender<AgentEvent>>,
+    alive: BTreeMap<String, Child>,
     leased: BTreeSet<String>,
+    failing_boots: u32,
+    /// So many of the next calls of this kind are never answered.
+    mute: Option<(Call, u32)>,
+}
+
+/// What a session asks its assistant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Conversation,
+    Lookup,
+    Deliver,
+    Stop,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    Unanswered,
+    Begun,
+    Complete(Vec<Part>),
+    Aborted,
+}
+
+/// A running process.
+struct Child {
+    events: mpsc::Sender<AgentEvent>,
+    /// What it plays, and of which turn.
+    playing: Option<(String, AbortHandle)>,
 }
 
 #[derive(Clone, Default)]
 pub struct FakeAgents {
     shared: Arc<Mutex<Shared>>,
     opened: Arc<AtomicU32>,
-    released: Arc<tokio::sync::Notify>,
+    changed: Arc<watch::Sender<u64>>,
+    pub gate: Gate,
+    pub script: Option<Script>,
+    process: CancellationToken,
 }
 
 impl FakeAgents {
-    pub fn deliveries(&self, turn: &str) -> u32 {
-        self.shared
-            .lock()
-            .unwrap()
-            .deliveries
-            .get(turn)
-            .copied()
-            .unwrap_or(0)
-    }
-
-    pub fn alive(&self) -> usize {
-        self.shared.lock().unwrap().alive.len()
-    }
-
-    pub async fn say(&self, session: &str, turn: &str, text: &str) {
-        self.shared
-            .lock()
-            .unwrap()
-            .store
-            .insert(turn.to_owned(), StoredTurn::Begun);
-        let draft = Draft {
-            part_id: "p".to_owned(),
-            kind: ItemKind::Text,
-            content: text.to_owned(),
-        };
-        self.emit(
-            session,
-            AgentEvent::Item {
-                turn: turn.into(),
-                draft,
-            },
-        )
-        .await;
-    }
-
-    pub async fn complete(&self, session: &str, turn: &str, text: &str) {
-        let parts = vec![Draft {
-            part_id: "p".to_owned(),
-            kind: ItemKind::Text,
-            content: text.to_owned(),
-        }];
-        self.shared
-            .lock()
-            .unwrap()
-            .store
-            .insert(turn.to_owned(), StoredTurn::Complete { parts, usage: None });
-        self.emit(
-            session,
-            AgentEvent::TurnEnded {
-                turn: turn.into(),
-                ended: TurnEnd::Complete { usage: None },
-            },
-        )
-        .await;
-    }
-
-    pub async fn kill(&self, session: &str) {
-        let sender = self.shared.lock().unwrap().alive.remove(session);
-        if let Some(sender) = sender {
-            let report = ExitReport {
-                signal: Some(9),
-                ..ExitReport::default()
-            };
-            let _ = sender.send(AgentEvent::Exited { report }).await;
+    pub fn new(gate: Gate, script: Option<Script>) -> Self {
+        Self {
+            gate,
+            script,
+            ..Self::default()
         }
     }
 
-    async fn emit(&self, session: &str, event: AgentEvent) {
-        let sender = self.shared.lock().unwrap().alive.get(session).cloned();
-        sender
-            .expect("a live agent")
-            .send(event)
+    /// The same machine with another supervisor on it.
+    pub fn for_process(&self, process: CancellationToken) -> Self {
+        Self {
+            process,
+            ..self.clone()
+        }
+    }
+
+    pub fn deliveries(&self, turn: &str) -> u32 {
+        self.read(|shared| shared.deliveries.get(turn).copied().unwrap_or(0))
+    }
+
+    /// How often the model was asked for an answer to this prompt.
+    pub fn starts(&self, turn: &str) -> u32 {
+        self.read(|shared| shared.starts.get(turn).copied().unwrap_or(0))
+    }
+
+    pub fn alive(&self) -> usize {
+        self.read(|shared| shared.alive.len())
+    }
+
+    pub fn leases(&self) -> usize {
+        self.read(|shared| shared.leased.len())
+    }
+
+    /// So many of the next boots do not succeed.
+    pub fn fail_boots(&self, boots: u32) {
+        self.write(|shared| shared.failing_boots = boots);
+    }
+
+    /// So many of the next calls of this kind are never answered.
+    pub fn mute(&self, call: Call, times: u32) {
+        self.write(|shared| shared.mute = Some((call, times)));
+    }
+
+    fn is_mute(&self, call: Call) -> bool {
+        self.write(|shared| match &mut shared.mute {
+            Some((mute, times)) if *mute == call && *times > 0 => {
+                *times -= 1;
+                true
+            }
+            _ => false,
+        })
+    }
+
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let mut changed = self.changed.subscribe();
+        let wait = async {
+            while !holds(self) {
+                changed.changed().await.expect("the agents live");
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(10), wait)
             .await
-            .expect("a listening session");
+            .unwrap_or_else(|_| panic!("never: {what}"));
+    }
+
+    pub async fn say(&self, session: &str, turn: &str, text: &str) {
+        self.write(|shared| shared.store.insert(turn.to_owned(), Stored::Begun));
+        self.emit(session, item(turn, "p", ItemKind::Text, text))
+            .await;
+    }
+
+    pub async fn complete(&self, session: &str, turn: &str, text: &str) {
+        let part = Part {
+            id: "p".to_owned(),
+            kind: ItemKind::Text,
+            text: text.to_owned(),
+        };
+        let stored = Stored::Complete(vec![part]);
+        self.write(|shared| shared.store.insert(turn.to_owned(), stored));
+        let ended = TurnEnd::Complete { usage: None };
+        self.emit(session, over(turn, ended)).await;
+    }
+
+    /// What a turn's store says from now on, without an event.
+    pub fn answered_silently(&self, turn: &str) {
+        self.write(|shared| {
+            shared
+                .store
+                .insert(turn.to_owned(), Stored::Complete(whole(turn)))
+        });
+    }
+
+    /// `kill -9` of the session's process. Whether there was one.
+    pub async fn kill(&self, session: &str) -> bool {
+        let child = self.write(|shared| shared.alive.remove(session));
+        let Some(child) = child else { return false };
+        child.stop_playing();
+        let report = ExitReport {
+            signal: Some(9),
+            ..ExitReport::default()
+        };
+        let _ = child.events.send(AgentEvent::Exited { report }).await;
+        true
+    }
+
+    /// The supervisor is gone: the wardens end everything that it had started.
+    pub fn end_all(&self) {
+        self.write(|shared| {
+            for (_, child) in std::mem::take(&mut shared.alive) {
+                child.stop_playing();
+            }
+            shared.leased.clear();
+        });
+    }
+
+    pub async fn emit(&self, session: &str, event: AgentEvent) {
+        let events = self.read(|shared| {
+            let child = shared.alive.get(session).expect("a live agent");
+            child.events.clone()
+        });
+        events.send(event).await.expect("a listening session");
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Shared) -> T) -> T {
+        read(&self.shared.lock().unwrap())
+    }
+
+    pub fn write<T>(&self, change: impl FnOnce(&mut Shared) -> T) -> T {
+        let result = change(&mut self.shared.lock().unwrap());
+        self.changed.send_modify(|version| *version += 1);
+        result
+    }
+}
+
+impl Child {
+    fn stop_playing(&self) {
+        if let Some((_, playing)) = &self.playing {
+            playing.abort();
+        }
     }
 }
 
@@ -113,21 +218,38 @@ impl Agents for FakeAgents {
         let this = self.clone();
         Box::pin(async move {
             let session = spec.session.to_string();
+            let mut changed = this.changed.subscribe();
             loop {
-                let released = this.released.notified();
+                if this.process.is_cancelled() {
+                    return std::future::pending().await;
+                }
                 if this.shared.lock().unwrap().leased.insert(session.clone()) {
                     break;
                 }
-                released.await;
+                let _ = changed.changed().await;
             }
-            let (events, receiver) = mpsc::channel(16);
-            this.shared.lock().unwrap().alive.insert(session, events);
-            let pid = this.opened.fetch_add(1, Ordering::Relaxed) + 1;
+            // From here on the child's fate is the guard's, also when this future is dropped.
             let agent = FakeAgent {
+                pid: this.opened.fetch_add(1, Ordering::Relaxed) + 1,
                 agents: this.clone(),
                 session: spec.session,
-                pid,
             };
+            this.gate.pass(Point::BeforeClaim).await;
+            this.pause().await;
+            let fails = this.write(|shared| {
+                let fails = shared.failing_boots > 0;
+                shared.failing_boots = shared.failing_boots.saturating_sub(1);
+                fails
+            });
+            if fails {
+                return Err(AgentError::Boot("no port line".to_owned()));
+            }
+            let (events, receiver) = mpsc::channel(16);
+            let child = Child {
+                events,
+                playing: None,
+            };
+            this.write(|shared| shared.alive.insert(session, child));
             Ok(Opened {
                 agent: Box::new(agent),
                 events: receiver,
@@ -144,10 +266,16 @@ struct FakeAgent {
 
 impl Drop for FakeAgent {
     fn drop(&mut self) {
-        let mut shared = self.agents.shared.lock().unwrap();
-        shared.alive.remove(self.session.as_str());
-        shared.leased.remove(self.session.as_str());
-        self.agents.released.notify_waiters();
+        // A dead process's guard frees nothing: its wardens have, and somebody else may hold it now.
+        if self.agents.process.is_cancelled() {
+            return;
+        }
+        self.agents.write(|shared| {
+            if let Some(child) = shared.alive.remove(self.session.as_str()) {
+                child.stop_playing();
+            }
+            shared.leased.remove(self.session.as_str());
+        });
     }
 }
 
@@ -166,35 +294,89 @@ impl Agent for FakeAgent {
         _: String,
     ) -> Pending<Result<ConversationId, AgentError>> {
         let made = ConversationId::new(format!("ses_{}", self.session));
-        Box::pin(async move { Ok(known.unwrap_or(made)) })
+        let agents = self.agents.clone();
+        Box::pin(async move {
+            if agents.is_mute(Call::Conversation) {
+                return std::future::pending().await;
+            }
+            agents.gate.pass(Point::AfterClaim).await;
+            agents.pause().await;
+            Ok(known.unwrap_or(made))
+        })
     }
 
     fn lookup(&self, _: ConversationId, turn: TurnId) -> Pending<Result<StoredTurn, AgentError>> {
         let stored = self
             .agents
-            .shared
-            .lock()
-            .unwrap()
-            .store
-            .get(turn.as_str())
-            .cloned();
-        Box::pin(async move { Ok(stored.unwrap_or(StoredTurn::Absent)) })
+            .read(|shared| shared.store.get(turn.as_str()).cloned());
+        let is_mute = self.agents.is_mute(Call::Lookup);
+        Box::pin(async move {
+            if is_mute {
+                return std::future::pending().await;
+            }
+            Ok(match stored {
+                None => StoredTurn::Absent,
+                Some(Stored::Unanswered) => StoredTurn::Unanswered,
+                Some(Stored::Begun) => StoredTurn::Begun,
+                Some(Stored::Complete(parts)) => StoredTurn::Complete {
+                    parts: parts.into_iter().flat_map(recovered).collect(),
+                    usage: None,
+                },
+                Some(Stored::Aborted) => StoredTurn::Failed {
+                    parts: Vec::new(),
+                    error: TurnError::new("aborted", "aborted"),
+                    aborted: true,
+                    usage: None,
+                },
+            })
+        })
     }
 
     fn deliver(&self, prompt: Prompt) -> Pending<Result<(), AgentError>> {
-        let mut shared = self.agents.shared.lock().unwrap();
-        *shared
-            .deliveries
-            .entry(prompt.turn.to_string())
-            .or_default() += 1;
-        shared
-            .store
-            .insert(prompt.turn.to_string(), StoredTurn::Unanswered);
-        Box::pin(async { Ok(()) })
+        // It takes the prompt and says nothing: whether it has it is found out later.
+        let is_mute = self.agents.is_mute(Call::Deliver);
+        let turn = prompt.turn.to_string();
+        let session = self.session.to_string();
+        let agents = self.agents.clone();
+        self.agents.write(|shared| {
+            *shared.deliveries.entry(turn.clone()).or_default() += 1;
+            let Some(child) = shared.alive.get_mut(&session) else {
+                return;
+            };
+            shared.store.insert(turn.clone(), Stored::Unanswered);
+            if agents.script.is_some() {
+                let play = agents.clone().play(child.events.clone(), turn.clone());
+                child.playing = Some((turn, tokio::spawn(play).abort_handle()));
+            }
+        });
+        Box::pin(async move {
+            if is_mute {
+                return std::future::pending().await;
+            }
+            Ok(())
+        })
     }
 
     fn abort(&self, _: ConversationId) -> Pending<Result<(), AgentError>> {
-        Box::pin(async { Ok(()) })
+        let stopped = self.agents.write(|shared| {
+            let child = shared.alive.get_mut(self.session.as_str())?;
+            let (turn, playing) = child.playing.take()?;
+            // An answer that is complete stays so; its last event comes.
+            if matches!(shared.store.get(&turn), Some(Stored::Complete(_))) {
+                child.playing = Some((turn, playing));
+                return None;
+            }
+            playing.abort();
+            shared.store.insert(turn.clone(), Stored::Aborted);
+            Some((turn, child.events.clone()))
+        });
+        Box::pin(async move {
+            if let Some((turn, events)) = stopped {
+                let ended = TurnEnd::Aborted { usage: None };
+                let _ = events.send(over(&turn, ended)).await;
+            }
+            Ok(())
+        })
     }
 
     fn reject(&self, _: RequestId, _: String) -> Pending<Result<(), AgentError>> {
@@ -202,23 +384,35 @@ impl Agent for FakeAgent {
     }
 
     fn stop(&self) -> Pending<()> {
-        let sender = self
+        if self.agents.is_mute(Call::Stop) {
+            return Box::pin(std::future::pending());
+        }
+        let child = self
             .agents
-            .shared
-            .lock()
-            .unwrap()
-            .alive
-            .remove(self.session.as_str());
+            .write(|shared| shared.alive.remove(self.session.as_str()));
         Box::pin(async move {
+            if let Some(child) = &child {
+                child.stop_playing();
+            }
             // A real one is asked first, and takes its time.
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            if let Some(sender) = sender {
-                let _ = sender
-                    .send(AgentEvent::Exited {
-                        report: ExitReport::default(),
-                    })
-                    .await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if let Some(child) = child {
+                let report = ExitReport::default();
+                let _ = child.events.send(AgentEvent::Exited { report }).await;
             }
         })
     }
+}
+
+/// A part as the store gives it back: everything streamed under it is void.
+fn recovered(part: Part) -> [Draft; 2] {
+    let draft = |kind, content| Draft {
+        part_id: part.id.clone(),
+        kind,
+        content,
+    };
+    [
+        draft(ItemKind::Reset, String::new()),
+        draft(part.kind, part.text.clone()),
+    ]
 }

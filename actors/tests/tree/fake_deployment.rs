@@ -1,43 +1,19 @@
-//! A deployment in memory behind the `Link` port: the functions that a worker calls, with the rules that matter
-//! here (oldest open turn first, first finish wins).
+//! A deployment in memory: the functions that a worker calls, with the rules that matter here (one supervisor per
+//! epoch, oldest open turn first, chunks without gaps, first finish wins, provisional ends replaced). It outlives every
+//! supervisor. What breaks its rules is a violation, and fails the test.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
-use orchestrator_actors::domain::item::Draft;
-use orchestrator_actors::domain::turn::{Ending, Outcome};
-use orchestrator_actors::machine::Links;
-use orchestrator_actors::ports::Pending;
-use orchestrator_actors::ports::link::{
-    CallError, Credential, Finished, Link, LinkDown, LinkPhase, LinkStatus, StreamError,
-};
+use orchestrator_actors::domain::item::Item;
+use orchestrator_actors::domain::stream::{AppendResult, AppendStatus, Batch, Right};
+use orchestrator_actors::domain::turn::{Ending, Outcome, Then};
+use orchestrator_actors::ports::link::{CallError, Finished};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-#[derive(Clone, Debug)]
-pub struct FakeTurn {
-    pub id: String,
-    pub session: String,
-    pub state: String,
-    pub abort: bool,
-    pub text: String,
-    pub claims: u32,
-    pub ending: Option<Ending>,
-}
-
-#[derive(Default)]
-struct Rows {
-    turns: Vec<FakeTurn>,
-    conversations: BTreeMap<String, String>,
-    status: BTreeMap<String, String>,
-    displaced: bool,
-    /// Another install has the token.
-    taken: bool,
-    drives: u32,
-    flushes: u32,
-    take_overs: Vec<bool>,
-}
+use crate::rows::{
+    FakeTurn, POISON, Rows, check, claim, connect, continue_turn, store, turn_of, worker_in,
+};
 
 #[derive(Clone)]
 pub struct FakeDeployment {
@@ -59,41 +35,50 @@ impl FakeDeployment {
                 id: turn.to_owned(),
                 session: session.to_owned(),
                 state: "queued".to_owned(),
-                abort: false,
-                text: String::new(),
-                claims: 0,
-                ending: None,
+                ..FakeTurn::default()
             });
         });
     }
 
+    pub fn abort(&self, id: &str) {
+        self.write(|rows| {
+            let turn = turn_of(rows, id);
+            if turn.state == "queued" {
+                turn.state = "closed".to_owned();
+                turn.ending = Some(Ending::because(Outcome::Aborted, "aborted", "withdrawn"));
+            }
+            turn.abort = true;
+        });
+    }
+
+    /// The owner ends a session.
+    pub fn end(&self, session: &str) {
+        self.write(|rows| rows.ended.push(session.to_owned()));
+    }
+
     pub fn displace(&self) {
         self.write(|rows| {
-            rows.displaced = true;
-            rows.taken = true;
+            let worker = rows.workers.entry("w".to_owned()).or_default();
+            worker.epoch += 1;
+            worker.taken = true;
         });
     }
 
     /// The owner revoked and approved while nobody looked: only the epoch shows it.
     pub fn raise_epoch(&self) {
-        self.write(|rows| rows.displaced = true);
+        self.write(|rows| rows.workers.entry("w".to_owned()).or_default().epoch += 1);
     }
 
     pub fn turn(&self, id: &str) -> FakeTurn {
-        let rows = self.rows.lock().unwrap();
-        rows.turns
-            .iter()
-            .find(|turn| turn.id == id)
-            .cloned()
-            .expect("a turn")
+        turn_of(&mut self.rows.lock().unwrap(), id).clone()
+    }
+
+    pub fn turns(&self) -> Vec<FakeTurn> {
+        self.rows.lock().unwrap().turns.clone()
     }
 
     pub fn status(&self, session: &str) -> Option<String> {
         self.rows.lock().unwrap().status.get(session).cloned()
-    }
-
-    pub fn drives(&self) -> u32 {
-        self.rows.lock().unwrap().drives
     }
 
     /// Of each connect, whether it would take the token from somebody else.
@@ -101,27 +86,36 @@ impl FakeDeployment {
         self.rows.lock().unwrap().take_overs.clone()
     }
 
-    pub fn flushes(&self) -> u32 {
-        self.rows.lock().unwrap().flushes
+    pub fn disconnects(&self) -> u32 {
+        self.rows.lock().unwrap().disconnects
+    }
+
+    pub fn violations(&self) -> Vec<String> {
+        self.rows.lock().unwrap().violations.clone()
+    }
+
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changes();
         let wait = async {
             while !holds(self) {
                 changed.changed().await.expect("the deployment lives");
             }
         };
-        tokio::time::timeout(std::time::Duration::from_mins(10), wait)
+        tokio::time::timeout(std::time::Duration::from_hours(2), wait)
             .await
-            .unwrap_or_else(|_| panic!("never: {what}"));
+            .unwrap_or_else(|_| panic!("never: {what}; {:#?}", self.turns()));
     }
 
     pub async fn ended(&self, turn: &str) -> (Outcome, String) {
         self.until(&format!("{turn} ends"), |d| d.turn(turn).ending.is_some())
             .await;
         let turn = self.turn(turn);
-        (turn.ending.expect("an ending").outcome, turn.text)
+        let text = turn.text();
+        (turn.ending.expect("an ending").outcome, text)
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Rows) -> T) -> T {
@@ -131,159 +125,128 @@ impl FakeDeployment {
     }
 
     /// All turns belong to worker `w`.
-    fn inbox(&self, args: &Value) -> Value {
+    pub fn inbox(&self, args: &Value) -> Value {
         let rows = self.rows.lock().unwrap();
+        let worker = worker_in(args);
+        let epoch = rows.workers.get(&worker).map_or(0, |row| row.epoch);
+        let nothing = json!([]);
+        if args["epoch"].as_f64() != Some(epoch as f64) {
+            return json!({ "state": "approved", "displaced": true, "turns": nothing, "sessions": nothing });
+        }
         let mut seen = Vec::new();
         let mut turns = Vec::new();
-        let is_w = args["token"]
-            .as_str()
-            .is_some_and(|token| token.contains(":worker_w:"));
         for turn in rows
             .turns
             .iter()
-            .filter(|turn| is_w && turn.ending.is_none())
+            .filter(|turn| worker == "w" && turn.ending.is_none())
         {
             if !seen.contains(&turn.session) {
                 seen.push(turn.session.clone());
                 turns.push(json!({ "turnId": turn.id, "sessionId": turn.session, "state": turn.state, "abort": turn.abort }));
             }
         }
-        json!({ "state": "approved", "displaced": rows.displaced, "turns": turns, "sessions": [], "commands": [] })
+        let over = rows.ended.iter().filter(|id| {
+            worker == "w" && rows.status.get(*id).is_none_or(|status| status != "ended")
+        });
+        let sessions: Vec<_> = over
+            .map(|id| json!({ "sessionId": id, "status": "ended" }))
+            .collect();
+        json!({ "state": "approved", "displaced": false, "turns": turns, "sessions": sessions })
     }
 
-    fn call(&self, function: &str, args: &Value) -> Result<Value, CallError> {
+    pub fn call(&self, function: &str, args: &Value) -> Result<Value, CallError> {
         let text = |key: &str| args[key].as_str().unwrap_or_default().to_owned();
+        let worker = worker_in(args);
+        if function == "workers:connect" {
+            return self.write(|rows| connect(rows, &worker, args));
+        }
+        let epoch = args["epoch"].as_f64().unwrap_or_default() as u64;
+        self.write(|rows| check(rows, &worker, epoch))?;
         match function {
-            "workers:connect" => self.write(|rows| {
-                rows.take_overs.push(args["takeOver"] == true);
-                if rows.taken {
-                    return Err(CallError::Refused {
-                        code: "held".to_owned(),
-                        message: "held".to_owned(),
-                    });
-                }
-                rows.displaced = false;
-                Ok(json!({ "status": "approved", "epoch": 1.0, "name": "w", "workerId": "w" }))
-            }),
-            "messages:claim" => self.write(|rows| {
-                let id = text("turnId");
-                let turn = rows.turns.iter_mut().find(|turn| turn.id == id).expect("a turn");
-                if turn.ending.is_some() {
-                    return Ok(json!({ "status": "closed", "state": "complete" }));
-                }
-                turn.state = "claimed".to_owned();
-                turn.claims += 1;
-                let conversation = rows.conversations.get(&turn.session);
-                Ok(json!({
-                    "status": "claimed", "sessionId": turn.session, "content": turn.id, "model": null, "title": "t",
-                    "agentSessionId": conversation, "abort": turn.abort, "nextIndex": turn.text.len() as f64,
-                    "first": turn.claims == 1, "claimedBootId": "boot",
-                }))
-            }),
+            "messages:claim" => Ok(self.write(|rows| claim(rows, &worker, &text("turnId")))),
             "sessions:confirm" => self.write(|rows| {
-                let stored = rows.conversations.entry(text("sessionId")).or_insert_with(|| text("agentSessionId"));
+                let stored = rows
+                    .conversations
+                    .entry(text("sessionId"))
+                    .or_insert_with(|| text("agentSessionId"));
                 Ok(json!({ "agentSessionId": stored }))
             }),
             "sessions:setStatus" => self.write(|rows| {
                 rows.status.insert(text("sessionId"), text("status"));
                 Ok(Value::Null)
             }),
+            "workers:disconnect" => self.write(|rows| {
+                rows.disconnects += 1;
+                Ok(Value::Null)
+            }),
             _ => Ok(Value::Null),
         }
     }
-}
 
-impl Links for FakeDeployment {
-    fn link(&self, _: &DeploymentUrl) -> Arc<dyn Link> {
-        Arc::new(self.clone())
-    }
-}
-
-impl Link for FakeDeployment {
-    fn mutate(&self, function: &'static str, args: Value) -> Pending<Result<Value, CallError>> {
-        let answer = self.call(function, &args);
-        Box::pin(async move { answer })
-    }
-
-    fn watch(&self, _: &'static str, args: Value, to: mpsc::Sender<Result<Value, CallError>>) {
-        let this = self.clone();
-        let mut changed = self.changed.subscribe();
-        tokio::spawn(async move {
-            let mut last = Value::Null;
-            loop {
-                let value = this.inbox(&args);
-                if value != last {
-                    last = value.clone();
-                    if to.send(Ok(value)).await.is_err() {
-                        return;
-                    }
+    pub fn append(&self, batches: &[Batch]) -> Vec<AppendResult> {
+        let one = |rows: &mut Rows, batch: &Batch| {
+            let worker = batch.right.token.worker().as_str();
+            let (status, next) = if check(rows, worker, batch.right.epoch).is_err() {
+                (AppendStatus::Displaced, 0)
+            } else {
+                let turn = turn_of(rows, batch.turn.as_str());
+                if turn.ending.is_some() && !turn.provisional {
+                    (AppendStatus::Closed, turn.items.len() as u64)
+                } else {
+                    let is_poisoned = batch.items.iter().any(|item| item.content == POISON);
+                    let fault = if is_poisoned {
+                        None
+                    } else {
+                        store(turn, &batch.items)
+                    };
+                    let next = turn.items.len() as u64;
+                    let is_ok = fault.is_none() && !is_poisoned;
+                    rows.violations.extend(fault);
+                    let status = if is_ok {
+                        AppendStatus::Ok
+                    } else {
+                        AppendStatus::Invalid
+                    };
+                    (status, next)
                 }
-                tokio::select! {
-                    () = to.closed() => return,
-                    changed = changed.changed() => if changed.is_err() { return },
-                }
+            };
+            AppendResult {
+                turn: batch.turn.clone(),
+                status,
+                next_index: next,
+                message: None,
             }
-        });
+        };
+        self.write(|rows| batches.iter().map(|batch| one(rows, batch)).collect())
     }
 
-    fn open_stream(&self, _: TurnId, _: Credential, _: u64) {}
-
-    fn push(&self, id: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError> {
-        self.write(|rows| {
-            let turn = rows
-                .turns
-                .iter_mut()
-                .find(|turn| turn.id == id.as_str())
-                .ok_or(StreamError::Unknown)?;
-            for draft in drafts {
-                if draft.kind == orchestrator_actors::domain::item::ItemKind::Reset {
-                    turn.text.clear();
-                }
-                turn.text.push_str(&draft.content);
-            }
-            Ok(())
-        })
-    }
-
-    fn finish(
+    pub fn finish(
         &self,
-        id: TurnId,
-        _: Credential,
+        right: &Right,
+        id: &str,
         ending: Ending,
-    ) -> Pending<Result<Finished, CallError>> {
-        let finished = self.write(|rows| {
-            let turn = rows
-                .turns
-                .iter_mut()
-                .find(|turn| turn.id == id.as_str())
-                .expect("a turn");
-            if turn.ending.is_some() {
-                return Finished::Already;
+        items: &[Item],
+    ) -> Result<Finished, CallError> {
+        self.write(|rows| {
+            check(rows, right.token.worker().as_str(), right.epoch)?;
+            let turn = turn_of(rows, id);
+            let was_open = turn.ending.is_none();
+            let is_provisional = ending.then == Some(Then::Provisional);
+            if !was_open && (is_provisional || !turn.provisional) {
+                return Ok(Finished::Already);
             }
+            let fault = store(turn, items);
+            let goes_on = ending.then == Some(Then::Continue)
+                && was_open
+                && !turn.abort
+                && !turn.id.ends_with(".continued");
+            turn.provisional = is_provisional && turn.state == "claimed";
             turn.ending = Some(ending);
-            Finished::Closed
-        });
-        Box::pin(async move { Ok(finished) })
-    }
-
-    fn replay(&self, _: Credential) -> Pending<Result<usize, CallError>> {
-        Box::pin(async { Ok(0) })
-    }
-
-    fn drive(&self) -> Pending<LinkDown> {
-        self.write(|rows| rows.drives += 1);
-        Box::pin(std::future::pending())
-    }
-
-    fn status(&self) -> LinkStatus {
-        LinkStatus {
-            phase: LinkPhase::Synced,
-            ..LinkStatus::default()
-        }
-    }
-
-    fn flush(&self, _: u64) -> Pending<bool> {
-        self.write(|rows| rows.flushes += 1);
-        Box::pin(async { true })
+            if goes_on {
+                continue_turn(rows, id);
+            }
+            rows.violations.extend(fault);
+            Ok(Finished::Closed)
+        })
     }
 }

@@ -7,8 +7,23 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod chance;
 mod crashes;
+mod disk;
+mod displaced;
 mod fake_agent;
 mod fake_deployment;
+mod fake_link;
+mod fold;
+mod gate;
+mod guards;
+mod health;
+mod matrix;
+mod outage;
+mod policy;
+mod ports;
+mod restarts;
+mod rows;
+mod script;
 mod turns;
 mod world;

@@ -1,13 +1,11 @@
 //! Turns without accidents.
 
-use std::time::Duration;
-
 use orchestrator_actors::domain::phase::Phase;
 use orchestrator_actors::domain::turn::Outcome;
 use orchestrator_actors::machine::Desired;
 use orchestrator_actors::table::ActorKey;
 
-use crate::world::{World, spec};
+use crate::world::{BRIDGE, World, spec};
 
 #[tokio::test(start_paused = true)]
 async fn a_message_is_answered_and_the_child_goes_when_idle_and_comes_back() {
@@ -22,7 +20,10 @@ async fn a_message_is_answered_and_the_child_goes_when_idle_and_comes_back() {
         .until_card("session/s", |card| card.phase == Phase::Idle)
         .await;
     assert_eq!(world.agents.alive(), 0);
-    assert_eq!(world.deployment.status("s").as_deref(), Some("idle"));
+    world
+        .deployment
+        .until("it says so", |d| d.status("s").as_deref() == Some("idle"))
+        .await;
     world.streaming("s", "t2", "again").await;
     world.agents.complete("s", "t2", "again").await;
     assert_eq!(world.deployment.ended("t2").await.0, Outcome::Complete);
@@ -39,15 +40,11 @@ async fn two_messages_to_one_session_are_answered_one_after_the_other() {
             card.turn.as_deref() == Some("t1") && card.phase == Phase::Active
         })
         .await;
-    while world.agents.deliveries("t1") == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    world.delivered("t1").await;
     assert_eq!(world.agents.deliveries("t2"), 0);
     world.agents.complete("s", "t1", "one").await;
     world.deployment.ended("t1").await;
-    while world.agents.deliveries("t2") == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    world.delivered("t2").await;
     world.agents.complete("s", "t2", "two").await;
     assert_eq!(world.deployment.ended("t2").await.0, Outcome::Complete);
     world.stop().await;
@@ -63,34 +60,6 @@ async fn stopping_interrupts_a_busy_turn_with_its_text_and_leaves_no_child() {
         deployment.ended("t").await,
         (Outcome::Interrupted, "half".to_owned())
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_displaced_supervisor_stops_its_children_and_says_so() {
-    let world = World::start().await;
-    world.streaming("s", "t", "half").await;
-    world.deployment.displace();
-    world
-        .until_card("worker/w", |card| card.phase == Phase::Displaced)
-        .await;
-    while world.agents.alive() > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    world.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_worker_that_was_revoked_and_approved_while_away_serves_under_its_new_epoch() {
-    let world = World::start().await;
-    world.deployment.raise_epoch();
-    world
-        .deployment
-        .until("it connects again", |d| d.take_overs().len() == 2)
-        .await;
-    world.streaming("s", "t", "hi").await;
-    world.agents.complete("s", "t", "hi").await;
-    assert_eq!(world.deployment.ended("t").await.0, Outcome::Complete);
-    world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,13 +145,33 @@ async fn a_bridge_without_workers_hands_over_their_finishes_before_it_goes() {
         .reload(Desired::default(), false)
         .await
         .unwrap();
+    let mut flushes = world.link.flushes();
+    flushes.wait_for(|flushes| *flushes == 1).await.unwrap();
+    assert_eq!(world.deployment.ended("t").await.0, Outcome::Interrupted);
+    world.until_gone(BRIDGE).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_is_stopped_while_it_connects_gives_the_token_back() {
+    let mut world = World::start().await;
+    world.kill().await;
+    world.start_again("boot").await;
+    // The deployment gives the token now; the answer is on its way.
+    world.machine.stop(std::time::Duration::from_mins(1)).await;
+    assert_eq!(world.deployment.disconnects(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_a_reload_removes_while_it_connects_gives_the_token_back() {
+    let mut world = World::start().await;
+    world.kill().await;
+    world.start_again("boot").await;
+    let nothing = Desired::default();
+    world.machine.reload(nothing, false).await.unwrap();
     world
         .deployment
-        .until("the finish is handed over", |d| d.flushes() == 1)
+        .until("the token is free", |d| d.disconnects() == 1)
         .await;
-    assert_eq!(world.deployment.ended("t").await.0, Outcome::Interrupted);
-    while world.card("bridge/http://127.0.0.1:1").is_some() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
     world.stop().await;
 }

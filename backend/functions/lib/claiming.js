@@ -3,12 +3,15 @@
 // because they decide later what a lookup in that store proves; a claim after a restart gets the recorded ones.
 
 import { checkClaim } from "./jobs";
-import { ABANDONED_LIMIT_MS } from "./limits";
+import { UNSETTLED_PER_CLAIM } from "./limits";
 import { findSession } from "./owners";
 import { contentOf } from "./sending";
 
+import { abandonedLimitMs } from "./settings";
 import { nextIndex } from "./stream";
 import { OTHER_STORE, closeTurn, openTurns,           } from "./turns";
+
+
 
 
 
@@ -49,7 +52,21 @@ export async function claimTurn(ctx             , worker                , turn  
     nextIndex: await nextIndex(ctx, turn.messageId),
     first,
     claimedBootId: (first ? worker.bootId : turn.claimedBootId) ?? "",
+    unsettled: await unsettledTurns(ctx, worker, turn.sessionId),
   };
+}
+
+async function unsettledTurns(ctx             , worker                , sessionId        ) {
+  if (worker.storeId === undefined) return [];
+  const rows = await ctx.db
+    .query("messages")
+    .withIndex("by_session_provisional", (q) =>
+      q.eq("sessionId", sessionId).eq("provisional", true).eq("claimedStoreId", worker.storeId),
+    )
+    .take(UNSETTLED_PER_CLAIM);
+  return await Promise.all(
+    rows.map(async (row) => ({ turnId: row.messageId, nextIndex: await nextIndex(ctx, row.messageId) })),
+  );
 }
 
 async function recordClaim(ctx             , worker                , turn      )                {
@@ -61,5 +78,5 @@ async function recordClaim(ctx             , worker                , turn      )
     claimedBootId: bootId,
     claimedStoreId: storeId,
   });
-  await ctx.scheduler.runAfter(ABANDONED_LIMIT_MS, checkClaim, { turnId: turn.messageId });
+  await ctx.scheduler.runAfter(abandonedLimitMs(), checkClaim, { turnId: turn.messageId });
 }

@@ -1,7 +1,9 @@
 // Generated from convex/lib/finishing.ts by `npm run strip`: change that file, not this one.
-// Finishing: one transaction stores what is left of a turn's stream and closes it. The first finish stays. What the
-// deployment closed on its own is only provisional: an answer from the store that claimed the turn replaces it.
+// Finishing: one transaction stores what is left of a turn's stream and closes it. The first finish stays. What was
+// closed without asking the store that claimed the turn, by the deployment or by a supervisor that says so, is only
+// provisional: an answer from that store replaces it.
 
+import { continueTurn } from "./continuing";
 import { refusal } from "./errors";
 import { foldClosedTurn } from "./fold";
 import { FINISH_BYTES, ITEMS_PER_CALL, cut, exceeds } from "./limits";
@@ -19,6 +21,7 @@ import { takesAnswer,           } from "./turns";
 
 
 
+
 export async function finishTurn(
   ctx             ,
   worker                ,
@@ -26,25 +29,33 @@ export async function finishTurn(
   ending        ,
   items        ,
 )                    {
-  if (turn.state !== "queued" && turn.state !== "claimed" && !takesAnswer(turn, worker)) {
+  const provisional = ending.then === "provisional" && turn.state === "claimed";
+  const isOpen = turn.open === true;
+  if (turn.state !== "queued" && turn.state !== "claimed" && (ending.then === "provisional" || !takesAnswer(turn, worker))) {
     return { status: "already", state: turn.state };
   }
   // A turn that was claimed under another store is settled when its claim or the connection is looked at.
   await storeRest(ctx, turn, items);
   const now = Date.now();
-  const { outcome, error, usage } = ending;
+  const { outcome, usage } = ending;
+  // What its owner stopped stays stopped; only a whole answer says more than that.
+  const staysAborted = turn.state === "aborted" && outcome !== "complete";
+  const error = staysAborted ? turn.error : ending.error;
   await ctx.db.patch(turn._id, {
-    state: outcome,
+    state: staysAborted ? "aborted" : outcome,
     open: false,
     finishedAt: now,
     // Undefined removes the field: what a provisional close left there does not survive the answer.
     error: error && { code: cut(error.code), message: cut(error.message) },
     usage,
-    provisional: undefined,
+    provisional: provisional ? true : undefined,
   });
-  await foldClosedTurn(ctx, turn);
+  // The chunks of a provisional end stay as they are, so that the answer can go on after them.
+  if (!provisional) await foldClosedTurn(ctx, turn);
   const session = await findSession(ctx, turn.sessionId);
   if (session) await ctx.db.patch(session._id, { lastActivityAt: now });
+  const goesOn = ending.then === "continue" && outcome === "interrupted" && isOpen;
+  if (goesOn && session) await continueTurn(ctx, session, turn);
   return { status: "closed" };
 }
 

@@ -3,9 +3,11 @@
 
 import { makeFunctionReference } from "convex/server";
 
+
 export const expireTurn = makeFunctionReference                                ("messages:expire");
 export const checkClaim = makeFunctionReference                                                 ("messages:checkClaim");
 export const foldChunks = makeFunctionReference                                ("chunks:fold");
 export const dropChunks = makeFunctionReference                                ("chunks:drop");
 export const closeTurns = makeFunctionReference                                  ("workers:closeTurns");
 export const expireCommand = makeFunctionReference                                   ("commands:expire");
+export const revokeReplaced = makeFunctionReference                                                  ("workers:revokeReplaced");

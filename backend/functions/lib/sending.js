@@ -8,7 +8,6 @@ import {
   MESSAGE_BYTES,
   MODEL_CHARS,
   OPEN_TURNS_PER_SESSION,
-  QUEUED_LIMIT_MS,
   checkId,
   checkText,
   exceeds,
@@ -16,6 +15,7 @@ import {
 } from "./limits";
 import { findMessage, findSession, ownedSession, usableWorker } from "./owners";
 
+import { queuedLimitMs } from "./settings";
 import { openTurns } from "./turns";
 
 const TITLE_CHARS = 60;
@@ -124,36 +124,60 @@ async function checkQueue(ctx          , sessionId        )                {
 
 async function insertMessage(ctx             , session                 , sending         )                {
   const { sessionId, workerId, owner } = session;
-  const turnId = turnIdOf(sending.id);
   const last = await ctx.db
     .query("messages")
     .withIndex("by_seq", (q) => q.eq("sessionId", sessionId))
     .order("desc")
     .first();
-  const seq = last ? last.seq + 1 : 0;
-  const now = Date.now();
+  const seq = last ? Math.floor(last.seq) + 1 : 0;
+  const { id, content, model } = sending;
+  await insertExchange(
+    ctx,
+    { sessionId, workerId, owner, model },
+    { promptId: id, promptSeq: seq, turnSeq: seq + 1, content },
+  );
+  const title = session.title === "" ? { title: titleOf(content) } : {};
+  await ctx.db.patch(session._id, { lastActivityAt: Date.now(), ...title });
+  return { sessionId, turnId: turnIdOf(id), seq };
+}
+
+;
+
+
+
+
+
+
+
+
+/** A user's message and the queued turn that will answer it. */
+export async function insertExchange(
+  ctx             ,
+  of                                                                                    ,
+  { promptId, promptSeq, turnSeq, content, continues }          ,
+)                {
+  const { sessionId, workerId, owner, model } = of;
+  const turnId = turnIdOf(promptId);
   const both = {
     sessionId,
     workerId,
     owner,
-    createdAt: now,
-    ...(sending.model === undefined ? {} : { model: sending.model }),
+    createdAt: Date.now(),
+    ...(model === undefined ? {} : { model }),
+    ...(continues === undefined ? {} : { continues }),
   };
-  await ctx.db.insert("messages", { ...both, messageId: sending.id, role: "user", seq });
-  await ctx.db.insert("contents", { messageId: sending.id, text: sending.content });
+  await ctx.db.insert("messages", { ...both, messageId: promptId, role: "user", seq: promptSeq });
+  await ctx.db.insert("contents", { messageId: promptId, text: content });
   await ctx.db.insert("messages", {
     ...both,
     messageId: turnId,
     role: "assistant",
-    seq: seq + 1,
-    promptId: sending.id,
+    seq: turnSeq,
+    promptId,
     state: "queued",
     open: true,
   });
-  const title = session.title === "" ? { title: titleOf(sending.content) } : {};
-  await ctx.db.patch(session._id, { lastActivityAt: now, ...title });
-  await ctx.scheduler.runAfter(QUEUED_LIMIT_MS, expireTurn, { turnId });
-  return { sessionId, turnId, seq };
+  await ctx.scheduler.runAfter(queuedLimitMs(), expireTurn, { turnId });
 }
 
 /** The first line that says something, cut at a whole character. */

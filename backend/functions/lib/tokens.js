@@ -3,7 +3,7 @@
 // only a hash of the secret, so nothing that reads the database can act as a worker.
 
 import { refusal } from "./errors";
-import { CREDENTIALS_PER_WORKER } from "./limits";
+import { CREDENTIALS_PER_WORKER, CLOSE_PAGE, LIVE_CREDENTIALS } from "./limits";
 import { hashSecret, makeSecret } from "./secrets";
 
 
@@ -45,6 +45,25 @@ export async function revokeCredentials(ctx             , workerId        )     
   for await (const credential of live) {
     await ctx.db.patch(credential._id, { revoked: true });
   }
+}
+
+/** Of the revoked credentials the newest stay, so that whoever still has one of them hears why it does not serve. */
+export async function forgetCredentials(ctx             , workerId        )                {
+  const newestFirst = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", true))
+    .order("desc")
+    .take(CREDENTIALS_PER_WORKER + CLOSE_PAGE);
+  for (const old of newestFirst.slice(CREDENTIALS_PER_WORKER)) await ctx.db.delete(old._id);
+}
+
+/** The worker's valid credentials. */
+export async function liveCredentials(ctx          , workerId        )                                       {
+  const live = await ctx.db
+    .query("credentials")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false))
+    .take(LIVE_CREDENTIALS);
+  return live.map((credential) => credential._id);
 }
 
 /**

@@ -36,6 +36,13 @@ export const turnState = v.union(openState, outcome);
 export const turnError = v.object({ code: v.string(), message: v.string() });
 
 
+/**
+ * What follows the end of a turn: `continue`, a turn that goes on with it; `provisional`, the answer of the assistant's
+ * store, which could not be asked.
+ */
+export const following = v.union(v.literal("continue"), v.literal("provisional"));
+
+
 /** Counts of tokens; the cost is in US dollars. */
 export const usage = v.object({
   inputTokens: v.number(),

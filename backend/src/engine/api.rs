@@ -29,6 +29,9 @@ pub struct FunctionError {
 #[derive(Clone, Debug)]
 pub struct QueryOutcome {
     pub result: Result<Value, FunctionError>,
+    /// It failed for a reason of ours that may be gone another time, and that no commit will tell of: not an answer.
+    /// Damage of the file is one: it stays.
+    pub internal: bool,
     pub reads: ReadSet,
     pub log_lines: Vec<String>,
 }
@@ -41,6 +44,8 @@ pub struct MutationOutcome {
     /// The commit's timestamp (nanoseconds); of a replay the original one.
     pub ts: u64,
     pub log_lines: Vec<String>,
+    /// Not the function but the disk failed: nothing was kept, and the same call may succeed another time.
+    pub storage_failed: bool,
 }
 
 /// A client's own name for a mutation: recorded in the same transaction as its writes, so that a re-sent one is

@@ -38,6 +38,8 @@ pub(super) struct Done {
     pub log_lines: Vec<String>,
     /// Not the function but the disk failed: nothing was kept, and the same call may succeed another time.
     pub storage_failed: bool,
+    /// The function had no part in its failure: the disk, or a runtime that does not load. But not a damaged file.
+    pub internal: bool,
 }
 
 impl Engine {
@@ -47,6 +49,7 @@ impl Engine {
             Err(error) => self.refused(error),
         };
         QueryOutcome {
+            internal: done.internal && done.result.is_err(),
             result: done.result.map(|value| value.to_json()),
             reads: done.reads,
             log_lines: done.log_lines,
@@ -71,6 +74,7 @@ impl Engine {
             writes: done.writes,
             ts: done.ts,
             log_lines: done.log_lines,
+            storage_failed: done.storage_failed,
         }
     }
 
@@ -81,6 +85,7 @@ impl Engine {
             writes: WriteSet::default(),
             ts,
             log_lines: Vec::new(),
+            storage_failed: false,
         };
         let found = self.with_store(|store| store.record(request));
         let latest = self.latest_ts();
@@ -91,7 +96,13 @@ impl Engine {
                 Err(error) => outcome(Err(internal(&error)), latest),
             }),
             // Running it without knowing whether it has run would break the promise.
-            Err(error) => Some(outcome(Err(internal(&error)), latest)),
+            Err(error) => {
+                self.trouble.failed(&error.to_string());
+                Some(MutationOutcome {
+                    storage_failed: true,
+                    ..outcome(Err(internal(&error)), latest)
+                })
+            }
         }
     }
 
@@ -144,15 +155,17 @@ impl Engine {
             .map(|scripts| (scripts, self.begin(kind, together)))
         {
             Ok(started) => started,
-            Err(error) => return self.refused(error),
+            Err(error) => return self.failed_here(error),
         };
         match begun {
             Ok(true) => {}
             Ok(false) => return self.give_back(scripts, uncaught("the job is not there any more")),
             Err(error) => {
+                self.trouble.failed(&error.to_string());
                 let done = self.give_back(scripts, internal(&error));
                 return Done {
                     storage_failed: true,
+                    internal: !error.is_damage(),
                     ..done
                 };
             }
@@ -166,10 +179,14 @@ impl Engine {
             self.scripts = Some(scripts);
         }
         let Some(call) = call else {
-            return self.refused(internal(&"the call is lost"));
+            return self.failed_here(internal(&"the call is lost"));
         };
         let result = self.accept(&ready.function, ended.result, &call);
         let mut storage_failed = call.storage_failed;
+        if let (true, Some(reason)) = (storage_failed, &call.fatal) {
+            self.trouble.failed(reason);
+        }
+        let internal_failure = ended.internal || (call.storage_failed && !call.damaged);
         let jobs_changed = call.jobs_changed || matches!(together, Together::Job(_));
         let (read_set, writes, log_lines) = call.finish();
         let (result, writes, ts) = match (kind, result) {
@@ -179,13 +196,20 @@ impl Engine {
                     writes.is_empty() && !jobs_changed && matches!(together, Together::Nothing);
                 match self.with_store(|store| commit(store, idle, together, &value)) {
                     Ok(ts) => {
+                        if !idle {
+                            self.trouble.worked();
+                        }
                         if jobs_changed {
                             self.refresh_due();
+                        }
+                        if matches!(together, Together::Record(_)) {
+                            self.recorded(ts / 1_000_000);
                         }
                         (Ok(value), writes, ts)
                     }
                     Err(error) => {
                         storage_failed = true;
+                        self.trouble.failed(&error.to_string());
                         (Err(internal(&error)), WriteSet::default(), self.latest_ts())
                     }
                 }
@@ -205,6 +229,7 @@ impl Engine {
             ts,
             log_lines,
             storage_failed,
+            internal: internal_failure,
         }
     }
 
@@ -278,6 +303,14 @@ impl Engine {
             ts: self.latest_ts(),
             log_lines: Vec::new(),
             storage_failed: false,
+            internal: false,
+        }
+    }
+
+    fn failed_here(&self, error: FunctionError) -> Done {
+        Done {
+            internal: true,
+            ..self.refused(error)
         }
     }
 
@@ -358,6 +391,25 @@ mod tests {
             .with_store(|store| store.limit_pages(1_000_000))
             .unwrap();
         engine.mutation(&call, None).result.unwrap();
+    }
+
+    #[test]
+    fn a_query_that_the_store_failed_is_no_answer() {
+        let mut engine = open();
+        let call = |path: &str| Call {
+            path: path.into(),
+            args: json!({}),
+            identity: None,
+        };
+        let store = engine.host.state().store.take();
+        let outcome = engine.query(&call("m:count"));
+        assert!(outcome.result.is_err() && outcome.internal);
+        engine.host.state().store = store;
+        let outcome = engine.query(&call("m:count"));
+        assert!(outcome.result.is_ok() && !outcome.internal);
+        // What the caller or the function did wrong is one.
+        let outcome = engine.query(&call("m:add"));
+        assert!(outcome.result.is_err() && !outcome.internal);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The limits are Convex's own, so that a function which works here works there; tests lower them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything [`super::Engine::open`] needs.
@@ -22,11 +22,23 @@ pub enum Store {
     Memory,
 }
 
+impl Store {
+    /// For messages.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Memory => Path::new(":memory:"),
+        }
+    }
+}
+
 /// The deployed modules: `(name, source)`, where the name is the path inside `convex/` without `.js`
 /// (`messages`, `lib/auth`) and the source is an ES module. A module named `schema` is the schema.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Functions {
     pub modules: Vec<(String, String)>,
+    /// What the functions see as `process.env`: this and nothing of the process's own environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Functions {
@@ -38,7 +50,13 @@ impl Functions {
                 .into_iter()
                 .map(|(name, source)| (name.into(), source.into()))
                 .collect(),
+            environment: Vec::new(),
         }
+    }
+
+    pub fn with_environment(mut self, environment: Vec<(String, String)>) -> Self {
+        self.environment = environment;
+        self
     }
 }
 

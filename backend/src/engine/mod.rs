@@ -31,11 +31,11 @@ mod scheduler;
 mod schema;
 mod store;
 mod transaction;
+mod trouble;
 mod validator;
 mod value;
 
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use api::{
     Call, FunctionError, Identity, MutationOutcome, QueryOutcome, ReadRange, ReadSet,
@@ -43,9 +43,10 @@ pub use api::{
 };
 pub use config::{EngineConfig, Functions, Limits, Store};
 pub use error::{OpenError, StorageError};
-pub use reads::ReadIndex;
 
+use crate::clock::now_ns;
 use js::{Host, Scripts};
+use trouble::Trouble;
 
 /// An open deployment. Holds its file exclusively until it is dropped.
 pub struct Engine {
@@ -55,20 +56,28 @@ pub struct Engine {
     functions: Functions,
     limits: Limits,
     next_due_ms: Option<u64>,
+    trouble: Trouble,
+    /// When session records are looked at for old ones.
+    next_prune_ms: Option<u64>,
 }
 
 impl Engine {
     /// Loads the functions, opens the store and brings it to the schema. Nothing is changed when it fails.
     pub fn open(config: EngineConfig) -> Result<Engine, OpenError> {
         let EngineConfig {
-            store,
+            store: place,
             functions,
             limits,
         } = config;
         let host = Host::new(limits);
         let (scripts, loaded) = Scripts::load(&functions, &host, &limits)?;
-        let (store, schema) = store::Store::open(&store, &loaded.declared)?;
-        let next_due_ms = store.next_due_ms()?;
+        let (store, schema) = store::Store::open(&place, &loaded.declared)?;
+        let at = |error: StorageError| store::explain(place.path(), error.0);
+        let next_due_ms = store.next_due_ms().map_err(at)?;
+        let next_prune_ms = store
+            .oldest_record_ms()
+            .map_err(at)?
+            .map(scheduler::prune_at);
         {
             let mut state = host.state();
             state.store = Some(store);
@@ -81,6 +90,8 @@ impl Engine {
             functions,
             limits,
             next_due_ms,
+            next_prune_ms,
+            trouble: Trouble::of(place.path()),
         })
     }
 
@@ -103,15 +114,24 @@ impl Engine {
             .map_or(0, store::Store::latest_ts)
     }
 
-    /// Runs the scheduled functions that are due, each in a transaction of its own. A few at a time: while
-    /// [`Self::next_due_ms`] is not later than now, there are more.
+    /// Runs the scheduled functions that are due, each in a transaction of its own, and forgets session records that are
+    /// too old. A few at a time: while [`Self::next_due_ms`] is not later than now, there are more.
     pub fn run_due_jobs(&mut self, now_ms: u64) -> Vec<WriteSet> {
+        self.prune_records(now_ms);
         self.run_jobs(now_ms)
     }
 
-    /// When the next scheduled function is due (ms since the epoch).
+    /// When [`Self::run_due_jobs`] has something to do next (ms since the epoch).
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.next_due_ms
+        [self.next_due_ms, self.next_prune_ms]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Why nothing can be stored now, for whoever runs the deployment.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.text()
     }
 
     /// The latest scheduled functions that failed, the newest first: their paths and errors.
@@ -131,10 +151,4 @@ impl Engine {
             .as_ref()
             .map_or(Ok(()), store::Store::checkpoint)
     }
-}
-
-fn now_ns() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
 }

@@ -1,14 +1,16 @@
 //! Scheduled functions. Each runs exactly once: its job goes in the transaction of its writes. One that fails is
 //! removed too, and its failure is recorded; nobody but its author could say whether to try again. When it is the disk
 //! that fails, nothing has run yet: the job stays and waits.
+//!
+//! Session records that are too old are forgotten by the same clock.
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Engine;
 use super::api::WriteSet;
 use super::calls::{Ready, Together};
 use super::error::StorageError;
-use super::store::{Job, Store};
+use super::store::{Job, PRUNED_AT_ONCE, RECORDS_KEPT_MS, Store};
 use super::transaction::Kind;
 use super::value::Value;
 
@@ -16,6 +18,8 @@ use super::value::Value;
 const JOBS_AT_ONCE: usize = 32;
 /// When the disk fails: until the next try.
 const RETRY_MS: u64 = 1000;
+/// Between two looks for old session records: not one commit per record.
+const PRUNE_EVERY_MS: u64 = 3600 * 1000;
 
 impl Engine {
     pub(super) fn run_jobs(&mut self, now_ms: u64) -> Vec<WriteSet> {
@@ -34,11 +38,15 @@ impl Engine {
                     }
                 }
             }
-            Err(error) => failed = Some(error.to_string()),
+            Err(error) => {
+                self.trouble.failed(&error.to_string());
+                failed = Some(error.to_string());
+            }
         }
         self.refresh_due();
         if let Some(error) = failed {
-            warn!(%error, "scheduled functions wait for the disk");
+            // The log has been told of the disk already.
+            debug!(%error, "scheduled functions wait for the disk");
             self.next_due_ms = Some(now_ms + RETRY_MS);
         }
         commits.retain(|writes| !writes.is_empty());
@@ -84,6 +92,29 @@ impl Engine {
         })
     }
 
+    /// A session record was made. The first one starts the clock.
+    pub(super) fn recorded(&mut self, made_ms: u64) {
+        self.next_prune_ms.get_or_insert(prune_at(made_ms));
+    }
+
+    pub(super) fn prune_records(&mut self, now_ms: u64) {
+        if self.next_prune_ms.is_none_or(|due| due > now_ms) {
+            return;
+        }
+        let pruned = self.with_store(|store| {
+            let gone = store.prune_records(now_ms)?;
+            Ok((gone, store.oldest_record_ms()?))
+        });
+        self.next_prune_ms = match pruned {
+            Ok((PRUNED_AT_ONCE.., _)) => Some(now_ms),
+            Ok((_, oldest)) => oldest.map(|made| prune_at(made).max(now_ms + PRUNE_EVERY_MS)),
+            Err(error) => {
+                warn!(%error, "old session records cannot be forgotten");
+                Some(now_ms + PRUNE_EVERY_MS)
+            }
+        };
+    }
+
     /// Looks up again when the next job is due.
     pub(super) fn refresh_due(&mut self) {
         match self.with_store(|store| store.next_due_ms()) {
@@ -91,6 +122,11 @@ impl Engine {
             Err(error) => warn!(%error, "cannot look up scheduled functions"),
         }
     }
+}
+
+/// When a record of that time is too old.
+pub(super) fn prune_at(made_ms: u64) -> u64 {
+    made_ms + RECORDS_KEPT_MS
 }
 
 /// `false`: the job had been cancelled, so there is no failure.

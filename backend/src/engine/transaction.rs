@@ -44,13 +44,16 @@ pub enum OpError {
     Thrown(String),
     /// Ends the call, caught or not.
     Fatal(String),
-    /// The same, and the function is not to blame: a full or failing disk.
-    Storage(String),
+    /// The same, and the function is not to blame: a full or failing disk, or a damaged file.
+    Storage { message: String, damage: bool },
 }
 
 impl From<StorageError> for OpError {
     fn from(error: StorageError) -> Self {
-        Self::Storage(error.to_string())
+        Self::Storage {
+            message: error.to_string(),
+            damage: error.is_damage(),
+        }
     }
 }
 
@@ -69,6 +72,8 @@ pub struct Transaction {
     pub fatal: Option<String>,
     /// The fatal failure was the disk's: another time the same call may succeed.
     pub storage_failed: bool,
+    /// And it will fail the next time, too.
+    pub damaged: bool,
     pub jobs_changed: bool,
     pub cursors: Vec<Cursor>,
     limits: Limits,
@@ -111,6 +116,7 @@ impl Transaction {
             identity,
             fatal: None,
             storage_failed: false,
+            damaged: false,
             jobs_changed: false,
             cursors: Vec::new(),
             limits,

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::engine_thread::EngineHandle;
+use super::http::BodyRoom;
 use super::identity::Verifier;
 use super::subscriptions::ConnectionId;
 use super::tuning::Tuning;
@@ -33,6 +34,7 @@ pub(super) struct App {
     pub(super) instance: Instance,
     pub(super) tuning: Tuning,
     pub(super) http_calls: Semaphore,
+    pub(super) http_bodies: BodyRoom,
     /// Open sockets, so that a stop can wait for their goodbyes.
     pub(super) sockets: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -52,6 +54,7 @@ impl App {
             verifier,
             instance,
             http_calls: Semaphore::new(tuning.http_calls),
+            http_bodies: BodyRoom::new(tuning.http_bodies),
             tuning,
             sockets: TaskTracker::new(),
             stop,

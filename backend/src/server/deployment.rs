@@ -32,6 +32,8 @@ pub struct DeploymentConfig {
     pub data: PathBuf,
     /// The deployed modules: name inside `convex/` without `.js`, and source.
     pub functions: Vec<(String, String)>,
+    /// What the functions see as `process.env`.
+    pub environment: Vec<(String, String)>,
     pub identity: Vec<AuthProvider>,
     /// Web pages that may talk to this deployment, besides its own: `https://chat.example`.
     pub allowed_origins: Vec<String>,
@@ -94,7 +96,7 @@ impl Deployment {
     pub async fn start(config: DeploymentConfig) -> Result<Self, StartError> {
         let engine = EngineConfig {
             store: Store::File(config.data),
-            functions: Functions::new(config.functions),
+            functions: Functions::new(config.functions).with_environment(config.environment),
             limits: Limits::default(),
         };
         let server = ServerConfig {
@@ -117,9 +119,9 @@ impl Deployment {
             return Err(StartError::NotLoopback { address });
         }
         let verifier = Verifier::new(&config.identity)?;
-        let bound = BoundedListener::bind(address, config.tuning.connections)
+        let bound = BoundedListener::bind(address, &config.tuning)
             .await
-            .and_then(|listener| Ok((axum::serve::Listener::local_addr(&listener)?, listener)));
+            .and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = bound.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
             _ => StartError::Bind { address, source },
@@ -138,8 +140,7 @@ impl Deployment {
             stop_serving.clone(),
         ));
         let router = listener::router(Arc::clone(&app), policy);
-        let stopped = stop_serving.clone().cancelled_owned();
-        let listener = tokio::spawn(listener::serve(listener, router, stopped));
+        let listener = tokio::spawn(listener::serve(listener, router, stop_serving.clone()));
         info!(%address, "deployment is serving");
         Ok(Self {
             address,
@@ -171,6 +172,11 @@ impl Deployment {
     /// Follows the phase; the sender lives as long as the engine is supervised.
     pub fn watch_phase(&self) -> watch::Receiver<Phase> {
         self.engine().phase()
+    }
+
+    /// Follows the latest scheduled function that has failed since the start, and how.
+    pub fn watch_failed_job(&self) -> watch::Receiver<Option<String>> {
+        self.engine().failed_job()
     }
 
     /// Open client sockets.

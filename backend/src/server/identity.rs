@@ -5,13 +5,13 @@
 //! all fit. Tokens never reach a log or an error text.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::clock::now_ms;
 use crate::engine::Identity;
 
 /// Clocks of two machines may differ this much.
@@ -53,6 +53,8 @@ pub(super) enum AuthError {
     Malformed,
     #[error("the token is signed with {0}, only ES256 is accepted")]
     Algorithm(String),
+    #[error("the token's header demands what is not understood here (`crit`)")]
+    Critical,
     #[error("the token names no key (`kid`)")]
     NoKeyId,
     #[error("no auth provider of this deployment has the token's key")]
@@ -112,7 +114,7 @@ impl Verifier {
         if token.len() > LONGEST_TOKEN {
             return Err(AuthError::Malformed);
         }
-        check_algorithm(token)?;
+        check_header(token)?;
         let header = decode_header(token).map_err(|_| AuthError::Malformed)?;
         let kid = header.kid.ok_or(AuthError::NoKeyId)?;
         let mut refusal = AuthError::UnknownKey;
@@ -195,7 +197,7 @@ impl Provider {
 }
 
 /// Looked at before anything of the token is believed, and without the library's own idea of which algorithms exist.
-fn check_algorithm(token: &str) -> Result<(), AuthError> {
+fn check_header(token: &str) -> Result<(), AuthError> {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -205,6 +207,10 @@ fn check_algorithm(token: &str) -> Result<(), AuthError> {
         .map_err(|_| AuthError::Malformed)?;
     let header: Map<String, Value> =
         serde_json::from_slice(&header).map_err(|_| AuthError::Malformed)?;
+    // RFC 7515, 4.1.11: who does not understand an extension that is marked so must refuse the token
+    if header.contains_key("crit") {
+        return Err(AuthError::Critical);
+    }
     match header.get("alg").and_then(Value::as_str) {
         Some("ES256") => Ok(()),
         Some(other) => Err(AuthError::Algorithm(other.chars().take(16).collect())),
@@ -280,10 +286,7 @@ impl From<jsonwebtoken::errors::Error> for AuthError {
 }
 
 fn now_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    now_ms() / 1000
 }
 
 #[cfg(test)]

@@ -1,24 +1,32 @@
-//! The port: binds a loopback address, bounds the open connections, switches Nagle off on each of them and routes what
-//! comes in. It outlives the engine's thread: while there is no engine, requests are refused with 503.
+//! The port: binds a loopback address, bounds the open connections and routes what comes in. It outlives the engine's
+//! thread: while there is no engine, requests are refused with 503.
+//!
+//! Who holds a connection has to use it: one without a whole request header for a while is closed, fresh or kept alive,
+//! and so is one whose peer takes nothing of its answer. Any process of this machine can connect, and the places are
+//! few.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
 use axum::routing::{any, get, post};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::warn;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
 
 use super::app::App;
 use super::origin::{self, OriginPolicy};
+use super::stream::Bounded;
+use super::tuning::Tuning;
 use super::{http, sync};
 
 /// After an accept that failed for want of file descriptors.
@@ -38,6 +46,7 @@ pub(super) fn router(app: Arc<App>, policy: Arc<OriginPolicy>) -> Router {
         .route("/instance_name", get(http::instance_name))
         .route("/instance_version", get(http::version))
         .route("/", get(http::root))
+        .method_not_allowed_fallback(http::method_not_allowed)
         .fallback(http::not_found)
         .with_state(app)
         .layer(middleware::from_fn_with_state(policy, origin::guard))
@@ -47,22 +56,26 @@ pub(super) fn router(app: Arc<App>, policy: Arc<OriginPolicy>) -> Router {
 pub(super) struct BoundedListener {
     listener: TcpListener,
     permits: Arc<Semaphore>,
+    header_timeout: Duration,
+    write_timeout: Duration,
 }
 
 impl BoundedListener {
-    pub(super) async fn bind(address: SocketAddr, connections: usize) -> io::Result<Self> {
+    pub(super) async fn bind(address: SocketAddr, tuning: &Tuning) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(address).await?,
-            permits: Arc::new(Semaphore::new(connections)),
+            permits: Arc::new(Semaphore::new(tuning.connections)),
+            header_timeout: tuning.header_timeout,
+            write_timeout: tuning.write_timeout,
         })
     }
-}
 
-impl axum::serve::Listener for BoundedListener {
-    type Io = Connection;
-    type Addr = SocketAddr;
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// Never fails: an error of one connection is not the listener's.
+    async fn accept(&self) -> Bounded {
         loop {
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
                 // nobody closes this semaphore
@@ -70,18 +83,12 @@ impl axum::serve::Listener for BoundedListener {
                 continue;
             };
             match self.listener.accept().await {
-                Ok((stream, peer)) => {
+                Ok((stream, _)) => {
                     // without this, Nagle and delayed acknowledgements cost 40 ms per mutation
                     if let Err(error) = stream.set_nodelay(true) {
                         warn!(%error, "cannot set TCP_NODELAY");
                     }
-                    return (
-                        Connection {
-                            stream,
-                            _permit: permit,
-                        },
-                        peer,
-                    );
+                    return Bounded::new(stream, permit, self.write_timeout);
                 }
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
@@ -90,10 +97,6 @@ impl axum::serve::Listener for BoundedListener {
                 }
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 }
 
@@ -106,60 +109,44 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// A TCP stream that gives its permit back when it is closed.
-pub(super) struct Connection {
-    stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
+/// Until it is told to stop; requests under way are finished first.
+pub(super) async fn serve(listener: BoundedListener, router: Router, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    let mut protocol = http1::Builder::new();
+    protocol
+        .timer(TokioTimer::new())
+        .header_read_timeout(listener.header_timeout);
+    loop {
+        let stream = tokio::select! {
+            stream = listener.accept() => stream,
+            () = stop.cancelled() => break,
+        };
+        let router = router.clone();
+        connections.spawn(connection(protocol.clone(), stream, router, stop.clone()));
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
 }
 
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// Until `stop` resolves; requests under way are finished first.
-pub(super) async fn serve(
-    listener: BoundedListener,
+async fn connection(
+    protocol: http1::Builder,
+    stream: Bounded,
     router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: CancellationToken,
 ) {
-    let serve = axum::serve(listener, router).with_graceful_shutdown(stop);
-    if let Err(error) = serve.await {
-        warn!(%error, "the listener failed");
+    let served = protocol
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended");
     }
 }

@@ -11,6 +11,7 @@ mod http;
 mod identity;
 mod listener;
 mod origin;
+mod stream;
 mod subscriptions;
 mod sync;
 mod tuning;

@@ -70,7 +70,7 @@ impl OriginPolicy {
         match headers.get(ORIGIN) {
             Some(origin) if !self.knows_origin(origin) => Err(Refusal::forbidden(
                 "BadOrigin",
-                "this page's origin may not talk to this deployment: add it to the allowed origins",
+                "this page's origin may not talk to this deployment: start the deployment with --allow-origin and the origin",
             )),
             _ => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! The file: what survives a restart, who may open it, and what is said about one that cannot be used.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use orchestrator_backend::engine::{Engine, EngineConfig, OpenError, Store};
 use serde_json::json;
@@ -68,11 +69,15 @@ fn a_file_has_one_engine() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("db.sqlite3");
     let engine = Engine::open(at(&file)).unwrap();
+    let asked = Instant::now();
     let error = refusal(at(&file));
     assert!(
         matches!(&error, OpenError::Locked { path } if *path == file),
         "{error}"
     );
+    // Without waiting for what will not happen: SQLite's own patience would be five seconds.
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
     drop(engine);
     Engine::open(at(&file)).unwrap();
 }
@@ -107,13 +112,28 @@ fn an_unusable_file_is_refused_and_left_alone() {
     assert!(matches!(refusal(at(&garbage)), OpenError::Corrupt { .. }));
     assert_eq!(std::fs::read(&garbage).unwrap(), before);
 
-    let foreign = folder.path().join("foreign.sqlite3");
-    rusqlite::Connection::open(&foreign)
-        .unwrap()
-        .execute_batch("CREATE TABLE theirs (x)")
-        .unwrap();
-    let error = refusal(at(&foreign));
-    assert!(error.to_string().contains("of another program"), "{error}");
+    for (name, sql) in [
+        ("foreign.sqlite3", "CREATE TABLE theirs (x)"),
+        (
+            "marked.sqlite3",
+            "PRAGMA application_id = 7; PRAGMA user_version = 2",
+        ),
+        (
+            "logged.sqlite3",
+            "PRAGMA journal_mode = WAL; CREATE TABLE theirs (x)",
+        ),
+    ] {
+        let foreign = folder.path().join(name);
+        rusqlite::Connection::open(&foreign)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+        let before = std::fs::read(&foreign).unwrap();
+        let error = refusal(at(&foreign));
+        assert!(error.to_string().contains("of another program"), "{error}");
+        assert_eq!(std::fs::read(&foreign).unwrap(), before, "{name}");
+        assert!(!folder.path().join(format!("{name}-wal")).exists());
+    }
 
     assert!(matches!(
         refusal(at(folder.path())),
@@ -130,10 +150,12 @@ fn an_unusable_file_is_refused_and_left_alone() {
         .unwrap()
         .pragma_update(None, "user_version", 99)
         .unwrap();
+    let before = std::fs::read(&newer).unwrap();
     assert!(matches!(
         refusal(at(&newer)),
         OpenError::TooNew { found: 99, .. }
     ));
+    assert_eq!(std::fs::read(&newer).unwrap(), before);
 
     let damaged = folder.path().join("damaged.sqlite3");
     drop(Engine::open(at(&damaged)).unwrap());
@@ -141,6 +163,26 @@ fn an_unusable_file_is_refused_and_left_alone() {
     bytes[100..4096].fill(0xab);
     std::fs::write(&damaged, bytes).unwrap();
     assert!(matches!(refusal(at(&damaged)), OpenError::Corrupt { .. }));
+}
+
+/// Killed before its log was moved into the file, which then says nothing of whose it is.
+#[test]
+fn a_file_of_ours_that_is_all_in_its_log_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db.sqlite3");
+    let mut engine = Engine::open(at(&file)).unwrap();
+    engine.done("m:add", json!({}));
+    let copy = folder.path().join("copy.sqlite3");
+    for companion in ["", "-wal"] {
+        std::fs::copy(
+            folder.path().join(format!("db.sqlite3{companion}")),
+            folder.path().join(format!("copy.sqlite3{companion}")),
+        )
+        .unwrap();
+    }
+    assert_eq!(std::fs::read(&copy).unwrap()[68..72], [0; 4]);
+    let mut engine = Engine::open(at(&copy)).unwrap();
+    assert_eq!(engine.get("m:count", json!({})), json!(1));
 }
 
 /// What a program with ordinary rights finds when somebody took away its right to write.
@@ -169,6 +211,34 @@ fn a_read_only_file_is_refused_and_left_alone() {
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
+/// "cannot write the database: malformed" named neither the file nor what to do, and nothing had been written.
+#[test]
+fn damage_that_is_found_while_a_file_is_opened_names_it_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for table in ["jobs_by_due", "documents", "tables"] {
+        let file = folder.path().join(format!("{table}.sqlite3"));
+        let mut engine = Engine::open(at(&file)).unwrap();
+        engine.mutation(&call("m:add", json!({})), None);
+        engine.checkpoint().unwrap();
+        drop(engine);
+        let page: usize = rusqlite::Connection::open(&file)
+            .unwrap()
+            .query_row(
+                "SELECT rootpage FROM sqlite_schema WHERE name = ?1",
+                [table],
+                |row| row.get(0),
+            )
+            .unwrap();
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[(page - 1) * 4096..page * 4096].fill(0xab);
+        std::fs::write(&file, bytes).unwrap();
+        let refused = refusal(at(&file)).to_string();
+        for part in [&*file.to_string_lossy(), "malformed", "move it away"] {
+            assert!(refused.contains(part), "{table}: {refused}");
+        }
+    }
+}
+
 #[test]
 fn a_page_that_is_damaged_fails_who_needs_it_and_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -185,8 +255,11 @@ fn a_page_that_is_damaged_fails_who_needs_it_and_nobody_else() {
     bytes[page..page + 4096].fill(0xab);
     std::fs::write(&file, bytes).unwrap();
     let mut engine = Engine::open(at(&file)).unwrap();
-    let error = engine.query_error("m:count", json!({})).message;
+    let outcome = engine.ask("m:count", json!({}));
+    let error = outcome.result.unwrap_err().message;
     assert!(error.contains("malformed"), "{error}");
+    // Asking again would not help: whoever needs the page is told, and keeps everything else.
+    assert!(!outcome.internal);
     assert!(engine.get("m:first", json!({})).is_object());
     engine.done("m:add", json!({}));
     assert!(

@@ -86,6 +86,22 @@ fn memory_and_stack_are_bounded() {
     assert_serves(&mut engine);
 }
 
+/// How much was left when an allocation failed decides what QuickJS can still throw.
+#[test]
+fn memory_that_ran_out_to_the_last_bytes_was_an_uncaught_null() {
+    let mut config = config(MODULE);
+    for more in (0..64).map(|step| step * 4099) {
+        config.limits = Limits {
+            heap_bytes: (8 << 20) + more,
+            ..Limits::default()
+        };
+        let mut engine = Engine::open(config.clone()).unwrap();
+        let error = engine.query_error("m:hog", json!({})).message;
+        assert!(error.contains("ran out of memory"), "{more}: {error}");
+        assert_serves(&mut engine);
+    }
+}
+
 #[test]
 fn values_are_bounded() {
     let mut engine = engine();

@@ -11,6 +11,8 @@ mod jobs;
 mod limits;
 mod product;
 mod reads;
+mod records;
 mod runtime;
 mod schema;
 mod support;
+mod unsupported;

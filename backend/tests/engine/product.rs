@@ -22,9 +22,13 @@ struct Product {
 }
 
 fn open(store: &Store) -> Engine {
+    open_with(store, Functions::new(product()))
+}
+
+fn open_with(store: &Store, functions: Functions) -> Engine {
     Engine::open(EngineConfig {
         store: store.clone(),
-        functions: Functions::new(product()),
+        functions,
         limits: Limits::default(),
     })
     .unwrap()
@@ -33,8 +37,12 @@ fn open(store: &Store) -> Engine {
 impl Product {
     /// Registered, created, approved and connected.
     fn start(store: &Store) -> Self {
+        Self::start_with(store, Functions::new(product()))
+    }
+
+    fn start_with(store: &Store, functions: Functions) -> Self {
         let mut product = Self {
-            engine: open(store),
+            engine: open_with(store, functions),
             token: String::new(),
             epoch: Value::Null,
         };
@@ -276,6 +284,29 @@ fn turns_that_nobody_serves_are_closed_by_the_clock() {
     // The answer from the store that claimed the turn replaces what the clock has said.
     product.finish(&claimed, json!([item(0)]));
     assert_eq!(product.row(&session, &claimed)["state"], "complete");
+}
+
+#[test]
+fn the_limits_of_waiting_turns_can_be_set() {
+    let limits = [
+        ("QUEUED_LIMIT_MS", "60000"),
+        ("ABANDONED_LIMIT_MS", "300000"),
+    ];
+    let environment = limits.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let functions = Functions::new(product()).with_environment(environment.to_vec());
+    let mut product = Product::start_with(&Store::Memory, functions);
+    let (session, claimed) = product.send("m1", &json!({"workerId": "shop"}));
+    let (_, queued) = product.send("m2", &json!({"sessionId": session}));
+    product.claim(&claimed);
+    product.pass(2 * MINUTE);
+    let row = product.row(&session, &queued);
+    assert_eq!(row["error"]["code"], "expired", "{row}");
+    let message = row["error"]["message"].as_str().unwrap();
+    assert!(message.contains("within 1 minute:"), "{message}");
+    assert_eq!(product.row(&session, &claimed)["state"], "claimed");
+    product.pass(7 * MINUTE);
+    let row = product.row(&session, &claimed);
+    assert_eq!(row["error"]["code"], "abandoned", "{row}");
 }
 
 #[test]

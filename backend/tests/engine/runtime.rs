@@ -123,6 +123,21 @@ fn a_function_reaches_no_host_and_no_network() {
 }
 
 #[test]
+fn a_function_sees_the_deployments_variables_and_no_others() {
+    let mut config = config(
+        "export const run = query({ handler: async () => [process.env, process.env.HOME === undefined, Object.isFrozen(process.env)] });",
+    );
+    config.functions = config
+        .functions
+        .with_environment(vec![("LIMIT_MS".to_owned(), "5".to_owned())]);
+    let mut engine = Engine::open(config).unwrap();
+    assert_eq!(
+        engine.get("m:run", json!({})),
+        json!([{"LIMIT_MS": "5"}, true, true])
+    );
+}
+
+#[test]
 fn modules_import_each_other() {
     let mut config = config(
         "import { twice } from './lib/math'; export const run = query({ handler: async () => twice(4) });",

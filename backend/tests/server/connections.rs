@@ -1,12 +1,13 @@
-//! Liveness and slowness: pings, silent clients, slow readers, queues that overflow.
+//! Liveness and slowness: pings, silent clients, slow readers, queues that are full.
 
 use std::time::Duration;
 
+use orchestrator_backend::server::ServerConfig;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, World, deployment, eventually};
+use crate::support::{Client, DEADLINE, World, deployment, eventually};
 
 #[tokio::test]
 async fn a_quiet_server_pings_in_both_ways() {
@@ -123,27 +124,24 @@ async fn a_slow_reader_gets_the_latest_value_not_every_one() {
 }
 
 #[tokio::test]
-async fn too_many_waiting_mutations_close_the_socket() {
-    let world = World::default();
-    let deployment = deployment(&world, |config| config.tuning.queued_mutations = 10).await;
-    world.hold(true);
-    let mut client = Client::connect(&deployment.url()).await;
-    for request in 0..12 {
-        client
-            .mutate(request, "rows:add", json!({"key": "n"}))
-            .await;
-    }
-    let (_, code, reason) = client.closed().await;
-    assert_eq!(code, 1013);
-    assert!(reason.contains("mutations are waiting"), "{reason}");
-    world.hold(false);
-    deployment.stop().await;
+async fn mutations_beyond_the_number_wait_in_the_network_and_are_not_lost() {
+    beyond_a_bound(|config| config.tuning.queued_mutations = 10).await;
 }
 
 #[tokio::test]
 async fn mutations_beyond_the_byte_bound_wait_in_the_network_and_are_not_lost() {
+    beyond_a_bound(|config| config.tuning.queued_mutation_bytes = 1000).await;
+}
+
+async fn beyond_a_bound(bound: impl FnOnce(&mut ServerConfig)) {
     let world = World::default();
-    let deployment = deployment(&world, |config| config.tuning.queued_mutation_bytes = 1000).await;
+    let deployment = deployment(&world, |config| {
+        bound(config);
+        // longer than any client is silent while it is not read
+        config.tuning.client_silence = Duration::from_millis(50);
+        config.tuning.websocket_ping = Duration::from_millis(10);
+    })
+    .await;
     world.hold(true);
     let mut client = Client::connect(&deployment.url()).await;
     let text = "x".repeat(600);
@@ -161,6 +159,36 @@ async fn mutations_beyond_the_byte_bound_wait_in_the_network_and_are_not_lost() 
             next += 1;
         }
     }
+    assert_eq!(world.executed(), 50);
+    deployment.stop().await;
+}
+
+/// It sends and sends and reads nothing; what it is told when it looks at last.
+#[tokio::test]
+async fn a_client_that_never_reads_its_answers_is_closed_and_told_why() {
+    let world = World::default();
+    let deployment = deployment(&world, |config| {
+        config.tuning.unsent_bytes = 8 << 20;
+        config.tuning.slow_reader = Duration::from_millis(1);
+        config.tuning.goodbye = DEADLINE;
+    })
+    .await;
+    let mut deaf = Client::connect(&deployment.url()).await;
+    for request in 0..100 {
+        deaf.mutate(request, "make:text", json!({"bytes": 1 << 20}))
+            .await;
+    }
+    // the engine takes turns: when these are through, so is all that it will ever run of the deaf one's
+    let mut other = Client::connect(&deployment.url()).await;
+    for request in 0..200 {
+        other.mutate(request, "rows:add", json!({"key": "n"})).await;
+        other.response(request).await;
+        other.transition().await;
+    }
+    let (messages, code, reason) = deaf.closed().await;
+    assert_eq!(code, 1013);
+    assert!(reason.starts_with("reads too slowly"), "{reason}");
+    assert!(messages.len() < 100, "{}", messages.len());
     deployment.stop().await;
 }
 

@@ -26,6 +26,24 @@ fn call(path: &str, args: Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_mutation_that_took_too_long_was_said_not_to_have_run() {
+    let world = World::default();
+    let deployment = deployment(&world, |config| {
+        config.tuning.call_timeout = std::time::Duration::from_millis(50);
+    })
+    .await;
+    world.hold(true);
+    let add = call("rows:add", json!({"key": "n"}));
+    let (status, answer) = post(&deployment, "/api/mutation", add, None).await;
+    assert_eq!(status, 503);
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("may still run"), "{message}");
+    world.hold(false);
+    crate::support::eventually("it runs", || world.executed() == 1).await;
+    deployment.stop().await;
+}
+
+#[tokio::test]
 async fn calls_answer_200_when_the_function_failed_too() {
     let deployment = deployment(&World::default(), |_| {}).await;
     let put = call(
@@ -158,6 +176,11 @@ async fn what_is_not_a_call_says_so() {
     assert_eq!(
         post(&deployment, "/api/nothing", json!({}), None).await.0,
         404
+    );
+    let (status, refusal) = post(&deployment, "/version", json!({}), None).await;
+    assert_eq!(
+        (status, &refusal["code"]),
+        (405, &json!("MethodNotAllowed"))
     );
     deployment.stop().await;
 }

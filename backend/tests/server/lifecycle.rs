@@ -7,7 +7,7 @@ use orchestrator_backend::Phase;
 use orchestrator_backend::server::{Deployment, StartError};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Owner, World, any_port, deployment, eventually};
+use crate::support::{Client, Owner, World, any_port, deployment, eventually, real};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -136,6 +136,43 @@ async fn an_engines_panic_closes_the_sockets_and_keeps_the_port() {
 
 #[cfg(debug_assertions)]
 #[tokio::test]
+async fn a_query_that_failed_for_a_reason_of_ours_stayed_failed() {
+    let world = World::default();
+    let deployment = deployment(&world, |_| {}).await;
+    world.set_troubled(true);
+    let mut client = Client::connect(&deployment.url()).await;
+    client.subscribe(0, "rows:get", json!({"key": "a"})).await;
+    let (messages, code, reason) = client.closed().await;
+    assert!(messages.is_empty(), "{messages:?}");
+    assert_eq!(code, 1012);
+    assert!(reason.contains("try again"), "{reason}");
+    world.set_troubled(false);
+    let mut client = Client::connect(&deployment.url()).await;
+    client.subscribe(0, "rows:get", json!({"key": "a"})).await;
+    assert_eq!(client.value().await, json!(null));
+    deployment.stop().await;
+}
+
+#[tokio::test]
+async fn a_scheduled_function_that_failed_was_in_nobodys_sight() {
+    let folder = tempfile::tempdir().unwrap();
+    let (deployment, _) = real(folder.path()).await;
+    let failed = deployment.watch_failed_job();
+    let mut client = Client::connect(&deployment.url()).await;
+    client.mutate(0, "rows:failLater", json!({})).await;
+    client.response(0).await;
+    eventually("it is told", || failed.borrow().is_some()).await;
+    let told = failed.borrow().clone().unwrap();
+    assert!(told.contains("rows:fail failed"), "{told}");
+    assert!(told.contains("no fold"), "{told}");
+    deployment.stop().await;
+    // What failed before the start is no news.
+    let (deployment, _) = real(folder.path()).await;
+    assert_eq!(*deployment.watch_failed_job().borrow(), None);
+    deployment.stop().await;
+}
+
+#[tokio::test]
 async fn while_there_is_no_engine_callers_are_told_to_try_again() {
     let world = World::default();
     let deployment = deployment(&world, |_| {}).await;
@@ -173,4 +210,27 @@ async fn a_deployment_without_an_engine_stops_at_once() {
     tokio::time::timeout(Duration::from_secs(5), deployment.stop())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_seen_in_the_phase_until_it_works_again() {
+    let world = World::default();
+    let deployment = deployment(&world, |_| {}).await;
+    let mut client = Client::connect(&deployment.url()).await;
+    for (request, trouble) in [(0, Some("the disk is full")), (1, None)] {
+        world.set_trouble(trouble);
+        client
+            .mutate(request, "rows:add", json!({"key": "n"}))
+            .await;
+        client.response(request).await;
+        client.transition().await;
+        let phase = match trouble {
+            Some(reason) => Phase::Troubled {
+                reason: reason.to_owned(),
+            },
+            None => Phase::Ready,
+        };
+        eventually("the phase says it", || deployment.phase() == phase).await;
+    }
+    deployment.stop().await;
 }

@@ -80,6 +80,59 @@ async fn a_transition_too_large_for_one_frame_comes_in_several() {
 }
 
 #[tokio::test]
+async fn subscriptions_larger_than_what_may_be_unsent_kept_their_client_from_ever_connecting() {
+    let world = World::default();
+    let deployment = deployment(&world, |config| {
+        config.tuning.unsent_bytes = 8 << 20;
+        config.tuning.part_bytes = 3 << 20;
+    })
+    .await;
+    let mut client = Client::connect(&deployment.url()).await;
+    let add = |id: u32| json!({"type": "Add", "queryId": id, "udfPath": "make:text", "args": [{"bytes": 1 << 20}]});
+    client.modify((0..24).map(add).collect()).await;
+    let mut shown = 0;
+    while shown < 24 {
+        let transition = client.transition().await;
+        shown += transition["modifications"].as_array().unwrap().len();
+        // the version is reached with the last of them, not before
+        let reached = u32::from(shown == 24);
+        assert_eq!(transition["endVersion"]["querySet"], reached);
+        assert!(shown <= 24 && world.queried() < shown + 16, "not in parts");
+    }
+    client.mutate(0, "rows:add", json!({"key": "make"})).await;
+    client.response(0).await;
+    let mut changed = 0;
+    while changed < 24 {
+        let transition = client.transition().await;
+        changed += transition["modifications"].as_array().unwrap().len();
+    }
+    deployment.stop().await;
+}
+
+#[tokio::test]
+async fn answers_larger_than_what_may_be_unsent_wait_for_a_quick_reader() {
+    let deployment = deployment(&World::default(), |config| {
+        config.tuning.unsent_bytes = 2 << 20;
+    })
+    .await;
+    let mut client = Client::connect(&deployment.url()).await;
+    for request in 0..20 {
+        client
+            .mutate(request, "make:text", json!({"bytes": 3 << 20}))
+            .await;
+    }
+    let mut next = 0;
+    while next < 20 {
+        let message = client.receive().await;
+        if message["type"] == "MutationResponse" {
+            assert_eq!(message["requestId"], next);
+            next += 1;
+        }
+    }
+    deployment.stop().await;
+}
+
+#[tokio::test]
 async fn too_many_queries_on_one_socket_are_the_clients_fault() {
     let deployment = deployment(&World::default(), |config| config.tuning.queries = 3).await;
     let mut client = Client::connect(&deployment.url()).await;

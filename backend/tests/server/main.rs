@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod connections;
+mod flood;
 mod http_api;
 mod identity;
 mod lifecycle;
@@ -13,6 +14,7 @@ mod limits;
 mod official_client;
 mod origins;
 mod real_engine;
+mod stalls;
 mod sync_protocol;
 mod touched;
 

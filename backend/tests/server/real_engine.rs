@@ -66,6 +66,7 @@ fn config(folder: &Path, owner: &Owner) -> DeploymentConfig {
             ("schema".to_owned(), SCHEMA.to_owned()),
             ("lines".to_owned(), LINES.to_owned()),
         ],
+        environment: Vec::new(),
         identity: vec![owner.provider.clone()],
         allowed_origins: Vec::new(),
         instance: Instance::default(),

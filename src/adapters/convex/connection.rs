@@ -30,6 +30,11 @@ use super::values::to_args;
 /// How many protocol errors in a row, without a word understood between them, end the connection for good.
 const FATAL_ERRORS: u32 = 5;
 
+/// A machine that slept for this long was away: sockets of before are dead, whatever the kernel thinks.
+pub(super) const SLEPT_MS: u64 = 5_000;
+/// How often a pause looks for a sleep.
+const LOOK: Duration = Duration::from_secs(1);
+
 pub type Answer = Result<Value, CallError>;
 
 /// Why [`Connection::drive`] gave up.
@@ -176,16 +181,27 @@ impl Connection {
             self.note_closed(closed, failures);
             let delay = self.backoff(failures);
             failures = failures.saturating_add(1);
-            tokio::time::sleep(delay).await;
+            self.pause(delay).await;
         }
     }
 
-    /// Exponential with full jitter, so that a thousand supervisors do not come back at once.
+    /// Exponential, and between three quarters and the whole of it, so that a thousand supervisors do not come back at
+    /// once. Not less: what a dead deployment costs stays bounded.
     fn backoff(&self, failures: u32) -> Duration {
         let first = self.settings.backoff_first;
         let full = first.saturating_mul(1 << failures.min(16));
-        full.min(self.settings.backoff_cap)
-            .mul_f64(rand::random::<f64>())
+        let spread = 0.75 + 0.25 * rand::random::<f64>();
+        full.min(self.settings.backoff_cap).mul_f64(spread)
+    }
+
+    /// A machine that wakes up does not finish the pause that it slept through.
+    async fn pause(&self, delay: Duration) {
+        let slept = self.settings.slept_ms;
+        let before = slept();
+        let end = Instant::now() + delay;
+        while Instant::now() < end && slept() < before + SLEPT_MS {
+            tokio::time::sleep_until(end.min(Instant::now() + LOOK)).await;
+        }
     }
 
     fn note_closed(&self, closed: Closed, failures: u32) {

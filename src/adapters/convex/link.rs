@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
 use orchestrator_actors::domain::item::Draft;
@@ -19,12 +19,14 @@ use orchestrator_actors::ports::link::{
 use orchestrator_actors::ports::outbox::{FinishRecord, Outbox};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::{Answer, Connection, lock};
 use super::settings::Settings;
 use super::settle;
 use super::state::Core;
+use crate::adapters::clock::wall_ms;
 
 /// Makes links: one per distinct deployment, all on the same outbox.
 pub struct ConvexLinks {
@@ -78,6 +80,11 @@ impl ConvexLink {
             _end: end.drop_guard(),
         })
     }
+
+    /// Bytes of chunks that the deployment has not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        lock(&self.core.book).weight()
+    }
 }
 
 impl Link for ConvexLink {
@@ -127,14 +134,10 @@ impl Link for ConvexLink {
     }
 
     fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError> {
-        let now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |now| now.as_millis() as u64);
-        let pushed = lock(&self.core.book).push(turn, drafts, now_ms);
+        let pushed = lock(&self.core.book).push(turn, drafts, wall_ms());
         self.core.wake_appends();
         pushed.map(|_| ()).map_err(|error| match error {
             PushError::Unknown => StreamError::Unknown,
-            PushError::Full => StreamError::Full,
             PushError::Refused(reason) => StreamError::Refused(reason),
         })
     }
@@ -158,13 +161,17 @@ impl Link for ConvexLink {
 
     fn replay(&self, credential: Credential) -> Pending<Result<usize, CallError>> {
         let core = Arc::clone(&self.core);
-        let records = core.outbox.pending(credential.worker());
+        let (worker, outbox) = (credential.worker().clone(), Arc::clone(&core.outbox));
         let right = right(credential);
-        let begun: Vec<_> = records
-            .into_iter()
-            .map(|record| (core.resume(record.clone(), &right), record))
-            .collect();
         Box::pin(async move {
+            let read = spawn_blocking(move || outbox.pending(&worker));
+            let records = read.await.unwrap_or_default();
+            let mut begun = Vec::new();
+            for record in records {
+                let mut one = core.resume(record.clone(), &right);
+                one.queued().await;
+                begun.push((one, record));
+            }
             let mut answered = 0;
             let mut failed = None;
             for (begun, record) in begun {

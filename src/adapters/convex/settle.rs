@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::TurnId;
 use orchestrator_actors::domain::item::Item;
-use orchestrator_actors::domain::stream::{Rest, Right, StreamBook};
+use orchestrator_actors::domain::stream::{Refusal, Rest, Right, StreamBook};
+use orchestrator_actors::domain::turn::{Ending, Outcome};
 use orchestrator_actors::ports::link::{CallError, Finished};
 use orchestrator_actors::ports::outbox::FinishRecord;
 use serde_json::{Value, json};
@@ -29,6 +30,15 @@ pub struct Begun {
     pub done: watch::Receiver<Option<Done>>,
     /// It had been started by somebody else, perhaps under an older right.
     pub joined: bool,
+    /// True or gone once its first call is in the connection's queue.
+    queued: watch::Receiver<bool>,
+}
+
+impl Begun {
+    /// What is begun afterwards reaches the deployment afterwards.
+    pub async fn queued(&mut self) {
+        let _ = self.queued.wait_for(|queued| *queued).await;
+    }
 }
 
 /// Finishes a turn under `right`. `enter` is called when no finish of it is under way: it puts what is left
@@ -47,16 +57,23 @@ pub fn start(
         book.adopt(turn, right.clone());
         drop((book, settling));
         core.bump();
-        return Begun { done, joined: true };
+        let (_, queued) = watch::channel(true);
+        return Begun {
+            done,
+            joined: true,
+            queued,
+        };
     }
     let record = enter(&mut book);
     let (done, receiver) = watch::channel(None);
     settling.insert(turn.clone(), receiver.clone());
     drop((book, settling));
-    tokio::spawn(run(Arc::clone(core), record, is_new, done));
+    let (first, queued) = watch::channel(false);
+    tokio::spawn(run(Arc::clone(core), record, is_new, first, done));
     Begun {
         done: receiver,
         joined: false,
+        queued,
     }
 }
 
@@ -64,13 +81,15 @@ async fn run(
     core: Arc<Core>,
     record: FinishRecord,
     is_new: bool,
+    queued: watch::Sender<bool>,
     done: watch::Sender<Option<Done>>,
 ) {
     let turn = record.turn.clone();
     let result = tokio::select! {
         () = core.end.cancelled() => Err(CallError::Closed),
-        result = settle(&core, record, is_new) => result,
+        result = settle(&core, record, is_new, &queued) => result,
     };
+    drop(queued);
     if let Err(error) = &result {
         tracing::warn!(%turn, code = error.code(), %error, "finish refused");
     }
@@ -106,12 +125,27 @@ fn is_curable(code: &str) -> bool {
     )
 }
 
-async fn settle(core: &Core, record: FinishRecord, is_new: bool) -> Done {
+async fn settle(
+    core: &Core,
+    record: FinishRecord,
+    is_new: bool,
+    queued: &watch::Sender<bool>,
+) -> Done {
+    // The items are in the book; a second copy of them would wait as long as the deployment is away.
+    let whole = record;
+    let record = FinishRecord {
+        worker: whole.worker.clone(),
+        turn: whole.turn.clone(),
+        ending: whole.ending.clone(),
+        items: Vec::new(),
+    };
     if is_new {
         // Without it the deployment still gets the finish, only a crash would lose it.
-        if let Err(error) = core.outbox.put(record.clone()).await {
+        if let Err(error) = core.outbox.put(whole).await {
             tracing::error!(turn = %record.turn, %error, "finish is not on disk");
         }
+    } else {
+        drop(whole);
     }
     let turn = &record.turn;
     let mut failures = 0;
@@ -119,8 +153,8 @@ async fn settle(core: &Core, record: FinishRecord, is_new: bool) -> Done {
         let mut progress = core.progress();
         // Its own statement: the lock must not live through the match.
         let rest = lock(&core.book).rest(turn);
-        let (right, items) = match rest {
-            Rest::Last { right, items } => (right, items),
+        let (right, items, ending) = match rest {
+            Rest::Last { right, items, lost } => (right, items, honest(&record.ending, lost)),
             Rest::Appending => {
                 core.wake_appends();
                 // Fails only when the link is gone, and we with it.
@@ -136,7 +170,7 @@ async fn settle(core: &Core, record: FinishRecord, is_new: bool) -> Done {
             Rest::Gone => return Err(CallError::Closed),
         };
         let had_items = !items.is_empty();
-        let error = match call(core, &record, &right, items).await {
+        let error = match call(core, turn, &ending, &right, items, queued).await {
             Ok(finished) => {
                 forget(core, turn).await;
                 return Ok(finished);
@@ -174,12 +208,36 @@ async fn settle(core: &Core, record: FinishRecord, is_new: bool) -> Done {
     }
 }
 
-async fn call(core: &Core, record: &FinishRecord, right: &Right, items: Vec<Item>) -> Done {
-    let ending = &record.ending;
+/// An answer with a hole in it does not end as complete.
+fn honest(ending: &Ending, lost: Option<Refusal>) -> Ending {
+    match lost {
+        Some(refusal) if ending.outcome == Outcome::Complete => Ending {
+            usage: ending.usage.clone(),
+            ..Ending::because(
+                Outcome::Failed,
+                "stream_refused",
+                format!(
+                    "a part of the answer could not be stored: {}",
+                    refusal.message
+                ),
+            )
+        },
+        _ => ending.clone(),
+    }
+}
+
+async fn call(
+    core: &Core,
+    turn: &TurnId,
+    ending: &Ending,
+    right: &Right,
+    items: Vec<Item>,
+    queued: &watch::Sender<bool>,
+) -> Done {
     let mut args = json!({
         "token": right.token.expose(),
         "epoch": right.epoch,
-        "turnId": record.turn,
+        "turnId": turn,
         "outcome": ending.outcome,
         "items": items,
     });
@@ -190,7 +248,11 @@ async fn call(core: &Core, record: &FinishRecord, right: &Right, items: Vec<Item
     if let Some(usage) = &ending.usage {
         args["usage"] = json!(usage);
     }
+    if let Some(then) = &ending.then {
+        args["then"] = json!(then);
+    }
     let receiver = core.connection.call("messages:finish", args)?;
+    queued.send_replace(true);
     let answer: Answer = receiver.await.unwrap_or(Err(CallError::Closed));
     match answer?.get("status").and_then(Value::as_str) {
         Some("closed") => Ok(Finished::Closed),

@@ -1,9 +1,9 @@
 //! The life of one socket: connect, say who we are, send what waits, read until it breaks.
 //!
-//! Reader, writer and watchdog are three futures of one task. They end together with the socket, so a new
+//! Reader, writer and two watchdogs are futures of one task. They end together with the socket, so a new
 //! socket never sees a message of an old one.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use convex_sync_types::{ClientMessage, ServerMessage};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -19,12 +19,15 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use url::Url;
 
-use super::connection::Connection;
+use super::connection::{Connection, SLEPT_MS};
+use crate::adapters::clock::wall_ms;
 
 /// The version whose protocol we speak; deployments may look at it.
 const CLIENT: &str = "rust-0.10.4";
 /// Our functions' results stay below 1 MiB; this is the belt.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+
+const LOOK_FOR_SLEEP: Duration = Duration::from_secs(2);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -61,6 +64,7 @@ pub async fn run(connection: &Connection, endpoint: &Url) -> Closed {
                 broken = write(connection, sink, connect) => broken,
                 broken = read(connection, stream, &mut was_synced) => broken,
                 broken = watch_calls(connection) => broken,
+                broken = watch_sleep(connection) => broken,
             }
         }
     };
@@ -93,11 +97,8 @@ async fn open(connection: &Connection, endpoint: &Url) -> Result<(Socket, Client
         Ok(Err(error)) => return Err(refused(&error)),
         Ok(Ok((socket, _))) => socket,
     };
-    let now_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_millis() as u64);
     let connect = connection
-        .begin_socket(now_ms)
+        .begin_socket(wall_ms())
         .map_err(|reason| (Fault::Unauthorized, reason))?;
     Ok((socket, connect))
 }
@@ -208,6 +209,20 @@ async fn watch_calls(connection: &Connection) -> Broken {
         let stalled = connection.stalled_since().map(|since| since.elapsed());
         if stalled.is_some_and(|stalled| stalled >= most) {
             return (Fault::Broken, format!("no answer to a call for {most:?}"));
+        }
+    }
+}
+
+/// A machine that wakes up after a sleep has lost its peers; waiting for their silence to be noticed takes half a minute.
+async fn watch_sleep(connection: &Connection) -> Broken {
+    let slept = connection.settings.slept_ms;
+    let before = slept();
+    loop {
+        tokio::time::sleep(LOOK_FOR_SLEEP).await;
+        let asleep = slept().saturating_sub(before);
+        if asleep >= SLEPT_MS {
+            let reason = format!("the machine slept for {} s", asleep / 1_000);
+            return (Fault::Broken, reason);
         }
     }
 }

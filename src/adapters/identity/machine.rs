@@ -1,6 +1,8 @@
 //! `machine.json`: this machine's own name for itself. A UUID made once, never a secret; the rest is what
 //! people see and what was found installed. Fields that another version wrote are kept. A machine that the chat room's
 //! command line has named before (`~/.chatroom/machine.json`) keeps that name: it is adopted once, and left as it is.
+//! A damaged file is an error to whoever sits at the terminal; the
+//! supervisor sets it aside and stays the machine that it was, as far as anything still says which.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::private_file::{self, Existing};
+use crate::adapters::aside::set_aside;
 use crate::adapters::tools::Tool;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,11 @@ pub struct Machine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What was found at the last thorough look; the next quick one starts from it.
-    #[serde(default, deserialize_with = "tools_or_none", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "tools_or_none",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub available_tools: Vec<Tool>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -32,7 +39,7 @@ pub struct Machine {
 
 #[derive(Debug, Error)]
 pub enum MachineError {
-    #[error("cannot {verb} {}", path.display())]
+    #[error("cannot {verb} {}: {source}", path.display())]
     File {
         verb: &'static str,
         path: PathBuf,
@@ -58,12 +65,20 @@ fn tools_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Tool>,
 /// Where the chat room's command line keeps its machine, below HOME.
 pub const CHATROOM_FILE: &str = ".chatroom/machine.json";
 
+impl MachineError {
+    fn is_no_text(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == ErrorKind::InvalidData)
+    }
+}
+
 impl Machine {
     /// The machine of this file; else the one of `adopt`, if that is there and has an id; else a new one. Host name and
     /// system are brought up to date.
     pub fn load_or_create(path: &Path, adopt: Option<&Path>) -> Result<Self, MachineError> {
         let Some(mut machine) = Self::load(path)? else {
-            let machine = adopt.and_then(adopted).unwrap_or_else(|| Self::named(Uuid::new_v4()));
+            let machine = adopt
+                .and_then(adopted)
+                .unwrap_or_else(|| Self::named(Uuid::new_v4()));
             return match machine.write(path, Existing::Keep) {
                 // Another process was first: its machine is this one.
                 Err(MachineError::File { source, .. })
@@ -92,6 +107,42 @@ impl Machine {
             available_tools: Vec::new(),
             other: Map::new(),
         }
+    }
+
+    /// The machine of this file; a damaged one is set aside, and its id taken from what is left of its text, or from
+    /// `known`. The second value says what was done, for people.
+    pub fn load_or_repair(
+        path: &Path,
+        adopt: Option<&Path>,
+        known: Option<Uuid>,
+    ) -> Result<(Self, Option<String>), MachineError> {
+        let reason = match Self::load_or_create(path, adopt) {
+            Ok(machine) => return Ok((machine, None)),
+            Err(error @ MachineError::Malformed { .. }) => error,
+            Err(error) if path.is_dir() || error.is_no_text() => error,
+            Err(error) => return Err(error),
+        };
+        let text = std::fs::read(path).unwrap_or_default();
+        let id = left_of(&String::from_utf8_lossy(&text)).or(known);
+        let machine = Self::named(id.unwrap_or_else(Uuid::new_v4));
+        let kept = set_aside(path);
+        let place = match &kept {
+            Ok(kept) => format!("it is kept in {}", kept.display()),
+            Err(error) => format!("it cannot be moved away ({error})"),
+        };
+        let written = kept.is_ok() && machine.write(path, Existing::Keep).is_ok();
+        if id.is_none() && !written {
+            // Another machine at each start would be worse than none.
+            return Err(reason);
+        }
+        let who = if id.is_some() {
+            "this is still the same machine"
+        } else {
+            "this is a new machine to its deployments"
+        };
+        let file = path.display();
+        let notice = format!("{file} was damaged: {place}; {who}, named after its host");
+        Ok((machine, Some(notice)))
     }
 
     /// `None` when there is no such file.
@@ -149,6 +200,13 @@ fn adopted(from: &Path) -> Option<Machine> {
     Some(machine)
 }
 
+/// The id in a text that is no JSON any more.
+fn left_of(text: &str) -> Option<Uuid> {
+    let (_, after) = text.split_once("\"machineId\"")?;
+    let value = after.split('"').nth(1)?;
+    value.parse().ok()
+}
+
 fn hostname() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
@@ -200,15 +258,26 @@ mod tests {
         let path = folder.path().join("machine.json");
         let theirs = folder.path().join("chatroom.json");
         let id = Uuid::from_u128(9);
-        let text = format!(r#"{{"machineId":"{id}","hostname":"x","os":"y","availableTools":["claude"]}}"#);
+        let text = format!(
+            r#"{{"machineId":"{id}","hostname":"x","os":"y","availableTools":["claude"]}}"#
+        );
         fs::write(&theirs, &text).unwrap();
         let machine = Machine::load_or_create(&path, Some(&theirs)).unwrap();
         assert_eq!(machine.machine_id, id);
         assert_ne!(machine.hostname, "x");
         assert_eq!(fs::read_to_string(&theirs).unwrap(), text);
         // From now on our own file is the truth.
-        fs::write(&theirs, text.replace(&id.to_string(), &Uuid::from_u128(1).to_string())).unwrap();
-        assert_eq!(Machine::load_or_create(&path, Some(&theirs)).unwrap().machine_id, id);
+        fs::write(
+            &theirs,
+            text.replace(&id.to_string(), &Uuid::from_u128(1).to_string()),
+        )
+        .unwrap();
+        assert_eq!(
+            Machine::load_or_create(&path, Some(&theirs))
+                .unwrap()
+                .machine_id,
+            id
+        );
     }
 
     #[test]
@@ -224,11 +293,72 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_file_is_set_aside_and_the_machine_stays_who_it_is() {
+        let (id, other) = (Uuid::from_u128(5), Uuid::from_u128(6));
+        let torn = format!("{{\n  \"machineId\": \"{id}\",\n  \"host");
+        for (text, known, expected) in [
+            (torn.as_str(), Some(other), Some(id)),
+            ("", Some(other), Some(other)),
+            ("\0\0\0", None, None),
+            ("{\"machineId\": \"not one\"}", Some(other), Some(other)),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("machine.json");
+            fs::write(&path, text).unwrap();
+            let (machine, notice) = Machine::load_or_repair(&path, None, known).unwrap();
+            if let Some(expected) = expected {
+                assert_eq!(machine.machine_id, expected, "{text:?}");
+            }
+            let notice = notice.unwrap();
+            assert!(notice.contains("machine.json.damaged-1"), "{notice}");
+            let kept = fs::read_to_string(folder.path().join("machine.json.damaged-1")).unwrap();
+            assert_eq!(kept, text);
+            // Told once, and the same from now on.
+            let again = Machine::load_or_repair(&path, None, None).unwrap();
+            assert_eq!(again, (machine, None));
+        }
+    }
+
+    #[test]
+    fn a_directory_in_its_place_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machine.json");
+        fs::create_dir_all(path.join("of somebody")).unwrap();
+        let known = Uuid::from_u128(7);
+        let (machine, notice) = Machine::load_or_repair(&path, None, Some(known)).unwrap();
+        assert_eq!(machine.machine_id, known);
+        assert!(
+            notice.is_some()
+                && folder
+                    .path()
+                    .join("machine.json.damaged-1/of somebody")
+                    .is_dir()
+        );
+    }
+
+    /// The first published form. It is read for ever.
+    #[test]
+    fn the_file_of_the_first_version_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machine.json");
+        let first =
+            r#"{"machineId":"67e55044-10b1-426f-9247-bb680e5fe0c8","hostname":"h","os":"linux"}"#;
+        fs::write(&path, first).unwrap();
+        let machine = Machine::load(&path).unwrap().unwrap();
+        assert_eq!(
+            machine.id().as_str(),
+            "67e55044-10b1-426f-9247-bb680e5fe0c8"
+        );
+    }
+
+    #[test]
     fn a_broken_file_is_named_with_its_place_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("machine.json");
         fs::write(&path, "{\n  \"machineId\": 3\n}").unwrap();
-        let error = Machine::load_or_create(&path, None).unwrap_err().to_string();
+        let error = Machine::load_or_create(&path, None)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("machine.json:2:"), "{error}");
         assert!(fs::read_to_string(&path).unwrap().contains('3'));
     }

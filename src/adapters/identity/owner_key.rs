@@ -1,6 +1,6 @@
 //! The owner's key: P-256 in a PKCS#8 file, and the short-lived ES256 tokens made from it.
 //!
-//! The public half ([`OwnerKey::jwks`]) is what the deployment's `customJwt` provider gets. The private half
+//! The public half ([`OwnerKey::jwk`]) is what the deployment's `customJwt` provider gets. The private half
 //! never leaves this process. The format is RFC 7515/7517/7518; the key id is the RFC 7638 thumbprint.
 
 use std::fmt;
@@ -21,11 +21,12 @@ use zeroize::Zeroizing;
 use super::private_file::{self, Existing};
 use crate::adapters::convex::owner::{AuthFailure, OwnerAuth};
 
-/// `iss` of our own tokens, the same everywhere: the key says which owner it is.
+/// `iss` of our own tokens, the same everywhere. An owner is issuer and subject, so every key that a deployment is given
+/// for this issuer is the same owner: that is how a key is exchanged, and why several people need a provider of theirs.
 pub const ISSUER: &str = "https://orchestrator.local";
 /// `aud`, the provider's `applicationID`.
 pub const AUDIENCE: &str = "orchestrator";
-/// `sub` of the owner of an embedded deployment.
+/// `sub` of the owner, whichever of their keys signs.
 pub const OWNER_SUBJECT: &str = "owner";
 /// How long a token lasts.
 pub const TOKEN_TTL: Duration = Duration::from_mins(15);
@@ -35,17 +36,23 @@ const PEM_END: &str = "-----END PRIVATE KEY-----";
 
 #[derive(Debug, Error)]
 pub enum KeyError {
-    #[error("cannot {verb} the owner's key {}", path.display())]
+    #[error("cannot {verb} the owner's key {}: {source}", path.display())]
     File {
         verb: &'static str,
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
+    #[error("{} is not a file: the owner's key is one", .0.display())]
+    NotAFile(PathBuf),
     #[error("{} is not a P-256 private key in PKCS#8", .0.display())]
     Malformed(PathBuf),
     #[error("others can read the owner's key {} (mode {mode:o}): run `chmod 600` on it", path.display())]
     Exposed { path: PathBuf, mode: u32 },
+    #[error("the key is being exchanged already: {} is the one before it", .0.display())]
+    UnderWay(PathBuf),
+    #[error("the key is not being exchanged: there is no {}", .0.display())]
+    NotUnderWay(PathBuf),
     #[error("the system gave no random numbers")]
     Random,
 }
@@ -63,18 +70,28 @@ impl OwnerKey {
             Err(KeyError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
             other => return other,
         }
+        match Self::write_new(path, Existing::Keep) {
+            Err(KeyError::File { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {}
+            written => written?,
+        }
+        Self::load(path)
+    }
+
+    /// Puts a new key in the place of the one that is there.
+    pub(super) fn replace(path: &Path) -> Result<(), KeyError> {
+        Self::write_new(path, Existing::Replace)
+    }
+
+    fn write_new(path: &Path, existing: Existing) -> Result<(), KeyError> {
         let document =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
                 .map_err(|_| KeyError::Random)?;
         let pem = Zeroizing::new(to_pem(document.as_ref()));
-        match private_file::write(path, pem.as_bytes(), Existing::Keep) {
-            Err(source) if source.kind() != ErrorKind::AlreadyExists => Err(KeyError::File {
-                verb: "write",
-                path: path.to_owned(),
-                source,
-            }),
-            _ => Self::load(path),
-        }
+        private_file::write(path, pem.as_bytes(), existing).map_err(|source| KeyError::File {
+            verb: "write",
+            path: path.to_owned(),
+            source,
+        })
     }
 
     pub fn load(path: &Path) -> Result<Self, KeyError> {
@@ -83,6 +100,9 @@ impl OwnerKey {
             path: path.to_owned(),
             source,
         };
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(KeyError::NotAFile(path.to_owned()));
+        }
         if let Some(mode) = private_file::exposed_mode(path).map_err(failed)? {
             let path = path.to_owned();
             return Err(KeyError::Exposed { path, mode });
@@ -134,10 +154,10 @@ impl OwnerKey {
         Ok(SecretString::from(format!("{signed}.{signature}")))
     }
 
-    /// The public half as a JSON Web Key Set.
-    pub fn jwks(&self) -> Value {
+    /// The public half as a JSON Web Key.
+    pub fn jwk(&self) -> Value {
         let (x, y) = coordinates(&self.pair);
-        json!({"keys": [{
+        json!({
             "kty": "EC",
             "crv": "P-256",
             "x": x,
@@ -145,13 +165,12 @@ impl OwnerKey {
             "use": "sig",
             "alg": "ES256",
             "kid": self.kid,
-        }]})
+        })
     }
 
-    /// [`OwnerKey::jwks`] as the data URI that `auth.config.ts` takes.
-    pub fn jwks_data_uri(&self) -> String {
-        let text = STANDARD.encode(self.jwks().to_string());
-        format!("data:application/json;base64,{text}")
+    /// The public half as a JSON Web Key Set of its own.
+    pub fn jwks(&self) -> Value {
+        json!({"keys": [self.jwk()]})
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::Deadlines;
-use super::api::{Api, ApiError};
+use super::api::{Api, ApiError, SHORT};
 use super::ids::PromptIds;
 use super::pump::Command;
 use super::stored;
@@ -32,7 +32,7 @@ pub struct OpenCodeAgent {
 
 impl OpenCodeAgent {
     pub fn new(
-        ward: Ward,
+        ward: Arc<Ward>,
         api: Api,
         session: SessionId,
         commands: mpsc::Sender<Command>,
@@ -46,7 +46,7 @@ impl OpenCodeAgent {
             let _ = tell.send(true);
         });
         Self {
-            ward: Arc::new(ward),
+            ward,
             api,
             session,
             commands,
@@ -121,6 +121,13 @@ impl Agent for OpenCodeAgent {
             {
                 return Err(AgentError::Unacceptable(format!(
                     "the model `{model}` is not of the form provider/model"
+                )));
+            }
+            if !api.directory_exists().await {
+                // OpenCode would answer without noticing, and every tool would fail.
+                return Err(AgentError::Unacceptable(format!(
+                    "the working directory {} is gone: make it again, or remove this worker",
+                    api.directory()
                 )));
             }
             // An error means that the loading task is gone; then there is nothing to wait for.
@@ -230,7 +237,7 @@ async fn hand_over(
             Err(_) => {}
         }
         if api
-            .has_message(&prompt.conversation, &ids.message)
+            .has_message(&prompt.conversation, &ids.message, SHORT)
             .await
             .unwrap_or(false)
         {

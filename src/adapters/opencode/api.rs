@@ -19,7 +19,9 @@ use super::wire::{Request, Status, Stored};
 /// For calls that read or change something small.
 pub const SHORT: Duration = Duration::from_secs(5);
 
-/// For reading a conversation.
+/// For reading a conversation, and for whatever may be the first to ask a fresh OpenCode about its directory: that loads it,
+/// which is a second of a processor, and on a machine that compiles something many times that. To give it up and
+/// start another one would only add to the load; one that hangs is found out by its health.
 const LONG: Duration = Duration::from_secs(20);
 
 /// Under this name a session's metadata carries our session's id.
@@ -27,6 +29,10 @@ const SESSION_KEY: &str = "orchestratorSession";
 
 /// How many messages are read at once, newest first, until the turn is covered.
 const MESSAGES_A_PAGE: usize = 60;
+
+/// The most bytes of an answer. The longest is a page of messages with their tools' output.
+const MOST_OF_AN_ANSWER: usize = 64 * 1024 * 1024;
+const MOST_OF_AN_ERROR: usize = 64 * 1024;
 
 /// The most pages read of one turn: a step has one message, so this is a turn of twelve thousand steps.
 const PAGES: usize = 200;
@@ -39,6 +45,8 @@ pub enum ApiError {
         status: u16,
         name: String,
         message: String,
+        /// The file it is about, with a mistake in a configuration.
+        path: Option<String>,
     },
     /// No answer.
     #[error("OpenCode did not answer: {0}")]
@@ -95,6 +103,17 @@ impl Api {
             .request(method, format!("{}{path}", self.base))
             .query(&[("directory", &*self.directory)])
             .basic_auth("opencode", Some(self.password.expose_secret()))
+    }
+
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// Whether the directory is still there. A process keeps a directory that was deleted under it.
+    pub async fn directory_exists(&self) -> bool {
+        tokio::fs::metadata(&*self.directory)
+            .await
+            .is_ok_and(|found| found.is_dir())
     }
 
     /// Whether this is our directory.
@@ -157,9 +176,15 @@ impl Api {
             version: String,
         }
         Ok(self
-            .get::<Health>("/global/health", &[], SHORT)
+            .get::<Health>("/global/health", &[], LONG)
             .await?
             .version)
+    }
+
+    /// Whether it answers at all.
+    pub async fn health(&self, within: Duration) -> Result<(), ApiError> {
+        let health = self.get::<serde::de::IgnoredAny>("/global/health", &[], within);
+        health.await.map(drop)
     }
 
     /// Loads what the first prompt would have to wait for.
@@ -170,8 +195,10 @@ impl Api {
         let _ = tokio::join!(providers, agents);
     }
 
+    /// The first call to a child that goes on with a conversation: OpenCode sets the directory up before it answers, and a
+    /// busy machine takes its time for that. Giving up would start another child and make it busier.
     pub async fn session(&self, id: &ConversationId) -> Result<Session, ApiError> {
-        self.get(&format!("/session/{}", segment(id.as_str())), &[], SHORT)
+        self.get(&format!("/session/{}", segment(id.as_str())), &[], LONG)
             .await
     }
 
@@ -223,13 +250,14 @@ impl Api {
         &self,
         conversation: &ConversationId,
         message: &str,
+        within: Duration,
     ) -> Result<bool, ApiError> {
         let path = format!(
             "/session/{}/message/{}",
             segment(conversation.as_str()),
             segment(message)
         );
-        match self.get::<serde::de::IgnoredAny>(&path, &[], SHORT).await {
+        match self.get::<serde::de::IgnoredAny>(&path, &[], within).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -242,7 +270,8 @@ impl Api {
         conversation: &ConversationId,
         from: &str,
     ) -> Result<Vec<Stored>, ApiError> {
-        if !self.has_message(conversation, from).await? {
+        // Among the first calls to a child, as the one for the conversation itself.
+        if !self.has_message(conversation, from, LONG).await? {
             return Ok(Vec::new());
         }
         let path = format!("/session/{}/message", segment(conversation.as_str()));
@@ -366,8 +395,20 @@ fn transport(error: reqwest::Error) -> ApiError {
 }
 
 async fn json_of<T: DeserializeOwned>(response: Response) -> Result<T, ApiError> {
-    let body = response.bytes().await.map_err(transport)?;
+    let body = body_of(response, MOST_OF_AN_ANSWER).await?;
     serde_json::from_slice(&body).map_err(|error| ApiError::Garbage(error.to_string()))
+}
+
+/// The body, unless it is longer than anything that OpenCode has to say.
+async fn body_of(mut response: Response, most: usize) -> Result<Vec<u8>, ApiError> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(transport)? {
+        if body.len() + piece.len() > most {
+            return Err(ApiError::Garbage(format!("it is longer than {most} bytes")));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
 }
 
 async fn ok(response: Response) -> Result<Response, ApiError> {
@@ -380,9 +421,12 @@ async fn ok(response: Response) -> Result<Response, ApiError> {
             status: 401,
             name: String::new(),
             message: "wrong password: another server has this port".to_owned(),
+            path: None,
         });
     }
-    let body = response.bytes().await.unwrap_or_default();
+    let body = body_of(response, MOST_OF_AN_ERROR)
+        .await
+        .unwrap_or_default();
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
     let name = value["name"].as_str().unwrap_or_default().to_owned();
     let message = value["data"]["message"].as_str().map_or_else(
@@ -395,15 +439,11 @@ async fn ok(response: Response) -> Result<Response, ApiError> {
         },
         str::to_owned,
     );
-    let message = match value["data"]["path"].as_str() {
-        Some(path) => format!("{path}: {message}"),
-        None => message,
-    };
-    let message = message.chars().take(2000).collect();
     Err(ApiError::Refused {
         status: status.as_u16(),
         name,
-        message,
+        message: message.chars().take(2000).collect(),
+        path: value["data"]["path"].as_str().map(str::to_owned),
     })
 }
 
@@ -415,5 +455,31 @@ mod tests {
     fn an_id_cannot_leave_its_place_in_a_path() {
         assert_eq!(segment("ses_1a"), "ses_1a");
         assert_eq!(segment("../x?y"), "%2E%2E%2Fx%3Fy");
+    }
+
+    /// Answers one request with an empty object, after so long.
+    async fn slow_server(after: Duration) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            tokio::time::sleep(after).await;
+            let body = r#"{"id":"ses_1"}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length";
+            let answer = format!("{head}: {}\r\n\r\n{body}", body.len());
+            let _ = socket.write_all(answer.as_bytes()).await;
+            let _ = socket.read(&mut [0; 1]).await;
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_loads_slowly_is_waited_for() {
+        let url = slow_server(SHORT + Duration::from_millis(500)).await;
+        let api = Api::new(&url, "/w", SecretString::from("p".to_owned())).unwrap();
+        let session = api.session(&ConversationId::new("ses_1")).await;
+        assert_eq!(session.unwrap().id, "ses_1");
     }
 }

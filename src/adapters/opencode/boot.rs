@@ -1,36 +1,40 @@
-//! From nothing to an OpenCode that answers: lease and sweep (by the warden), start, "listening" line, a configuration
-//! that is really good, an open event stream, a compatible version. Listening alone proves nothing: OpenCode
-//! listens with a broken configuration, too, and answers every call with the error.
+//! From nothing to a running OpenCode with its agent and pump: a place of the machine's, a boot slot, lease and sweep (by
+//! the warden), start. When it can be used is [`ready`](super::ready)'s to say. What the wait in a queue takes counts in no
+//! deadline; what the machine is short of for a moment is waited for.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use orchestrator_actors::ports::agent::{AgentError, ExitReport, OpenSpec, Opened};
-use secrecy::SecretString;
+use orchestrator_actors::ports::agent::{AgentError, ExitReport, OpenSpec, Opened, Waiting};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::agent::OpenCodeAgent;
-use super::api::{Api, ApiError};
-use super::pump::Pump;
+use super::misconfigured::{self, before_echo};
+use super::places::InUse;
+use super::pump::{Pump, Watched};
+use super::ready::{Ready, get_ready};
 use super::settings::Store;
-use super::sse::{self, Input};
-use super::{PINNED_VERSION, Shared, is_compatible};
+use super::{PINNED_VERSION, Shared, health};
 use crate::adapters::process::journal::Journal;
+use crate::adapters::process::lease::Held;
 use crate::adapters::process::lease::{DirectoryUse, LeaseSpec, session_lock};
 use crate::adapters::process::marker::{Marker, file_key};
-use crate::adapters::process::{ExitRecord, Line, SpawnError, Ward, WardSpec, environment};
+use crate::adapters::process::{ExitRecord, SpawnError, Ward, WardSpec, environment, is_shortage};
 
 /// Events that wait for the session's actor; beyond it they are merged in the pump.
 const EVENTS: usize = 64;
 
-/// Parsed events that wait for the pump.
-const INPUTS: usize = 1024;
-
 /// How often a busy lease is tried.
 const LEASE_RETRY: Duration = Duration::from_millis(50);
+
+/// How often a start is tried for which the machine had too little of something.
+const SHORTAGE_RETRY: Duration = Duration::from_millis(500);
+
+/// From TERM to KILL of an OpenCode that does not answer.
+const HUNG_TERM_MS: u64 = 500;
 
 /// How many lines of a failed start its error shows.
 const SHOWN_LINES: usize = 8;
@@ -45,12 +49,15 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
             directory.display()
         )));
     }
+    let mut shortage = Shortage::new(&shared, &spec.waiting);
     let store = Store::of_worker(&shared.config.data_dir, spec.worker.as_str());
-    store.id().map_err(|error| {
-        AgentError::Boot(format!(
-            "could not prepare the worker's data folder: {error}"
-        ))
-    })?;
+    while let Err(error) = store.id() {
+        let message = format!("could not prepare the worker's data folder: {error}");
+        if !is_shortage(&error) {
+            return Err(AgentError::Boot(message));
+        }
+        shortage.wait(message).await?;
+    }
     let password = format!(
         "{}{}",
         uuid::Uuid::new_v4().simple(),
@@ -58,12 +65,15 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     );
     let (ward_spec, secrets) = describe(&shared, &spec, &store, &password)?;
 
+    let shutting_down = || AgentError::Boot("the supervisor is shutting down".to_owned());
+    let place = shared.places.take(&spec.waiting).await;
+    let place = place.ok_or_else(shutting_down)?;
     let turn = shared.first_boots.wait(&spec.worker).await;
-    let (mut ward, _slot) = spawn(&shared, ward_spec).await?;
+    let (mut ward, _slot) = spawn(&shared, ward_spec, shortage).await?;
     let started = Instant::now();
     let lines = ward.take_lines();
     let ready = get_ready(&shared, &ward, lines, directory, password, started).await;
-    let (api, inputs) = match ready {
+    let Ready { api, inputs, pulse } = match ready {
         Ok(ready) => ready,
         Err(error) => {
             let record = ward.stop(500).await;
@@ -81,9 +91,22 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
 
     let (events_to, events) = mpsc::channel(EVENTS);
     let (commands_to, commands) = mpsc::channel(16);
-    let exited = ward.exited();
-    let exited = async move { exit_report(exited.await, &secrets) };
-    tokio::spawn(Pump::new(api.clone(), events_to).run(commands, inputs, exited));
+    let watched = Watched {
+        pid: ward.pid(),
+        most_memory: shared.config.most_memory,
+        in_use: InUse::new(),
+    };
+    place.lived_in(watched.in_use.clone(), commands_to.clone());
+    let ward = Arc::new(ward);
+    let hangs = health::hangs(api.clone(), pulse, shared.config.deadlines);
+    let ended = end_of(ward.exited(), hangs, Arc::downgrade(&ward));
+    let exited = async move {
+        let (record, hung) = ended.await;
+        drop(place);
+        exit_report(record, hung, &secrets)
+    };
+    let pump = Pump::new(api.clone(), watched, events_to);
+    tokio::spawn(pump.run(commands, inputs, exited));
     let agent = OpenCodeAgent::new(
         ward,
         api,
@@ -95,6 +118,24 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
         agent: Box::new(agent),
         events,
     })
+}
+
+/// Waits for the child's end, and ends it when it hangs.
+async fn end_of(
+    exited: impl Future<Output = ExitRecord>,
+    hangs: impl Future<Output = String>,
+    ward: Weak<Ward>,
+) -> (ExitRecord, Option<String>) {
+    let mut exited = std::pin::pin!(exited);
+    let reason = tokio::select! {
+        record = &mut exited => return (record, None),
+        reason = hangs => reason,
+    };
+    if let Some(ward) = ward.upgrade() {
+        tracing::warn!(pid = ward.pid(), reason, "opencode hangs and is ended");
+        drop(ward.stop(HUNG_TERM_MS));
+    }
+    (exited.await, Some(reason))
 }
 
 /// The child and what of its environment must never be shown.
@@ -140,7 +181,7 @@ fn describe(
         )),
     };
     ward.marker = Some(Marker::new(&shared.markers, spec.session.as_str()));
-    ward.temporary = Some(config.run_dir.join("tmp").join(session));
+    ward.temporary = Some(config.temporary().join(session));
     ward.journal = Some((
         Journal::in_state_folder(&config.state_dir),
         spec.session.to_string(),
@@ -159,12 +200,14 @@ pub fn directory_lock(directory: &Path) -> String {
     format!("directory-{hex}.lock")
 }
 
-/// Starts the child as soon as there is a boot slot and the lease is free. The slot is held while the answer lives.
+/// Starts the child as soon as there is a boot slot, the lease is free and the machine can. The slot is held while the
+/// answer lives.
 async fn spawn(
     shared: &Shared,
     spec: WardSpec,
+    mut shortage: Shortage<'_>,
 ) -> Result<(Ward, tokio::sync::OwnedSemaphorePermit), AgentError> {
-    let mut deadline = None;
+    let mut lease_until = None;
     loop {
         let slot = shared
             .slots
@@ -172,28 +215,21 @@ async fn spawn(
             .acquire_owned()
             .await
             .map_err(|_| AgentError::Boot("the supervisor is shutting down".to_owned()))?;
-        // The wait for a slot does not count.
-        let until = *deadline.get_or_insert_with(|| Instant::now() + shared.config.deadlines.lease);
         match Ward::spawn(spec.clone()).await {
             Ok(ward) => return Ok((ward, slot)),
-            Err(SpawnError::Busy(path)) if Instant::now() >= until => {
-                let what = path
-                    .file_name()
-                    .and_then(|name| name.to_str())
-                    .unwrap_or_default();
-                let what = if what.starts_with("directory") {
-                    "directory"
-                } else {
-                    "session"
-                };
-                return Err(AgentError::Leased(format!(
-                    "another process still works for this {what} (it holds {})",
-                    path.display()
-                )));
-            }
-            Err(SpawnError::Busy(_)) => {
+            Err(SpawnError::Busy(held)) => {
+                // The wait for a slot does not count.
+                let after = shared.config.deadlines.lease;
+                let until = *lease_until.get_or_insert_with(|| Instant::now() + after);
+                if Instant::now() >= until {
+                    return Err(leased(&held));
+                }
                 drop(slot);
                 tokio::time::sleep(LEASE_RETRY).await;
+            }
+            Err(SpawnError::Shortage(message)) => {
+                drop(slot);
+                shortage.wait(message).await?;
             }
             Err(SpawnError::Failed(message)) if !shared.config.binary.exists() => {
                 return Err(AgentError::Missing(format!(
@@ -205,125 +241,60 @@ async fn spawn(
     }
 }
 
-async fn get_ready(
-    shared: &Shared,
-    ward: &Ward,
-    lines: Option<mpsc::Receiver<Line>>,
-    directory: &Path,
-    password: String,
-    started: Instant,
-) -> Result<(Api, mpsc::Receiver<Input>), AgentError> {
-    let deadlines = shared.config.deadlines;
-    let url = tokio::select! {
-        url = listening(lines, started + deadlines.listening) => url?,
-        _ = ward.exited() => {
-            return Err(AgentError::Boot("OpenCode ended before it listened".to_owned()));
-        }
-    };
-    let until = Instant::now() + deadlines.ready;
-    let directory = directory.to_str().unwrap_or_default();
-    let api =
-        Api::new(&url, directory, SecretString::from(password)).map_err(|error| refused(&error))?;
-    answering(&api, until).await?;
+/// A start's patience with a machine that has too little of something: descriptors, memory, processes.
+struct Shortage<'a> {
+    shared: &'a Shared,
+    waiting: &'a Waiting,
+    until: Option<Instant>,
+}
 
-    let version = api.version().await.map_err(|error| refused(&error))?;
-    if !is_compatible(&version) {
-        return Err(AgentError::Missing(format!(
-            "OpenCode {version} at {} is not compatible: 1.18.33 or a later 1.18 is needed. Update it with \
-             `npm install -g opencode-ai@{PINNED_VERSION}`, or unset ORCHESTRATOR_OPENCODE_BIN to let the orchestrator install its own",
-            shared.config.binary.display()
-        )));
-    }
-
-    let (inputs_to, mut inputs) = mpsc::channel(INPUTS);
-    tokio::spawn(sse::read(api.clone(), deadlines.silence, inputs_to));
-    let connected = async {
-        while let Some(input) = inputs.recv().await {
-            if matches!(input, Input::Connected) {
-                return true;
-            }
-        }
-        false
-    };
-    match timeout_at(until, connected).await {
-        Ok(true) => Ok((api, inputs)),
-        _ => Err(AgentError::Boot(
-            "OpenCode's event stream did not open in time".to_owned(),
-        )),
+impl Drop for Shortage<'_> {
+    fn drop(&mut self) {
+        self.waiting.set(None);
     }
 }
 
-/// The address out of `opencode server listening on http://127.0.0.1:<port>`.
-async fn listening(
-    lines: Option<mpsc::Receiver<Line>>,
-    until: Instant,
-) -> Result<String, AgentError> {
-    let Some(mut lines) = lines else {
-        return Err(AgentError::Boot(
-            "OpenCode's output cannot be read".to_owned(),
-        ));
+impl<'a> Shortage<'a> {
+    fn new(shared: &'a Shared, waiting: &'a Waiting) -> Self {
+        Self {
+            shared,
+            waiting,
+            until: None,
+        }
+    }
+
+    /// Lets an idle child go and waits a moment; an error when it has lasted too long.
+    async fn wait(&mut self, message: String) -> Result<(), AgentError> {
+        let limit = self.shared.config.deadlines.shortage;
+        if self.until.is_none() {
+            tracing::warn!(message, "a start waits until the machine can");
+            self.waiting.set(Some(format!("waits: {message}")));
+        }
+        let until = *self.until.get_or_insert_with(|| Instant::now() + limit);
+        if Instant::now() >= until {
+            return Err(AgentError::Boot(format!(
+                "{message}, and so for {} s: the machine or its limits (`ulimit`) have too little for another assistant",
+                limit.as_secs()
+            )));
+        }
+        self.shared
+            .places
+            .ask_one_to_go("the machine has too little for another assistant");
+        tokio::time::sleep(SHORTAGE_RETRY).await;
+        Ok(())
+    }
+}
+
+fn leased(held: &Held) -> AgentError {
+    let file = held.path.file_name().and_then(|name| name.to_str());
+    let what = if file.unwrap_or_default().starts_with("directory") {
+        "directory"
+    } else {
+        "session"
     };
-    let found = async {
-        while let Some(line) = lines.recv().await {
-            if let Some(found) = address_in(&line.text) {
-                return Some(found);
-            }
-        }
-        // The output ended: wait for the exit that goes with it.
-        std::future::pending().await
-    };
-    match timeout_at(until, found).await {
-        Ok(Some(Ok(url))) => Ok(url),
-        Ok(Some(Err(rest))) => Err(AgentError::Boot(format!(
-            "OpenCode says that it listens, but not where: `{rest}`"
-        ))),
-        Ok(None) | Err(_) => Err(AgentError::Boot(
-            "OpenCode did not say in time that it listens".to_owned(),
-        )),
-    }
-}
-
-/// `None` for any other line; `Err` for one that says so without a usable address.
-fn address_in(line: &str) -> Option<Result<String, String>> {
-    let (_, rest) = line.split_once("listening on ")?;
-    let rest = rest.trim();
-    let port = rest
-        .strip_prefix("http://127.0.0.1:")
-        .and_then(|port| port.trim_end_matches('/').parse::<u16>().ok());
-    Some(match port {
-        Some(port) if port > 0 => Ok(format!("http://127.0.0.1:{port}")),
-        _ => Err(rest.chars().take(200).collect()),
-    })
-}
-
-/// Until `/config` is good. A refused connection right after the listening line is tried again, an answer is believed.
-async fn answering(api: &Api, until: Instant) -> Result<(), AgentError> {
-    loop {
-        let error = match timeout_at(until, api.config()).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error,
-            Err(_) => {
-                return Err(AgentError::Boot(
-                    "OpenCode listens, but does not answer".to_owned(),
-                ));
-            }
-        };
-        if !matches!(error, ApiError::Transport(_)) || Instant::now() >= until {
-            return Err(refused(&error));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn refused(error: &ApiError) -> AgentError {
-    match error {
-        ApiError::Refused { name, message, .. } if name.starts_with("Config") => {
-            AgentError::Misconfigured(format!(
-                "OpenCode's configuration is broken: {message}. Correct it (`opencode debug config` shows it) and send the message again"
-            ))
-        }
-        other => AgentError::Boot(other.to_string()),
-    }
+    AgentError::Leased(format!(
+        "another process still works for this {what}: it holds {held}"
+    ))
 }
 
 /// The error of a failed start with what the child said, if that can help.
@@ -331,6 +302,9 @@ fn with_last_words(error: AgentError, record: &ExitRecord, secrets: &[String]) -
     let AgentError::Boot(message) = error else {
         return error;
     };
+    if let Some(advice) = misconfigured::in_last_lines(&record.last_lines) {
+        return AgentError::Misconfigured(advice);
+    }
     let ending = match (record.code, record.signal) {
         (Some(code), _) if message.contains("ended before") => format!(" (exit code {code})"),
         (_, Some(signal)) if message.contains("ended before") => format!(" (signal {signal})"),
@@ -352,49 +326,17 @@ fn with_last_words(error: AgentError, record: &ExitRecord, secrets: &[String]) -
     ))
 }
 
-/// Without the configuration that OpenCode prints after a mistake in it: keys may stand there.
-fn before_echo(lines: &[String]) -> &[String] {
-    let echo = lines.iter().position(|line| line.contains("JSONC Input"));
-    &lines[..echo.unwrap_or(lines.len())]
-}
-
-fn exit_report(record: ExitRecord, secrets: &[String]) -> ExitReport {
+fn exit_report(record: ExitRecord, hung: Option<String>, secrets: &[String]) -> ExitReport {
+    let warden = record
+        .warden_lost
+        .then(|| "the process that watches over it was killed".to_owned());
     ExitReport {
         code: record.code,
         signal: record.signal,
+        why: hung.or(warden),
         last_lines: before_echo(&record.last_lines)
             .iter()
             .map(|line| environment::redacted(line, secrets))
             .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_address_on_loopback_with_a_port_counts() {
-        assert_eq!(
-            address_in("opencode server listening on http://127.0.0.1:43211"),
-            Some(Ok("http://127.0.0.1:43211".to_owned()))
-        );
-        assert_eq!(
-            address_in("Warning: OPENCODE_SERVER_PASSWORD is not set"),
-            None
-        );
-        for garbage in [
-            "http://0.0.0.0:80",
-            "http://127.0.0.1:",
-            "http://127.0.0.1:99999",
-            "a socket",
-        ] {
-            assert!(
-                address_in(&format!("listening on {garbage}"))
-                    .unwrap()
-                    .is_err(),
-                "{garbage}"
-            );
-        }
     }
 }

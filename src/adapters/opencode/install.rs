@@ -215,8 +215,10 @@ async fn run_npm(search: &Search, npm: &Path, prefix: &Path) -> Result<(), Insta
     let finished = command::run(spec, INSTALL_LIMIT)
         .await
         .map_err(|error| match error {
-            SpawnError::Failed(message) => InstallError::Npm(message),
-            SpawnError::Busy(path) => InstallError::Npm(format!("{} is locked", path.display())),
+            SpawnError::Failed(message) | SpawnError::Shortage(message) => {
+                InstallError::Npm(message)
+            }
+            SpawnError::Busy(held) => InstallError::Npm(format!("somebody else holds {held}")),
         })?;
     if finished.success() {
         Ok(())

@@ -1,6 +1,7 @@
 //! OpenCode behind the [`Agents`] port: one server process per session, under a warden, on loopback, with a random password.
 //!
-//! [`OpenCodeAgents::open`] takes the lease, sweeps, starts and waits until OpenCode really answers ([`boot`]). The
+//! [`OpenCodeAgents::open`] takes one of the machine's [`places`] and the lease, sweeps, starts ([`boot`]) and waits until
+//! OpenCode really answers ([`ready`]); from then on [`health`] sees to it that it still does. The
 //! [`agent`] hands prompts over under ids that follow from the turn ([`ids`]), the [`pump`] beside it turns OpenCode's event
 //! stream ([`sse`], [`wire`]) into ours by a pure [`reducer`], and [`stored`] judges what the store says about a turn.
 //! [`install`] finds a compatible OpenCode or installs the pinned one. Nothing here knows a deployment.
@@ -10,10 +11,14 @@ mod api;
 mod boot;
 mod content;
 mod first_boot;
+mod health;
 mod ids;
 pub mod install;
+mod misconfigured;
+mod places;
 mod pump;
 mod queue;
+mod ready;
 mod reducer;
 mod settings;
 mod sse;
@@ -32,6 +37,8 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{AgentError, Agents, OpenSpec, Opened};
 use tokio::sync::Semaphore;
 
+use crate::adapters::process::journal::Journal;
+use crate::adapters::process::leftovers::Places;
 use crate::adapters::process::marker::MarkerPrefix;
 
 /// The version that is installed when the machine has no compatible one.
@@ -70,6 +77,10 @@ pub struct OpenCodeConfig {
     pub env_passthrough: Vec<String>,
     /// How many boots may run at once.
     pub boot_slots: usize,
+    /// How many OpenCodes may live at once, whatever their worker.
+    pub most_children: usize,
+    /// Resident memory in bytes above which an OpenCode is replaced as soon as no turn needs it.
+    pub most_memory: u64,
     pub deadlines: Deadlines,
 }
 
@@ -89,12 +100,19 @@ impl OpenCodeConfig {
             hermetic: None,
             env_passthrough: Vec::new(),
             boot_slots: 2,
+            most_children: usize::MAX,
+            most_memory: u64::MAX,
             deadlines: Deadlines::default(),
         }
     }
 
     fn locks(&self) -> PathBuf {
         self.run_dir.join("locks")
+    }
+
+    /// All sessions' temporary folders.
+    fn temporary(&self) -> PathBuf {
+        self.run_dir.join("tmp")
     }
 }
 
@@ -108,6 +126,12 @@ pub struct Deadlines {
     pub ready: Duration,
     /// An event stream that says nothing for longer is made again; OpenCode's heartbeat comes every 10 s.
     pub silence: Duration,
+    /// An event stream that says nothing for longer is a reason to ask for OpenCode's health.
+    pub probe: Duration,
+    /// For the answer to that; some in a row without one are a hang.
+    pub probe_answer: Duration,
+    /// A start that the machine has too little of something for is tried again for this long.
+    pub shortage: Duration,
     /// From a prompt to the proof that it arrived.
     pub arrival: Duration,
     /// For OpenCode to end its turns by itself, on a planned stop.
@@ -123,6 +147,9 @@ impl Default for Deadlines {
             listening: Duration::from_secs(20),
             ready: Duration::from_secs(10),
             silence: Duration::from_secs(25),
+            probe: Duration::from_secs(15),
+            probe_answer: Duration::from_secs(5),
+            shortage: Duration::from_mins(1),
             arrival: Duration::from_secs(5),
             ask: Duration::from_secs(2),
             term: Duration::from_secs(2),
@@ -140,6 +167,7 @@ struct Shared {
     config: OpenCodeConfig,
     markers: MarkerPrefix,
     slots: Arc<Semaphore>,
+    places: Arc<places::Places>,
     first_boots: first_boot::FirstBoots,
 }
 
@@ -157,6 +185,7 @@ impl OpenCodeAgents {
             shared: Arc::new(Shared {
                 markers: MarkerPrefix::of_state_folder(&state),
                 slots: Arc::new(Semaphore::new(config.boot_slots.max(1))),
+                places: places::Places::new(config.most_children),
                 first_boots: first_boot::FirstBoots::default(),
                 config,
             }),
@@ -168,9 +197,15 @@ impl OpenCodeAgents {
         &self.shared.markers
     }
 
-    /// Where the lock files are, for the same.
-    pub fn locks(&self) -> PathBuf {
-        self.shared.config.locks()
+    /// Where its children leave their traces, for the same.
+    pub fn traces(&self) -> Places {
+        let config = &self.shared.config;
+        Places {
+            journal: Journal::in_state_folder(&config.state_dir),
+            prefix: self.shared.markers.clone(),
+            locks: config.locks(),
+            temporary: config.temporary(),
+        }
     }
 
     /// Names the OpenCode store of a worker, for `workers:connect`.

@@ -11,11 +11,13 @@ use tokio::time::Instant;
 
 use super::api::Api;
 use super::ids::PromptIds;
+use super::places::InUse;
 use super::queue::Queue;
 use super::reducer::{Effect, Reducer};
 use super::sse::Input;
 use super::wire::{Event, Request, Stored};
 use crate::adapters::clock::wall_ms;
+use crate::adapters::process::rss_bytes;
 
 /// While a turn runs, `/session/status` is asked this often, because an idle event can get lost.
 const POLL: Duration = Duration::from_secs(10);
@@ -28,6 +30,18 @@ const STORE_TRIES: u32 = 3;
 
 /// How long events that the child sent before its end are still read.
 const LAST_EVENTS: Duration = Duration::from_millis(200);
+
+/// How often the child's memory is looked at.
+const MEMORY: Duration = Duration::from_secs(5);
+
+/// The child as the pump watches it.
+#[derive(Debug)]
+pub struct Watched {
+    pub pid: u32,
+    /// Above it the child should go as soon as no turn needs it.
+    pub most_memory: u64,
+    pub in_use: std::sync::Arc<InUse>,
+}
 
 /// What the agent's handle tells its pump.
 #[derive(Debug)]
@@ -46,6 +60,8 @@ pub enum Command {
     AbortAsked,
     /// Answers whether a turn runs.
     IsBusy(oneshot::Sender<bool>),
+    /// Somebody else needs this child's place.
+    AskToGo(String),
 }
 
 /// What a task that asked OpenCode brings back.
@@ -57,9 +73,12 @@ enum Answer {
 
 pub struct Pump {
     api: Api,
+    watched: Watched,
     to: mpsc::Sender<AgentEvent>,
     queue: Queue,
     reducer: Reducer,
+    /// The event stream is down: nothing more comes on it from a child that is gone.
+    stream_is_lost: bool,
     following: Option<TurnId>,
     arrived: Option<oneshot::Sender<()>>,
     answers: JoinSet<Answer>,
@@ -68,13 +87,15 @@ pub struct Pump {
 }
 
 impl Pump {
-    pub fn new(api: Api, to: mpsc::Sender<AgentEvent>) -> Self {
+    pub fn new(api: Api, watched: Watched, to: mpsc::Sender<AgentEvent>) -> Self {
         let now = Instant::now();
         Self {
             api,
+            watched,
             to,
             queue: Queue::default(),
             reducer: Reducer::default(),
+            stream_is_lost: false,
             following: None,
             arrived: None,
             answers: JoinSet::new(),
@@ -98,8 +119,11 @@ impl Pump {
         let mut exited = std::pin::pin!(exited);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut memory = tokio::time::interval(MEMORY);
+        memory.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut heard = true;
         let report = loop {
+            self.watched.in_use.set(self.reducer.is_following());
             tokio::select! {
                 command = commands.recv(), if heard => match command {
                     Some(command) => self.command(command),
@@ -119,6 +143,7 @@ impl Pump {
                     }
                 }
                 _ = tick.tick(), if self.reducer.is_following() => self.tick(),
+                _ = memory.tick(), if !self.reducer.is_following() => self.weigh(),
                 report = &mut exited => break report,
             }
         };
@@ -155,6 +180,26 @@ impl Pump {
             Command::IsBusy(to) => {
                 let _ = to.send(self.reducer.is_following());
             }
+            Command::AskToGo(reason) => self.ask_to_go(reason),
+        }
+    }
+
+    /// Only between turns; its session decides, because it may have a turn that was not handed over yet.
+    fn ask_to_go(&mut self, reason: String) {
+        if !self.reducer.is_following() {
+            self.queue.push(AgentEvent::ReleaseWanted { reason });
+        }
+    }
+
+    fn weigh(&mut self) {
+        let (memory, most) = (rss_bytes(self.watched.pid), self.watched.most_memory);
+        if memory > most {
+            let megabytes = |bytes: u64| bytes / (1024 * 1024);
+            self.ask_to_go(format!(
+                "it had grown to {} MB of memory, and {} MB are allowed",
+                megabytes(memory),
+                megabytes(most)
+            ));
         }
     }
 
@@ -168,8 +213,14 @@ impl Pump {
                 let effects = self.reducer.event(*event, self.now());
                 self.apply(effects);
             }
-            Input::Lost => self.reducer.lost(),
-            Input::Connected => self.catch_up(),
+            Input::Lost => {
+                self.stream_is_lost = true;
+                self.reducer.lost();
+            }
+            Input::Connected => {
+                self.stream_is_lost = false;
+                self.catch_up();
+            }
         }
     }
 
@@ -260,10 +311,12 @@ impl Pump {
     /// What the child had sent before it ended is content all the same.
     async fn last_events(&mut self, inputs: &mut mpsc::Receiver<Input>) {
         let until = Instant::now() + LAST_EVENTS;
-        while let Ok(Some(input)) = tokio::time::timeout_at(until, inputs.recv()).await {
+        while !self.stream_is_lost
+            && let Ok(Some(input)) = tokio::time::timeout_at(until, inputs.recv()).await
+        {
             match input {
                 Input::Event(event) => self.input(Input::Event(event)),
-                Input::Lost => break,
+                Input::Lost => self.stream_is_lost = true,
                 Input::Connected => {}
             }
         }

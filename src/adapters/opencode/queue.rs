@@ -49,7 +49,11 @@ impl Queue {
                 _ => {}
             }
         }
-        if matches!(event, AgentEvent::Alive { .. }) && self.events.back() == Some(&event) {
+        let is_said_once = matches!(
+            event,
+            AgentEvent::Alive { .. } | AgentEvent::ReleaseWanted { .. }
+        );
+        if is_said_once && self.events.back() == Some(&event) {
             return;
         }
         self.bytes += weight(&event);

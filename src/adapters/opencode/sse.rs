@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::api::Api;
+use super::health::Pulse;
 use super::wire::Event;
 
 /// The most bytes of one event.
@@ -27,10 +28,10 @@ pub enum Input {
 }
 
 /// Reads until nobody listens.
-pub async fn read(api: Api, silence: Duration, to: mpsc::Sender<Input>) {
+pub async fn read(api: Api, silence: Duration, pulse: Pulse, to: mpsc::Sender<Input>) {
     let mut backoff = FIRST_BACKOFF;
     loop {
-        let connected = read_once(&api, silence, &to).await;
+        let connected = read_once(&api, silence, &pulse, &to).await;
         if to.send(Input::Lost).await.is_err() {
             return;
         }
@@ -44,7 +45,7 @@ pub async fn read(api: Api, silence: Duration, to: mpsc::Sender<Input>) {
 }
 
 /// One connection. The answer is whether it was up.
-async fn read_once(api: &Api, silence: Duration, to: &mpsc::Sender<Input>) -> bool {
+async fn read_once(api: &Api, silence: Duration, pulse: &Pulse, to: &mpsc::Sender<Input>) -> bool {
     let Ok(response) = api.events().await else {
         return false;
     };
@@ -52,6 +53,7 @@ async fn read_once(api: &Api, silence: Duration, to: &mpsc::Sender<Input>) -> bo
     let mut splitter = Splitter::default();
     let mut connected = false;
     while let Ok(Some(Ok(piece))) = tokio::time::timeout(silence, bytes.next()).await {
+        pulse.felt();
         let mut inputs = Vec::new();
         splitter.feed(&piece, |event| {
             inputs.push(match event {

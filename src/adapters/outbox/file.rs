@@ -1,69 +1,96 @@
-//! The outbox's file and the records in it. Everything here blocks on the disk; `FileOutbox` keeps it off the
-//! runtime's threads.
+//! The outbox's file. Everything here blocks on the disk; `FileOutbox` keeps it off the runtime's threads.
+//!
+//! In memory is only where each record lies, so records that wait for days cost no memory. When the disk refuses (full,
+//! read-only, gone), a record is kept in memory instead and the file is written anew as soon as that works: nothing is
+//! ever appended to a file that does not say what memory says. What is found in the file at the start is read by `load`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use orchestrator_actors::domain::ids::TurnId;
+use orchestrator_actors::domain::ids::{TurnId, WorkerId};
 use orchestrator_actors::ports::outbox::{FinishRecord, OutboxError};
 
-use super::Damage;
 use super::line::{self, Entry};
+use super::{Damage, load};
+use crate::adapters::aside::set_aside;
 
 /// Dead bytes that are not worth a rewrite.
 const SLACK: u64 = 64 * 1024;
-/// Damaged lines are kept up to this size of their file.
-const MAX_ASIDE: u64 = 8 * 1024 * 1024;
 
 pub struct OutboxFile {
     path: PathBuf,
-    file: File,
+    /// `None` while it cannot be opened.
+    file: Option<File>,
     /// Of the file, as far as it was written completely.
     length: u64,
-    /// Oldest first, each with the length of its line.
-    records: Vec<(Arc<FinishRecord>, u64)>,
+    /// Oldest first.
+    records: Vec<Kept>,
     max_pending: u64,
     /// The file's name outlives a power loss, too. Done with the first record and not at the start: it may take long.
     folder_is_synced: bool,
+    /// The file does not say what memory says: it is written anew before anything else is.
+    stale: bool,
+}
+
+/// Where a record's line is.
+pub(super) struct Kept {
+    pub worker: WorkerId,
+    pub turn: TurnId,
+    pub length: u64,
+    pub place: Place,
+}
+
+pub(super) enum Place {
+    /// From this offset.
+    File(u64),
+    /// The disk did not take it.
+    Memory(String),
 }
 
 impl OutboxFile {
+    /// Fails only when there is no folder for it. Any other trouble is told as damage, and the outbox works in memory.
     pub fn open(path: &Path, max_pending: u64) -> Result<(Self, Option<Damage>), OutboxError> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed("read", path, &error)),
-        };
-        let read = parse(&bytes);
-        let damage = read.damaged.first().map(|(first_line, _)| Damage {
-            lines: read.damaged.len(),
-            first_line: *first_line,
-            kept_in: keep_aside(path, &read.damaged),
-        });
+        if !path.parent().is_some_and(Path::is_dir) {
+            let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(failed("open", path, &error));
+        }
+        let (loaded, mut damage) = load::load(path, 2 * max_pending + 2 * SLACK);
         let mut outbox = Self {
             path: path.to_owned(),
-            file: open_append(path)?,
-            length: bytes.len() as u64,
-            records: read.records,
+            file: None,
+            length: loaded.length,
+            records: loaded.records,
             max_pending,
             folder_is_synced: false,
+            stale: false,
         };
+        match open_append(path) {
+            Ok(file) => outbox.file = Some(file),
+            Err(error) => {
+                damage.get_or_insert_default().trouble = Some(error.to_string());
+                outbox.stale = true;
+            }
+        }
         // A damaged line must not be found again, and nothing may be appended behind a torn one.
-        if damage.is_some() || outbox.is_worth_a_rewrite() {
-            outbox.rewrite()?;
+        outbox.stale |= damage.is_some();
+        if outbox.stale || outbox.is_worth_a_rewrite() {
+            let rewritten = outbox.rewrite();
+            if let (Err(error), Some(damage)) = (rewritten, &mut damage) {
+                damage.trouble.get_or_insert(error.to_string());
+            }
         }
         Ok((outbox, damage))
     }
 
-    pub fn put(&mut self, record: FinishRecord) -> Result<(), OutboxError> {
-        if self.records.iter().any(|(one, _)| one.turn == record.turn) {
+    /// `Err` says that the record is not on disk; except when the outbox is full it is kept in memory then.
+    pub fn put(&mut self, record: &FinishRecord) -> Result<(), OutboxError> {
+        if self.records.iter().any(|kept| kept.turn == record.turn) {
             return Ok(());
         }
-        let entry = Entry::Put(record);
-        let text = encode(&entry)?;
+        let text = line::encode_put(record)
+            .map_err(|error| OutboxError(format!("record cannot be written: {error}")))?;
         let length = text.len() as u64;
         if self.live_bytes() + length > self.max_pending {
             return Err(OutboxError(format!(
@@ -72,38 +99,81 @@ impl OutboxFile {
                 self.records.len()
             )));
         }
-        if !self.folder_is_synced {
-            sync_folder(&self.path)?;
-            self.folder_is_synced = true;
-        }
-        self.append(&text, true)?;
-        if let Entry::Put(record) = entry {
-            self.records.push((Arc::new(record), length));
-        }
-        Ok(())
+        let written = self.renew().and_then(|()| self.append(&text, true));
+        let (place, result) = match written {
+            Ok(offset) => (Place::File(offset), Ok(())),
+            Err(error) => {
+                self.stale = true;
+                (Place::Memory(text), Err(error))
+            }
+        };
+        self.records.push(Kept {
+            worker: record.worker.clone(),
+            turn: record.turn.clone(),
+            length,
+            place,
+        });
+        result
     }
 
-    /// Not synced: a tombstone that a power loss takes costs one more answer `already`.
+    /// Not synced: a tombstone that a power loss takes costs one more answer `already`. So does one that cannot be written:
+    /// the record is done with either way.
     pub fn acknowledge(&mut self, turn: &TurnId) -> Result<(), OutboxError> {
-        let Some(at) = self.records.iter().position(|(one, _)| one.turn == *turn) else {
+        let Some(at) = self.records.iter().position(|kept| kept.turn == *turn) else {
             return Ok(());
         };
-        self.append(&encode(&Entry::Done(turn.clone()))?, false)?;
         self.records.remove(at);
-        if self.is_worth_a_rewrite() {
-            self.rewrite()?;
+        if self.stale {
+            // The file that is written anew has neither the record nor a tombstone.
+            return self.renew();
         }
-        Ok(())
+        let text = line::encode(&Entry::Done(turn.clone()))
+            .map_err(|error| OutboxError(format!("record cannot be written: {error}")))?;
+        let written = self.append(&text, false).map(drop);
+        self.stale |= written.is_err();
+        if written.is_ok() && self.is_worth_a_rewrite() {
+            return self.rewrite();
+        }
+        written
     }
 
-    /// Oldest first.
-    pub fn records(&self) -> Vec<Arc<FinishRecord>> {
-        let records = self.records.iter();
-        records.map(|(record, _)| Arc::clone(record)).collect()
+    /// The records of one worker, oldest first, as they can be read now.
+    pub fn records(&self, worker: &WorkerId) -> Vec<FinishRecord> {
+        let records = self.records.iter().filter(|kept| kept.worker == *worker);
+        let read = records.filter_map(|kept| {
+            let record = self.line_of(kept).ok().and_then(|line| {
+                let line = line.strip_suffix(b"\n")?;
+                match line::decode(line)? {
+                    Entry::Put(record) => Some(record),
+                    Entry::Done(_) => None,
+                }
+            });
+            if record.is_none() {
+                tracing::error!(turn = %kept.turn, "a record of the outbox cannot be read any more");
+            }
+            record
+        });
+        read.collect()
+    }
+
+    pub fn depth(&self) -> usize {
+        self.records.len()
+    }
+
+    fn line_of(&self, kept: &Kept) -> std::io::Result<Vec<u8>> {
+        match (&kept.place, &self.file) {
+            (Place::Memory(text), _) => Ok(text.clone().into_bytes()),
+            (Place::File(offset), Some(file)) => {
+                let mut line = vec![0; kept.length as usize];
+                file.read_exact_at(&mut line, *offset)?;
+                Ok(line)
+            }
+            (Place::File(_), None) => Err(std::io::ErrorKind::NotFound.into()),
+        }
     }
 
     fn live_bytes(&self) -> u64 {
-        self.records.iter().map(|(_, length)| length).sum()
+        self.records.iter().map(|kept| kept.length).sum()
     }
 
     fn is_worth_a_rewrite(&self) -> bool {
@@ -111,105 +181,89 @@ impl OutboxFile {
         self.length > 2 * live + SLACK
     }
 
-    fn append(&mut self, text: &str, sync: bool) -> Result<(), OutboxError> {
-        let mut written = self.file.write_all(text.as_bytes());
+    /// Appends and says from where.
+    fn append(&mut self, text: &str, sync: bool) -> Result<u64, OutboxError> {
+        if sync && !self.folder_is_synced {
+            sync_folder(&self.path)?;
+            self.folder_is_synced = true;
+        }
+        let Some(file) = &mut self.file else {
+            let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(failed("write", &self.path, &error));
+        };
+        let mut written = file.write_all(text.as_bytes());
         if written.is_ok() && sync {
-            written = self.file.sync_data();
+            written = file.sync_data();
         }
         if let Err(error) = written {
-            // Half a line (a full disk) would spoil the next one.
-            let _ = self.file.set_len(self.length);
+            // Half a line would spoil the next one; if it cannot be cut off, the next start keeps it aside.
+            let _ = file.set_len(self.length);
             return Err(failed("write", &self.path, &error));
         }
+        let offset = self.length;
         self.length += text.len() as u64;
+        Ok(offset)
+    }
+
+    fn renew(&mut self) -> Result<(), OutboxError> {
+        if self.stale {
+            return self.rewrite();
+        }
         Ok(())
     }
 
-    /// Writes the living records to a new file and puts it in the old one's place.
+    /// Writes the living records to a new file and puts it in the old one's place. A crash at any point leaves either
+    /// the old file or the whole new one.
     fn rewrite(&mut self) -> Result<(), OutboxError> {
         let temporary = self.path.with_extension("new");
-        let mut text = String::new();
-        for (record, length) in &mut self.records {
-            let line = encode(&Entry::Put(FinishRecord::clone(record)))?;
-            *length = line.len() as u64;
-            text.push_str(&line);
+        if temporary.is_dir() {
+            set_aside(&temporary).map_err(|error| failed("set aside", &temporary, &error))?;
         }
-        let write = || -> std::io::Result<()> {
-            let mut file = private()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .open(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)
-        };
-        write().map_err(|error| failed("rewrite", &self.path, &error))?;
+        let written = self.write_to(&temporary);
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        let (file, places, length) =
+            written.map_err(|error| failed("rewrite", &self.path, &error))?;
+        for (kept, offset) in self.records.iter_mut().zip(places) {
+            kept.place = Place::File(offset);
+        }
+        self.file = Some(file);
+        self.length = length;
+        self.stale = false;
         sync_folder(&self.path)?;
         self.folder_is_synced = true;
-        self.file = open_append(&self.path)?;
-        self.length = text.len() as u64;
         Ok(())
     }
-}
 
-#[derive(Default)]
-struct Parsed<'a> {
-    records: Vec<(Arc<FinishRecord>, u64)>,
-    /// With their line numbers, from 1.
-    damaged: Vec<(usize, &'a [u8])>,
-}
-
-fn parse(bytes: &[u8]) -> Parsed<'_> {
-    let mut parsed = Parsed::default();
-    for (at, whole) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let line = whole.strip_suffix(b"\n");
-        match line.and_then(line::decode) {
-            Some(Entry::Put(record)) => {
-                let known = parsed
-                    .records
-                    .iter()
-                    .any(|(one, _)| one.turn == record.turn);
-                if !known {
-                    parsed.records.push((Arc::new(record), whole.len() as u64));
-                }
-            }
-            Some(Entry::Done(turn)) => parsed.records.retain(|(one, _)| one.turn != turn),
-            None => parsed.damaged.push((at + 1, whole)),
+    fn write_to(&self, temporary: &Path) -> std::io::Result<(File, Vec<u64>, u64)> {
+        let mut file = private()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(temporary)?;
+        let (mut places, mut length) = (Vec::new(), 0);
+        for kept in &self.records {
+            let line = self.line_of(kept)?;
+            file.write_all(&line)?;
+            places.push(length);
+            length += line.len() as u64;
         }
+        file.sync_all()?;
+        fs::rename(temporary, &self.path)?;
+        Ok((open_append(&self.path)?, places, length))
     }
-    parsed
-}
-
-/// Appends damaged lines to a file beside the outbox. Returns where, if that worked.
-fn keep_aside(path: &Path, damaged: &[(usize, &[u8])]) -> Option<PathBuf> {
-    let aside = path.with_extension("damaged");
-    let mut file = private().create(true).append(true).open(&aside).ok()?;
-    let mut length = file.metadata().ok()?.len();
-    for (_, line) in damaged {
-        length += line.len() as u64;
-        if length > MAX_ASIDE {
-            break;
-        }
-        file.write_all(line).ok()?;
-        if !line.ends_with(b"\n") {
-            file.write_all(b"\n").ok()?;
-        }
-    }
-    file.sync_data().ok()?;
-    Some(aside)
 }
 
 /// Options of a file that only its owner can read.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
 }
 
-fn open_append(path: &Path) -> Result<File, OutboxError> {
-    let file = private().create(true).append(true).open(path);
-    file.map_err(|error| failed("open", path, &error))
+fn open_append(path: &Path) -> std::io::Result<File> {
+    private().create(true).append(true).read(true).open(path)
 }
 
 /// Makes a created or renamed file outlive a power loss.
@@ -217,10 +271,6 @@ fn sync_folder(path: &Path) -> Result<(), OutboxError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|error| failed("sync the folder of", path, &error))
-}
-
-fn encode(entry: &Entry) -> Result<String, OutboxError> {
-    line::encode(entry).map_err(|error| OutboxError(format!("record cannot be written: {error}")))
 }
 
 fn failed(verb: &str, path: &Path, error: &std::io::Error) -> OutboxError {

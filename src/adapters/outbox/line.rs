@@ -20,11 +20,18 @@ pub enum Entry {
 
 /// With its line feed.
 pub fn encode(entry: &Entry) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string(entry)?;
-    Ok(format!(
-        "{BEFORE_SUM}{}{BEFORE_ENTRY}{text}}}\n",
-        sum(&text)
-    ))
+    Ok(enclosed(&serde_json::to_string(entry)?))
+}
+
+/// The line of [`Entry::Put`], without a copy of the record.
+pub fn encode_put(record: &FinishRecord) -> Result<String, serde_json::Error> {
+    let record = serde_json::to_string(record)?;
+    Ok(enclosed(&format!("{{\"put\":{record}}}")))
+}
+
+/// The line around an entry's text.
+pub(super) fn enclosed(text: &str) -> String {
+    format!("{BEFORE_SUM}{}{BEFORE_ENTRY}{text}}}\n", sum(text))
 }
 
 /// `line` without its line feed. `None` when it is not what was written.

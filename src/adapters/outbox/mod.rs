@@ -1,16 +1,20 @@
 //! The port `Outbox` as a file: finishes that the deployment has not acknowledged.
 //!
 //! Append-only lines with a checksum each (`line`); a put is on disk when it resolves, an acknowledgement is a
-//! tombstone line. The file is rewritten when most of it is dead. Damaged lines are kept aside and reported
-//! once, never fatal: what can be read goes out. At 64 MiB of pending records a put says that it is full.
+//! tombstone line. The file is rewritten when most of it is dead. What cannot be read is set aside (`load`) and told
+//! once; a disk that takes nothing leaves the outbox in memory until it takes something again. Neither stops a turn. At
+//! 64 MiB of pending records a put says that it is full.
 //! Only one process may have it open: the supervisor's single-instance lock sees to that.
 
 mod file;
 mod line;
+mod load;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestrator_actors::domain::ids::{TurnId, WorkerId};
@@ -24,19 +28,44 @@ use self::file::OutboxFile;
 pub const MAX_PENDING_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What was unreadable when the outbox was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
     pub lines: usize,
     pub first_line: usize,
-    /// The lines are kept here; `None` when that failed, too.
+    /// It is kept here; `None` when there is nothing, or that failed, too.
     pub kept_in: Option<PathBuf>,
+    /// Why there was no file to read, or why there is none to write.
+    pub trouble: Option<String>,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lines > 0 {
+            let plural = if self.lines == 1 { "" } else { "s" };
+            write!(f, "the outbox had {} damaged line{plural}", self.lines)?;
+        } else {
+            write!(f, "the outbox could not be used")?;
+        }
+        if let Some(trouble) = &self.trouble {
+            write!(f, " ({trouble})")?;
+        }
+        match &self.kept_in {
+            Some(path) => write!(f, ", kept in {}", path.display())?,
+            None if self.lines > 0 => write!(f, ", they could not be kept")?,
+            None => {}
+        }
+        write!(
+            f,
+            "; a turn whose finish was in it is settled from the assistant's store"
+        )
+    }
 }
 
 pub struct FileOutbox {
     /// Locked over disk writes: by blocking tasks only.
     file: Arc<Mutex<OutboxFile>>,
-    /// What the file holds, as of the last change; never locked over anything slow.
-    pending: Arc<Mutex<Vec<Arc<FinishRecord>>>>,
+    /// As of the last change.
+    depth: Arc<AtomicUsize>,
     damage: Option<Damage>,
 }
 
@@ -54,11 +83,12 @@ impl FileOutbox {
                 lines = damage.lines,
                 first_line = damage.first_line,
                 kept_in = ?damage.kept_in,
-                "outbox had damaged lines"
+                trouble = damage.trouble.as_deref(),
+                "outbox was damaged"
             );
         }
         Ok(Self {
-            pending: Arc::new(Mutex::new(file.records())),
+            depth: Arc::new(AtomicUsize::new(file.depth())),
             file: Arc::new(Mutex::new(file)),
             damage,
         })
@@ -73,12 +103,12 @@ impl FileOutbox {
         &self,
         work: impl FnOnce(&mut OutboxFile) -> Result<(), OutboxError> + Send + 'static,
     ) -> Pending<Result<(), OutboxError>> {
-        let (file, pending) = (Arc::clone(&self.file), Arc::clone(&self.pending));
+        let (file, depth) = (Arc::clone(&self.file), Arc::clone(&self.depth));
         // Started here, not when it is first awaited: a caller that ends must not undo a finish.
         let task = spawn_blocking(move || {
             let mut file = lock(&file);
             let result = work(&mut file);
-            *lock(&pending) = file.records();
+            depth.store(file.depth(), Ordering::Release);
             result
         });
         Box::pin(async move {
@@ -91,7 +121,7 @@ impl FileOutbox {
 
 impl Outbox for FileOutbox {
     fn put(&self, record: FinishRecord) -> Pending<Result<(), OutboxError>> {
-        self.blocking(move |file| file.put(record))
+        self.blocking(move |file| file.put(&record))
     }
 
     fn acknowledge(&self, turn: TurnId) -> Pending<Result<(), OutboxError>> {
@@ -99,15 +129,11 @@ impl Outbox for FileOutbox {
     }
 
     fn pending(&self, worker: &WorkerId) -> Vec<FinishRecord> {
-        let pending = lock(&self.pending).clone();
-        let of_worker = pending.iter().filter(|record| record.worker == *worker);
-        of_worker
-            .map(|record| FinishRecord::clone(record))
-            .collect()
+        lock(&self.file).records(worker)
     }
 
     fn depth(&self) -> usize {
-        lock(&self.pending).len()
+        self.depth.load(Ordering::Acquire)
     }
 }
 

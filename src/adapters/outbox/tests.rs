@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 
 use orchestrator_actors::domain::item::{Item, ItemKind};
 use orchestrator_actors::domain::turn::Ending;
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -130,26 +129,222 @@ fn a_folder_that_is_missing_is_named() {
     );
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn whatever_is_cut_off_the_records_before_it_are_there(
-        count in 1..6usize,
-        cut in any::<prop::sample::Index>(),
-    ) {
-        let (_folder, path) = folder();
-        let (mut file, _) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
-        let mut ends = Vec::new();
-        for n in 0..count {
-            file.put(record("a", &n.to_string(), "content")).unwrap();
-            ends.push(fs::metadata(&path).unwrap().len() as usize);
+/// Three finishes, the second one acknowledged, the third one with text that is longer than ASCII; and where each line ends.
+fn a_file_of_ours(path: &Path) -> (Vec<u8>, Vec<usize>) {
+    let (mut file, _) = OutboxFile::open(path, MAX_PENDING_BYTES).unwrap();
+    let mut ends = Vec::new();
+    for (turn, content) in [("1", "x"), ("2", "x"), ("3", "ä€𝄞 \"quoted\"\n")] {
+        file.put(&record("a", turn, content)).unwrap();
+        ends.push(fs::metadata(path).unwrap().len() as usize);
+        if turn == "2" {
+            file.acknowledge(&TurnId::new("2")).unwrap();
+            ends.push(fs::metadata(path).unwrap().len() as usize);
         }
-        drop(file);
-        let bytes = fs::read(&path).unwrap();
-        let cut = cut.index(bytes.len() + 1);
-        fs::write(&path, &bytes[..cut]).unwrap();
-        let (file, _) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
-        prop_assert_eq!(file.records().len(), ends.iter().filter(|end| **end <= cut).count());
     }
+    (fs::read(path).unwrap(), ends)
+}
+
+#[test]
+fn a_kill_at_any_byte_of_an_append_costs_that_append_only() {
+    let (_folder, path) = folder();
+    let (bytes, ends) = a_file_of_ours(&path);
+    for cut in 0..=bytes.len() {
+        fs::write(&path, &bytes[..cut]).unwrap();
+        let _ = fs::remove_file(path.with_extension("damaged"));
+        let (mut file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+        let expected: &[&str] = match ends.iter().filter(|end| **end <= cut).count() {
+            0 => &[],
+            1 | 3 => &["1"],
+            2 => &["1", "2"],
+            _ => &["1", "3"],
+        };
+        let found = file.records(&WorkerId::new("a"));
+        let found: Vec<&str> = found.iter().map(|record| record.turn.as_str()).collect();
+        assert_eq!(found, expected, "cut at {cut}");
+        let is_torn = cut != 0 && !ends.contains(&cut);
+        assert_eq!(damage.is_some(), is_torn, "cut at {cut}");
+        // The torn tail is told and kept once, and what comes next is whole.
+        file.put(&record("a", "next", "x")).unwrap();
+        drop(file);
+        let (file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+        assert_eq!(damage, None, "cut at {cut}: told twice");
+        assert_eq!(file.depth(), expected.len() + 1, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_kill_at_any_byte_of_a_rewrite_leaves_the_old_file_or_the_new_one() {
+    let (_folder, path) = folder();
+    let (bytes, _) = a_file_of_ours(&path);
+    for cut in 0..=bytes.len() {
+        // Until the rename the new file is beside the old one, as far as it was written.
+        fs::write(&path, &bytes).unwrap();
+        fs::write(path.with_extension("new"), &bytes[..cut]).unwrap();
+        let (file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+        assert_eq!((file.depth(), damage), (2, None), "cut at {cut}");
+        drop(file);
+        // And it is in nobody's way.
+        let (mut file, _) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+        file.acknowledge(&TurnId::new("1")).unwrap();
+        file.put(&record("a", "big", &"x".repeat(60_000))).unwrap();
+        file.put(&record("a", "bigger", &"x".repeat(60_000)))
+            .unwrap();
+        file.acknowledge(&TurnId::new("big")).unwrap();
+        file.acknowledge(&TurnId::new("bigger")).unwrap();
+        let (file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+        assert_eq!((file.depth(), damage), (1, None), "cut at {cut}");
+    }
+}
+
+#[test]
+fn one_changed_bit_anywhere_costs_at_most_its_own_line() {
+    let (_folder, path) = folder();
+    let (bytes, ends) = a_file_of_ours(&path);
+    for at in (0..bytes.len()).step_by(3) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x10;
+        fs::write(&path, &changed).unwrap();
+        let _ = fs::remove_file(path.with_extension("damaged"));
+        let (file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+        assert!(damage.is_some(), "at {at}");
+        // A line feed that is gone takes the next line along.
+        let line_feed = ends.contains(&(at + 1));
+        let least = usize::from(!line_feed);
+        assert!(file.depth() >= least, "at {at}");
+    }
+}
+
+/// The first published form. It is read for ever.
+const FIRST_VERSION: &str = include_str!("fixtures/outbox-0.1.ndjson");
+
+#[test]
+fn the_outbox_of_the_first_version_is_read_and_what_a_later_one_adds_is_no_damage() {
+    let (_folder, path) = folder();
+    let later = line::enclosed(
+        r#"{"put":{"worker":"w","turn":"turn_3","ending":{"outcome":"complete","later":1},"items":[],"later":[2]}}"#,
+    );
+    fs::write(&path, format!("{FIRST_VERSION}{later}")).unwrap();
+    let (file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+    assert_eq!(damage, None);
+    let records = file.records(&WorkerId::new("w"));
+    let turns: Vec<&str> = records.iter().map(|record| record.turn.as_str()).collect();
+    assert_eq!(turns, ["turn_2", "turn_3"]);
+    assert_eq!(records[0].items[0].content, "half an answer");
+    assert_eq!(records[0].ending.error.as_ref().unwrap().code, "begun");
+}
+
+#[test]
+fn a_record_of_a_kind_that_only_a_later_version_knows_is_kept_for_it() {
+    let (_folder, path) = folder();
+    let later = line::enclosed(r#"{"postpone":"turn_9"}"#);
+    fs::write(&path, &later).unwrap();
+    let (_, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+    let kept = damage.unwrap().kept_in.unwrap();
+    assert_eq!(fs::read_to_string(kept).unwrap(), later);
+}
+
+/// Puts something where the outbox should be.
+type Put = fn(&Path);
+
+#[tokio::test]
+async fn what_is_no_file_in_its_place_is_set_aside_and_the_outbox_works() {
+    let put_there: [(&str, Put); 3] = [
+        ("not a file", |path| {
+            fs::create_dir_all(path.join("of somebody")).unwrap();
+        }),
+        ("not a file", |path| {
+            // Reading a pipe would wait for ever.
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)
+                .unwrap();
+        }),
+        ("a link to nowhere", |path| {
+            std::os::unix::fs::symlink("/nowhere/at all", path).unwrap();
+        }),
+    ];
+    for (reason, put) in put_there {
+        let (_folder, path) = folder();
+        put(&path);
+        let outbox = FileOutbox::open(&path).unwrap();
+        let damage = outbox.damage().unwrap();
+        assert_eq!(damage.trouble.as_deref(), Some(reason));
+        let kept = damage.kept_in.clone().unwrap();
+        assert!(fs::symlink_metadata(kept).is_ok());
+        outbox.put(record("a", "1", "x")).await.unwrap();
+        drop(outbox);
+        let outbox = FileOutbox::open(&path).unwrap();
+        assert_eq!((outbox.depth(), outbox.damage()), (1, None));
+    }
+}
+
+#[test]
+fn garbage_beyond_what_is_kept_of_it_is_kept_whole() {
+    let (_folder, path) = folder();
+    let garbage = vec![b'x'; 9 * 1024 * 1024];
+    fs::write(&path, &garbage).unwrap();
+    let (mut file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+    let kept = damage.unwrap().kept_in.unwrap();
+    assert_eq!(fs::metadata(kept).unwrap().len(), garbage.len() as u64);
+    file.put(&record("a", "1", "x")).unwrap();
+    assert!(fs::metadata(&path).unwrap().len() < 1_000);
+    // Longer than any outbox of ours: not even read.
+    fs::write(&path, &garbage).unwrap();
+    let (file, damage) = OutboxFile::open(&path, 1_000).unwrap();
+    let damage = damage.unwrap();
+    assert_eq!((file.depth(), damage.lines), (0, 0));
+    assert!(damage.to_string().contains("bytes long"), "{damage}");
+}
+
+const FULL_DISK: &str = "TEST_OUTBOX_ON_A_FULL_DISK";
+
+/// The limit on a file's size is the process's, so the test is a process of its own.
+#[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the test starts itself under a limit"
+)]
+fn a_full_disk_leaves_the_outbox_in_memory_until_there_is_room() {
+    if let Some(path) = std::env::var_os(FULL_DISK) {
+        return on_a_full_disk(Path::new(&path));
+    }
+    let (_folder, path) = folder();
+    let name =
+        "adapters::outbox::tests::a_full_disk_leaves_the_outbox_in_memory_until_there_is_room";
+    // A file that grows beyond the limit would end the process otherwise.
+    let limited = format!("trap '' XFSZ; ulimit -S -f 4; exec \"$0\" --exact {name}");
+    let ran = std::process::Command::new("sh")
+        .args(["-c", &limited])
+        .arg(std::env::current_exe().unwrap())
+        .env(FULL_DISK, &path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    // The kill that followed lost nothing of what was written in the end.
+    let (file, damage) = OutboxFile::open(&path, MAX_PENDING_BYTES).unwrap();
+    assert_eq!(damage, None);
+    let found = file.records(&WorkerId::new("a"));
+    let found: Vec<&str> = found.iter().map(|record| record.turn.as_str()).collect();
+    assert_eq!(found, ["fits", "later", "last"]);
+}
+
+/// Under 4 blocks of a file; how long a block is differs between shells.
+fn on_a_full_disk(path: &Path) {
+    let (mut file, _) = OutboxFile::open(path, MAX_PENDING_BYTES).unwrap();
+    file.put(&record("a", "fits", "x")).unwrap();
+    let error = file
+        .put(&record("a", "large", &"x".repeat(10_000)))
+        .unwrap_err();
+    assert!(error.to_string().contains("large"), "{error}");
+    assert!(file.put(&record("a", "later", "x")).is_err());
+    assert_eq!(file.depth(), 3, "what is not on disk is still sent");
+    let kept = file.records(&WorkerId::new("a"));
+    assert_eq!(kept[1].items[0].content.len(), 10_000);
+    // What is on disk is whole; nothing was written behind half a line.
+    let (again, damage) = OutboxFile::open(path, MAX_PENDING_BYTES).unwrap();
+    assert_eq!((again.depth(), damage), (1, None));
+    // The deployment takes the large one, and that makes room.
+    file.acknowledge(&TurnId::new("large")).unwrap();
+    file.put(&record("a", "last", "x")).unwrap();
+    assert_eq!(file.depth(), 3);
 }

@@ -2,6 +2,8 @@
 //! that starts ends what a dead one left, without waiting for anybody to ask for those sessions.
 //! An entry kills only a process that started at the same tick of the same boot and carries our marker. A child's tools
 //! are not in the journal; those that outlived their warden are found by the marker, under their session's lock.
+//! A start empties the folder of everything that has a journal file's name, so it never grows, and damage (a torn write,
+//! an older version's entry) costs nothing but the belt.
 
 use std::fs;
 use std::io;
@@ -13,10 +15,17 @@ use serde::{Deserialize, Serialize};
 
 use super::lease::{Lease, LeaseSpec, session_lock};
 use super::marker::{self, MarkerPrefix};
-use super::sys;
+use super::sys::{self, Delivery};
 
 /// A start does not wait longer than this for the dying of one session.
 const SWEEP: Duration = Duration::from_secs(2);
+
+/// How entries' names end, and those of entries that are being written.
+const ENTRY: &str = ".json";
+const ASIDE: &str = ".new";
+
+/// An entry has a hundred bytes; a larger file is no entry.
+const MOST_BYTES: u64 = 16 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -41,12 +50,21 @@ impl Journal {
 
     fn path(&self, entry: &Entry) -> PathBuf {
         self.folder
-            .join(format!("{}-{}.json", entry.pid, entry.start_time))
+            .join(format!("{}-{}{ENTRY}", entry.pid, entry.start_time))
     }
 
+    /// Written aside and renamed: a kill in between leaves no half entry.
     pub fn record(&self, entry: &Entry) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        fs::write(self.path(entry), serde_json::to_vec(entry)?)
+        let path = self.path(entry);
+        let mut aside = path.clone().into_os_string();
+        aside.push(ASIDE);
+        let written =
+            fs::write(&aside, serde_json::to_vec(entry)?).and_then(|()| fs::rename(&aside, path));
+        // Half an entry (a full disk) names nobody.
+        written.inspect_err(|_| {
+            let _ = fs::remove_file(&aside);
+        })
     }
 
     pub fn forget(&self, entry: &Entry) {
@@ -54,25 +72,55 @@ impl Journal {
     }
 
     pub fn entries(&self) -> Vec<Entry> {
+        self.files().iter().filter_map(|path| read(path)).collect()
+    }
+
+    /// Whatever has the name of an entry, finished or not. Other files are not ours.
+    fn files(&self) -> Vec<PathBuf> {
         let Ok(files) = fs::read_dir(&self.folder) else {
             return Vec::new();
         };
         files
-            .filter_map(|file| serde_json::from_slice(&fs::read(file.ok()?.path()).ok()?).ok())
+            .flatten()
+            .filter(|file| file.file_type().is_ok_and(|kind| kind.is_file()))
+            .map(|file| file.path())
+            .filter(|path| {
+                let name = path.file_name().and_then(|name| name.to_str());
+                name.is_some_and(|name| {
+                    let ended = name.strip_suffix(ASIDE).unwrap_or(name);
+                    ended.strip_suffix(ENTRY).is_some()
+                })
+            })
             .collect()
     }
+}
+
+fn read(path: &Path) -> Option<Entry> {
+    let size = fs::metadata(path).ok()?.len();
+    (size <= MOST_BYTES)
+        .then(|| fs::read(path).ok())
+        .flatten()
+        .and_then(|text| serde_json::from_slice(&text).ok())
 }
 
 /// Ends the children of a supervisor that is dead, and empties the journal. Blocks shortly. To be called once, at the start,
 /// while holding the lock of the state folder. Returns how many were hit.
 pub fn sweep_at_start(journal: &Journal, prefix: &MarkerPrefix) -> usize {
     let boot = sys::boot_id();
-    let mut hit = 0;
-    for entry in journal.entries() {
-        if kill_if_ours(&entry, &boot, prefix) {
-            hit += 1;
+    let (mut hit, mut damaged) = (0, 0);
+    for path in journal.files() {
+        match read(&path) {
+            Some(entry) if kill_if_ours(&entry, &boot, prefix) => hit += 1,
+            Some(_) => {}
+            None => damaged += 1,
         }
-        journal.forget(&entry);
+        let _ = fs::remove_file(path);
+    }
+    if damaged > 0 {
+        tracing::warn!(
+            damaged,
+            "entries of the child journal could not be read and are removed; children are found by their marker"
+        );
     }
     hit
 }
@@ -88,7 +136,7 @@ pub fn sweep_unowned(prefix: &MarkerPrefix, locks: &Path) -> usize {
             directory: None,
         };
         if let Ok(_lease) = Lease::try_take(&lease) {
-            hit += marker::sweep_within(&marker, SWEEP);
+            hit += marker::sweep(&marker, SWEEP).hit;
         }
     }
     hit
@@ -98,12 +146,13 @@ fn kill_if_ours(entry: &Entry, boot: &str, prefix: &MarkerPrefix) -> bool {
     let Ok(pid) = i32::try_from(entry.pid) else {
         return false;
     };
+    let is_ours = || {
+        sys::stat(pid).is_some_and(|stat| stat.start_time == entry.start_time && !stat.zombie)
+            && prefix.is_in_environment_of(pid)
+    };
     entry.boot_id == boot
         && !boot.is_empty()
-        && sys::signal_if(pid, Signal::KILL, || {
-            sys::stat(pid).is_some_and(|stat| stat.start_time == entry.start_time && !stat.zombie)
-                && prefix.is_in_environment_of(pid)
-        })
+        && sys::signal_if(pid, Signal::KILL, is_ours) == Delivery::Sent
 }
 
 #[cfg(test)]
@@ -153,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn half_an_entry_is_taken_away_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::in_state_folder(folder.path());
+        fs::create_dir_all(&journal.folder).unwrap();
+        for (name, half) in [("7-1.json", ""), ("8-2.json", "{\"pid\":8,")] {
+            fs::write(journal.folder.join(name), half).unwrap();
+        }
+        let prefix = MarkerPrefix::of_state_folder(folder.path());
+        assert_eq!(sweep_at_start(&journal, &prefix), 0);
+        assert_eq!(fs::read_dir(&journal.folder).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_pid_alone_never_kills_anything() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::in_state_folder(folder.path());
@@ -179,5 +241,30 @@ mod tests {
         assert_eq!(sweep_at_start(&journal, &prefix), 1);
         child.wait().unwrap();
         assert!(journal.entries().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_journal_ends_nothing_and_is_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::in_state_folder(folder.path());
+        let prefix = MarkerPrefix::of_state_folder(folder.path());
+        let (mut child, entry) = marked_child(&prefix);
+        journal.record(&entry).unwrap();
+        let whole = fs::read(journal.path(&entry)).unwrap();
+        let inside = |name: &str| folder.path().join("children").join(name);
+        // Torn, garbage, an older version's, far too large, never finished; and something that is not ours at all.
+        fs::write(journal.path(&entry), &whole[..whole.len() / 2]).unwrap();
+        fs::write(inside("1-1.json"), b"\x00\xffgarbage").unwrap();
+        fs::write(inside("2-2.json"), format!("{{\"pid\": {}}}", entry.pid)).unwrap();
+        fs::write(inside("3-3.json"), vec![b' '; 1024 * 1024]).unwrap();
+        fs::write(inside("4-4.json.new"), &whole[..3]).unwrap();
+        fs::write(inside("notes.txt"), "not ours").unwrap();
+        assert_eq!(sweep_at_start(&journal, &prefix), 0);
+        assert!(child.try_wait().unwrap().is_none());
+        let left: Vec<_> = fs::read_dir(inside("")).unwrap().flatten().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        // The marker still finds the child.
+        assert_eq!(sweep_unowned(&prefix, folder.path()), 1);
+        child.wait().unwrap();
     }
 }

@@ -1,13 +1,24 @@
 //! The lease: file locks that say who may have a child for a session and who may work in a directory. Chats
 //! share a directory; a task that works in its tree takes it alone. Locks are tried, never waited for, and are
-//! the kernel's: they end with the last descriptor, so a dead holder never blocks anybody.
-//! Lock files are never deleted: deleting one while somebody opens it would make two holders.
+//! the kernel's: they end with the last descriptor, so a dead holder never blocks anybody, and what a file says of its
+//! holder is for people only.
+//!
+//! Old lock files are removed ([`prune`]) by who holds them locked at that moment; and whoever has locked a file makes sure
+//! that it still is the one under that name, so that there are never two holders.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+/// How often a lock file may vanish between opening and locking it before that is an error.
+const TRIES: usize = 16;
+
+/// The most that is read of what a holder says.
+const MOST_SAID: u64 = 512;
 
 /// How a directory is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,17 +42,51 @@ pub fn session_lock(locks: &Path, session_key: &str) -> PathBuf {
     locks.join(format!("session-{session_key}.lock"))
 }
 
+/// A lock that somebody else has, with what its holder says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub path: PathBuf,
+    pub holder: Option<String>,
+}
+
+impl Held {
+    fn at(path: &Path) -> Self {
+        let said = File::open(path).and_then(|file| {
+            let mut text = Vec::new();
+            io::Read::read_to_end(&mut io::Read::take(file, MOST_SAID), &mut text)?;
+            Ok(text)
+        });
+        let holder = said.ok().and_then(|text| String::from_utf8(text).ok());
+        Self {
+            path: path.to_owned(),
+            holder: holder
+                .map(|text| text.trim().replace(char::is_control, " "))
+                .filter(|text| !text.is_empty()),
+        }
+    }
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        match &self.holder {
+            Some(holder) => write!(f, " ({holder})"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Held locks. Dropping them frees the lease.
 #[derive(Debug)]
 pub struct Lease {
-    _session: Option<File>,
+    session: Option<File>,
     _directory: Option<File>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    #[error("somebody else holds {}", .0.display())]
-    Busy(PathBuf),
+    #[error("somebody else holds {0}")]
+    Busy(Held),
     #[error("could not lock {}: {source}", .path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -60,16 +105,22 @@ impl Lease {
             None => None,
         };
         Ok(Self {
-            _session: session,
+            session,
             _directory: directory,
         })
     }
+
+    /// Says to whoever finds the session busy who has it.
+    pub fn say(&self, who: &str) {
+        if let Some(file) = &self.session {
+            // For people only: a full disk makes nothing worse.
+            let _ = file.set_len(0);
+            let _ = file.write_all_at(who.as_bytes(), 0);
+        }
+    }
 }
 
-fn lock(
-    path: &Path,
-    how: impl FnOnce(&File) -> Result<(), TryLockError>,
-) -> Result<File, LeaseError> {
+fn lock(path: &Path, how: impl Fn(&File) -> Result<(), TryLockError>) -> Result<File, LeaseError> {
     let failed = |source| LeaseError::Io {
         path: path.to_owned(),
         source,
@@ -77,17 +128,62 @@ fn lock(
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(failed)?;
-    match how(&file) {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LeaseError::Busy(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    for _ in 0..TRIES {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(failed)?;
+        match how(&file) {
+            Ok(()) if is_at(&file, path) => return Ok(file),
+            // Removed since it was opened: a lock on it means nothing any more.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LeaseError::Busy(Held::at(path))),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
+    Err(failed(io::Error::other("the file keeps vanishing")))
+}
+
+/// Whether the open file is the one under this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+/// Removes lock files that nobody holds and nobody has written to for `age`: every session that ever was leaves one.
+/// Returns how many.
+pub fn prune(locks: &Path, age: Duration) -> usize {
+    let Ok(files) = fs::read_dir(locks) else {
+        return 0;
+    };
+    let old = |file: &fs::DirEntry| {
+        let changed = file.metadata().ok().filter(fs::Metadata::is_file)?;
+        let changed = changed.modified().ok()?;
+        Some(SystemTime::now().duration_since(changed).ok()? >= age)
+    };
+    let is_ours = |file: &fs::DirEntry| {
+        let name = file.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".lock"));
+        stem.is_some_and(|stem| stem.starts_with("session-") || stem.starts_with("directory-"))
+    };
+    let mut removed = 0;
+    for file in files.flatten().filter(is_ours) {
+        if old(&file) != Some(true) {
+            continue;
+        }
+        let path = file.path();
+        let Ok(open) = File::options().write(true).open(&path) else {
+            continue;
+        };
+        if open.try_lock().is_ok() && is_at(&open, &path) && fs::remove_file(&path).is_ok() {
+            removed += 1;
+        }
+    }
+    removed
 }
 
 #[cfg(test)]
@@ -109,14 +205,88 @@ mod tests {
         let two = take("b", DirectoryUse::Shared).unwrap();
         assert!(matches!(
             take("a", DirectoryUse::Shared),
-            Err(LeaseError::Busy(path)) if path.ends_with("a")
+            Err(LeaseError::Busy(held)) if held.path.ends_with("a")
         ));
         assert!(matches!(
             take("task", DirectoryUse::Exclusive),
-            Err(LeaseError::Busy(path)) if path.ends_with("directory")
+            Err(LeaseError::Busy(held)) if held.path.ends_with("directory")
         ));
         drop((one, two));
         let _task = take("task", DirectoryUse::Exclusive).unwrap();
         assert!(take("a", DirectoryUse::Shared).is_err());
+    }
+
+    #[test]
+    fn a_lock_file_without_an_owner_blocks_nobody_whatever_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let only = |name: &str| LeaseSpec {
+            session: Some(folder.path().join(name)),
+            directory: None,
+        };
+        fs::write(folder.path().join("s"), b"warden 1\xff\0 of a dead owner").unwrap();
+        let lease = Lease::try_take(&only("s")).unwrap();
+        lease.say("warden 42");
+        let busy = Lease::try_take(&only("s")).unwrap_err().to_string();
+        assert!(busy.ends_with("/s (warden 42)"), "{busy}");
+        drop(lease);
+        Lease::try_take(&only("s")).unwrap();
+    }
+
+    #[test]
+    fn only_old_lock_files_that_nobody_holds_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let only = |key: &str| LeaseSpec {
+            session: Some(session_lock(folder.path(), key)),
+            directory: None,
+        };
+        let held = Lease::try_take(&only("held")).unwrap();
+        drop(Lease::try_take(&only("free")).unwrap());
+        fs::write(folder.path().join("notes.txt"), "not ours").unwrap();
+        assert_eq!(prune(folder.path(), Duration::from_hours(1)), 0);
+        assert_eq!(prune(folder.path(), Duration::ZERO), 1);
+        assert!(folder.path().join("notes.txt").exists());
+        assert!(Lease::try_take(&only("held")).is_err());
+        drop(held);
+        assert_eq!(prune(folder.path(), Duration::ZERO), 1);
+    }
+
+    #[test]
+    fn pruning_never_makes_two_holders() {
+        use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+        let folder = tempfile::tempdir().unwrap();
+        let only = LeaseSpec {
+            session: Some(session_lock(folder.path(), "s")),
+            directory: None,
+        };
+        let (holders, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    prune(folder.path(), Duration::ZERO);
+                }
+            });
+            let takers: Vec<_> = (0..3)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut taken = 0;
+                        while taken < 300 {
+                            // A file that vanished sixteen times in a row is an error, not a second holder.
+                            let Ok(_lease) = Lease::try_take(&only) else {
+                                continue;
+                            };
+                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            taken += 1;
+                            holders.fetch_sub(1, Ordering::SeqCst);
+                        }
+                    })
+                })
+                .collect();
+            let ended: Vec<_> = takers
+                .into_iter()
+                .map(std::thread::ScopedJoinHandle::join)
+                .collect();
+            over.store(true, Ordering::Relaxed);
+            assert!(ended.iter().all(Result::is_ok), "two held it at once");
+        });
     }
 }

@@ -1,16 +1,20 @@
 //! The marker: a variable in the environment of every descendant of a session's child. It finds what no
 //! process tree shows any more (warden and supervisor killed together, a tool in a session of its own).
 //! Only a holder of the session's lock sweeps, so a marked process is always one whose owner is dead.
+//! Wardens carry the same value under another name, by which those of a dead supervisor are found.
 
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
-use super::sys;
+use super::sys::{self, Delivery};
 
 /// The variable's name. It is ours alone: the environment's allow-list never lets another one through.
 pub const MARKER_VARIABLE: &str = "ORCHESTRATOR_MARKER";
+
+/// The same for a warden. Never in a child's environment, so that no sweep takes a warden for a child.
+pub(super) const WARDEN_VARIABLE: &str = "ORCHESTRATOR_WARDEN";
 
 /// `<state folder>:<session>`, both shortened to what is safe in an environment and in a file name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +66,16 @@ impl MarkerPrefix {
     }
 
     pub(super) fn is_in_environment_of(&self, pid: i32) -> bool {
-        let wanted = format!("{MARKER_VARIABLE}={}:", self.0);
+        self.is_under(MARKER_VARIABLE, pid)
+    }
+
+    /// Whether it is a warden of a supervisor with this state folder.
+    pub(super) fn is_warden(&self, pid: i32) -> bool {
+        self.is_under(WARDEN_VARIABLE, pid)
+    }
+
+    fn is_under(&self, variable: &str, pid: i32) -> bool {
+        let wanted = format!("{variable}={}:", self.0);
         sys::environment_has(pid, |entry| entry.starts_with(wanted.as_bytes()))
     }
 }
@@ -88,38 +101,40 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// Kills (SIGKILL) every process that carries exactly this marker and looks again until there is none. Blocks.
-/// Returns how many were hit. Call it only while holding the session's lock.
-pub fn sweep(marker: &Marker) -> usize {
-    sweep_until(marker, None)
+/// What a sweep came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Processes that were sent SIGKILL.
+    pub hit: usize,
+    /// Those that were still there when the time was over.
+    pub left: Vec<i32>,
 }
 
-/// The same, but with a limit: what cannot die in time is left to whoever takes the lock next.
-pub(super) fn sweep_within(marker: &Marker, limit: Duration) -> usize {
-    sweep_until(marker, Some(Instant::now() + limit))
-}
-
-fn sweep_until(marker: &Marker, until: Option<Instant>) -> usize {
+/// Kills (SIGKILL) every process that carries exactly this marker and looks again until there is none or the time is
+/// over: what cannot die (a process in an uninterruptible wait) is left to whoever takes the lock next. Blocks.
+/// Call it only while holding the session's lock.
+pub fn sweep(marker: &Marker, within: Duration) -> Swept {
     let wanted = format!("{MARKER_VARIABLE}={}", marker.as_str());
     let has_marker = |pid| sys::environment_has(pid, |entry| entry == wanted.as_bytes());
     let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let until = Instant::now() + within;
     let mut hit = std::collections::HashSet::new();
     let mut pause = Duration::from_millis(2);
     loop {
-        let mut left = false;
+        let mut left = Vec::new();
         for pid in sys::all_pids() {
             if pid == own || !has_marker(pid) {
                 continue;
             }
-            left = true;
-            if sys::signal_if(pid, Signal::KILL, || has_marker(pid)) {
+            left.push(pid);
+            if sys::signal_if(pid, Signal::KILL, || has_marker(pid)) == Delivery::Sent {
                 hit.insert(pid);
             }
         }
-        if !left || until.is_some_and(|until| Instant::now() >= until) {
-            return hit.len();
+        if left.is_empty() || Instant::now() >= until {
+            let hit = hit.len();
+            return Swept { hit, left };
         }
-        // A process in an uninterruptible wait dies when that ends; until then the session is not free.
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
     }

@@ -14,16 +14,23 @@
 pub mod command;
 pub mod companion;
 pub mod environment;
+pub mod foreground;
 pub mod journal;
+mod keeper;
 pub mod lease;
+pub mod leftovers;
 mod lines;
 pub mod marker;
+mod memory;
 mod protocol;
 mod sys;
+mod temporary;
 mod ward;
 mod warden;
 
-pub use sys::{boot_id, rss_bytes};
+pub use memory::give_large_blocks_back;
+pub use protocol::is_shortage;
+pub use sys::{boot_id, memory_bytes, rss_bytes};
 pub use ward::{ExitRecord, Line, Source, SpawnError, Ward, WardSpec};
 pub use warden::warden_main;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::lease::LeaseSpec;
+use super::lease::{Held, LeaseSpec};
 
 /// The first line to a warden: what to start, and under which rules.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,18 +36,52 @@ pub enum Control {
 #[serde(rename_all = "snake_case")]
 pub enum Report {
     /// Somebody else holds a lock. The warden ends.
-    Busy { path: PathBuf },
+    Busy(Held),
     /// The child could not be started. The warden ends.
-    Failed { message: String },
+    Failed {
+        message: String,
+        /// The machine had too little of something; later it may work.
+        shortage: bool,
+    },
     /// The child runs.
     Started {
         pid: u32,
         start_time: u64,
         swept: usize,
     },
-    /// The child and all that descended from it are gone. The warden ends, and with it the lease.
+    /// Some descendants do not end. The warden goes on trying, and keeps the lease meanwhile.
+    Stuck { left: Vec<Left> },
+    /// These belong to another user by now, so nobody here can end them. The warden gives them up.
+    GivenUp { left: Vec<Left> },
+    /// The child and all that descended from it are gone, but for what was given up. The warden ends, and with it the lease.
     Exited {
         code: Option<i32>,
         signal: Option<i32>,
     },
+}
+
+/// A process that outlived its SIGKILL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub pid: i32,
+    pub name: String,
+    /// We may not signal it.
+    pub denied: bool,
+}
+
+/// One line for people: `4711 (sleep), 4712 (make)`.
+pub fn listed(left: &[Left]) -> String {
+    let each: Vec<String> = left
+        .iter()
+        .take(8)
+        .map(|left| format!("{} ({})", left.pid, left.name))
+        .collect();
+    each.join(", ")
+}
+
+/// Whether an error says that the machine has too little of something, so that the same can work later.
+pub fn is_shortage(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }

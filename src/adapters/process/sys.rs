@@ -82,22 +82,53 @@ pub fn descendants(root: i32) -> Vec<Stat> {
         .collect()
 }
 
-/// Sends `signal` to `pid` if `is_meant` still says so once the process is pinned. Returns whether it was sent.
-pub fn signal_if(pid: i32, signal: Signal, is_meant: impl FnOnce() -> bool) -> bool {
+/// What a process is called, for people.
+pub fn name(pid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(32)
+        .collect()
+}
+
+/// What became of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Sent,
+    /// The process is gone, or is another one than was meant.
+    NotMeant,
+    /// The process is there and is meant, but the system does not let us signal it: a tool became another user.
+    Denied,
+}
+
+/// Sends `signal` to `pid` if `is_meant` still says so once the process is pinned.
+pub fn signal_if(pid: i32, signal: Signal, is_meant: impl FnOnce() -> bool) -> Delivery {
     let Some(pid) = Pid::from_raw(pid) else {
-        return false;
+        return Delivery::NotMeant;
     };
     #[cfg(target_os = "linux")]
-    {
+    let sent = {
         use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
         let Ok(pinned) = pidfd_open(pid, PidfdFlags::empty()) else {
-            return false;
+            return Delivery::NotMeant;
         };
-        is_meant() && pidfd_send_signal(&pinned, signal).is_ok()
-    }
+        if !is_meant() {
+            return Delivery::NotMeant;
+        }
+        pidfd_send_signal(&pinned, signal)
+    };
     #[cfg(not(target_os = "linux"))]
-    {
-        is_meant() && rustix::process::kill_process(pid, signal).is_ok()
+    let sent = {
+        if !is_meant() {
+            return Delivery::NotMeant;
+        }
+        rustix::process::kill_process(pid, signal)
+    };
+    match sent {
+        Ok(()) => Delivery::Sent,
+        Err(rustix::io::Errno::PERM) => Delivery::Denied,
+        Err(_) => Delivery::NotMeant,
     }
 }
 
@@ -111,19 +142,27 @@ pub fn boot_id() -> String {
 /// Resident memory of a process in bytes, 0 when unknown.
 pub fn rss_bytes(pid: u32) -> u64 {
     // `status` tells kilobytes; `statm` would tell pages, whose size differs between machines.
-    fs::read_to_string(format!("/proc/{pid}/status"))
-        .ok()
-        .and_then(|status| {
-            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        })
-        .map_or(0, |kilobytes| kilobytes * 1024)
+    kilobytes(&format!("/proc/{pid}/status"), "VmRSS:").map_or(0, |kilobytes| kilobytes * 1024)
 }
 
-/// Marks every descriptor but the standard ones close-on-exec: launchers leak theirs into us, and a child
-/// that inherited one could keep somebody's pipe or lock alive.
+/// The machine's memory.
+pub fn memory_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemTotal:").map(|kilobytes| kilobytes * 1024)
+}
+
+fn kilobytes(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Closes every descriptor but the standard ones. Launchers leak theirs into us, and a warden that kept one could keep
+/// somebody's pipe or lock alive for as long as its child lives.
+///
+/// To be called before this process has opened anything.
 #[allow(unsafe_code)]
-pub fn close_inherited_on_exec() {
+pub fn close_inherited() {
+    use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
     let Ok(entries) = fs::read_dir("/proc/self/fd") else {
         return;
     };
@@ -132,10 +171,13 @@ pub fn close_inherited_on_exec() {
         .filter(|fd| *fd > 2)
         .collect();
     for fd in open {
-        // SAFETY: the descriptor is borrowed for one fcntl call that neither closes nor keeps it; one that was
-        // closed since the listing (the listing's own) makes the call fail, which is ignored.
-        let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-        let _ = rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC);
+        // SAFETY: borrowed for one fcntl call that neither closes nor keeps it; it fails for the listing's own
+        // descriptor, which is closed by now.
+        let is_open = rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) }).is_ok();
+        if is_open {
+            // SAFETY: it is open, and nothing in this process owns it: nothing was opened here yet.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
     }
 }
 

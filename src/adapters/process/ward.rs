@@ -1,8 +1,7 @@
 //! The supervisor's side of a warden: start a child, read its lines, learn its end, stop it.
 //!
 //! A [`Ward`] holds the lifeline. Dropping it closes the lifeline without blocking, and the warden ends every descendant.
-//! A background task reaps the warden, drains the pipes and keeps the journal; when a warden was killed without
-//! a word, that task sweeps the session's marker itself as soon as it gets the session's lock.
+//! Everything that has to go on after that is the [`Keeper`]'s.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,24 +13,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::WARDEN_ARGUMENT;
-use super::journal::{Entry, Journal};
-use super::lease::{Lease, LeaseSpec};
-use super::lines::{self, Ring};
-use super::marker::{self, Marker};
-use super::protocol::{Control, Report, Spec};
-use super::sys;
+use super::journal::Journal;
+use super::keeper::{Drain, Keeper, LOST_TERM_MS};
+use super::lease::{Held, LeaseSpec};
+use super::lines::Ring;
+use super::marker::{Marker, WARDEN_VARIABLE};
+use super::protocol::{Control, Spec, is_shortage};
 
-/// Between TERM and KILL once a lifeline is lost.
-const LOST_TERM_MS: u64 = 300;
-
-/// How long the pipes may still deliver after the warden's end. All writers are dead then; the limit is for a process
-/// that escaped on a system without subreapers.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// A warden that has not started its child by then is ended. Generous: it may have to end what an earlier owner left.
+const START: Duration = Duration::from_secs(30);
 
 /// Lines that wait for a listener; more are dropped.
 const LINES_WAITING: usize = 256;
@@ -114,14 +108,19 @@ pub struct ExitRecord {
     pub signal: Option<i32>,
     /// The warden was killed before it could report. Its session has been swept.
     pub warden_lost: bool,
+    /// What its end left running, because the system does not let us end it.
+    pub given_up: Option<String>,
     pub last_lines: Vec<String>,
 }
 
 #[derive(Debug, Error)]
 pub enum SpawnError {
     /// Somebody else holds the session's or the directory's lock. Trying again later can succeed.
-    #[error("another process holds {}", .0.display())]
-    Busy(PathBuf),
+    #[error("another process holds {0}")]
+    Busy(Held),
+    /// The machine has too little of something (descriptors, memory, processes). Trying again later can succeed.
+    #[error("{0}")]
+    Shortage(String),
     /// The child or its warden could not be started.
     #[error("{0}")]
     Failed(String),
@@ -150,7 +149,14 @@ pub struct Captured {
 impl Ward {
     /// Starts a warden and, through it, the child. Dropping the future ends what it had started.
     pub async fn spawn(spec: WardSpec) -> Result<Self, SpawnError> {
-        let failed = |what: &str, error: io::Error| SpawnError::Failed(format!("{what}: {error}"));
+        let failed = |what: &str, error: io::Error| {
+            let message = format!("{what}: {error}");
+            if is_shortage(&error) {
+                SpawnError::Shortage(message)
+            } else {
+                SpawnError::Failed(message)
+            }
+        };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()
             .map_err(|error| failed("could not make a lifeline", error))?;
         ours.set_nonblocking(true)
@@ -164,6 +170,11 @@ impl Ward {
                 .arg0("orchestrator")
                 .arg(WARDEN_ARGUMENT)
                 .env_clear()
+                .envs(
+                    spec.marker
+                        .as_ref()
+                        .map(|marker| (WARDEN_VARIABLE, marker.as_str())),
+                )
                 .stdin(Stdio::from(OwnedFd::from(theirs)))
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
@@ -206,6 +217,7 @@ impl Ward {
             })?,
             lease: spec.lease,
             marker: spec.marker,
+            temporary: spec.temporary,
             journal: spec.journal,
             ring: ring.clone(),
             entry: None,
@@ -217,8 +229,8 @@ impl Ward {
             exit_to.send_replace(Some(record));
         });
 
-        match started.await {
-            Ok(Ok((pid, swept))) => Ok(Self {
+        match tokio::time::timeout(START, started).await {
+            Ok(Ok(Ok((pid, swept)))) => Ok(Self {
                 pid,
                 swept,
                 control,
@@ -227,10 +239,14 @@ impl Ward {
                 captured,
                 exit,
             }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(SpawnError::Failed(format!(
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) => Err(SpawnError::Failed(format!(
                 "the warden ended before it started the child; its last words: {}",
                 ring.lines().join(" / ")
+            ))),
+            Err(_) => Err(SpawnError::Failed(format!(
+                "the warden did not start the child within {} s",
+                START.as_secs()
             ))),
         }
     }
@@ -276,167 +292,5 @@ impl Ward {
     pub fn stop(&self, term_ms: u64) -> impl Future<Output = ExitRecord> + Send + 'static {
         let _ = self.control.send(Control::Stop { term_ms });
         self.exited()
-    }
-}
-
-/// Reads one pipe to its end.
-struct Drain {
-    source: Source,
-    ring: Ring,
-    captured: Arc<Mutex<Captured>>,
-    capture_bytes: usize,
-    to: mpsc::Sender<Line>,
-}
-
-impl Drain {
-    async fn run(self, from: impl tokio::io::AsyncRead + Unpin) {
-        let keep = |bytes: &[u8]| {
-            if self.capture_bytes == 0 {
-                return;
-            }
-            let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
-            let into = match self.source {
-                Source::Stdout => &mut captured.stdout,
-                Source::Stderr => &mut captured.stderr,
-            };
-            let room = self.capture_bytes.saturating_sub(into.len());
-            into.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        };
-        lines::drain(from, keep, |text| {
-            self.ring.push(&text);
-            // A listener that does not keep up loses lines; the pipe is drained all the same.
-            let _ = self.to.try_send(Line {
-                source: self.source,
-                text,
-            });
-        })
-        .await;
-    }
-}
-
-/// What outlives a dropped [`Ward`] until its warden is reaped.
-struct Keeper {
-    line: String,
-    lease: LeaseSpec,
-    marker: Option<Marker>,
-    journal: Option<(Journal, String)>,
-    ring: Ring,
-    entry: Option<Entry>,
-}
-
-type Started = oneshot::Sender<Result<(u32, usize), SpawnError>>;
-
-impl Keeper {
-    async fn keep(
-        mut self,
-        mut warden: tokio::process::Child,
-        lifeline: UnixStream,
-        mut controls: mpsc::UnboundedReceiver<Control>,
-        started: Started,
-        mut drains: tokio::task::JoinSet<()>,
-    ) -> ExitRecord {
-        let (read, mut write) = lifeline.into_split();
-        let mut reports = BufReader::new(read).lines();
-        let mut started = Some(started);
-        let mut record = None;
-        let first = format!("{}\n", self.line);
-        // A failure shows as the end of the reports.
-        let _ = write.write_all(first.as_bytes()).await;
-        let mut write = Some(write);
-        loop {
-            tokio::select! {
-                line = reports.next_line() => {
-                    let Ok(Some(line)) = line else { break };
-                    match serde_json::from_str(&line) {
-                        Ok(Report::Started { pid, start_time, swept }) => {
-                            self.record(pid, start_time).await;
-                            answer(&mut started, Ok((pid, swept)));
-                        }
-                        Ok(Report::Busy { path }) => answer(&mut started, Err(SpawnError::Busy(path))),
-                        Ok(Report::Failed { message }) => answer(&mut started, Err(SpawnError::Failed(message))),
-                        Ok(Report::Exited { code, signal }) => record = Some((code, signal)),
-                        Err(_) => {}
-                    }
-                }
-                control = controls.recv(), if write.is_some() => match (control, &mut write) {
-                    (Some(control), Some(write)) => {
-                        if let Ok(text) = serde_json::to_string(&control) {
-                            let _ = write.write_all(format!("{text}\n").as_bytes()).await;
-                        }
-                    }
-                    // Nobody holds the ward any more: the end of this direction is the end of the lifeline.
-                    _ => write = None,
-                },
-            }
-        }
-        let _ = warden.wait().await;
-        let was_started = self.entry.is_some();
-        let warden_lost = record.is_none() && was_started;
-        if warden_lost {
-            self.sweep().await;
-        }
-        let _ = tokio::time::timeout(LAST_WORDS, async {
-            while drains.join_next().await.is_some() {}
-        })
-        .await;
-        self.forget().await;
-        let (code, signal) = record.unwrap_or_default();
-        ExitRecord {
-            code,
-            signal,
-            warden_lost,
-            last_lines: self.ring.lines(),
-        }
-    }
-
-    async fn record(&mut self, pid: u32, start_time: u64) {
-        let (journal, session) = match &self.journal {
-            Some((journal, session)) => (Some(journal.clone()), session.clone()),
-            None => (None, String::new()),
-        };
-        let entry = Entry {
-            pid,
-            start_time,
-            boot_id: sys::boot_id(),
-            session,
-        };
-        self.entry = Some(entry.clone());
-        if let Some(journal) = journal {
-            let written = tokio::task::spawn_blocking(move || journal.record(&entry)).await;
-            if let Ok(Err(error)) = written {
-                // The marker and the lock still cover this child.
-                tracing::warn!(%error, pid, "could not write the child journal");
-            }
-        }
-    }
-
-    async fn forget(&mut self) {
-        if let (Some((journal, _)), Some(entry)) = (self.journal.take(), self.entry.take()) {
-            let _ = tokio::task::spawn_blocking(move || journal.forget(&entry)).await;
-        }
-    }
-
-    /// Ends what a killed warden left. Without the lock somebody else has taken the session, and has swept.
-    async fn sweep(&self) {
-        let (lease, Some(marker)) = (self.lease.clone(), self.marker.clone()) else {
-            return;
-        };
-        let swept = tokio::task::spawn_blocking(move || {
-            let only_session = LeaseSpec {
-                session: lease.session,
-                directory: None,
-            };
-            Lease::try_take(&only_session).map(|_lease| marker::sweep(&marker))
-        })
-        .await;
-        if let Ok(Ok(swept)) = swept {
-            tracing::warn!(swept, "a warden was killed; its session is swept");
-        }
-    }
-}
-
-fn answer(to: &mut Option<Started>, answer: Result<(u32, usize), SpawnError>) {
-    if let Some(to) = to.take() {
-        let _ = to.send(answer);
     }
 }

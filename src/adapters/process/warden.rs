@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,22 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use super::lease::{Lease, LeaseError};
 use super::marker::{self, Marker};
-use super::protocol::{Control, Report, Spec};
-use super::sys;
+use super::protocol::{Control, Left, Report, Spec, is_shortage, listed};
+use super::sys::{self, Delivery};
+use super::temporary::Temporary;
 
 /// How often a stopping warden looks whether its descendants are gone.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// What an earlier owner left gets this long to die before the start fails.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// What outlives its SIGKILL for so long is said, and said again at this distance.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+const STUCK_AGAIN: Duration = Duration::from_mins(1);
+
+/// When nothing but processes of another user is left, they are given up after this time.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Between TERM and KILL when somebody signals the warden itself.
 const SIGNALLED_TERM_MS: u64 = 2000;
@@ -35,7 +46,7 @@ const SIGNALLED_TERM_MS: u64 = 2000;
 pub fn warden_main() -> i32 {
     // A session of its own: the terminal's Ctrl+C and hang-up are the supervisor's to answer.
     let _ = rustix::process::setsid();
-    sys::close_inherited_on_exec();
+    sys::close_inherited();
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -69,37 +80,49 @@ async fn run() -> io::Result<()> {
     };
     let spec: Spec = serde_json::from_str(&line).map_err(io::Error::other)?;
 
-    let _lease = match Lease::try_take(&spec.lease) {
+    let lease = match Lease::try_take(&spec.lease) {
         Ok(lease) => lease,
-        Err(LeaseError::Busy(path)) => {
-            report(&mut reports, &Report::Busy { path }).await;
+        Err(LeaseError::Busy(held)) => {
+            report(&mut reports, &Report::Busy(held)).await;
             return Ok(());
         }
-        Err(error) => {
-            let message = error.to_string();
-            report(&mut reports, &Report::Failed { message }).await;
-            return Ok(());
+        Err(LeaseError::Io { path, source }) => {
+            let message = format!("could not lock {}: {source}", path.display());
+            return fail(&mut reports, message, is_shortage(&source)).await;
         }
     };
+    lease.say(&format!("warden {}", std::process::id()));
     let swept = match (&spec.marker, &spec.lease.session) {
-        (Some(text), Some(_)) => marker::sweep(&Marker::from_text(text.clone())),
-        _ => 0,
+        (Some(text), Some(_)) => marker::sweep(&Marker::from_text(text.clone()), SWEEP),
+        _ => marker::Swept::default(),
     };
+    if let Some(pid) = swept.left.first() {
+        let message = format!(
+            "process {pid} ({}), which an earlier assistant of this session left, cannot be ended",
+            sys::name(*pid)
+        );
+        return fail(&mut reports, message, false).await;
+    }
     // Listened to before the child exists: its end must not be missed.
     let mut signals = Signals::listen()?;
-    let temporary = Temporary::make(spec.temporary.as_deref());
+    let temporary = match Temporary::make(spec.temporary.as_deref()) {
+        Ok(temporary) => temporary,
+        Err(error) => {
+            let message = format!("could not make its temporary folder: {error}");
+            return fail(&mut reports, message, is_shortage(&error)).await;
+        }
+    };
     let mut brood = match start(&spec, temporary.folder()) {
         Ok(child) => Brood::of(child),
         Err(error) => {
             let message = format!("could not start {}: {error}", spec.program.display());
-            report(&mut reports, &Report::Failed { message }).await;
-            return Ok(());
+            return fail(&mut reports, message, is_shortage(&error)).await;
         }
     };
     let started = Report::Started {
         pid: brood.child.as_raw_nonzero().get().cast_unsigned(),
         start_time: sys::stat(brood.child.as_raw_nonzero().get()).map_or(0, |stat| stat.start_time),
-        swept,
+        swept: swept.hit,
     };
     report(&mut reports, &started).await;
 
@@ -109,7 +132,7 @@ async fn run() -> io::Result<()> {
         Why::Lost => brood.terminate_unheard(spec.lost_term_ms).await,
         Why::ChildEnded => {}
     }
-    brood.kill_until_none_is_left().await;
+    brood.kill_until_none_is_left(&lease, &mut reports).await;
     drop(temporary);
     let (code, signal) = brood.ending();
     report(&mut reports, &Report::Exited { code, signal }).await;
@@ -147,6 +170,11 @@ async fn report(to: &mut OwnedWriteHalf, report: &Report) {
         line.push(b'\n');
         let _ = to.write_all(&line).await;
     }
+}
+
+async fn fail(to: &mut OwnedWriteHalf, message: String, shortage: bool) -> io::Result<()> {
+    report(to, &Report::Failed { message, shortage }).await;
+    Ok(())
 }
 
 /// Starts the child with the warden's stdout and stderr (pipes to the supervisor), which the warden itself
@@ -261,18 +289,28 @@ impl Brood {
         }
     }
 
-    fn signal_all(&self, signal: Signal) {
+    /// Gives those that are left, as far as one look shows them.
+    fn signal_all(&self, signal: Signal) -> Vec<Left> {
         let own = rustix::process::getpid().as_raw_nonzero().get();
+        let mut left = Vec::new();
         for listed in sys::descendants(own) {
             // Its own parent may have reaped it since, and the pid may be somebody else's by now.
-            sys::signal_if(listed.pid, signal, || {
+            let delivery = sys::signal_if(listed.pid, signal, || {
                 sys::stat(listed.pid).is_some_and(|now| now.start_time == listed.start_time)
             });
+            if delivery != Delivery::NotMeant {
+                left.push(Left {
+                    pid: listed.pid,
+                    name: sys::name(listed.pid),
+                    denied: delivery == Delivery::Denied,
+                });
+            }
         }
         if !cfg!(target_os = "linux") && self.status.is_none() {
             // Signalled before it is reaped: a reaped leader frees its group's id for others.
             let _ = rustix::process::kill_process_group(self.child, signal);
         }
+        left
     }
 
     /// TERM to all, then until all are gone, the grace is over, or the supervisor dies as well.
@@ -311,11 +349,26 @@ impl Brood {
         self.empty
     }
 
-    /// Has no time limit on purpose: while something is left, the session is not free for anybody else.
-    async fn kill_until_none_is_left(&mut self) {
+    /// Has no time limit on purpose: while something of ours is left, the session is not free for anybody else. It is
+    /// said what that is. Only what the system does not let us signal is given up: waiting would end nothing.
+    async fn kill_until_none_is_left(&mut self, lease: &Lease, reports: &mut OwnedWriteHalf) {
+        let begun = Instant::now();
+        let mut next_word = begun + STUCK_AFTER;
         let mut pause = Duration::from_millis(1);
         while !self.gone() {
-            self.signal_all(Signal::KILL);
+            let left = self.signal_all(Signal::KILL);
+            let now = Instant::now();
+            if now >= next_word && !left.is_empty() {
+                next_word = now + STUCK_AGAIN;
+                let own = std::process::id();
+                lease.say(&format!("warden {own}, which cannot end {}", listed(&left)));
+                let left = left.clone();
+                report(reports, &Report::Stuck { left }).await;
+            }
+            let all_denied = !left.is_empty() && left.iter().all(|left| left.denied);
+            if all_denied && now >= begun + GIVE_UP_AFTER {
+                return report(reports, &Report::GivenUp { left }).await;
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
@@ -325,42 +378,5 @@ impl Brood {
         self.status.map_or((None, None), |status| {
             (status.exit_status(), status.terminating_signal())
         })
-    }
-}
-
-/// The child's private temporary folder. OpenCode's runtime leaves megabytes in it at every start.
-struct Temporary(Option<PathBuf>);
-
-impl Temporary {
-    /// The caller holds the session's lock, so whatever is in the session's folder is nobody's.
-    fn make(session_folder: Option<&Path>) -> Self {
-        let Some(session_folder) = session_folder else {
-            return Self(None);
-        };
-        let _ = fs::remove_dir_all(session_folder);
-        let folder = session_folder.join(std::process::id().to_string());
-        if fs::create_dir_all(&folder).is_err() {
-            return Self(None);
-        }
-        let _ = fs::set_permissions(
-            session_folder,
-            std::os::unix::fs::PermissionsExt::from_mode(0o700),
-        );
-        Self(Some(folder))
-    }
-
-    fn folder(&self) -> Option<&Path> {
-        self.0.as_deref()
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(folder) = &self.0 {
-            let _ = fs::remove_dir_all(folder);
-            if let Some(session_folder) = folder.parent() {
-                let _ = fs::remove_dir(session_folder);
-            }
-        }
     }
 }

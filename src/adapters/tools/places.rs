@@ -121,7 +121,10 @@ fn of(folder: &Path, program: Program) -> Seen {
 }
 
 fn path_in(printed: &str) -> Option<&str> {
-    printed.lines().rev().find_map(|line| line.strip_prefix(MARK))
+    printed
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix(MARK))
 }
 
 /// `…/v20.1.0/bin`, the newest version first.
@@ -173,7 +176,14 @@ mod tests {
         let found = node_versions(home.path());
         let names: Vec<String> = found
             .iter()
-            .map(|path| path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned())
+            .map(|path| {
+                path.parent()
+                    .unwrap()
+                    .file_name()
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect();
         assert_eq!(names, ["v20.10.0", "v20.2.0", "v9.1.0"]);
     }

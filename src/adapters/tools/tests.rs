@@ -33,7 +33,12 @@ impl Home {
 }
 
 fn state(tools: &[Tool], name: &str) -> State {
-    tools.iter().find(|tool| tool.name == name).unwrap().state.clone()
+    tools
+        .iter()
+        .find(|tool| tool.name == name)
+        .unwrap()
+        .state
+        .clone()
 }
 
 fn broken(state: &State) -> &str {
@@ -55,7 +60,12 @@ fn all_known_ones_are_reported_and_nothing_is_there_in_an_empty_home() {
     let home = Home::new();
     let tools = glance(&home.search(), &[]);
     let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
-    assert_eq!(names, ["opencode", "claude", "cursor", "goose", "codex", "gemini", "copilot"]);
+    assert_eq!(
+        names,
+        [
+            "opencode", "claude", "cursor", "goose", "codex", "gemini", "copilot"
+        ]
+    );
 }
 
 #[test]
@@ -79,9 +89,15 @@ fn what_cannot_be_started_says_why() {
     home.file("bin/codex", "", 0o755);
     assert_eq!(broken(&home.tool("codex")), "is an empty file");
     symlink("/no/such/file", home.0.path().join("bin/gemini")).unwrap();
-    assert_eq!(broken(&home.tool("gemini")), "is a link to a file that is gone");
+    assert_eq!(
+        broken(&home.tool("gemini")),
+        "is a link to a file that is gone"
+    );
     home.file("bin/copilot", "#!/usr/bin/env no-such-interpreter\n", 0o755);
-    assert_eq!(broken(&home.tool("copilot")), "needs no-such-interpreter, which is not found");
+    assert_eq!(
+        broken(&home.tool("copilot")),
+        "needs no-such-interpreter, which is not found"
+    );
     home.file("bin/no-such-interpreter", "x", 0o755);
     assert!(found(&home.tool("copilot")).ends_with("bin/copilot"));
 }
@@ -99,19 +115,34 @@ fn a_program_called_agent_counts_only_when_it_is_cursors() {
     let home = Home::new();
     home.file("bin/agent", "x", 0o755);
     assert_eq!(home.tool("cursor"), State::Absent);
-    let real = home.file(".local/share/cursor-agent/versions/1/cursor-agent", "x", 0o755);
+    let real = home.file(
+        ".local/share/cursor-agent/versions/1/cursor-agent",
+        "x",
+        0o755,
+    );
     std::fs::remove_file(home.0.path().join("bin/agent")).unwrap();
     symlink(real, home.0.path().join("bin/agent")).unwrap();
     assert!(found(&home.tool("cursor")).ends_with("bin/agent"));
     home.file("bin/cursor", "x", 0o755);
-    assert!(found(&home.tool("cursor")).ends_with("bin/agent"), "the editor is no assistant");
+    assert!(
+        found(&home.tool("cursor")).ends_with("bin/agent"),
+        "the editor is no assistant"
+    );
 }
 
 #[tokio::test]
 async fn the_version_comes_from_the_package_without_starting_the_program() {
     let home = Home::new();
-    let real = home.file("lib/node_modules/@openai/codex/bin/codex.js", "#!/bin/sh\nexit 1\n", 0o755);
-    home.file("lib/node_modules/@openai/codex/package.json", r#"{"version":"0.169.0"}"#, 0o644);
+    let real = home.file(
+        "lib/node_modules/@openai/codex/bin/codex.js",
+        "#!/bin/sh\nexit 1\n",
+        0o755,
+    );
+    home.file(
+        "lib/node_modules/@openai/codex/package.json",
+        r#"{"version":"0.169.0"}"#,
+        0o644,
+    );
     std::fs::create_dir_all(home.0.path().join("bin")).unwrap();
     symlink(real, home.0.path().join("bin/codex")).unwrap();
     let tools = inspect(&home.search(), &[]).await;
@@ -124,7 +155,11 @@ async fn the_version_comes_from_the_package_without_starting_the_program() {
         State::Found { version, .. } => assert_eq!(version.as_deref(), Some("0.169.0")),
         other => panic!("{other:?}"),
     }
-    home.file("lib/node_modules/@openai/codex/bin/codex.js", "#!/bin/sh\nexit 10\n", 0o755);
+    home.file(
+        "lib/node_modules/@openai/codex/bin/codex.js",
+        "#!/bin/sh\nexit 10\n",
+        0o755,
+    );
     match state(&glance(&home.search(), &tools), "codex") {
         State::Found { version, .. } => assert_eq!(version, None),
         other => panic!("{other:?}"),

@@ -39,7 +39,10 @@ fn of_package(program: &Path) -> Option<String> {
     let real = program.canonicalize().ok()?;
     let package = real.ancestors().skip(1).find(|folder| {
         let above = folder.parent().and_then(Path::file_name);
-        let further = folder.parent().and_then(Path::parent).and_then(Path::file_name);
+        let further = folder
+            .parent()
+            .and_then(Path::parent)
+            .and_then(Path::file_name);
         let is = |name: Option<&std::ffi::OsStr>| name.is_some_and(|name| name == "node_modules");
         let scoped = above.is_some_and(|name| name.to_string_lossy().starts_with('@'));
         is(above) || (scoped && is(further))
@@ -77,11 +80,13 @@ fn first_version(text: &str) -> Option<String> {
         .find(|word| {
             let mut parts = word.splitn(3, '.');
             let number = |part: Option<&str>| {
-                part.is_some_and(|part| !part.is_empty() && part.starts_with(|c: char| c.is_ascii_digit()))
+                part.is_some_and(|part| {
+                    !part.is_empty() && part.starts_with(|c: char| c.is_ascii_digit())
+                })
             };
-            let whole = parts.next().is_some_and(|part| {
-                !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())
-            });
+            let whole = parts
+                .next()
+                .is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
             whole && number(parts.next())
         })
         .map(|word| {
@@ -107,7 +112,10 @@ mod tests {
             (" 1.52.0", "1.52.0"),
             ("codex-cli 0.169.0", "0.169.0"),
             ("2.1.197 (Claude Code)", "2.1.197"),
-            ("0.0.1790142911-g7618fb (released yesterday)", "0.0.1790142911-g7618fb"),
+            (
+                "0.0.1790142911-g7618fb (released yesterday)",
+                "0.0.1790142911-g7618fb",
+            ),
             ("goose version: v3.24.1", "3.24.1"),
         ] {
             assert_eq!(first_version(said).as_deref(), Some(version), "{said}");

@@ -307,6 +307,7 @@ mod tests {
             }),
             parts: Vec::new(),
             took_ms: Some(12_000.0),
+            goes_on: false,
         };
         assert_eq!(footer(&closed), "      12.0 s · 4.1k tokens · $0.01");
     }

@@ -1,15 +1,24 @@
-//! `orchestrator config`: where the configuration is, whether it is right, what it says.
+//! `orchestrator config`: where the configuration is, whether it is right, what it says, and changing it by hand.
+
+mod show;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::init::parse_token;
+use crate::adapters::process::foreground::run_in_terminal;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::config::{Loaded, Problem, load, template};
+use crate::cli::prompt;
+use crate::config::dev::{CONVEX_URL, MACHINE_TOKEN, ROOT_DIRECTORY, WORKER_TOKEN};
+use crate::config::dotenv::{self, DotEnv};
+use crate::config::{Edit, Loaded, Problem, deployment_url, env, inspect, load, schema, template};
 use crate::ui::format::plural;
 
-/// Look at the configuration
+/// Look at the configuration and change it
 #[derive(Debug, Args)]
 pub struct Config {
     #[command(subcommand)]
@@ -31,28 +40,41 @@ enum Command {
     },
     /// Print a commented workers.json to start from
     Template,
+    /// Print the JSON Schema of workers.json, for editors
+    Schema,
     /// Print what the configuration amounts to; secrets are cut short
-    Show {
-        /// As one JSON object
+    Show(show::Show),
+    /// Open workers.json in $VISUAL or $EDITOR, then check it
+    Edit,
+    /// Take the worker of a development mode's .env into workers.json; the .env stays as it is
+    MigrateEnv {
+        /// The file
+        #[arg(default_value = dotenv::FILE)]
+        file: PathBuf,
+        /// What people call the worker [default: the directory's last part]
         #[arg(long)]
-        json: bool,
+        name: Option<String>,
     },
 }
 
 impl Config {
     pub fn wants_json(&self) -> bool {
-        matches!(
-            self.command,
-            Command::Check { json: true, .. } | Command::Show { json: true }
-        )
+        match &self.command {
+            Command::Check { json, .. } => *json,
+            Command::Show(show) => show.json,
+            _ => false,
+        }
     }
 
-    pub fn execute(self, app: &App) -> Result<Exit, Failure> {
+    pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         match self.command {
             Command::Path => app.ui.line(app.paths.workers_file.display().to_string()),
             Command::Template => app.ui.data(template::TEXT),
+            Command::Schema => app.ui.data(schema::TEXT),
             Command::Check { strict, json } => return check(app, strict, json),
-            Command::Show { json } => show(app, json)?,
+            Command::Show(show) => show.execute(app)?,
+            Command::Edit => return edit(app).await,
+            Command::MigrateEnv { file, name } => migrate(app, &file, name.as_deref())?,
         }
         Ok(Exit::Ok)
     }
@@ -63,7 +85,12 @@ fn read(app: &App) -> Result<Loaded, Failure> {
 }
 
 fn check(app: &App, strict: bool, json: bool) -> Result<Exit, Failure> {
-    let Loaded { config, warnings } = read(app)?;
+    let Loaded {
+        config,
+        mut warnings,
+        notes,
+    } = read(app)?;
+    warnings.extend(notes);
     let broken: Vec<String> = config
         .workers
         .iter()
@@ -108,44 +135,78 @@ fn check(app: &App, strict: bool, json: bool) -> Result<Exit, Failure> {
     Ok(if fails { Exit::Config } else { Exit::Ok })
 }
 
-fn show(app: &App, json: bool) -> Result<(), Failure> {
-    let config = read(app)?.config;
-    let workers: Vec<_> = config
-        .workers
-        .iter()
-        .map(|worker| {
-            json!({
-                "name": worker.name,
-                "token": worker.token.to_string(),
-                "working_directory": worker.directory,
-                "convex_url": worker.url.as_str(),
-                "idle_timeout_ms": worker.idle_timeout_ms,
-                "max_sessions": worker.max_sessions,
-                "broken": worker.broken,
-            })
-        })
-        .collect();
-    if json {
-        app.ui.json(&json!({
-            "schema": 1,
-            "path": app.paths.workers_file,
-            "machine": {"name": config.machine_name},
-            "logs": {"level": config.log_level},
-            "defaults": {"env_passthrough": config.env_passthrough},
-            "workers": workers,
-        }));
-        return Ok(());
+async fn edit(app: &App) -> Result<Exit, Failure> {
+    if app.globals.no_input {
+        return Err(Failure::usage("--no-input leaves nobody to edit"));
     }
-    for worker in &config.workers {
-        app.ui.line(format!(
-            "{}\n  token              {}\n  working_directory  {}\n  convex_url         {}\n  idle_timeout       {}s\n  max_sessions       {}",
-            worker.name,
-            worker.token,
-            worker.directory.display(),
-            worker.url,
-            worker.idle_timeout_ms as f64 / 1000.0,
-            worker.max_sessions
-        ));
+    let path = &app.paths.workers_file;
+    if !path.exists() {
+        template::write(path)?;
+    }
+    let editor = env::get("VISUAL")
+        .or_else(|| env::get("EDITOR"))
+        .unwrap_or_else(|| "vi".to_owned());
+    let code = run_in_terminal(&editor, path)
+        .await
+        .map_err(|error| Failure::failed(format!("cannot start {editor}: {error}")))?;
+    if code != Some(0) {
+        return Err(Failure::failed(format!("the editor `{editor}` failed"))
+            .hint("name another one in VISUAL or EDITOR"));
+    }
+    let exit = check(app, false, false)?;
+    app.ui
+        .say("a running supervisor takes it with orchestrator reload");
+    Ok(exit)
+}
+
+fn migrate(app: &App, file: &Path, name: Option<&str>) -> Result<(), Failure> {
+    let found = DotEnv::read(file)?.ok_or_else(|| {
+        Failure::new(Exit::Config, format!("there is no file {}", file.display()))
+            .hint("name the .env of your development mode: orchestrator config migrate-env FILE")
+    })?;
+    let required = |name: &str, what: &str| {
+        found.get(name).ok_or_else(|| {
+            Failure::new(
+                Exit::Config,
+                format!("{name}: {what} is required ({})", file.display()),
+            )
+        })
+    };
+    let token = match found.get(WORKER_TOKEN).or(found.get(MACHINE_TOKEN)) {
+        Some(text) => parse_token(text)?,
+        None => parse_token(required(WORKER_TOKEN, "Worker token")?)?,
+    };
+    let url = deployment_url(required(CONVEX_URL, "Convex URL")?, app.url_rule())
+        .map_err(|reason| Failure::new(Exit::Config, format!("{CONVEX_URL}: {reason}")))?;
+    // Without ROOT_DIRECTORY development mode works where it is started: beside its .env.
+    let beside = std::path::absolute(file)
+        .ok()
+        .and_then(|path| path.parent().map(Path::to_owned));
+    let base = app.base();
+    let given = match found.get(ROOT_DIRECTORY) {
+        Some(root) => base.expand(root),
+        None => beside.unwrap_or(base.current),
+    };
+    let directory = inspect(&given.display().to_string(), &given)
+        .map_err(|reason| Failure::new(Exit::Config, reason))?;
+    let path = &app.paths.workers_file;
+    let mut edit = Edit::open(path).map_err(Failure::failed)?;
+    if edit.has(token.worker().as_str()) {
+        let message = format!("worker {} is in {} already", token.worker(), path.display());
+        return Err(Failure::usage(message).hint("orchestrator config show lists what is there"));
+    }
+    edit.append(&token.expose(), &directory, url.as_str(), name)
+        .and_then(|()| edit.write())
+        .map_err(|error| Failure::failed(error).hint("nothing was changed"))?;
+    app.ui.say(format!(
+        "wrote {} (0600): worker {} in {}; {} stays for development mode",
+        app.paths.shown(path),
+        token.worker(),
+        app.paths.shown(&directory),
+        file.display()
+    ));
+    if prompt::can_ask(app) {
+        app.ui.say("try it: orchestrator run");
     }
     Ok(())
 }

@@ -19,21 +19,25 @@ pub struct Debug {
 enum Fault {
     /// Make an actor panic; its key is in `ps --json`
     Panic { actor: String },
+    /// Keep an actor's handler busy for so many milliseconds
+    Block { actor: String, ms: u64 },
 }
 
 impl Debug {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
-        let Fault::Panic { actor } = self.fault;
         let supervisor = Supervisor::find(app)?;
-        supervisor
-            .ask(
-                Verb::Panic {
-                    actor: actor.clone(),
-                },
-                SHORT,
-            )
-            .await?;
-        app.ui.say(format!("{actor} was told to panic"));
+        let (verb, told) = match self.fault {
+            Fault::Panic { actor } => {
+                let told = format!("{actor} was told to panic");
+                (Verb::Panic { actor }, told)
+            }
+            Fault::Block { actor, ms } => {
+                let told = format!("{actor} was told to block for {ms} ms");
+                (Verb::Block { actor, ms }, told)
+            }
+        };
+        supervisor.ask(verb, SHORT).await?;
+        app.ui.say(told);
         Ok(Exit::Ok)
     }
 }

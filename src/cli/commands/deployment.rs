@@ -1,7 +1,7 @@
 //! `orchestrator deployment`: the embedded deployment alone, for tests and for a home server; and the proof that a
 //! deployment, whosever it is, does what the product needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -10,6 +10,7 @@ use crate::cli::connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
+use crate::config::env;
 use crate::telemetry;
 
 /// Run the embedded deployment alone, or check any deployment
@@ -29,6 +30,9 @@ enum Command {
         /// Where its database and the owner's key are [default: $XDG_DATA_HOME/opencode-orchestrator/local]
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
+        /// Let web pages of this origin talk to it, like https://chat.example; may be repeated
+        #[arg(long, value_name = "ORIGIN")]
+        allow_origin: Vec<String>,
     },
     /// Play the product's scenario against a deployment, under a throwaway machine that is removed again
     ///
@@ -43,7 +47,11 @@ enum Command {
 impl Deployment {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         match self.command {
-            Command::Run { port, data } => serve(app, port, data).await,
+            Command::Run {
+                port,
+                data,
+                allow_origin,
+            } => serve(app, port, data, allow_origin).await,
             Command::Check { url } => prove(app, url).await,
         }
     }
@@ -55,31 +63,56 @@ async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
         None => connection::connect(app).await?,
     };
     app.ui.say(format!("deployment  {}", connected.url));
-    let passed = check::play(&connected.client, |step| match step.error {
+    let mut stop = crate::daemon::StopSignals::register()
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let report = |step: check::Step| match step.error {
         None => app.ui.line(format!("ok    {}", step.what)),
         Some(error) => app.ui.line(format!("fail  {}: {error}", step.what)),
-    })
-    .await;
+    };
+    let passed = check::play(&connected.client, async || stop.asked().await, report).await;
     Ok(if passed { Exit::Ok } else { Exit::Failed })
 }
 
-async fn serve(app: &App, port: u16, data: Option<PathBuf>) -> Result<Exit, Failure> {
+async fn serve(
+    app: &App,
+    port: u16,
+    data: Option<PathBuf>,
+    origins: Vec<String>,
+) -> Result<Exit, Failure> {
+    let is_default = data.is_none();
     let folder = data.unwrap_or_else(|| app.paths.local());
     let levels = telemetry::Levels {
         file: "off".to_owned(),
         stderr: app.stderr_level(),
     };
     let _logging = telemetry::start(None, &levels, app.ui.colors_on_stderr());
-    let up = |url: &str, key: &std::path::Path| {
+    let up = |url: &str, key: &Path| {
         app.ui.line(format!(
             "deployment  {url}   embedded, {}",
             app.paths.shown(&folder)
         ));
+        let variable = if is_default {
+            String::new()
+        } else {
+            format!("{}={} ", env::OWNER_KEY, shell_word(key))
+        };
         app.ui.say(format!(
-            "owner's key {}   ·   use it: orchestrator --url {url} …   ·   stop: Ctrl+C",
+            "owner's key {}   ·   use it: {variable}orchestrator --url {url} …   ·   stop: Ctrl+C",
             app.paths.shown(key)
         ));
     };
-    crate::daemon::serve_deployment(&folder, port, up).await?;
+    crate::daemon::serve_deployment(&folder, port, origins, up).await?;
     Ok(Exit::Ok)
+}
+
+/// A path as it is typed into a shell, whatever folder that stands in.
+fn shell_word(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,@:".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }

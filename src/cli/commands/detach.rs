@@ -94,6 +94,9 @@ mod tests {
     fn both_names_become_a_run_in_the_foreground() {
         let run = |line: &str| in_the_foreground(line.split(' ').map(str::to_owned)).join(" ");
         assert_eq!(run("-q run --detach --local"), "-q run --local");
-        assert_eq!(run("--config x machine daemon start --local"), "--config x run --local");
+        assert_eq!(
+            run("--config x machine daemon start --local"),
+            "--config x run --local"
+        );
     }
 }

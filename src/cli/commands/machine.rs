@@ -128,7 +128,8 @@ fn show(app: &App, as_json: bool) -> Result<Exit, Failure> {
         }));
         return Ok(Exit::Ok);
     }
-    app.ui.line(format!("machine     {} ({})", known.name, known.id));
+    app.ui
+        .line(format!("machine     {} ({})", known.name, known.id));
     app.ui.line(format!(
         "host        {}, {}",
         known.identity.hostname, known.identity.os
@@ -209,9 +210,9 @@ async fn token(app: &App) -> Result<Exit, Failure> {
     compose::register_machine(&connection.client, &known).await?;
     let args = json!({"machineId": known.id});
     let made = connection.client.mutation("machines:rotate", args).await?;
-    let token = made["token"]
-        .as_str()
-        .ok_or_else(|| Failure::failed("the deployment answered machines:rotate without a token"))?;
+    let token = made["token"].as_str().ok_or_else(|| {
+        Failure::failed("the deployment answered machines:rotate without a token")
+    })?;
     app.ui.line(token);
     app.ui.say(
         "keep it secret: whoever has it serves every worker of this machine; use it with orchestrator init --token-stdin or MACHINE_TOKEN",
@@ -222,8 +223,10 @@ async fn token(app: &App) -> Result<Exit, Failure> {
 async fn enrolled(app: &App, token_stdin: bool) -> Result<Exit, Failure> {
     let token = given_token(app, token_stdin)?;
     let Token::Machine(token) = token else {
-        return Err(Failure::usage("this is a worker's token: it serves one directory and enrols nothing")
-            .hint("orchestrator init takes it"));
+        return Err(Failure::usage(
+            "this is a worker's token: it serves one directory and enrols nothing",
+        )
+        .hint("orchestrator init takes it"));
     };
     let url = find(app)?.url;
     let url = deployment_url(&url, app.url_rule()).map_err(Failure::usage)?;

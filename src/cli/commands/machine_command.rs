@@ -142,9 +142,14 @@ async fn ask(app: &App, kind: &str, asked: Asked, more: Value) -> Result<Exit, F
         .map_err(|_| {
             Failure::new(
                 Exit::TimedOut,
-                format!("no result of {kind} within {}", crate::ui::format::duration(asked.timeout)),
+                format!(
+                    "no result of {kind} within {}",
+                    crate::ui::format::duration(asked.timeout)
+                ),
             )
-            .hint("it is still asked for: orchestrator machine command list shows what becomes of it")
+            .hint(
+                "it is still asked for: orchestrator machine command list shows what becomes of it",
+            )
         })??;
     if asked.json {
         app.ui.json(&json!({
@@ -162,7 +167,9 @@ async fn ask(app: &App, kind: &str, asked: Asked, more: Value) -> Result<Exit, F
         return Ok(Exit::Ok);
     }
     let error = row.error.unwrap_or_default();
-    let text = error["message"].as_str().unwrap_or("it failed without saying why");
+    let text = error["message"]
+        .as_str()
+        .unwrap_or("it failed without saying why");
     if asked.json {
         return Ok(Exit::Failed);
     }
@@ -203,7 +210,10 @@ async fn list(app: &App, machine: Option<String>, as_json: bool) -> Result<Exit,
             (Some(room), Some(role)) => format!("{room}/{role}"),
             _ => String::new(),
         };
-        let why = row.error.as_ref().and_then(|error| error["message"].as_str());
+        let why = row
+            .error
+            .as_ref()
+            .and_then(|error| error["message"].as_str());
         app.ui.line(format!(
             "{:<10}  {:<11}  {target}  {}",
             row.state,

@@ -7,6 +7,7 @@ pub mod config;
 pub mod debug;
 pub mod deployment;
 mod detach;
+pub mod init;
 pub mod machine;
 mod machine_command;
 pub mod owner;

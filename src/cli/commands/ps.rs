@@ -22,7 +22,7 @@ pub struct Ps {
     #[arg(long)]
     all: bool,
 
-    /// Exit 1 unless every worker is ready
+    /// Exit 1 unless every worker is ready and no actor is stuck
     #[arg(long)]
     check: bool,
 }
@@ -40,7 +40,7 @@ impl Ps {
                 .line(draw(&report, Some(&home), Shown { all: self.all }));
         }
         let ready = report.workers.iter().all(|worker| worker.phase == "ready");
-        if self.check && !ready {
+        if self.check && !(ready && report.stuck().is_empty()) {
             return Ok(Exit::Failed);
         }
         Ok(Exit::Ok)

@@ -1,35 +1,31 @@
 //! `orchestrator run`: the supervisor, in the foreground. What it prints at its start is data (stdout), because people and
 //! scripts read it; everything later is talk.
 
+mod printer;
+mod start;
+
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::ProgressBar;
-use orchestrator_actors::machine::{ReloadReport, WorkerStart};
+use orchestrator_actors::machine::WorkerStart;
 
-use crate::cli::commands::config::warning_text;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::config::{self, ConfigError, env, parse_duration, template};
-use crate::control::{self, Refusal};
-use crate::daemon::{
-    Announce, Ended, LocalOptions, Mode, News, Progress, RunError, RunOptions, Summary, WorkerLine,
-};
+use crate::config::{self, Limits, env, parse_duration};
+use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine};
 use crate::telemetry;
-use crate::ui::Ui;
-use crate::ui::format::{duration, plural, short_id};
+use printer::Printer;
+pub(super) use printer::needs_restart;
 
 /// Convex's own port for local deployments.
 const DEFAULT_PORT: u16 = 3210;
 const PRODUCTION_LIMIT: Duration = Duration::from_secs(30);
-/// What an installed OpenCode takes on disk, roughly: the length of the progress bar.
-const USUAL_SIZE: u64 = 180 * 1024 * 1024;
-const LOCAL_LIMIT: Duration = Duration::from_secs(10);
+/// In front of a developer, who waits for the prompt.
+const SHORT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Run the supervisor in the foreground: the workers of workers.json, or --local directories
+/// Run the supervisor in the foreground: the workers of workers.json, --dev's one, or --local directories
 #[derive(Debug, Args)]
 pub struct Run {
     /// Serve these directories with a deployment of our own; no account, no workers.json [default: .]
@@ -40,9 +36,30 @@ pub struct Run {
     #[arg(long, requires = "local")]
     port: Option<u16>,
 
-    /// Answer from a scripted model instead of a provider: no key, no network
+    /// Let web pages of this origin talk to the deployment with --local, like https://chat.example; may be repeated
+    #[arg(long, value_name = "ORIGIN", requires = "local")]
+    allow_origin: Vec<String>,
+
+    /// Answer from a scripted model instead of a provider: no key, and no network but to install OpenCode with npm where
+    /// there is none
     #[arg(long)]
     demo: bool,
+
+    /// Development mode: one worker, from the .env in this directory; it ends with its worker
+    #[arg(long, conflicts_with_all = ["local", "worker"])]
+    dev: bool,
+
+    /// Serve only these workers of workers.json (names or ids)
+    #[arg(long, value_name = "NAME", num_args = 1.., conflicts_with = "local")]
+    worker: Vec<String>,
+
+    /// Reload whenever the configuration's file changes
+    #[arg(long, conflicts_with = "local")]
+    watch: bool,
+
+    /// End when no turn is left to be answered
+    #[arg(long)]
+    exit_when_idle: bool,
 
     /// Serve tokens that another supervisor holds; that one stops serving them
     #[arg(long)]
@@ -52,7 +69,7 @@ pub struct Run {
     #[arg(long)]
     detach: bool,
 
-    /// How long a graceful stop may take [default: 30s, with --local 10s]
+    /// How long a graceful stop may take [default: 30s; with --local and --dev 10s]
     #[arg(long, value_name = "TIME", env = env::SHUTDOWN_TIMEOUT, hide_env_values = true,
           value_parser = parse_duration)]
     shutdown_timeout: Option<Duration>,
@@ -78,9 +95,13 @@ impl Run {
 
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         if self.detach {
+            if self.local.is_none() {
+                // Whoever has to be asked is here and not in the background; and a mistake is shown in its source.
+                start::configuration(app, self.dev, self.worker).await?;
+            }
             return super::detach::detach(app).await;
         }
-        let options = self.options(app)?;
+        let options = self.options(app).await?;
         let port = match &options.mode {
             Mode::Local(local) => Some(local.port),
             Mode::Workers(_) => None,
@@ -105,10 +126,7 @@ impl Run {
             app.ui
                 .error(&format!("warning: no log is written: {reason}"));
         }
-        let printer = Printer {
-            ui: app.ui,
-            bar: Mutex::default(),
-        };
+        let printer = Printer::new(app.ui);
         let ended = crate::daemon::run(options, &printer).await;
         drop(logging);
         match ended {
@@ -127,22 +145,31 @@ impl Run {
         }
     }
 
-    fn options(self, app: &App) -> Result<RunOptions, Failure> {
-        let local = self.local.is_some();
-        let mode = match self.local {
-            Some(directories) => Mode::Local(LocalOptions {
+    async fn options(self, app: &App) -> Result<RunOptions, Failure> {
+        let is_production = self.local.is_none() && !self.dev;
+        let (mode, source) = if let Some(directories) = self.local {
+            let local = LocalOptions {
                 directories: if directories.is_empty() {
                     vec![PathBuf::from(".")]
                 } else {
                     directories
                 },
                 port: self.port.unwrap_or(DEFAULT_PORT),
-            }),
-            None => Mode::Workers(load(app)?),
+                origins: self.allow_origin,
+            };
+            (Mode::Local(local), None)
+        } else {
+            let (loaded, source) = start::configuration(app, self.dev, self.worker).await?;
+            (Mode::Workers(loaded), Some(source))
         };
-        let limit = if local { LOCAL_LIMIT } else { PRODUCTION_LIMIT };
+        let limit = if is_production {
+            PRODUCTION_LIMIT
+        } else {
+            SHORT_LIMIT
+        };
         Ok(RunOptions {
             paths: app.paths.clone(),
+            limits: limits(&mode)?,
             mode,
             take_over: self.take_over,
             demo: self.demo,
@@ -150,42 +177,10 @@ impl Run {
             boot: boot_limit()?,
             shutdown: self.shutdown_timeout.unwrap_or(limit),
             idle_timeout_ms: self.idle_timeout.map(|time| time.as_millis() as u64),
-            base: app.base(),
-            url_rule: app.url_rule(),
+            source,
+            watch: self.watch,
+            exit_when_idle: self.exit_when_idle,
         })
-    }
-}
-
-/// The configuration; a missing one at its usual place is replaced by a template, and the run ends.
-fn load(app: &App) -> Result<config::Loaded, Failure> {
-    let path = &app.paths.workers_file;
-    match config::load(path, &app.base(), app.url_rule()) {
-        Ok(loaded) => Ok(loaded),
-        // A path that was named is a path that was meant: nothing is made there.
-        Err(error @ ConfigError::Missing { .. }) if app.globals.config.is_some() => {
-            Err(error.into())
-        }
-        Err(ConfigError::Missing { .. }) => {
-            template::write(path).map_err(|error| {
-                Failure::new(
-                    Exit::Config,
-                    format!("no workers configuration, and no template can be left: {error}"),
-                )
-                .hint("make the folder writable, or name another file with --config")
-            })?;
-            Err(Failure::new(
-                Exit::Config,
-                format!(
-                    "No workers configuration found. A template has been created at:\n{}",
-                    path.display()
-                ),
-            )
-            .bare()
-            .hint(
-                "fill it in and run again; or try it without an account: orchestrator run --local",
-            ))
-        }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -219,160 +214,19 @@ fn boot_limit() -> Result<Option<Duration>, Failure> {
     Ok(Some(limit))
 }
 
+fn limits(mode: &Mode) -> Result<Limits, Failure> {
+    let of_file = match mode {
+        Mode::Workers(loaded) => loaded.config.limits,
+        Mode::Local(_) => Limits::default(),
+    };
+    of_file.under_environment().map_err(Failure::usage)
+}
+
 fn log_level(mode: &Mode) -> Option<String> {
     match mode {
         Mode::Workers(loaded) => loaded.config.log_level.clone(),
         Mode::Local(_) => None,
     }
-}
-
-struct Printer {
-    ui: Ui,
-    /// Of a running installation, when somebody watches.
-    bar: Mutex<Option<ProgressBar>>,
-}
-
-impl Printer {
-    fn failed_workers(&self, lines: &[WorkerLine]) {
-        for line in lines {
-            if let WorkerStart::Failed(reason) = &line.start {
-                self.ui.error(&format!("worker {}: {reason}", line.name));
-            }
-        }
-    }
-}
-
-impl Announce for Printer {
-    fn warning(&self, problem: &config::Problem) {
-        self.ui.error(&warning_text(problem));
-    }
-
-    fn progress(&self, progress: Progress) {
-        let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
-        match progress {
-            Progress::Installing(what) => {
-                self.ui.say(&what);
-                *bar = self.ui.progress_bar(USUAL_SIZE);
-            }
-            Progress::Bytes(count) => {
-                if let Some(bar) = bar.as_ref() {
-                    bar.set_length(USUAL_SIZE.max(count));
-                    bar.set_position(count);
-                }
-            }
-            Progress::Installed => {
-                if let Some(bar) = bar.take() {
-                    bar.finish_and_clear();
-                }
-                self.ui.say("installed");
-            }
-        }
-    }
-
-    fn started(&self, summary: &Summary) {
-        let ui = &self.ui;
-        if summary.demo {
-            ui.line("demo        answers come from a scripted model, not from a provider");
-        }
-        if let Some((url, detail)) = &summary.deployment {
-            ui.line(format!("deployment  {url}   {detail}"));
-        }
-        let tools = if summary.tools.is_empty() {
-            "no assistants in PATH".to_owned()
-        } else {
-            summary.tools.join(", ")
-        };
-        let machine = format!(
-            "{} ({})",
-            summary.machine_name,
-            short_id(&summary.machine_id)
-        );
-        ui.line(format!("machine     {machine:22}  {tools}"));
-        for worker in &summary.workers {
-            let state = match &worker.start {
-                WorkerStart::Ready => "ready".to_owned(),
-                WorkerStart::Waiting(reason) => format!("waiting: {reason}"),
-                WorkerStart::Failed(_) => "failed".to_owned(),
-            };
-            ui.line(format!(
-                "worker      {:22}  {}   {state}",
-                worker.name, worker.directory
-            ));
-        }
-        self.failed_workers(&summary.workers);
-        ui.line(
-            "talk to it: orchestrator chat   ·   look at it: orchestrator ps   ·   stop: Ctrl+C",
-        );
-    }
-
-    fn reloaded(&self, result: Result<&ReloadReport, &Refusal>) {
-        match result {
-            Ok(report) => self.ui.say(format!(
-                "reloaded: {} added, {} changed, {} removed; sessions kept: {}",
-                report.added.len(),
-                report.changed.len(),
-                report.removed.len(),
-                report.sessions_kept
-            )),
-            Err(refusal) => {
-                Failure::from(control::ClientError::from(refusal.clone())).show(self.ui);
-            }
-        }
-    }
-
-    fn news(&self, news: &News) {
-        let line = format!("{}: {}", news.who, news.text);
-        if news.is_good {
-            self.ui.say(line);
-        } else {
-            self.ui.error(&line);
-        }
-    }
-
-    fn notice(&self, text: &str) {
-        self.ui.error(&format!("warning: {text}"));
-    }
-
-    fn stopping(&self, workers: usize, sessions: usize, limit: Duration) {
-        self.ui.say(format!(
-            "stopping {}, {} (up to {}; again to stop at once) …",
-            plural(workers, "worker"),
-            plural(sessions, "session"),
-            duration(limit)
-        ));
-    }
-
-    fn stopped(&self, ended: &Ended) {
-        match ended {
-            Ended::Stopped { took, outbox } => {
-                self.ui.say(format!("stopped in {}", duration(*took)));
-                if *outbox > 0 {
-                    let count = plural(*outbox, "finished turn");
-                    self.ui.say(format!("{count} did not reach the deployment: kept in the outbox, sent with the next start"));
-                }
-            }
-            Ended::Forced { limit, killed } => {
-                let killed = if *killed == 1 {
-                    "killed 1 child".to_owned()
-                } else {
-                    format!("killed {killed} children")
-                };
-                self.ui.error(&match limit {
-                    Some(limit) => format!(
-                        "graceful shutdown timed out after {}; {killed}",
-                        duration_words(*limit)
-                    ),
-                    None => format!("stopped at once; {killed}"),
-                });
-            }
-            Ended::Interrupted => self.ui.error("interrupted before it was up"),
-        }
-    }
-}
-
-/// `30s`: limits are said as they are set.
-fn duration_words(limit: Duration) -> String {
-    humantime::format_duration(limit).to_string()
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl Status {
         };
         let report: Report = read("ps", supervisor.ask(Verb::Ps, SHORT).await?)?;
         let counts = Counts::of(&report);
+        let trouble = trouble(&report);
         let holder = supervisor.holder;
         if self.json {
             app.ui.json(&json!({
@@ -46,21 +47,32 @@ impl Status {
                 "sessions": counts.sessions,
                 "sessions_active": counts.active,
                 "outbox": report.machine.outbox,
+                "trouble": trouble,
             }));
         } else {
             app.ui.line(format!(
-                "running (pid {}, since {}): {}, {} ready; {}, {} active; outbox {}",
+                "running (pid {}, since {}): {}, {} ready; {}, {} active; outbox {}{}",
                 holder.pid,
                 clock_time(holder.since_ms),
                 plural(counts.workers, "worker"),
                 counts.ready,
                 plural(counts.sessions, "session"),
                 counts.active,
-                report.machine.outbox
+                report.machine.outbox,
+                trouble.map_or_else(String::new, |trouble| format!("; deployment: {trouble}")),
             ));
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Why the embedded deployment cannot do its work.
+fn trouble(report: &Report) -> Option<&str> {
+    let mut failed = report
+        .deployments
+        .iter()
+        .filter(|row| row.phase == "failed");
+    failed.find_map(|row| row.last_error.as_deref())
 }
 
 struct Counts {

@@ -35,6 +35,8 @@ pub struct Closed {
     pub parts: Vec<PartRow>,
     /// From the message to its end.
     pub took_ms: Option<f64>,
+    /// Another turn goes on with it by itself.
+    pub goes_on: bool,
 }
 
 impl Closed {
@@ -70,6 +72,7 @@ impl Closed {
             "agent_missing" => {
                 Some("orchestrator run installs a compatible OpenCode when none is named")
             }
+            _ if self.goes_on => Some("nothing to do: the next turn goes on with it by itself"),
             _ if self.state == "interrupted" => Some("send the message again"),
             _ => None,
         }
@@ -97,7 +100,7 @@ pub async fn follow(
     let mut fold = Fold::default();
     let mut looks = tokio::time::interval(LOOK);
     let mut away_since = None;
-    let row = loop {
+    let (row, goes_on) = loop {
         tokio::select! {
             _ = looks.tick() => match connection.client.is_connected() {
                 Ok(()) => {
@@ -122,10 +125,12 @@ pub async fn follow(
             },
             answer = rows.recv() => {
                 let messages: Messages = read("messages:list", received(answer)?)?;
+                let mut rows = messages.messages.iter();
+                let goes_on = rows.any(|row| row.continues.as_deref() == Some(&turn.turn));
                 let Some(row) = find(messages, turn) else { continue };
                 is_queued &= row.state.as_deref() == Some("queued");
                 if row.is_closed() {
-                    break row;
+                    break (row, goes_on);
                 }
             }
             answer = next_page(window.as_mut()) => {
@@ -150,12 +155,14 @@ pub async fn follow(
         usage: row.usage.clone(),
         parts: stored_parts(connection, turn, row).await?,
         took_ms,
+        goes_on,
     })
 }
 
-/// The two rows of this exchange and nothing else, so that nothing else wakes the subscription.
+/// The two rows of this exchange, the two that may go on with it, and nothing else, so that nothing else wakes the
+/// subscription.
 fn row_args(turn: &Submitted) -> serde_json::Value {
-    json!({"sessionId": turn.session, "limit": 2, "beforeSeq": turn.seq + 2})
+    json!({"sessionId": turn.session, "limit": 4, "beforeSeq": turn.seq + 2})
 }
 
 fn subscribe_window(connection: &Connection, turn: &Submitted, from: u64) -> Stream {
@@ -265,6 +272,7 @@ mod tests {
             usage: None,
             parts: Vec::new(),
             took_ms: None,
+            goes_on: false,
         };
         let failed = closed("failed", "provider", "no credit");
         assert_eq!(failed.reason(), "the turn failed: no credit (provider)");
@@ -272,5 +280,10 @@ mod tests {
         let cut = closed("interrupted", "crashed", "the assistant crashed");
         assert!(cut.reason().starts_with("the turn was interrupted: the"));
         assert_eq!(cut.hint(), Some("send the message again"));
+        let goes_on = Closed {
+            goes_on: true,
+            ..cut
+        };
+        assert!(goes_on.hint().unwrap().starts_with("nothing to do"));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::http::request;
+use crate::http::{request, try_request};
 use crate::wait::until;
 
 pub struct Api {
@@ -40,13 +40,9 @@ impl Api {
 
     /// The value, or the whole error reply.
     pub fn call(&self, kind: &str, function: &str, args: &Value) -> Result<Value, Value> {
-        let body =
-            json!({ "path": function, "args": args, "format": "convex_encoded_json" }).to_string();
+        let body = body_of(function, args);
         let bearer = format!("Bearer {}", self.token);
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("Authorization", bearer.as_str()),
-        ];
+        let headers = headers(&bearer);
         let (_, body) = request("POST", &format!("{}/api/{kind}", self.url), &headers, &body);
         let reply: Value =
             serde_json::from_str(&body).map_err(|error| json!(format!("{error}: {body}")))?;
@@ -55,6 +51,27 @@ impl Api {
         } else {
             Err(reply)
         }
+    }
+
+    /// The value or the whole refusal; `None` when the deployment is away or failed by itself: nobody knows then whether
+    /// it ran, and an idempotent call is made again.
+    pub fn attempt(
+        &self,
+        kind: &str,
+        function: &str,
+        args: &Value,
+    ) -> Option<Result<Value, Value>> {
+        let body = body_of(function, args);
+        let bearer = format!("Bearer {}", self.token);
+        let headers = headers(&bearer);
+        let url = format!("{}/api/{kind}", self.url);
+        let (status, body) = try_request("POST", &url, &headers, &body).ok()?;
+        let reply: Value = serde_json::from_str(&body).ok()?;
+        if reply["status"] == "success" {
+            return Some(Ok(reply["value"].clone()));
+        }
+        let refused = !reply["errorData"].is_null() || (400..500).contains(&status);
+        refused.then_some(Err(reply))
     }
 
     /// Sends a message; gives the session and the turn.
@@ -78,12 +95,17 @@ impl Api {
             .unwrap_or(Value::Null)
     }
 
-    /// Waits until the turn is closed.
+    /// Waits until the turn is closed, and a complete one folded: a long answer is folded by a function of its own, and its
+    /// row has no parts before that.
     pub fn closed(&self, session: &str, turn: &str) -> Value {
         until(&format!("{turn} is closed"), || {
             let row = self.turn(session, turn);
-            let state = row["state"].as_str().unwrap_or_default();
-            (!matches!(state, "queued" | "claimed" | "")).then_some(row)
+            let has_ended = match row["state"].as_str().unwrap_or_default() {
+                "queued" | "claimed" | "" => false,
+                "complete" => row["folded"] == true,
+                _ => true,
+            };
+            has_ended.then_some(row)
         })
     }
 
@@ -109,6 +131,17 @@ impl Api {
         }
         text
     }
+}
+
+fn body_of(function: &str, args: &Value) -> String {
+    json!({ "path": function, "args": args, "format": "convex_encoded_json" }).to_string()
+}
+
+fn headers(bearer: &str) -> [(&str, &str); 2] {
+    [
+        ("Content-Type", "application/json"),
+        ("Authorization", bearer),
+    ]
 }
 
 /// The text parts of a closed, folded turn.

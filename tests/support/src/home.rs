@@ -105,6 +105,16 @@ impl Home {
         self.environment.get(name).map_or("", String::as_str)
     }
 
+    /// Where the supervisors of this home keep lock, outbox and logs.
+    pub fn state(&self) -> PathBuf {
+        Path::new(self.get("XDG_STATE_HOME")).join("opencode-orchestrator")
+    }
+
+    /// The folders stay when this is dropped.
+    pub fn keep(&mut self) {
+        self.root.disable_cleanup(true);
+    }
+
     /// A directory to work in, made on first use.
     pub fn dir(&self, name: &str) -> PathBuf {
         let path = self.root.path().join("work").join(name);
@@ -160,6 +170,11 @@ impl Home {
         S: AsRef<OsStr>,
     {
         Supervisor::start(self, self.command(args))
+    }
+
+    /// Starts the supervisor under something that starts it, such as a shell that sets a limit.
+    pub fn supervisor_by(&self, command: Command) -> Supervisor<'_> {
+        Supervisor::start(self, command)
     }
 
     /// The processes that carry this home in their environment.

@@ -41,6 +41,41 @@ pub fn descendants(root: u32) -> Vec<u32> {
     found
 }
 
+/// What each open descriptor of a process is: `socket`, `pipe`, `anon_inode:[eventfd]`, or a path. Sorted.
+pub fn descriptors(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"));
+    let mut kinds: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .map(|target| {
+            let target = target.to_string_lossy().into_owned();
+            match target.split_once(":[") {
+                Some((kind @ ("socket" | "pipe"), _)) => kind.to_owned(),
+                _ => target,
+            }
+        })
+        .collect();
+    kinds.sort();
+    kinds
+}
+
+/// Resident memory in bytes; `None` when there is no such process any more.
+pub fn resident(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// The first process's own children, living ones.
+pub fn children(of: u32) -> Vec<u32> {
+    pids()
+        .into_iter()
+        .filter(|pid| parent(*pid) == Some(of) && is_alive(*pid))
+        .collect()
+}
+
 pub fn is_alive(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z' && state != 'X')
 }

@@ -10,6 +10,11 @@ use crate::domain::turn::{Ending, Outcome};
 /// Boots in a row that a turn gets.
 const MOST_BOOTS: u32 = 3;
 const BOOT_AGAIN_MS: u64 = 250;
+/// Children that a turn may lose, however slowly: the ledger counts those of a minute.
+const MOST_LOST_CHILDREN: u32 = 5;
+/// Times that a child is asked the same before it is replaced: it may only be slow, and a boot costs more.
+const MOST_ASKS: u32 = 3;
+const ASK_AGAIN_MS: u64 = 500;
 
 impl SessionMachine {
     pub(super) fn opened(
@@ -25,6 +30,7 @@ impl SessionMachine {
             Ok(()) => {
                 self.child = Child::Up;
                 self.failed_boots = 0;
+                self.released_for = None;
                 out.push(Effect::Say(Saying::Active, None));
             }
             Err(error) if error.is_transient() => {
@@ -38,10 +44,8 @@ impl SessionMachine {
                     AgentError::Missing(_) => "agent_missing",
                     _ => "agent_misconfigured",
                 };
-                self.finish(
-                    Ending::because(Outcome::Failed, code, error.to_string()),
-                    out,
-                );
+                let ending = Ending::because(Outcome::Failed, code, error.to_string());
+                self.finish_unasked(ending, out);
             }
         }
     }
@@ -58,7 +62,8 @@ impl SessionMachine {
         } else {
             self.failed_boots = 0;
             let reason = format!("the assistant did not start, {MOST_BOOTS} times: {error}");
-            self.finish(Ending::because(Outcome::Failed, "agent_boot", reason), out);
+            let ending = Ending::because(Outcome::Failed, "agent_boot", reason);
+            self.finish_unasked(ending, out);
         }
     }
 
@@ -78,6 +83,28 @@ impl SessionMachine {
         self.crashed(describe(report), now, jitter, out);
     }
 
+    /// The child did not answer a question that changes nothing. It is asked again; then it is replaced.
+    pub(super) fn not_answered(
+        &mut self,
+        error: String,
+        now: u64,
+        jitter: f64,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(turn) = self
+            .turn
+            .as_mut()
+            .filter(|turn| self.child == Child::Up && turn.unanswered + 1 < MOST_ASKS)
+        {
+            turn.unanswered += 1;
+            turn.stage = Stage::NeedsChild;
+            self.last_error = Some(error);
+            self.not_before = self.not_before.max(now + ASK_AGAIN_MS);
+        } else {
+            self.child_failed(error, now, jitter, out);
+        }
+    }
+
     /// The child answers, but not as it should: it is replaced.
     pub(super) fn child_failed(
         &mut self,
@@ -93,8 +120,12 @@ impl SessionMachine {
     fn crashed(&mut self, error: String, now: u64, jitter: f64, out: &mut Vec<Effect>) {
         self.last_error = Some(error);
         self.idle_since = None;
+        let mut has_lost_too_many = false;
         if let Some(turn) = &mut self.turn {
             turn.lose_child();
+            turn.lost_children += 1;
+            has_lost_too_many =
+                turn.lost_children >= MOST_LOST_CHILDREN && turn.stage != Stage::Finishing;
         }
         match self.ledger.on_crash(now, jitter) {
             Verdict::Restart { after_ms } => {
@@ -103,7 +134,19 @@ impl SessionMachine {
                     out.push(Effect::Say(Saying::Idle, None));
                 }
             }
-            Verdict::Park => out.push(Effect::Say(Saying::Failed, Some(self.parked_reason()))),
+            // What it works on is closed by what comes next.
+            Verdict::Park => {
+                out.push(Effect::Say(Saying::Failed, Some(self.parked_reason())));
+                return;
+            }
+        }
+        if has_lost_too_many {
+            let reason = format!(
+                "the assistant was lost {MOST_LOST_CHILDREN} times during this turn: {}",
+                self.last_error.as_deref().unwrap_or("no reason known")
+            );
+            let ending = Ending::because(Outcome::Failed, "agent_lost", reason);
+            self.finish_unasked(ending, out);
         }
     }
 
@@ -151,6 +194,15 @@ impl SessionMachine {
         }
     }
 
+    /// The same, on the child's own wish.
+    pub(super) fn release_for(&mut self, reason: &str, out: &mut Vec<Effect>) {
+        let was_up = self.child == Child::Up;
+        self.release(out);
+        if was_up && self.child == Child::Stopping {
+            self.released_for = Some(reason.to_owned());
+        }
+    }
+
     pub(super) fn tick(&mut self, now: u64, out: &mut Vec<Effect>) {
         self.guard_turn(now, out);
         let idle = self
@@ -163,6 +215,9 @@ impl SessionMachine {
 }
 
 fn describe(report: &ExitReport) -> String {
+    if let Some(why) = &report.why {
+        return format!("the assistant was ended: {why}");
+    }
     let how = match (report.code, report.signal) {
         (_, Some(signal)) => format!("signal {signal}"),
         (Some(code), None) => format!("exit code {code}"),

@@ -1,14 +1,14 @@
 //! The machine itself: its state, one method per input, and `advance`, which decides what comes next.
 
 use super::turn::{Stage, Turn};
-use super::{Claim, Closing, ConverseError, Effect, Input, Saying};
+use super::{Claim, Closing, ConverseError, Effect, Input};
 use crate::domain::assistant::AgentEvent;
 use crate::domain::call::{CallError, Finished, StreamError};
 use crate::domain::ids::{ConversationId, SessionId, TurnId};
 use crate::domain::inbox::OpenTurn;
 use crate::domain::ledger::{Intensity, RestartLedger};
 use crate::domain::phase::Phase;
-use crate::domain::turn::{Ending, Outcome};
+use crate::domain::turn::{Ending, OnInterrupt, Outcome};
 
 /// Durations in milliseconds; `u64::MAX` switches a guard off.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub struct SessionLimits {
     pub silence_ms: u64,
     pub retry_limit_ms: u64,
     pub request_ms: u64,
+    pub on_interrupt: OnInterrupt,
 }
 
 /// The pause before a call that the deployment failed to answer properly is made again.
@@ -32,7 +33,7 @@ pub(super) enum Child {
 
 #[derive(Debug)]
 pub struct SessionMachine {
-    session: SessionId,
+    pub(super) session: SessionId,
     pub(super) boot_id: String,
     pub(super) limits: SessionLimits,
     pub(super) child: Child,
@@ -49,6 +50,8 @@ pub struct SessionMachine {
     /// Nothing is opened or claimed before this time.
     pub(super) not_before: u64,
     pub(super) last_error: Option<String>,
+    /// Why the last child was given up early, until there is another one.
+    pub(super) released_for: Option<String>,
     pub(super) turns_served: u64,
     pub(super) done: bool,
 }
@@ -64,6 +67,8 @@ pub struct View {
     pub last_error: Option<String>,
     /// What the assistant waits for.
     pub waits_for: Option<String>,
+    /// Why the last child was given up before its idle time was over.
+    pub released_for: Option<String>,
 }
 
 impl SessionMachine {
@@ -82,6 +87,7 @@ impl SessionMachine {
             failed_boots: 0,
             not_before: 0,
             last_error: None,
+            released_for: None,
             turns_served: 0,
             done: false,
         }
@@ -100,8 +106,11 @@ impl SessionMachine {
             Input::Event(AgentEvent::Exited { report }) => {
                 self.exited(&report, now_ms, jitter, &mut out);
             }
+            Input::Event(AgentEvent::ReleaseWanted { reason }) => {
+                self.release_for(&reason, &mut out);
+            }
             Input::Event(event) => self.event(event, now_ms, &mut out),
-            Input::StreamRefused(error) => self.stream_refused(&error),
+            Input::StreamRefused(turn, error) => self.stream_refused(&turn, &error),
             Input::Finished(turn, result) => self.finished(&turn, result, now_ms),
             Input::ChildStopped => self.child_stopped(now_ms, &mut out),
             Input::Tick => self.tick(now_ms, &mut out),
@@ -146,20 +155,27 @@ impl SessionMachine {
                 turn.stage = Stage::NeedsChild;
             }
             Ok(Claim::Closed) => {
-                self.last_closed = self.turn.take().map(|turn| turn.id);
-                self.wanted = None;
+                let closed = turn.id.clone();
+                self.leave(&closed);
+                self.last_closed = Some(closed);
             }
-            // The next snapshot names the right one.
-            Ok(Claim::NotNext) | Err(CallError::Refused { .. } | CallError::Closed) => {
-                self.turn = None;
-                self.wanted = None;
-            }
-            Err(CallError::Server(error)) => {
-                self.last_error = Some(error);
+            Err(error) if error.is_transient() => {
+                self.last_error = Some(error.to_string());
                 self.not_before = now + AGAIN_MS;
                 turn.stage = Stage::NeedsChild;
             }
+            // The next snapshot names the right one.
+            Ok(Claim::NotNext) | Err(_) => {
+                let refused = turn.id.clone();
+                self.leave(&refused);
+            }
         }
+    }
+
+    /// This turn is not for us (any more). A newer snapshot may want another one already.
+    fn leave(&mut self, id: &TurnId) {
+        self.turn = None;
+        self.wanted.take_if(|open| open.turn_id == *id);
     }
 
     fn conversed(
@@ -186,27 +202,29 @@ impl SessionMachine {
                 // Another one than the session had cannot be gone on with (the directory has changed): the prompt may
                 // have been given in that one.
                 turn.left = confirmed.filter(|known| **known != conversation).cloned();
-                let first = turn.left.clone().unwrap_or_else(|| conversation.clone());
-                out.push(Effect::Lookup(first, turn.id.clone()));
                 turn.conversation = Some(conversation);
+                out.extend(turn.next_lookup());
             }
             Err(ConverseError::Agent(error)) => {
-                self.child_failed(error.to_string(), now, jitter, out);
+                self.not_answered(error.to_string(), now, jitter, out);
             }
-            Err(ConverseError::Call(CallError::Server(error))) => {
-                self.last_error = Some(error);
+            Err(ConverseError::Call(error)) if error.is_transient() => {
+                self.last_error = Some(error.to_string());
                 self.not_before = now + AGAIN_MS;
                 turn.stage = Stage::NeedsChild;
             }
-            Err(ConverseError::Call(_)) => self.turn = None,
+            Err(ConverseError::Call(_)) => {
+                let refused = turn.id.clone();
+                self.leave(&refused);
+            }
         }
     }
 
-    fn stream_refused(&mut self, error: &StreamError) {
+    fn stream_refused(&mut self, id: &TurnId, error: &StreamError) {
         if let Some(turn) = self
             .turn
             .as_mut()
-            .filter(|turn| turn.stage != Stage::Finishing)
+            .filter(|turn| turn.id == *id && turn.stage != Stage::Finishing)
             && turn.verdict.is_none()
         {
             turn.verdict = Some(Ending::because(
@@ -229,16 +247,14 @@ impl SessionMachine {
         self.turns_served += 1;
         self.idle_since = Some(now);
         match result {
-            Ok(_) | Err(CallError::Refused { .. } | CallError::Closed) => {
-                self.last_closed = Some(id.clone());
-                if self.wanted.as_ref().is_some_and(|open| open.turn_id == *id) {
-                    self.wanted = None;
-                }
-            }
             // Open there, answered here: claimed again, looked up and recovered.
-            Err(CallError::Server(error)) => {
-                self.last_error = Some(error);
+            Err(error) if error.is_transient() => {
+                self.last_error = Some(error.to_string());
                 self.not_before = now + AGAIN_MS;
+            }
+            _ => {
+                self.leave(id);
+                self.last_closed = Some(id.clone());
             }
         }
     }
@@ -250,105 +266,10 @@ impl SessionMachine {
         self.stop_child(out);
     }
 
-    /// What comes next, from the state alone.
-    pub(super) fn advance(&mut self, now: u64, out: &mut Vec<Effect>) {
-        if self.closing.is_some() {
-            return self.advance_closing(out);
-        }
-        if self.turn.is_none()
-            && let Some(open) = self.wanted.take()
-        {
-            self.turn = Some(Turn::new(&open, now));
-            self.idle_since = None;
-        }
-        let Some(turn) = &self.turn else {
-            if self.child == Child::Up && self.idle_since.is_none() {
-                self.idle_since = Some(now);
-            }
-            return;
-        };
-        if turn.stage == Stage::NeedsChild {
-            self.advance_waiting(now, out);
-        } else if turn.is_running() {
-            self.advance_running(now, out);
-        }
-    }
-
-    fn advance_waiting(&mut self, now: u64, out: &mut Vec<Effect>) {
-        if self.ledger.is_parked() {
-            let reason = self.parked_reason();
-            return self.finish(Ending::because(Outcome::Failed, "parked", reason), out);
-        }
-        if now < self.not_before {
-            return;
-        }
-        let Some(turn) = &mut self.turn else { return };
-        match self.child {
-            Child::None => {
-                self.child = Child::Opening;
-                out.push(Effect::OpenChild);
-            }
-            Child::Up => match &turn.granted {
-                None => {
-                    turn.stage = Stage::Claiming;
-                    out.push(Effect::Claim(turn.id.clone()));
-                }
-                Some(granted) => {
-                    turn.stage = Stage::Conversing;
-                    out.push(Effect::Converse {
-                        known: granted.conversation.clone(),
-                        title: granted.title.clone(),
-                    });
-                }
-            },
-            Child::Opening | Child::Stopping => {}
-        }
-    }
-
-    pub(super) fn parked_reason(&self) -> String {
-        format!(
-            "the assistant crashed {} times ({}); `orchestrator restart session/{}` gives it another chance",
-            self.ledger.total(),
-            self.last_error.as_deref().unwrap_or("no reason known"),
-            self.session
-        )
-    }
-
-    fn advance_closing(&mut self, out: &mut Vec<Effect>) {
-        match self.child {
-            Child::Opening | Child::Up => self.stop_child(out),
-            Child::None if !self.done => {
-                self.done = true;
-                if self.closing == Some(Closing::Ended) {
-                    if self
-                        .turn
-                        .as_ref()
-                        .is_some_and(|turn| turn.stage != Stage::Finishing)
-                    {
-                        self.finish(
-                            Ending::because(Outcome::Aborted, "ended", "the session was ended"),
-                            out,
-                        );
-                    }
-                    out.push(Effect::Say(Saying::Ended, None));
-                }
-                out.push(Effect::Done);
-            }
-            Child::Stopping | Child::None => {}
-        }
-    }
-
-    /// Hands the end of the current turn to the link.
-    pub(super) fn finish(&mut self, ending: Ending, out: &mut Vec<Effect>) {
-        if let Some(turn) = &mut self.turn {
-            turn.stage = Stage::Finishing;
-            turn.requests.clear();
-            out.push(Effect::Finish(turn.id.clone(), ending));
-        }
-    }
-
-    pub fn set_idle(&mut self, idle_ms: u64) {
+    /// What a reload changes.
+    pub fn configure(&mut self, idle_ms: u64, on_interrupt: OnInterrupt) {
         self.limits.idle_ms = idle_ms;
+        self.limits.on_interrupt = on_interrupt;
     }
 
     /// Whether time matters now; otherwise no [`Input::Tick`] is needed.
@@ -376,6 +297,7 @@ impl SessionMachine {
                 .as_ref()
                 .and_then(|turn| turn.requests.iter().find(|request| !request.rejected))
                 .map(|request| request.what.clone()),
+            released_for: self.released_for.clone(),
         }
     }
 

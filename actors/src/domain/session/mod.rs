@@ -5,7 +5,10 @@
 //! an answer that has begun is never asked for again. Each way a turn can be settled is in `settle.rs`; what
 //! happens to the child is in `child.rs`.
 
+mod advance;
 mod child;
+mod earlier;
+mod guard;
 mod machine;
 mod settle;
 #[cfg(test)]
@@ -36,8 +39,8 @@ pub enum Input {
     LookedUp(Result<StoredTurn, AgentError>),
     Delivered(Result<(), AgentError>),
     Event(AgentEvent),
-    /// The current turn's stream takes no more.
-    StreamRefused(StreamError),
+    /// This turn's stream takes no more.
+    StreamRefused(TurnId, StreamError),
     /// The deployment answered the finish of this turn.
     Finished(TurnId, Result<Finished, CallError>),
     /// The planned stop of the child is done; its lease is free.
@@ -50,6 +53,18 @@ pub enum Input {
     Restart,
     /// The session's actor is to end.
     Close(Closing),
+}
+
+impl Input {
+    /// What the assistant did not do as asked; mostly a reason to replace it.
+    pub fn failure(&self) -> Option<&AgentError> {
+        match self {
+            Self::Conversed(Err(ConverseError::Agent(error)))
+            | Self::LookedUp(Err(error))
+            | Self::Delivered(Err(error)) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// Why a session's actor is to end.
@@ -81,6 +96,15 @@ pub struct Granted {
     pub next_index: u64,
     /// The machine's boot id at the first claim.
     pub claimed_boot: String,
+    /// Earlier turns of the session whose end is provisional, claimed under this very store: it may know their answers.
+    pub unsettled: Vec<Unsettled>,
+}
+
+/// A turn that the deployment closed before its assistant's store could be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    pub turn: TurnId,
+    pub next_index: u64,
 }
 
 #[derive(Clone, Debug)]

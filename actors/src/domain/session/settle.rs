@@ -1,16 +1,12 @@
 //! Settling a turn: from the assistant's store, from its events, by guards, by the owner's abort.
 
+use super::earlier::settle_earlier;
 use super::machine::{Child, SessionMachine};
 use super::turn::{Request, Stage};
 use super::{Effect, Prompt};
 use crate::domain::assistant::{AgentError, AgentEvent, TurnEnd};
 use crate::domain::item::Draft;
 use crate::domain::turn::{Ending, Outcome, StoredTurn};
-
-/// The abort is asked for again after this time, until the turn is over.
-const ABORT_AGAIN_MS: u64 = 2_000;
-/// An assistant that has not stopped this long after the first abort is replaced.
-const ABORT_LIMIT_MS: u64 = 15_000;
 
 impl SessionMachine {
     /// The table of "a prompt is given once".
@@ -28,6 +24,22 @@ impl SessionMachine {
         else {
             return;
         };
+        if let Some(granted) = &mut turn.granted
+            && !granted.unsettled.is_empty()
+        {
+            match result {
+                Ok(stored) => {
+                    let earlier = granted.unsettled.remove(0);
+                    settle_earlier(earlier, stored, out);
+                    out.extend(turn.next_lookup());
+                }
+                Err(error) => self.not_answered(error.to_string(), now, jitter, out),
+            }
+            return;
+        }
+        if result.is_ok() {
+            turn.unanswered = 0;
+        }
         let result = match (result, turn.left.take(), &turn.conversation) {
             (Ok(StoredTurn::Absent), Some(_), Some(conversation)) => {
                 out.push(Effect::Lookup(conversation.clone(), turn.id.clone()));
@@ -38,7 +50,7 @@ impl SessionMachine {
             (result, ..) => result,
         };
         match result {
-            Err(error) => self.child_failed(error.to_string(), now, jitter, out),
+            Err(error) => self.not_answered(error.to_string(), now, jitter, out),
             Ok(StoredTurn::Absent | StoredTurn::Unanswered) => self.deliver_or_close(now, out),
             Ok(StoredTurn::Complete { parts, usage }) => {
                 self.recover(parts, out);
@@ -55,6 +67,7 @@ impl SessionMachine {
                     outcome: Outcome::Failed,
                     error: Some(error),
                     usage,
+                    then: None,
                 };
                 let ending = if aborted {
                     // An assistant that is told to end writes down an abort, too; the owner's is known here.
@@ -211,11 +224,23 @@ impl SessionMachine {
     fn turn_ended(&mut self, ended: TurnEnd, out: &mut Vec<Effect>) {
         let ending = match ended {
             // An answer that was complete before a stop reached it stays complete.
-            TurnEnd::Complete { usage } => Ending::complete(usage),
+            TurnEnd::Complete { usage } if !self.has_lost_items() => Ending::complete(usage),
+            TurnEnd::Complete { usage } => {
+                let incomplete = Ending::because(
+                    Outcome::Failed,
+                    "stream_refused",
+                    "the deployment refused a part of the answer",
+                );
+                Ending {
+                    usage,
+                    ..self.ending_without_answer(incomplete)
+                }
+            }
             TurnEnd::Failed { error, usage } => Ending {
                 outcome: Outcome::Failed,
                 error: Some(error),
                 usage,
+                then: None,
             },
             TurnEnd::Aborted { usage } => {
                 let otherwise = if self.child == Child::Stopping {
@@ -240,6 +265,13 @@ impl SessionMachine {
         self.finish(ending, out);
     }
 
+    /// The assistant's answer is whole, and what the deployment has of it is not.
+    fn has_lost_items(&self) -> bool {
+        let verdict = self.turn.as_ref().and_then(|turn| turn.verdict.as_ref());
+        let error = verdict.and_then(|ending| ending.error.as_ref());
+        error.is_some_and(|error| error.code == "stream_refused")
+    }
+
     /// How a turn ends whose answer will not be complete: by its guard's verdict, the owner's abort, or `otherwise`.
     pub(super) fn ending_without_answer(&mut self, otherwise: Ending) -> Ending {
         let Some(turn) = &mut self.turn else {
@@ -249,65 +281,6 @@ impl SessionMachine {
             Some(verdict) => verdict,
             None if turn.abort => aborted(),
             None => otherwise,
-        }
-    }
-
-    /// Silence and requests that nobody answers.
-    pub(super) fn guard_turn(&mut self, now: u64, out: &mut Vec<Effect>) {
-        let limits = self.limits.clone();
-        let Some(turn) = self
-            .turn
-            .as_mut()
-            .filter(|turn| turn.stage == Stage::Streaming)
-        else {
-            return;
-        };
-        for request in turn.requests.iter_mut().filter(|request| !request.rejected) {
-            if now.saturating_sub(request.since_ms) >= limits.request_ms {
-                request.rejected = true;
-                let reason = format!("nobody answered within {} s", limits.request_ms / 1_000);
-                out.push(Effect::Reject(request.id.clone(), reason));
-                turn.last_event_ms = now;
-            }
-        }
-        let waiting = turn.requests.iter().any(|request| !request.rejected);
-        if !waiting
-            && turn.verdict.is_none()
-            && now.saturating_sub(turn.last_event_ms) >= limits.silence_ms
-        {
-            turn.verdict = Some(Ending::because(
-                Outcome::Failed,
-                "silent",
-                format!(
-                    "the assistant was silent for {} s",
-                    limits.silence_ms / 1_000
-                ),
-            ));
-        }
-    }
-
-    /// Asks a running turn to stop, again and again, when it has to.
-    pub(super) fn advance_running(&mut self, now: u64, out: &mut Vec<Effect>) {
-        let Some(turn) = self
-            .turn
-            .as_mut()
-            .filter(|turn| turn.stage == Stage::Streaming)
-        else {
-            return;
-        };
-        if !turn.abort && turn.verdict.is_none() {
-            return;
-        }
-        let Some(conversation) = turn.conversation.clone() else {
-            return;
-        };
-        match turn.abort_asked {
-            Some((first, _)) if now.saturating_sub(first) >= ABORT_LIMIT_MS => self.stop_child(out),
-            Some((_, last)) if now.saturating_sub(last) < ABORT_AGAIN_MS => {}
-            asked => {
-                turn.abort_asked = Some((asked.map_or(now, |(first, _)| first), now));
-                out.push(Effect::Abort(conversation));
-            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The machine against a scripted world: each test says what happened and what had to follow.
 
+mod follows;
+
 use proptest::prelude::*;
 
 use super::machine::{SessionLimits, SessionMachine};
@@ -7,13 +9,14 @@ use super::*;
 use crate::domain::assistant::{ExitReport, TurnEnd};
 use crate::domain::inbox::OpenState;
 use crate::domain::phase::Phase;
-use crate::domain::turn::{Outcome, TurnError};
+use crate::domain::turn::{OnInterrupt, Outcome, TurnError};
 
 const LIMITS: SessionLimits = SessionLimits {
     idle_ms: 300_000,
     silence_ms: 330_000,
     retry_limit_ms: 120_000,
     request_ms: 60_000,
+    on_interrupt: OnInterrupt::Report,
 };
 
 struct World {
@@ -99,6 +102,7 @@ fn granted() -> Granted {
         abort: false,
         next_index: 0,
         claimed_boot: "boot".to_owned(),
+        unsettled: Vec::new(),
     }
 }
 
@@ -130,6 +134,12 @@ fn exited() -> Input {
             signal: Some(9),
             ..ExitReport::default()
         },
+    })
+}
+
+fn wants_to_go() -> Input {
+    Input::Event(AgentEvent::ReleaseWanted {
+        reason: "it is too big".to_owned(),
     })
 }
 
@@ -539,8 +549,29 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::ChildStopped),
         Just(Input::Tick),
         Just(Input::Release),
+        Just(wants_to_go()),
         Just(Input::Restart),
     ]
+}
+
+#[test]
+fn a_child_that_wants_to_go_goes_between_turns_only_and_it_is_shown_why() {
+    let mut world = World::new();
+    world.until_streaming();
+    assert_eq!(world.on(wants_to_go()), []);
+    world.on(ended(TurnEnd::Complete { usage: None }));
+    world.on(Input::Finished("t".into(), Ok(Finished::Closed)));
+    assert_eq!(world.on(wants_to_go()), [Effect::StopChild]);
+    // Said once more while it goes.
+    assert_eq!(world.on(wants_to_go()), []);
+    world.on(Input::ChildStopped);
+    let view = world.machine.view();
+    assert_eq!(view.phase, Phase::Idle);
+    assert_eq!(view.released_for.as_deref(), Some("it is too big"));
+    assert_eq!((view.crashes, view.last_error), (0, None));
+    assert_eq!(world.on(want("u")), [Effect::OpenChild]);
+    world.on(Input::Opened(Ok(())));
+    assert_eq!(world.machine.view().released_for, None);
 }
 
 proptest! {

@@ -2,10 +2,10 @@
 
 use crate::domain::assistant::RequestId;
 use crate::domain::ids::{ConversationId, TurnId};
-use crate::domain::inbox::OpenTurn;
+use crate::domain::inbox::{OpenState, OpenTurn};
 use crate::domain::turn::Ending;
 
-use super::Granted;
+use super::{Effect, Granted};
 
 /// How far the current turn has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Stage {
 pub(super) struct Turn {
     pub id: TurnId,
     pub stage: Stage,
+    /// The deployment says that it was claimed; by whom is told by the claim.
+    claimed: bool,
     pub granted: Option<Granted>,
     /// Where it is answered.
     pub conversation: Option<ConversationId>,
@@ -40,6 +42,10 @@ pub(super) struct Turn {
     pub last_event_ms: u64,
     pub requests: Vec<Request>,
     pub items: u64,
+    /// Questions to the present child that it did not answer, in a row.
+    pub unanswered: u32,
+    /// Children that were lost while they worked on it.
+    pub lost_children: u32,
 }
 
 /// A permission or question that the assistant waits for.
@@ -56,6 +62,7 @@ impl Turn {
         Self {
             id: open.turn_id.clone(),
             stage: Stage::NeedsChild,
+            claimed: open.state == OpenState::Claimed,
             granted: None,
             conversation: None,
             left: None,
@@ -65,7 +72,22 @@ impl Turn {
             last_event_ms: now,
             requests: Vec::new(),
             items: 0,
+            unanswered: 0,
+            lost_children: 0,
         }
+    }
+
+    /// It may have been given to the assistant, by this incarnation or an earlier one.
+    pub fn is_claimed(&self) -> bool {
+        self.claimed || self.granted.is_some()
+    }
+
+    /// What to ask the store for: the earlier turns first, then this one, where the session was before if it has moved.
+    pub fn next_lookup(&self) -> Option<Effect> {
+        let conversation = self.left.clone().or_else(|| self.conversation.clone())?;
+        let earlier = self.granted.as_ref()?.unsettled.first();
+        let turn = earlier.map_or(&self.id, |earlier| &earlier.turn);
+        Some(Effect::Lookup(conversation, turn.clone()))
     }
 
     /// The assistant may be working on it.
@@ -80,5 +102,6 @@ impl Turn {
         }
         self.requests.clear();
         self.abort_asked = None;
+        self.unanswered = 0;
     }
 }

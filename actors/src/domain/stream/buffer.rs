@@ -7,8 +7,11 @@ use std::collections::VecDeque;
 
 use crate::domain::item::{Draft, Item, ItemKind, MAX_ITEM_BYTES, ToolState};
 
-/// What an item costs beside its content and part id: field names and numbers on the wire.
-const ITEM_OVERHEAD: usize = 64;
+/// What an item costs beside its content and part id: field names and numbers on the wire, its allocations here.
+const ITEM_OVERHEAD: usize = 128;
+
+/// How far back a tool's state that nobody has seen yet is looked for.
+const LOOK_BACK: usize = 64;
 
 /// What an item counts for against every bound, in bytes.
 pub fn weight(item: &Item) -> usize {
@@ -91,7 +94,7 @@ impl Buffer {
         } = draft;
         match kind {
             ItemKind::Reset => self.append(part_id, kind, String::new(), now_wall_ms),
-            ItemKind::Tool => self.append(part_id, kind, fitting_tool(content), now_wall_ms),
+            ItemKind::Tool => self.tool(part_id, fitting_tool(content), now_wall_ms),
             ItemKind::Text | ItemKind::Reasoning => {
                 let mut rest = self.merge(&part_id, kind, &content);
                 while !rest.is_empty() {
@@ -117,6 +120,22 @@ impl Buffer {
         last.content.push_str(piece);
         self.weight += piece.len();
         rest
+    }
+
+    /// The last state of a tool wins, so one that was never handed out gives its place to the next.
+    fn tool(&mut self, part_id: String, content: String, now_wall_ms: u64) {
+        let frozen_below = self.frozen_below;
+        let unseen = self.items.iter_mut().rev().take(LOOK_BACK);
+        let last = unseen
+            .take_while(|item| item.index >= frozen_below)
+            .find(|item| item.part_id == part_id);
+        match last {
+            Some(item) if item.kind == ItemKind::Tool => {
+                self.weight = self.weight - item.content.len() + content.len();
+                item.content = content;
+            }
+            _ => self.append(part_id, ItemKind::Tool, content, now_wall_ms),
+        }
     }
 
     fn append(&mut self, part_id: String, kind: ItemKind, content: String, now_wall_ms: u64) {
@@ -203,6 +222,27 @@ mod tests {
         buffer.freeze_below(4);
         buffer.push(text("a", "three"), 3);
         assert_eq!(buffer.get(1).unwrap().index, 4);
+    }
+
+    #[test]
+    fn a_tool_that_changes_often_costs_one_item_until_it_has_left() {
+        let tool = |content: &str| Draft {
+            part_id: "tool".to_owned(),
+            kind: ItemKind::Tool,
+            content: format!("{{\"tool\":\"bash\",\"callId\":\"c\",\"status\":\"{content}\"}}"),
+        };
+        let mut buffer = Buffer::starting_at(0);
+        for n in 0..1_000 {
+            buffer.push(tool("running"), n);
+            buffer.push(text("a", "x"), n);
+        }
+        buffer.push(tool("completed"), 1);
+        assert_eq!(buffer.len(), 2);
+        assert!(buffer.get(0).unwrap().content.contains("completed"));
+        assert_eq!(buffer.weight(), buffer.items().map(weight).sum::<usize>());
+        buffer.freeze_below(1);
+        buffer.push(tool("later"), 1);
+        assert_eq!(buffer.len(), 3, "one that has left never changes");
     }
 
     #[test]

@@ -180,7 +180,8 @@ proptest! {
                         let mut results = there.append(&batches);
                         results.reverse();
                         prop_assert!(book.acknowledge(&results).is_empty());
-                        failures = 0;
+                        // An empty call says nothing of an item.
+                        failures = if batches.is_empty() { failures } else { 0 };
                     }
                 }
                 Step::LostAnswer | Step::Failed if failures == 2 => {}
@@ -205,7 +206,7 @@ proptest! {
                     if let Some(batches) = batches {
                         let results = there.append(&batches);
                         prop_assert!(book.acknowledge(&results).is_empty());
-                        failures = 0;
+                        failures = if batches.is_empty() { failures } else { 0 };
                     }
                 }
                 Step::Reopen(n) => {
@@ -278,8 +279,12 @@ fn finish(book: &mut StreamBook, there: &mut Deployment, turn: &TurnId) {
                 let results = there.append(&batches);
                 book.acknowledge(&results);
             }
-            Rest::Last { right: by, items } => {
-                assert_eq!(by, right(3));
+            Rest::Last {
+                right: by,
+                items,
+                lost,
+            } => {
+                assert_eq!((by.clone(), lost), (right(3), None));
                 let batch = Batch {
                     turn: turn.clone(),
                     right: by,
@@ -321,25 +326,82 @@ fn batches_take_turns() {
 }
 
 #[test]
-fn a_full_stream_takes_nothing_of_a_push() {
+fn a_full_stream_goes_on_and_says_in_its_place_what_is_missing() {
     let mut book = StreamBook::new(Limits {
         stream: 1_000,
         total: 1_500,
         ..Limits::default()
     });
-    open_with(&mut book, 0, &"x".repeat(800));
-    assert_eq!(
-        book.push(&turn(0), vec![text("ok"), text(&"y".repeat(200))], 1),
-        Err(PushError::Full)
-    );
+    let mut there = Deployment::default();
+    open_with(&mut book, 0, &"x".repeat(1_000));
+    book.push(&turn(0), vec![text("lost"), text("lost, too")], 1)
+        .unwrap();
     book.open(turn(1), right(1), 0);
+    book.push(&turn(1), vec![text(&"y".repeat(500))], 1)
+        .unwrap();
+    book.push(&turn(1), vec![text("beyond the bound of all turns")], 1)
+        .unwrap();
+    for _ in 0..2 {
+        let batches = book.next_batch().unwrap();
+        let results = there.append(&batches);
+        book.acknowledge(&results);
+        book.push(&turn(0), vec![text("more")], 1).unwrap();
+    }
+    finish(&mut book, &mut there, &turn(0));
+    finish(&mut book, &mut there, &turn(1));
+    let said = |n: usize| -> String {
+        let items = there.stored[&turn(n)].iter();
+        items.map(|item| item.content.as_str()).collect()
+    };
+    assert!(said(0).starts_with("xxx") && said(0).ends_with("moremore"));
+    assert!(said(0).contains("[13 bytes of this answer are missing here"));
+    assert!(said(1).ends_with("for too long]\n"), "{}", said(1));
+    assert!(said(1).contains("[29 bytes"), "{}", said(1));
+}
+
+#[test]
+fn an_answer_that_is_recovered_whole_is_taken_whole() {
+    let mut book = StreamBook::default();
+    let mut there = Deployment::default();
+    book.open(turn(0), right(1), 0);
+    let parts = (0..200).map(|n| draft(n, ItemKind::Text, &"x".repeat(MAX_ITEM_BYTES)));
+    book.push(&turn(0), parts.collect(), 1).unwrap();
+    finish(&mut book, &mut there, &turn(0));
+    let stored = there.stored[&turn(0)].iter();
     assert_eq!(
-        book.push(&turn(1), vec![text(&"y".repeat(700))], 1),
-        Err(PushError::Full),
-        "the bound of all turns"
+        stored.map(|item| item.content.len()).sum::<usize>(),
+        200 * MAX_ITEM_BYTES
     );
-    let batches = book.next_batch().unwrap();
-    assert_eq!(batches[0].items[0].content.len(), 800);
+}
+
+#[test]
+fn a_deployment_that_is_ill_as_a_whole_blames_no_item() {
+    let mut book = StreamBook::default();
+    open_with(&mut book, 0, "hello");
+    for _ in 0..100 {
+        assert!(book.next_batch().is_some());
+        assert_eq!(book.call_failed("the disk is full", false), None);
+    }
+    // It works again: the empty call says so, and then the item goes.
+    assert_eq!(book.next_batch().map(|batches| batches.len()), Some(0));
+    assert!(book.acknowledge(&[]).is_empty());
+    assert_eq!(book.next_batch().unwrap()[0].items[0].content, "hello");
+}
+
+#[test]
+fn an_item_that_fails_while_all_else_works_is_given_up() {
+    let mut book = StreamBook::default();
+    open_with(&mut book, 0, "poison");
+    let mut refused = None;
+    for _ in 0..SINGLE_ITEM_TRIES {
+        assert_eq!(book.next_batch().unwrap().len(), 1);
+        refused = book.call_failed("Server Error", false);
+        if refused.is_none() {
+            assert_eq!(book.next_batch().unwrap(), Vec::new());
+            book.acknowledge(&[]);
+        }
+    }
+    assert_eq!(refused.map(|(turn, _)| turn), Some(turn(0)));
 }
 
 #[test]
@@ -439,7 +501,11 @@ fn a_finish_that_fails_with_items_appends_them_first() {
             book.acknowledge(&results);
         }
     }
-    assert!(matches!(book.rest(&turn(0)), Rest::Last { items, .. } if items.is_empty()));
+    let Rest::Last { items, lost, .. } = book.rest(&turn(0)) else {
+        panic!("it can be finished");
+    };
+    assert!(items.is_empty());
+    assert_eq!(lost.map(|refusal| refusal.message).as_deref(), Some("no"));
     assert_eq!(there.stored[&turn(0)].len(), 1);
 }
 

@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::terms::{AppendResult, AppendStatus, Refusal, Right};
-use crate::domain::item::Item;
+use crate::domain::item::{Draft, Item, ItemKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -23,6 +23,15 @@ pub(super) struct TurnStream {
     /// So many items at its front were answered `invalid`: one of them is wrong.
     pub(super) suspects: Option<usize>,
     pub(super) refusal: Option<Refusal>,
+    /// What was said while there was no room for it.
+    pub(super) hole: Option<Hole>,
+}
+
+/// A stretch of a turn that is lost.
+#[derive(Debug)]
+pub(super) struct Hole {
+    bytes: usize,
+    pub(super) since_wall_ms: u64,
 }
 
 impl TurnStream {
@@ -34,7 +43,34 @@ impl TurnStream {
             drain: false,
             suspects: None,
             refusal: None,
+            hole: None,
         }
+    }
+
+    /// There is no room for these.
+    pub(super) fn miss(&mut self, drafts: &[Draft], now_wall_ms: u64) {
+        let hole = self.hole.get_or_insert(Hole {
+            bytes: 0,
+            since_wall_ms: now_wall_ms,
+        });
+        hole.bytes += drafts
+            .iter()
+            .map(|draft| draft.content.len())
+            .sum::<usize>();
+    }
+
+    /// Says in the stream itself what is missing there, as a part of its own.
+    pub(super) fn name_the_hole(&mut self, now_wall_ms: u64) {
+        let Some(hole) = self.hole.take() else { return };
+        let note = Draft {
+            part_id: format!("missing-{}", self.buffer.next_index()),
+            kind: ItemKind::Text,
+            content: format!(
+                "\n[{} bytes of this answer are missing here: its deployment was out of reach for too long]\n",
+                hole.bytes
+            ),
+        };
+        self.buffer.push(note, now_wall_ms);
     }
 
     pub(super) fn is_ready(&self) -> bool {

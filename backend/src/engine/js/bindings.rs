@@ -12,8 +12,13 @@ use crate::engine::transaction::{Kind, OpError, Transaction};
 use crate::engine::value::Value;
 
 /// Puts the host object where `host.js` takes it from.
-pub fn install(ctx: &Ctx<'_>, host: &Rc<Host>) -> Result<()> {
+pub fn install(ctx: &Ctx<'_>, host: &Rc<Host>, environment: &[(String, String)]) -> Result<()> {
     let object = Object::new(ctx.clone())?;
+    let variables = Object::new(ctx.clone())?;
+    for (name, value) in environment {
+        variables.set(name.as_str(), value.as_str())?;
+    }
+    object.set("environment", variables)?;
     primitives::add(ctx, &object)?;
     add_surroundings(ctx, host, &object)?;
     add_database(ctx, host, &object)?;

@@ -34,6 +34,12 @@ impl Thrown {
         self.name.as_deref() == Some("InternalError") && self.message == "out of memory"
     }
 
+    /// QuickJS throws it when there is no memory left for the error that says so; a function that throws it itself
+    /// cannot be told from that.
+    pub fn is_null(&self) -> bool {
+        self.name.is_none() && self.message == "null"
+    }
+
     pub fn is_interrupted(&self) -> bool {
         self.name.as_deref() == Some("InternalError") && self.message == "interrupted"
     }

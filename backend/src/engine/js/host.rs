@@ -147,10 +147,13 @@ impl Host {
         };
         let result = self.timer.excluding(|| operation(&mut database));
         result.map_err(|error| {
-            call.storage_failed |= matches!(error, OpError::Storage(_));
+            if let OpError::Storage { damage, .. } = error {
+                call.storage_failed = true;
+                call.damaged |= damage;
+            }
             match error {
                 OpError::Thrown(message) => Exception::throw_message(ctx, &message),
-                OpError::Fatal(message) | OpError::Storage(message) => {
+                OpError::Fatal(message) | OpError::Storage { message, .. } => {
                     let thrown = Exception::throw_message(ctx, &message);
                     call.fatal = Some(message);
                     thrown

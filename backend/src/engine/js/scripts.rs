@@ -44,6 +44,8 @@ pub struct Ended {
     pub result: Result<String, FunctionError>,
     /// The runtime may still hold parts of the call and must not be used again.
     pub spoiled: bool,
+    /// Neither the function nor its limits ended it.
+    pub internal: bool,
 }
 
 impl Scripts {
@@ -63,7 +65,7 @@ impl Scripts {
         let context = Context::full(&runtime).map_err(failed)?;
         host.timer.start(LOAD_TIME);
         let (invoke, describe, loaded) = context.with(|ctx| {
-            bindings::install(&ctx, host).map_err(failed)?;
+            bindings::install(&ctx, host, &functions.environment).map_err(failed)?;
             import(&ctx, "convex/prelude")?;
             let ours = import(&ctx, "convex/load")?;
             let loaded = load_modules(&ctx, &ours, &sources)?;
@@ -97,18 +99,21 @@ impl Scripts {
                 Ok(Some(result)) => Ended {
                     result: Ok(result),
                     spoiled: false,
+                    internal: false,
                 },
                 Ok(None) => {
                     let message = "the function waits for a promise that nothing will ever settle";
                     Ended {
                         result: Err(uncaught(message)),
                         spoiled: false,
+                        internal: false,
                     }
                 }
                 Err(rquickjs::Error::Exception) => self.thrown(&ctx),
                 Err(error) => Ended {
                     result: Err(internal(&error)),
                     spoiled: true,
+                    internal: true,
                 },
             }
         })
@@ -137,6 +142,7 @@ impl Scripts {
         Ended {
             result: Err(uncaught(&message)),
             spoiled: true,
+            internal: false,
         }
     }
 
@@ -150,9 +156,21 @@ impl Scripts {
             .and_then(|text| Thrown::parse(&text));
         match described {
             Some(thrown) if thrown.is_interrupted() => self.timed_out(),
+            Some(thrown) if thrown.is_null() => {
+                let message = format!(
+                    "Function ran out of memory (maximum: {} bytes), or threw null",
+                    self.limits.heap_bytes
+                );
+                Ended {
+                    result: Err(uncaught(&message)),
+                    spoiled: true,
+                    internal: false,
+                }
+            }
             Some(thrown) if !thrown.is_out_of_memory() => Ended {
                 result: Err(thrown.into_error()),
                 spoiled: false,
+                internal: false,
             },
             // Something that cannot even be described: most likely there is no memory left to do it.
             _ => {
@@ -164,6 +182,7 @@ impl Scripts {
                 Ended {
                     result: Err(uncaught(&message)),
                     spoiled: true,
+                    internal: false,
                 }
             }
         }

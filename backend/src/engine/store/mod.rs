@@ -9,17 +9,23 @@ mod jobs;
 mod layout;
 mod migrate;
 mod records;
+mod sealed;
 
 pub use documents::Stored;
 pub use jobs::Job;
+pub use records::{PRUNED_AT_ONCE, RECORDS_KEPT_MS};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::config;
 use super::error::{OpenError, StorageError};
 use super::schema::{Declared, Schema};
+
+/// Whoever holds the file holds it for as long as it runs: a predecessor that is just closing it is waited for, no more.
+const LOCK_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The open file.
 pub struct Store {
@@ -36,17 +42,14 @@ impl Store {
         place: &config::Store,
         declared: &Declared,
     ) -> std::result::Result<(Self, Schema), OpenError> {
-        let path = match place {
-            config::Store::File(path) => path.clone(),
-            config::Store::Memory => PathBuf::from(":memory:"),
-        };
-        let connection = connect(place, &path)?;
+        let path = place.path();
+        let connection = connect(place, path)?;
         let mut store = Self {
             connection,
             latest_ts: 0,
             last_creation: 0.0,
         };
-        let schema = store.prepare(&path, declared)?;
+        let schema = store.prepare(path, declared)?;
         Ok((store, schema))
     }
 
@@ -60,7 +63,7 @@ impl Store {
         self.connection
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(at)?;
-        layout::create_or_check(&self.connection, path)?;
+        let converted = layout::create_or_check(&self.connection, path)?;
         let schema = self.migrate(declared).map_err(|error| match error {
             OpenError::Storage(StorageError(error)) => explain(path, error),
             other => other,
@@ -70,6 +73,9 @@ impl Store {
             .newest_creation()
             .map_err(|error| explain(path, error.0))?;
         self.connection.execute_batch("COMMIT").map_err(at)?;
+        if converted {
+            self.checkpoint().map_err(|error| explain(path, error.0))?;
+        }
         Ok(schema)
     }
 
@@ -155,20 +161,26 @@ impl Store {
 }
 
 fn connect(place: &config::Store, path: &Path) -> std::result::Result<Connection, OpenError> {
-    match place {
+    let connection = match place {
         config::Store::Memory => Connection::open_in_memory(),
         config::Store::File(path) => {
             create_private(path).map_err(|error| OpenError::Unreadable {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
+            layout::peek(path)?;
             Connection::open_with_flags(
                 path,
                 OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
             )
         }
-    }
-    .map_err(|error| explain(path, error))
+    };
+    connection
+        .and_then(|connection| {
+            connection.busy_timeout(LOCK_PATIENCE)?;
+            Ok(connection)
+        })
+        .map_err(|error| explain(path, error))
 }
 
 /// Conversations and token hashes are nobody else's: the file is 0600 from the start, and SQLite gives its
@@ -181,7 +193,8 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
+/// A failure while the file is opened, with its place.
+pub(super) fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
     let path = path.to_path_buf();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },

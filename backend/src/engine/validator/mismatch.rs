@@ -1,6 +1,10 @@
 //! What a failed check says: the path, the value and the validator, in Convex's words.
 
+use std::borrow::Cow;
 use std::fmt;
+
+/// Bytes of a wrong value that its error shows.
+const ECHOED: usize = 1000;
 
 /// Where a value breaks its validator, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +49,18 @@ pub(super) fn render(path: &[Step]) -> String {
     steps.collect()
 }
 
+/// What was given, as far as it helps to see it: 15 MB of it help nobody.
+fn echo(given: &str) -> Cow<'_, str> {
+    if given.len() <= ECHOED {
+        return given.into();
+    }
+    let mut end = ECHOED;
+    while !given.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}… ({} bytes)", &given[..end], given.len()).into()
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.problem {
@@ -72,7 +88,7 @@ impl fmt::Display for Mismatch {
         }
         match &self.problem {
             Problem::Value { value, validator } => {
-                write!(out, "Value: {value}\nValidator: {validator}")
+                write!(out, "Value: {}\nValidator: {validator}", echo(value))
             }
             Problem::WrongTable { table, .. } => write!(out, "Validator: v.id({table:?})"),
             Problem::Missing {
@@ -81,7 +97,7 @@ impl fmt::Display for Mismatch {
             | Problem::Extra {
                 object, validator, ..
             } => {
-                write!(out, "Object: {object}\nValidator: {validator}")
+                write!(out, "Object: {}\nValidator: {validator}", echo(object))
             }
         }
     }

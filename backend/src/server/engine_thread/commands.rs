@@ -16,11 +16,13 @@ pub(in crate::server) enum Command {
         connection: ConnectionId,
         events: mpsc::UnboundedSender<EngineEvent>,
     },
-    /// Forgets `dropped`, then runs and watches `runs`, all at one timestamp. Answered by [`EngineEvent::Queried`].
+    /// Forgets `dropped`, then runs and watches `runs`, all at one timestamp, until they have come to about so many
+    /// bytes. Answered by [`EngineEvent::Queried`].
     Queries {
         connection: ConnectionId,
         dropped: Vec<QueryId>,
         runs: Vec<QueryRun>,
+        bytes: usize,
     },
     /// One query without a subscription; `at` an older timestamp.
     Query {
@@ -55,6 +57,8 @@ pub(in crate::server) enum EngineEvent {
     Queried {
         ts: u64,
         outcomes: Vec<(QueryId, QueryOutcome)>,
+        /// What was not run for the bytes of the others.
+        left: Vec<QueryRun>,
     },
     Mutated {
         request: u32,

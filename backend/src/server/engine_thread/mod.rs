@@ -30,7 +30,15 @@ pub trait Executor {
     fn latest_ts(&self) -> u64;
     fn run_due_jobs(&mut self, now_ms: u64) -> Vec<WriteSet>;
     fn next_due_ms(&self) -> Option<u64>;
+    /// The latest scheduled function that failed, and how: nobody but its author could say whether to try it again.
+    fn failed_job(&self) -> Option<String> {
+        None
+    }
     fn checkpoint(&mut self) -> Result<(), String>;
+    /// Why nothing can be stored now.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Executor for Engine {
@@ -54,8 +62,17 @@ impl Executor for Engine {
         Engine::next_due_ms(self)
     }
 
+    fn failed_job(&self) -> Option<String> {
+        let latest = self.job_failures(1).ok()?.into_iter().next();
+        latest.map(|(path, error)| format!("the scheduled function {path} failed: {error}"))
+    }
+
     fn checkpoint(&mut self) -> Result<(), String> {
         Engine::checkpoint(self).map_err(|error: StorageError| error.to_string())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        Engine::trouble(self).map(str::to_owned)
     }
 }
 
@@ -74,6 +91,10 @@ pub fn open_engine(config: EngineConfig) -> ExecutorFactory {
 pub enum Phase {
     Starting,
     Ready,
+    /// It answers, but nothing can be stored; over when something was.
+    Troubled {
+        reason: String,
+    },
     /// The thread died, or could not be started again: calls are refused until it is back.
     Restarting {
         reason: String,
@@ -99,6 +120,7 @@ struct Shared {
     latest_ts: AtomicU64,
     restarts: AtomicU64,
     phase: watch::Sender<Phase>,
+    failed_job: watch::Sender<Option<String>>,
 }
 
 #[derive(Clone)]
@@ -113,10 +135,17 @@ impl EngineHandle {
             latest_ts: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Starting),
+            failed_job: watch::Sender::new(None),
         };
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Of an engine that a test plays itself.
+    #[cfg(test)]
+    pub(super) fn played() -> Self {
+        Self::new()
     }
 
     pub(super) fn generation(&self) -> Result<Generation, EngineDown> {
@@ -139,6 +168,10 @@ impl EngineHandle {
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
         self.shared.phase.subscribe()
+    }
+
+    pub(super) fn failed_job(&self) -> watch::Receiver<Option<String>> {
+        self.shared.failed_job.subscribe()
     }
 
     pub(super) async fn query(

@@ -8,14 +8,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use convex_sync_types::QueryId;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, warn};
 
-use super::{Command, EngineEvent, Executor, MutationReply, Shared, SnapshotGone};
+use super::{Command, EngineEvent, Executor, MutationReply, Phase, QueryRun, Shared, SnapshotGone};
+use crate::clock::now_ms;
 use crate::engine::{Call, QueryOutcome, WriteSet};
 use crate::server::subscriptions::{ConnectionId, RecentCommits, Subscriptions, Watcher};
+use crate::server::sync::fit;
 
 /// The wall clock may jump: due times are looked at again at least this often.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -29,6 +32,10 @@ pub(super) struct Worker {
     connections: HashMap<ConnectionId, UnboundedSender<EngineEvent>>,
     recent: RecentCommits,
     next_due_ms: Option<u64>,
+    /// Whether the phase has been told of trouble.
+    troubled: bool,
+    /// The latest failure that is known already: only later ones are news.
+    failed_before: Option<String>,
 }
 
 impl Worker {
@@ -37,11 +44,13 @@ impl Worker {
         shared.latest_ts.store(latest, Ordering::Release);
         Self {
             next_due_ms: engine.next_due_ms(),
+            failed_before: engine.failed_job(),
             engine,
             shared,
             subscriptions: Subscriptions::default(),
             connections: HashMap::new(),
             recent: RecentCommits::new(latest),
+            troubled: false,
         }
     }
 
@@ -54,6 +63,7 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.run_due_jobs();
+            self.tell_of_trouble();
         }
         if let Err(error) = self.engine.checkpoint() {
             warn!(error, "checkpoint failed");
@@ -69,22 +79,15 @@ impl Worker {
                 connection,
                 dropped,
                 runs,
+                bytes,
             } => {
                 for query in dropped {
                     self.subscriptions.forget(Watcher { connection, query });
                 }
-                let mut outcomes = Vec::with_capacity(runs.len());
-                for run in runs {
-                    let outcome = self.engine.query(&run.call);
-                    let watcher = Watcher {
-                        connection,
-                        query: run.query,
-                    };
-                    self.subscriptions.watch(watcher, &outcome.reads);
-                    outcomes.push((run.query, outcome));
-                }
+                let (outcomes, left) = self.run_watched(connection, runs, bytes);
                 let ts = self.engine.latest_ts();
-                self.tell(connection, EngineEvent::Queried { ts, outcomes });
+                let queried = EngineEvent::Queried { ts, outcomes, left };
+                self.tell(connection, queried);
             }
             Command::Query { call, at, reply } => {
                 // the caller may have hung up
@@ -117,6 +120,31 @@ impl Worker {
         }
     }
 
+    fn run_watched(
+        &mut self,
+        connection: ConnectionId,
+        runs: Vec<QueryRun>,
+        bytes: usize,
+    ) -> (Vec<(QueryId, QueryOutcome)>, Vec<QueryRun>) {
+        let mut outcomes = Vec::new();
+        let mut left = runs.into_iter();
+        let mut held = 0;
+        while let Some(QueryRun { query, call }) = left.next() {
+            let outcome = self.engine.query(&call);
+            let watcher = Watcher { connection, query };
+            self.subscriptions.watch(watcher, &outcome.reads);
+            // of the last one nobody needs to know
+            if let (Ok(value), true) = (&outcome.result, left.len() > 0) {
+                held += fit::weight(value);
+            }
+            outcomes.push((query, outcome));
+            if held >= bytes {
+                break;
+            }
+        }
+        (outcomes, left.collect())
+    }
+
     fn query(&mut self, call: &Call, at: Option<u64>) -> Result<QueryOutcome, SnapshotGone> {
         let outcome = self.engine.query(call);
         match at {
@@ -136,6 +164,32 @@ impl Worker {
             self.committed(writes);
         }
         self.next_due_ms = self.engine.next_due_ms();
+        let failed = self.engine.failed_job();
+        if failed != self.failed_before {
+            self.shared.failed_job.send_replace(failed.clone());
+            self.failed_before = failed;
+        }
+    }
+
+    fn tell_of_trouble(&mut self) {
+        let trouble = self.engine.trouble();
+        if trouble.is_none() && !self.troubled {
+            return;
+        }
+        self.troubled = trouble.is_some();
+        let told = match trouble {
+            Some(reason) => Phase::Troubled { reason },
+            None => Phase::Ready,
+        };
+        self.shared.phase.send_if_modified(|phase| {
+            // any other phase is the supervisor's
+            let serves = matches!(phase, Phase::Ready | Phase::Troubled { .. });
+            let changed = serves && *phase != told;
+            if changed {
+                *phase = told;
+            }
+            changed
+        });
     }
 
     fn wait(&self) -> Duration {
@@ -162,11 +216,4 @@ impl Worker {
             let _ = events.send(event);
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

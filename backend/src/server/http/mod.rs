@@ -25,15 +25,21 @@ use super::engine_thread::EngineDown;
 use super::sync::fit::Fitted;
 use super::sync::messages;
 use crate::engine::{Call, FunctionError};
+pub(super) use body::BodyRoom;
 use body::{CallBody, Format};
 pub(super) use refusal::Refusal;
 
-/// A request that has become a call. Its permit is held until the answer is on its way: it is what bounds the memory that
+/// A mutation waits for its turn and cannot be taken back.
+const STILL_RUNNING: &str =
+    "the mutation took too long and may still run: look whether it has before you send it again";
+
+/// A request that has become a call. What it holds is held until the answer is on its way: it bounds the memory that
 /// callers can make us use.
 struct Accepted<'a> {
     call: Call,
     body: CallBody,
     _permit: SemaphorePermit<'a>,
+    _room: Option<SemaphorePermit<'a>>,
 }
 
 /// What a call came to, whichever kind it was.
@@ -116,15 +122,31 @@ pub(super) async fn not_found() -> Refusal {
     )
 }
 
+pub(super) async fn method_not_allowed() -> Refusal {
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "MethodNotAllowed",
+        "this path takes another method: POST for /api/query, /api/mutation and /api/action, GET for /version",
+    )
+}
+
 async fn accept(app: &App, request: Request) -> Result<Accepted<'_>, Refusal> {
-    let permit = permit(app).await?;
     let authorization = authorization(&request)?;
-    let mut body = CallBody::read(request, app.tuning.message_bytes).await?;
-    let call = call_of(app, &mut body, authorization.as_deref())?;
+    let caller = app
+        .verifier
+        .verify_header(authorization.as_deref())
+        .map_err(|error| Refusal::unauthenticated(&error.to_string()))?;
+    let (mut body, room) = CallBody::read(app, request, caller.is_some()).await?;
+    let call = Call {
+        path: body.canonical_path()?,
+        args: body.take_args()?,
+        identity: caller.map(|verified| verified.identity),
+    };
     Ok(Accepted {
         call,
         body,
-        _permit: permit,
+        _permit: permit(app).await?,
+        _room: room,
     })
 }
 
@@ -145,20 +167,8 @@ fn authorization(request: &Request) -> Result<Option<String>, Refusal> {
     Ok(Some(text.to_owned()))
 }
 
-fn call_of(app: &App, body: &mut CallBody, authorization: Option<&str>) -> Result<Call, Refusal> {
-    let caller = app
-        .verifier
-        .verify_header(authorization)
-        .map_err(|error| Refusal::unauthenticated(&error.to_string()))?;
-    Ok(Call {
-        path: body.canonical_path()?,
-        args: body.take_args()?,
-        identity: caller.map(|verified| verified.identity),
-    })
-}
-
 async fn run_query(app: &App, call: Call, at: Option<u64>) -> Result<Answer, Refusal> {
-    let outcome = in_time(app, app.engine.query(call, at)).await?;
+    let outcome = in_time(app, app.engine.query(call, at), "the query took too long").await?;
     let outcome = outcome
         .map_err(|gone| Refusal::new(StatusCode::CONFLICT, "SnapshotGone", &gone.to_string()))?;
     Ok(Answer {
@@ -168,7 +178,7 @@ async fn run_query(app: &App, call: Call, at: Option<u64>) -> Result<Answer, Ref
 }
 
 async fn run_mutation(app: &App, call: Call) -> Result<Answer, Refusal> {
-    let outcome = in_time(app, app.engine.mutation(call)).await?;
+    let outcome = in_time(app, app.engine.mutation(call), STILL_RUNNING).await?;
     Ok(Answer {
         result: outcome.result,
         log_lines: outcome.log_lines,
@@ -187,11 +197,12 @@ async fn run_function(app: &App, call: Call) -> Result<Answer, Refusal> {
 async fn in_time<T>(
     app: &App,
     call: impl Future<Output = Result<T, EngineDown>>,
+    late: &str,
 ) -> Result<T, Refusal> {
     match tokio::time::timeout(app.tuning.call_timeout, call).await {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(down)) => Err(Refusal::unavailable(&down.to_string())),
-        Err(_) => Err(Refusal::unavailable("the call took too long")),
+        Err(_) => Err(Refusal::unavailable(late)),
     }
 }
 

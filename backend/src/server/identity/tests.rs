@@ -118,6 +118,36 @@ fn keys_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn a_key_is_rotated_with_or_without_a_time_for_both() {
+    let (old, new) = (owner("old"), owner("new"));
+    let tokens = [
+        old.token(Some("old"), &claims(json!({}))),
+        new.token(Some("new"), &claims(json!({}))),
+    ];
+    let verdicts = |keys: &[&Owner]| {
+        let keys: Vec<&Value> = keys.iter().map(|owner| &owner.jwk).collect();
+        let provider = AuthProvider {
+            jwks: json!({ "keys": keys }),
+            ..old.provider()
+        };
+        let verifier = Verifier::new(&[provider]).unwrap();
+        tokens
+            .each_ref()
+            .map(|token| verifier.verify(token).map(|caller| caller.identity).err())
+    };
+    let unknown = Some(AuthError::UnknownKey);
+    assert_eq!(verdicts(&[&old]), [None, unknown.clone()]);
+    assert_eq!(verdicts(&[&old, &new]), [None, None]);
+    assert_eq!(verdicts(&[&new]), [unknown, None]);
+    // A new key that took over the old one's name.
+    let renamed = owner("old");
+    assert_eq!(
+        verdicts(&[&renamed, &new]),
+        [Some(AuthError::Signature), None]
+    );
+}
+
+#[test]
 fn other_algorithms_are_refused_before_a_key_is_looked_at() {
     let owner = owner("k1");
     let verifier = Verifier::new(&[owner.provider()]).unwrap();
@@ -191,4 +221,15 @@ fn a_provider_without_an_es256_key_is_a_configuration_error() {
         Verifier::new(&[wrong]),
         Err(ProviderError::NoKeyId { .. })
     ));
+}
+
+#[test]
+fn a_header_that_demands_an_extension_is_refused() {
+    let owner = owner("k1");
+    let verifier = Verifier::new(&[owner.provider()]).unwrap();
+    let token = owner.token(Some("k1"), &claims(json!({})));
+    let (_, rest) = token.split_once('.').unwrap();
+    let header = json!({ "alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false });
+    let token = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string()));
+    assert_eq!(verifier.verify(&token).unwrap_err(), AuthError::Critical);
 }

@@ -1,8 +1,9 @@
 //! One socket, from its first frame to its close: reads messages, gives work to the engine, sends what comes back.
 //!
 //! Rules it keeps: a mutation's response goes out before the transition that shows it; every mutation is followed by a
-//! transition, failed ones too (clients wait for it); at most one transition is being computed and one unsent; an error of
-//! ours closes the socket, `FatalError` (which ends npm clients for good) is only for a client that broke the protocol.
+//! transition, failed ones too (clients wait for it); at most one transition is being computed and one unsent; nothing is
+//! started or read while too much is unsent, and a client that then takes nothing is dropped; an error of ours closes the
+//! socket, `FatalError` (which ends npm clients for good) is only for a client that broke the protocol.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +18,7 @@ use super::mutation_queue::MutationQueue;
 use super::outbound::Outbound;
 use super::query_set::{Plan, QuerySet};
 use crate::server::app::App;
-use crate::server::engine_thread::{Command, EngineEvent, Generation};
+use crate::server::engine_thread::{Command, EngineEvent, Generation, QueryRun};
 use crate::server::identity::{AuthError, Verified};
 use crate::server::subscriptions::ConnectionId;
 
@@ -58,9 +59,19 @@ pub(super) struct Connection {
     pub(super) caller: Option<Verified>,
     pub(super) queries: QuerySet,
     pub(super) mutations: MutationQueue,
-    /// Under way in the engine, since when.
-    pub(super) transition: Option<(Plan, Instant)>,
+    pub(super) transition: Option<Underway>,
+    /// More is unsent than may be: since when, and what had been written then.
+    crowded: Option<(Instant, usize)>,
     pub(super) last_frame: Instant,
+    opened: Instant,
+}
+
+/// A transition on its way.
+pub(super) struct Underway {
+    pub(super) plan: Plan,
+    /// In the engine since then. `None`: what is left is run when the client has taken what came before.
+    pub(super) asked: Option<Instant>,
+    pub(super) left: Vec<QueryRun>,
 }
 
 /// Tells the engine's thread, however the connection ends.
@@ -100,7 +111,9 @@ where
         caller: None,
         mutations: MutationQueue::default(),
         transition: None,
+        crowded: None,
         last_frame: Instant::now(),
+        opened: Instant::now(),
     };
     let end = connection.run(&mut frames).await;
     let Connection { outbound, app, .. } = connection;
@@ -140,10 +153,7 @@ impl Connection {
             };
             let handled = tokio::select! {
                 frame = frames.next(), if self.may_read() => self.receive(frame),
-                Some(event) = self.events.recv() => {
-                    self.engine_said(event);
-                    Ok(())
-                }
+                Some(event) = self.events.recv() => self.engine_said(event),
                 () = self.outbound.changed() => Ok(()),
                 () = sleep_until(resume_at) => Ok(()),
                 _ = tick.tick() => self.tick(),
@@ -165,9 +175,7 @@ impl Connection {
         if self.outbound.is_broken() {
             return Err(End::Gone("cannot be written"));
         }
-        if self.outbound.unsent_bytes() > self.app.tuning.unsent_bytes {
-            return Err(End::Gone("reads too slowly"));
-        }
+        let crowded = self.look_at_the_reader()?;
         if self.caller.as_ref().is_some_and(Verified::has_ended) {
             return Err(self.refuse_auth(
                 self.queries.identity_version(),
@@ -178,20 +186,53 @@ impl Connection {
         // everything that happened up to this timestamp is in the channel, see `EngineHandle::latest_ts`
         let ts = self.app.engine.latest_ts();
         while let Ok(event) = self.events.try_recv() {
-            self.engine_said(event);
+            self.engine_said(event)?;
+        }
+        if let Some(until) = crowded {
+            return Ok(Some(until));
         }
         self.start_mutation();
         if let Some(until) = self.still_resuming() {
             return Ok(Some(until));
         }
-        if self.transition.is_none() && self.outbound.unsent_transitions() < 2 {
+        if self.outbound.unsent_transitions() < 2 {
             self.start_transition(ts);
         }
         Ok(None)
     }
 
+    /// Until when a client to whom too much is unsent has to take something: it may be quick, and the one who sent too
+    /// much at once may be us.
+    fn look_at_the_reader(&mut self) -> Result<Option<Instant>, End> {
+        let tuning = &self.app.tuning;
+        if self.outbound.unsent_bytes() <= tuning.unsent_bytes {
+            self.crowded = None;
+            return Ok(None);
+        }
+        let (now, written) = (Instant::now(), self.outbound.written());
+        let (since, _) = match self.crowded {
+            Some(crowded) if crowded.1 == written => crowded,
+            _ => *self.crowded.insert((now, written)),
+        };
+        let until = since + tuning.slow_reader;
+        if now >= until {
+            let unsent = self.outbound.unsent_bytes();
+            let reason = format!(
+                "reads too slowly: nothing of {unsent} unsent bytes was taken in {:?}",
+                tuning.slow_reader
+            );
+            self.outbound.skip_to_close();
+            return Err(End::Close(TRY_AGAIN_LATER, reason));
+        }
+        Ok(Some(until))
+    }
+
     /// Everything that is only a matter of time.
     fn tick(&mut self) -> Result<(), End> {
+        if !self.may_read() {
+            // its silence is ours
+            self.last_frame = Instant::now();
+        }
         let tuning = &self.app.tuning;
         if self.last_frame.elapsed() > tuning.client_silence {
             return Err(End::Close(
@@ -199,9 +240,15 @@ impl Connection {
                 "no sign of life from the client".to_owned(),
             ));
         }
+        if self.session.is_none() && self.opened.elapsed() > tuning.connect_timeout {
+            return Err(End::Close(
+                close_code::POLICY,
+                "no Connect from the client".to_owned(),
+            ));
+        }
         let waiting = [
             self.mutations.running_since(),
-            self.transition.as_ref().map(|(_, since)| *since),
+            self.transition.as_ref().and_then(|it| it.asked),
         ];
         for since in waiting.into_iter().flatten() {
             if since.elapsed() > tuning.call_timeout {
@@ -232,9 +279,14 @@ impl Connection {
         self.caller.as_ref().map(|caller| caller.identity.clone())
     }
 
-    /// Reading stops while too much is waiting; TCP tells the client.
+    /// Reading stops while too much is waiting, so that TCP holds the client back. To close the socket instead would
+    /// help nobody: clients connect again and send everything that is unanswered again, for ever.
     fn may_read(&self) -> bool {
-        self.mutations.waiting_bytes() <= self.app.tuning.queued_mutation_bytes
+        let tuning = &self.app.tuning;
+        self.crowded.is_none()
+            && self
+                .mutations
+                .has_room(tuning.queued_mutations, tuning.queued_mutation_bytes)
     }
 
     /// A dead thread cancels the generation's token, which ends the loop.

@@ -61,6 +61,22 @@ fn too_large(bytes: usize, limit: usize) -> FunctionError {
     }
 }
 
+/// About how many bytes a value takes, at a small part of the price of encoding it.
+pub(in crate::server) fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| weight(item) + 1).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| name.len() + weight(value) + 4)
+                .sum::<usize>()
+                + 2
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    }
+}
+
 /// Size and fingerprint of an encoding, without keeping it.
 fn measure(value: &impl Serialize) -> (usize, u64) {
     struct Meter {

@@ -1,7 +1,7 @@
 //! What a client sends on its socket, message by message. `Connect` comes first and once; versions must fit; a function
 //! call that cannot be understood is answered as a failed call, a message that cannot be understood is fatal.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use axum::extract::ws::{Message, close_code};
 use convex_sync_types::types::SerializedArgs;
@@ -9,9 +9,10 @@ use convex_sync_types::{AuthenticationToken, ClientMessage, ServerMessage, Times
 use tracing::debug;
 use uuid::Uuid;
 
-use super::connection::{Connection, End, Resuming, Session, TRY_AGAIN_LATER};
+use super::connection::{Connection, End, Resuming, Session};
 use super::messages;
 use super::mutation_queue::QueuedMutation;
+use crate::clock::now_ms;
 use crate::engine::{Call, SessionRequest};
 use crate::server::identity::AuthError;
 
@@ -78,7 +79,10 @@ impl Connection {
                 udf_path,
                 args,
                 ..
-            } => self.mutation(request_id, udf_path, &args),
+            } => {
+                self.mutation(request_id, udf_path, &args);
+                Ok(())
+            }
             ClientMessage::Action { request_id, .. } => {
                 self.outbound.send(messages::action_refused(request_id));
                 Ok(())
@@ -140,18 +144,11 @@ impl Connection {
         }
     }
 
-    fn mutation(&mut self, request: u32, path: UdfPath, args: &SerializedArgs) -> Result<(), End> {
-        if self.mutations.waiting() >= self.app.tuning.queued_mutations {
-            let reason = format!(
-                "more than {} mutations are waiting on this connection",
-                self.app.tuning.queued_mutations
-            );
-            return Err(End::Close(TRY_AGAIN_LATER, reason));
-        }
+    fn mutation(&mut self, request: u32, path: UdfPath, args: &SerializedArgs) {
         let identity = self.identity();
         let grace = self.app.tuning.resume_grace;
         let Some(session) = &mut self.session else {
-            return Ok(());
+            return;
         };
         if let Some(resuming) = &mut session.resuming {
             resuming.quiet_at = Instant::now() + grace;
@@ -172,7 +169,6 @@ impl Connection {
         let bytes = args.heap_size();
         self.mutations
             .push(QueuedMutation::new(request, run, bytes));
-        Ok(())
     }
 
     fn fatal(&mut self, reason: &str) -> End {
@@ -203,10 +199,7 @@ impl Connection {
 
 /// How far the client's clock is ahead of ours (ms).
 fn clock_skew(client_ts: u64) -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let now = now_ms().cast_signed();
     // the wire carries an i64
     (client_ts.cast_signed()).saturating_sub(now)
 }

@@ -9,6 +9,7 @@ use convex_sync_types::{
 };
 use serde_json::{Value, json};
 
+use super::deep;
 use super::fit::Fitted;
 use crate::engine::{FunctionError, MutationOutcome};
 
@@ -17,8 +18,14 @@ pub(in crate::server) const ACTIONS_UNSUPPORTED: &str =
 
 /// `Err` is the client's fault.
 pub(super) fn parse(text: &str) -> Result<ClientMessage, String> {
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| format!("received invalid JSON: {error}"))?;
+    let value: Value = serde_json::from_str(text)
+        .or_else(|error| {
+            if deep::is_too_deep(&error) {
+                return serde_json::from_str(&deep::shallow(text));
+            }
+            Err(error)
+        })
+        .map_err(|error| format!("received invalid JSON: {error}"))?;
     ClientMessage::try_from(value).map_err(|error| format!("received an invalid message: {error}"))
 }
 

@@ -6,6 +6,7 @@
 //! way out. A connection belongs to one generation of the engine and ends with it.
 
 mod connection;
+mod deep;
 pub(super) mod fit;
 #[cfg(test)]
 mod fuzz;
@@ -14,6 +15,8 @@ pub(super) mod messages;
 mod mutation_queue;
 mod outbound;
 mod query_set;
+#[cfg(test)]
+mod races;
 mod transition;
 mod work;
 

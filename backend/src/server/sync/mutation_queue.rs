@@ -1,5 +1,5 @@
 //! The mutations of one socket: run strictly one at a time, in the order they came. Each keeps the identity it came
-//! under. Bounded in number (one more closes the socket) and in bytes (the socket is not read until some have run).
+//! under. Bounded in number and in bytes: while there is no room, the socket is not read, and TCP tells the client.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -62,12 +62,9 @@ impl MutationQueue {
         self.waiting.is_empty() && self.running_since.is_none()
     }
 
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+    /// Whether one more may come, whatever its size.
+    pub(super) fn has_room(&self, mutations: usize, bytes: usize) -> bool {
+        self.waiting.len() < mutations && self.waiting_bytes <= bytes
     }
 
     pub(super) fn running_since(&self) -> Option<Instant> {

@@ -1,5 +1,6 @@
 //! The one ordered queue out of a socket, and the task that writes it. The connection never waits for a slow reader:
-//! it looks at what is unsent, holds back transitions at two, and drops the socket at a bound of bytes.
+//! it looks at what is unsent, holds back transitions at two and everything at a bound of bytes, and closes the socket when
+//! nothing is taken there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,15 +17,20 @@ use tracing::debug;
 
 use super::messages;
 
-/// Frames written before a flush.
+/// Frames written before a flush, and bytes: a write that has ended is what tells a quick reader from a slow one.
 const BATCH: usize = 64;
+const BATCH_BYTES: usize = 1 << 20;
 
 #[derive(Default)]
 struct Unsent {
     bytes: AtomicUsize,
     transitions: AtomicUsize,
+    /// Writes that have ended.
+    written: AtomicUsize,
     /// The writer has given up.
     broken: AtomicBool,
+    /// What is queued before the close frame is too much to be waited for.
+    skip_to_close: AtomicBool,
     changed: Notify,
 }
 
@@ -81,6 +87,11 @@ impl Outbound {
         self.unsent.transitions.load(Ordering::Acquire)
     }
 
+    /// Grows whenever the client has taken something.
+    pub(super) fn written(&self) -> usize {
+        self.unsent.written.load(Ordering::Acquire)
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.unsent.broken.load(Ordering::Acquire)
     }
@@ -88,6 +99,11 @@ impl Outbound {
     /// Something was written, or writing has failed.
     pub(super) async fn changed(&self) {
         self.unsent.changed.notified().await;
+    }
+
+    /// What is queued will not be read in time: the close frame goes out in its place.
+    pub(super) fn skip_to_close(&self) {
+        self.unsent.skip_to_close.store(true, Ordering::Release);
     }
 
     /// Sends the close frame behind everything queued and waits for the writer, `limit` at most.
@@ -151,9 +167,12 @@ async fn write<S>(
             while let Some(frame) = next {
                 bytes += frame.bytes;
                 transitions += usize::from(frame.transition);
-                sink.feed(frame.message).await.map_err(drop)?;
+                let is_close = matches!(frame.message, Message::Close(_));
+                if is_close || !unsent.skip_to_close.load(Ordering::Acquire) {
+                    sink.feed(frame.message).await.map_err(drop)?;
+                }
                 fed += 1;
-                next = if fed < BATCH {
+                next = if fed < BATCH && bytes < BATCH_BYTES {
                     outgoing.try_recv().ok()
                 } else {
                     None
@@ -169,6 +188,7 @@ async fn write<S>(
         }
         unsent.bytes.fetch_sub(bytes, Ordering::AcqRel);
         unsent.transitions.fetch_sub(transitions, Ordering::AcqRel);
+        unsent.written.fetch_add(1, Ordering::AcqRel);
         unsent.changed.notify_one();
     }
 }

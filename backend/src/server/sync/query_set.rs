@@ -3,6 +3,10 @@
 //! A transition is [`QuerySet::begin`], a run of the plan at one timestamp, and [`QuerySet::complete`]; what arrives
 //! between the two waits for the next. The sent version only ever moves by a transition, so that every transition starts
 //! exactly where the one before it ended; anything else makes clients reconnect.
+//!
+//! A plan whose results are too many bytes is run in parts. Until the last one the version stays where it is
+//! ([`QuerySet::part`]), because not everything is there yet that belongs to the next; the timestamp that the client
+//! then gets is the first part's, which all parts have reached.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -53,6 +57,10 @@ pub(super) struct Plan {
     identity: u32,
     /// Send it even if nothing changed: somebody waits for it.
     owed: bool,
+    /// What the client has been told of already: it waits for a transition that is no older.
+    not_before: u64,
+    /// Of the first part.
+    ts: Option<u64>,
 }
 
 impl Plan {
@@ -71,6 +79,8 @@ pub(super) struct QuerySet {
     pending: Vec<QuerySetModification>,
     queries: HashMap<u32, Watched>,
     owed: bool,
+    /// The latest timestamp in a response to a mutation.
+    responded: u64,
 }
 
 impl QuerySet {
@@ -84,6 +94,7 @@ impl QuerySet {
             pending: Vec::new(),
             queries: HashMap::new(),
             owed: false,
+            responded: 0,
         }
     }
 
@@ -148,6 +159,13 @@ impl QuerySet {
         self.owed = true;
     }
 
+    /// A response has named this timestamp: npm's client settles the mutation at a transition that has reached it, and
+    /// at no other. The staleness of every commit up to it must have been marked.
+    pub(super) fn responded(&mut self, ts: u64) {
+        self.responded = self.responded.max(ts);
+        self.owe_transition();
+    }
+
     /// What the next transition has to run, if there is a reason for one.
     pub(super) fn begin(&mut self) -> Option<Plan> {
         let owed = mem::take(&mut self.owed);
@@ -185,27 +203,59 @@ impl QuerySet {
             query_set: self.received_queries,
             identity: self.received_identity,
             owed,
+            not_before: self.responded,
+            ts: None,
         })
     }
 
-    /// The changes to send for a plan that ran at `ts`; `None` if nobody would notice.
-    pub(super) fn complete(
+    /// The changes to send ahead for a part of a plan, that ran at `ts`.
+    pub(super) fn part(
         &mut self,
-        plan: Plan,
+        plan: &mut Plan,
         ts: u64,
         outcomes: Vec<(QueryId, QueryOutcome)>,
         result_bytes: usize,
     ) -> Option<Changes> {
+        plan.ts.get_or_insert(ts);
+        let changes = self.changes(plan, self.sent, outcomes, result_bytes);
+        (!changes.is_empty()).then_some(changes)
+    }
+
+    /// The changes to send for a plan whose last part ran at `ts`; `None` if nobody would notice.
+    pub(super) fn complete(
+        &mut self,
+        mut plan: Plan,
+        ts: u64,
+        outcomes: Vec<(QueryId, QueryOutcome)>,
+        result_bytes: usize,
+    ) -> Option<Changes> {
+        let ts = plan.ts.unwrap_or(ts).max(plan.not_before);
         let end = StateVersion {
             query_set: plan.query_set,
             identity: plan.identity,
             ts: messages::timestamp(ts).max(self.sent.ts),
         };
+        let changes = self.changes(&mut plan, end, outcomes, result_bytes);
+        if changes.is_empty() && !plan.owed {
+            return None;
+        }
+        self.sent = end;
+        Some(changes)
+    }
+
+    fn changes(
+        &mut self,
+        plan: &mut Plan,
+        end: StateVersion,
+        outcomes: Vec<(QueryId, QueryOutcome)>,
+        result_bytes: usize,
+    ) -> Changes {
         let mut changes = Changes::new(self.sent, end);
-        for query in plan.removed {
+        for query in mem::take(&mut plan.removed) {
             changes.removed(query);
         }
-        let failed = plan.failed.into_iter().map(|(query, reason)| {
+        let failed = mem::take(&mut plan.failed).into_iter();
+        let failed = failed.map(|(query, reason)| {
             let error = FunctionError {
                 message: reason,
                 data: None,
@@ -224,11 +274,7 @@ impl QuerySet {
                 changes.result(query, fitted);
             }
         }
-        if changes.is_empty() && !plan.owed {
-            return None;
-        }
-        self.sent = end;
-        Some(changes)
+        changes
     }
 }
 

@@ -25,6 +25,7 @@ fn remove(id: u32) -> QuerySetModification {
 fn outcome(value: Value) -> QueryOutcome {
     QueryOutcome {
         result: Ok(value),
+        internal: false,
         reads: crate::engine::ReadSet::default(),
         log_lines: Vec::new(),
     }
@@ -118,6 +119,23 @@ fn a_result_beyond_the_limit_is_an_error_in_its_place() {
         message.contains("QueryFailed") && message.contains("too large"),
         "{message}"
     );
+}
+
+#[test]
+fn the_version_waits_for_the_last_part_and_takes_the_first_ones_time() {
+    let mut queries = QuerySet::new(10);
+    queries.modify(0, 1, vec![add(0), add(1)]).unwrap();
+    let mut plan = queries.begin().unwrap();
+    let of = |id| vec![(QueryId::new(id), outcome(json!(id)))];
+    let part = queries.part(&mut plan, 5, of(0), LIMIT).unwrap();
+    assert_eq!(part.into_messages(None, LIMIT).len(), 1);
+    assert_eq!(queries.sent, StateVersion::initial());
+    // Another commit came between; what it touched is the next transition's.
+    queries.mark_stale(QueryId::new(0));
+    queries.complete(plan, 9, of(1), LIMIT).unwrap();
+    assert_eq!((queries.sent.query_set, u64::from(queries.sent.ts)), (1, 5));
+    assert_eq!(run(&mut queries, 9, &json!(2)), Some(1));
+    assert_eq!(u64::from(queries.sent.ts), 9);
 }
 
 #[test]

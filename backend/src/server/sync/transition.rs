@@ -1,13 +1,12 @@
 //! A transition as it goes over the wire. One that is too large for the stock clients' frame limit is sent as several
 //! at the same timestamp, each starting where the one before ended; a client sees their union a moment later.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use convex_sync_types::{LogLinesMessage, QueryId, ServerMessage, StateModification, StateVersion};
 use serde_json::Value;
 
 use super::fit::Fitted;
 use super::messages;
+use crate::clock::now_ns;
 
 /// Braces, names and ids of one modification, generously.
 const ENVELOPE: usize = 512;
@@ -90,13 +89,6 @@ impl Changes {
         }
         messages
     }
-}
-
-fn now_ns() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

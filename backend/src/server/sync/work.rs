@@ -4,10 +4,12 @@
 use std::time::Instant;
 
 use convex_sync_types::QueryId;
+use tracing::warn;
 
-use super::connection::Connection;
+use super::connection::{Connection, End, SERVICE_RESTART, TRY_AGAIN_LATER, Underway};
 use super::messages;
 use super::query_set::Plan;
+use super::transition::Changes;
 use crate::engine::{Call, QueryOutcome};
 use crate::server::engine_thread::{Command, EngineEvent, MutationReply, QueryRun};
 
@@ -32,12 +34,21 @@ impl Connection {
         }
     }
 
+    /// Starts the next transition, or runs the next part of the one under way.
     pub(super) fn start_transition(&mut self, ts: u64) {
+        if let Some(underway) = self.transition.take_if(|underway| underway.asked.is_none()) {
+            self.ask(underway.plan, Vec::new(), underway.left);
+            return;
+        }
+        if self.transition.is_some() {
+            return;
+        }
         let Some(mut plan) = self.queries.begin() else {
             return;
         };
         if !plan.needs_engine() {
-            self.complete_transition(plan, ts, Vec::new());
+            let changes = self.queries.complete(plan, ts, Vec::new(), usize::MAX);
+            self.send_changes(changes);
             return;
         }
         let identity = self.identity();
@@ -52,43 +63,96 @@ impl Connection {
                 },
             })
             .collect();
+        let dropped = plan.removed.clone();
+        self.ask(plan, dropped, runs);
+    }
+
+    fn ask(&mut self, plan: Plan, dropped: Vec<QueryId>, runs: Vec<QueryRun>) {
         let command = Command::Queries {
             connection: self.id,
-            dropped: plan.removed.clone(),
+            dropped,
             runs,
+            bytes: self.app.tuning.part_bytes,
         };
-        self.transition = Some((plan, Instant::now()));
+        self.transition = Some(Underway {
+            plan,
+            asked: Some(Instant::now()),
+            left: Vec::new(),
+        });
         self.tell_engine(command);
     }
 
-    fn complete_transition(&mut self, plan: Plan, ts: u64, outcomes: Vec<(QueryId, QueryOutcome)>) {
-        let tuning = &self.app.tuning;
-        let changes = self
-            .queries
-            .complete(plan, ts, outcomes, tuning.result_bytes);
+    fn queried(
+        &mut self,
+        ts: u64,
+        outcomes: Vec<(QueryId, QueryOutcome)>,
+        left: Vec<QueryRun>,
+    ) -> Result<(), End> {
+        let Some(Underway { mut plan, .. }) = self.transition.take() else {
+            return Ok(());
+        };
+        let failed = outcomes
+            .iter()
+            .find_map(|(_, outcome)| outcome.result.as_ref().err().filter(|_| outcome.internal));
+        if let Some(error) = failed {
+            // sent as an answer, it would stay one until a commit touches what the query never got to read
+            warn!(
+                error = error.message,
+                "a subscription failed for a reason of ours"
+            );
+            let reason = "the deployment could not run a query: try again".to_owned();
+            return Err(End::Close(SERVICE_RESTART, reason));
+        }
+        let limit = self.app.tuning.result_bytes;
+        let changes = if left.is_empty() {
+            self.queries.complete(plan, ts, outcomes, limit)
+        } else {
+            let changes = self.queries.part(&mut plan, ts, outcomes, limit);
+            self.transition = Some(Underway {
+                plan,
+                asked: None,
+                left,
+            });
+            changes
+        };
+        self.send_changes(changes);
+        Ok(())
+    }
+
+    fn send_changes(&mut self, changes: Option<Changes>) {
         let Some(changes) = changes else { return };
         let skew = self.session.as_ref().and_then(|session| session.clock_skew);
-        for message in changes.into_messages(skew, tuning.transition_bytes) {
+        let limit = self.app.tuning.transition_bytes;
+        for message in changes.into_messages(skew, limit) {
             self.outbound.send(message);
         }
     }
 
-    pub(super) fn engine_said(&mut self, event: EngineEvent) {
+    /// `Err` ends the socket: a failing disk is no answer. The client keeps its mutation and sends it again, after a pause
+    /// that grows, and it is run when it can be; told of a failure, it would take it for the function's.
+    pub(super) fn engine_said(&mut self, event: EngineEvent) -> Result<(), End> {
         match event {
             EngineEvent::Stale(query) => self.queries.mark_stale(query),
+            EngineEvent::Mutated { outcome, .. } if outcome.storage_failed => {
+                let reason = outcome.result.err().map(|error| error.message);
+                warn!(error = reason.unwrap_or_default(), "cannot write");
+                return Err(End::Close(
+                    TRY_AGAIN_LATER,
+                    "the deployment cannot write to its disk".to_owned(),
+                ));
+            }
             EngineEvent::Mutated { request, outcome } => {
                 self.mutations.finished();
                 let limit = self.app.tuning.result_bytes;
+                // of this commit the staleness has come before this event, but the public timestamp that the next
+                // transition starts with may have been read before the commit
+                self.queries.responded(outcome.ts);
                 self.outbound
                     .send(messages::mutation_response(request, outcome, limit));
-                self.queries.owe_transition();
             }
-            EngineEvent::Queried { ts, outcomes } => {
-                if let Some((plan, _)) = self.transition.take() {
-                    self.complete_transition(plan, ts, outcomes);
-                }
-            }
+            EngineEvent::Queried { ts, outcomes, left } => return self.queried(ts, outcomes, left),
         }
+        Ok(())
     }
 
     /// Whether the first transition still waits for re-sent mutations, and until when at the latest.

@@ -22,8 +22,11 @@ export default defineSchema({
 "#;
 
 const ROWS: &str = r#"
-import { queryGeneric as query, mutationGeneric as mutation } from "convex/server";
+import { queryGeneric as query, mutationGeneric as mutation, makeFunctionReference } from "convex/server";
 import { v } from "convex/values";
+
+export const fail = mutation({ handler: async () => { throw new Error("no fold"); } });
+export const failLater = mutation({ handler: (ctx) => ctx.scheduler.runAfter(0, makeFunctionReference("rows:fail"), {}) });
 
 const at = (ctx, group, from, to) => ctx.db.query("rows")
   .withIndex("by_group_seq", (q) => q.eq("group", group).gte("seq", from).lt("seq", to));
@@ -113,6 +116,10 @@ impl Executor for Counting {
 
     fn next_due_ms(&self) -> Option<u64> {
         self.engine.next_due_ms()
+    }
+
+    fn failed_job(&self) -> Option<String> {
+        self.engine.failed_job()
     }
 
     fn checkpoint(&mut self) -> Result<(), String> {

@@ -28,6 +28,8 @@ struct State {
     queried: usize,
     held: bool,
     broken: bool,
+    trouble: Option<String>,
+    troubled: bool,
 }
 
 #[derive(Clone, Default)]
@@ -60,6 +62,16 @@ impl World {
         self.lock().broken = broken;
     }
 
+    /// What its disk is said to do.
+    pub fn set_trouble(&self, trouble: Option<&str>) {
+        self.lock().trouble = trouble.map(str::to_owned);
+    }
+
+    /// Queries fail for no fault of anybody's.
+    pub fn set_troubled(&self, troubled: bool) {
+        self.lock().troubled = troubled;
+    }
+
     /// Mutations wait until they are let go.
     pub fn hold(&self, held: bool) {
         self.lock().held = held;
@@ -77,6 +89,14 @@ impl Executor for Scripted {
     fn query(&mut self, call: &Call) -> QueryOutcome {
         let mut state = self.0.lock();
         state.queried += 1;
+        if state.troubled {
+            return QueryOutcome {
+                result: Err(failure("fail:plain")),
+                internal: true,
+                reads: ReadSet::default(),
+                log_lines: Vec::new(),
+            };
+        }
         let text = |name: &str| call.args[name].as_str().unwrap_or_default().to_owned();
         let (result, from, to) = match call.path.as_str() {
             "rows:get" => {
@@ -103,6 +123,7 @@ impl Executor for Scripted {
             other => (Err(failure(other)), String::new(), Some(String::new())),
         };
         QueryOutcome {
+            internal: false,
             result,
             reads: ReadSet {
                 ranges: vec![ReadRange {
@@ -174,6 +195,10 @@ impl Executor for Scripted {
     fn checkpoint(&mut self) -> Result<(), String> {
         Ok(())
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.0.lock().trouble.clone()
+    }
 }
 
 fn write(state: &mut State, writes: &mut WriteSet, key: String, value: Value) {
@@ -184,6 +209,7 @@ fn write(state: &mut State, writes: &mut WriteSet, key: String, value: Value) {
 
 fn outcome(result: Result<Value, FunctionError>, writes: WriteSet, ts: u64) -> MutationOutcome {
     MutationOutcome {
+        storage_failed: false,
         result,
         writes,
         ts,

@@ -31,6 +31,7 @@ async fn deploy(folder: &Path, port: u16, key: &OwnerKey) -> Deployment {
         functions: functions
             .map(|(n, s)| (n.to_owned(), s.to_owned()))
             .collect(),
+        environment: Vec::new(),
         identity: vec![AuthProvider {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),

@@ -3,8 +3,10 @@
 mod connection;
 mod embedded;
 mod link;
+mod outage;
 mod owner;
 mod server;
+mod slow;
 mod streams;
 mod world;
 
@@ -23,8 +25,30 @@ fn quick() -> Settings {
         connect_timeout: Duration::from_secs(5),
         backoff_first: Duration::from_millis(1),
         backoff_cap: Duration::from_millis(10),
+        slept_ms: || 0,
         max_calls: 1_000,
     }
+}
+
+/// Under paused time the clock jumps to the next timer as soon as no task is ready, even while bytes are still on their way
+/// through the kernel: on a busy machine an answer then seems to take as long as the next timeout. While this lives, the clock
+/// moves by one step at most for each millisecond of the wall.
+fn bytes_take_time(step: Duration) -> tokio_util::task::AbortOnDropHandle<()> {
+    tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            // The paused clock stands still as long as a blocking task runs.
+            let wall = tokio::task::spawn_blocking(a_millisecond_of_the_wall);
+            if wall.await.is_err() {
+                return;
+            }
+            tokio::time::sleep(step).await;
+        }
+    }))
+}
+
+#[allow(clippy::disallowed_methods)]
+fn a_millisecond_of_the_wall() {
+    std::thread::sleep(Duration::from_millis(1));
 }
 
 /// Waits for a condition that nothing announces.

@@ -1,6 +1,6 @@
 //! The scripted deployment: Convex's sync protocol on a loopback port, with a fault at any mutation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use convex_sync_types::{
     AuthenticationToken, ClientMessage, ErrorPayload, LogLinesMessage, Query, QueryId,
     QuerySetModification, ServerMessage, StateModification, StateVersion, Timestamp, UdfPath,
 };
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -126,6 +126,8 @@ struct Peer {
     query_set: u32,
     identity: u32,
     queries: BTreeMap<QueryId, (String, Option<Value>)>,
+    /// What came while a slow mutation ran.
+    early: VecDeque<Message>,
 }
 
 enum After {
@@ -148,10 +150,13 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         query_set: 0,
         identity: 0,
         queries: BTreeMap::new(),
+        early: VecDeque::new(),
     };
     loop {
+        let early = peer.early.pop_front();
         let after = tokio::select! {
-            message = peer.socket.next() => match message {
+            biased;
+            message = next(early, &mut peer.socket) => match message {
                 Some(Ok(Message::Text(text))) => {
                     let json: Value = serde_json::from_str(&text).unwrap();
                     peer.take(json.try_into().unwrap()).await
@@ -167,6 +172,16 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             After::Drop => break,
             After::Silence => std::future::pending().await,
         }
+    }
+}
+
+async fn next(
+    early: Option<Message>,
+    socket: &mut WebSocketStream<TcpStream>,
+) -> Option<Result<Message, tokio_tungstenite::tungstenite::Error>> {
+    match early {
+        Some(message) => Some(Ok(message)),
+        None => socket.next().await,
     }
 }
 
@@ -263,7 +278,10 @@ impl Peer {
         let fault = (*lock(&self.shared.script))(nth);
         match fault {
             Some(Fault::BeforeRun) => return After::Drop,
-            Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Slow(time)) => {
+                tokio::time::sleep(time).await;
+                self.note_early(&path(udf.clone()));
+            }
             Some(Fault::Expired) => {
                 self.refuse_identity("token expired").await;
                 return After::Drop;
@@ -287,6 +305,19 @@ impl Peer {
             return After::Drop;
         }
         After::Transition
+    }
+
+    /// An append that was sent before this one was answered is one too many.
+    fn note_early(&mut self, running: &str) {
+        while let Some(Some(Ok(message))) = self.socket.next().now_or_never() {
+            let is_append = message.to_text().is_ok_and(|text| {
+                text.contains("chunks:append") || text.contains("chunks.js:append")
+            });
+            if is_append && running == "chunks:append" {
+                lock(&self.shared.world).overlapping += 1;
+            }
+            self.early.push_back(message);
+        }
     }
 
     fn run(&self, request: u32, path: &str, args: &str) -> (Outcome, u64) {

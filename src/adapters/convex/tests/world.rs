@@ -43,7 +43,13 @@ pub struct World {
     /// Tokens that are an owner's.
     pub tokens: Vec<String>,
     pub subscribed: usize,
+    /// Turns in the order in which they were closed.
+    pub closed: Vec<String>,
     pub largest_append: usize,
+    /// The most turns in one append.
+    pub widest_append: usize,
+    /// Appends that were sent before the one before them was answered.
+    pub overlapping: usize,
 }
 
 impl World {
@@ -74,6 +80,7 @@ impl World {
 
     fn append(&mut self, args: &Value) -> Outcome {
         let batches = args["batches"].as_array().cloned().unwrap_or_default();
+        self.widest_append = self.widest_append.max(batches.len());
         refuse_bad(batches.iter().flat_map(|batch| list(&batch["items"])))?;
         let items = batches.iter().flat_map(|batch| list(&batch["items"]));
         let bytes = items
@@ -117,6 +124,7 @@ impl World {
             return Err(refusal("invalid", "a gap"));
         }
         turn.closed = Some(args.clone());
+        self.closed.push(string(&args["turnId"]));
         Ok(json!({"status": "closed"}))
     }
 }

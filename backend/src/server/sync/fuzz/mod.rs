@@ -6,7 +6,7 @@
 //! failed is in `proptest-regressions/` and tried first; `corpus/wire.txt` is tried line by line.
 
 mod spoken;
-mod wire;
+pub(super) mod wire;
 mod world;
 
 use std::sync::Arc;

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::ws::Message;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{Sink, Stream};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -20,9 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The request that ends every conversation.
 const LAST: u32 = u32::MAX;
 
-struct Wire {
-    to_server: UnboundedReceiver<Message>,
-    to_client: UnboundedSender<Message>,
+pub(in crate::server::sync) struct Wire {
+    pub(in crate::server::sync) to_server: UnboundedReceiver<Message>,
+    pub(in crate::server::sync) to_client: UnboundedSender<Message>,
 }
 
 impl Stream for Wire {
@@ -117,8 +119,9 @@ pub async fn converse(app: &Arc<App>, messages: &[Message]) -> Result<Heard, Str
 }
 
 impl Heard {
-    /// Everything that was taken was answered, in order, and transitions chain.
+    /// Everything that was taken was answered, in order, transitions chain, and each settles the answers before it.
     pub fn check(&self, script: &Script) -> Result<(), String> {
+        self.check_settling()?;
         let mut version = json!({ "querySet": 0, "identity": 0, "ts": "AAAAAAAAAAA=" });
         for transition in self.of("Transition") {
             if transition["startVersion"] != version {
@@ -150,7 +153,32 @@ impl Heard {
         Ok(())
     }
 
+    /// npm's client waits for a transition that is no older than the answer.
+    fn check_settling(&self) -> Result<(), String> {
+        let mut answered = 0;
+        for message in &self.messages {
+            match message["type"].as_str() {
+                Some("MutationResponse") if !message["ts"].is_null() => {
+                    answered = answered.max(timestamp(&message["ts"])?);
+                }
+                Some("Transition") if timestamp(&message["endVersion"]["ts"])? < answered => {
+                    return Err(format!("{message} does not settle an answer of {answered}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
         self.messages.iter().filter(move |it| it["type"] == kind)
     }
+}
+
+fn timestamp(encoded: &Value) -> Result<u64, String> {
+    let bytes = encoded.as_str().and_then(|text| STANDARD.decode(text).ok());
+    let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    bytes
+        .map(u64::from_le_bytes)
+        .ok_or_else(|| format!("{encoded} is no timestamp"))
 }

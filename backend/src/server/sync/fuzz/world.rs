@@ -37,6 +37,7 @@ impl Executor for World {
         let index = INDEX.into();
         QueryOutcome {
             result,
+            internal: false,
             reads: ReadSet {
                 ranges: vec![ReadRange { index, from, to }],
             },
@@ -60,6 +61,7 @@ impl Executor for World {
             other => Err(unknown(other)),
         };
         MutationOutcome {
+            storage_failed: false,
             result,
             writes,
             ts: self.ts,

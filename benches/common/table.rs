@@ -23,8 +23,17 @@ impl Times {
         self.add_ns(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("it grows by itself");
+    }
+
     pub fn len(&self) -> u64 {
         self.0.len()
+    }
+
+    /// Nanoseconds.
+    pub fn median(&self) -> u64 {
+        self.0.value_at_quantile(0.5)
     }
 
     /// p50, p99, longest and number of samples, as cells.
@@ -124,7 +133,7 @@ pub fn header() {
         "load     {} (1, 5, 15 min) when this run began",
         load.join(" ")
     );
-    println!("disk     {}", file_system(&crate::files::root()));
+    println!("disk     {}", file_system(&super::files::root()));
 }
 
 fn build() -> &'static str {

@@ -1,21 +1,7 @@
-//! Folders of a run: below Cargo's target folder, so that what is synced is synced to a disk and not to a tmpfs.
+//! The scripted OpenCode as an installation: a package with this very binary as its executable.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
-
-pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-}
-
-/// Gone when it is dropped.
-pub fn folder() -> TempDir {
-    tempfile::Builder::new()
-        .prefix("spine")
-        .tempdir_in(root())
-        .expect("a folder")
-}
 
 /// A package that looks like OpenCode's, with this very binary as its executable. Its version is in its `package.json`, so
 /// nobody has to ask it.

@@ -1,0 +1,211 @@
+//! What follows an end or a refusal: provisional ends and their answers, the policy for interrupted turns, calls that are
+//! made again, messages that came meanwhile.
+
+use super::*;
+use crate::domain::turn::Then;
+
+#[test]
+fn a_claimed_turn_whose_child_cannot_be_started_again_is_closed_provisionally() {
+    let mut world = World::new();
+    world.until_streaming();
+    let mut effects = world.on(exited());
+    for _ in 0..3 {
+        while !effects.contains(&Effect::OpenChild) {
+            effects = world.after(500, Input::Tick);
+        }
+        effects = world.on(Input::Opened(Err(AgentError::Boot("no".to_owned()))));
+    }
+    let ending = finish_of(&effects).unwrap();
+    assert_eq!(ending.error.as_ref().unwrap().code, "agent_boot");
+    assert_eq!(ending.then, Some(Then::Provisional));
+}
+
+#[test]
+fn a_turn_that_loses_child_after_child_is_closed_however_slowly_it_loses_them() {
+    let mut world = World::new();
+    world.until_streaming();
+    for lost in 1..=5 {
+        // Twenty seconds a boot: never five in a minute.
+        let effects = world.after(20_000, exited());
+        if lost == 5 {
+            let ending = finish_of(&effects).unwrap();
+            assert_eq!(ending.error.as_ref().unwrap().code, "agent_lost");
+            assert_eq!(ending.then, Some(Then::Provisional));
+            return;
+        }
+        assert_eq!(finish_of(&effects), None, "{lost}");
+        world.after(2_000, Input::Tick);
+        world.on(Input::Opened(Ok(())));
+    }
+}
+
+#[test]
+fn an_aborted_turn_whose_child_cannot_be_started_again_is_aborted() {
+    let mut world = World::new();
+    world.until_streaming();
+    world.on(want_abort("t"));
+    let mut effects = world.on(exited());
+    for _ in 0..3 {
+        while !effects.contains(&Effect::OpenChild) {
+            effects = world.after(500, Input::Tick);
+        }
+        effects = world.on(Input::Opened(Err(AgentError::Boot("no".to_owned()))));
+    }
+    let ending = finish_of(&effects).unwrap();
+    assert_eq!(ending.outcome, Outcome::Aborted);
+    assert_eq!(ending.then, Some(Then::Provisional));
+}
+
+#[test]
+fn a_child_that_is_slow_to_answer_is_asked_again_before_it_is_replaced() {
+    let slow = || AgentError::Failed("it did not answer within 5 s".to_owned());
+    let mut world = World::new();
+    world.on(want("t"));
+    world.on(Input::Opened(Ok(())));
+    world.on(Input::Claimed(Ok(Claim::Granted(Box::new(granted())))));
+    assert_eq!(
+        world.on(Input::Conversed(Err(ConverseError::Agent(slow())))),
+        []
+    );
+    let effects = world.after(500, Input::Tick);
+    assert!(
+        matches!(effects[..], [Effect::Converse { .. }]),
+        "{effects:?}"
+    );
+    world.on(Input::Conversed(Ok("c".into())));
+    assert_eq!(world.on(Input::LookedUp(Err(slow()))), []);
+    world.after(500, Input::Tick);
+    world.on(Input::Conversed(Ok("c".into())));
+    // Three in a row are too many.
+    let effects = world.on(Input::LookedUp(Err(slow())));
+    assert_eq!(effects, [Effect::StopChild]);
+    assert_eq!(world.machine.view().crashes, 1);
+}
+
+#[test]
+fn a_turn_that_nobody_had_claimed_is_closed_for_good_when_its_child_cannot_be_started() {
+    let mut world = World::new();
+    world.on(want("t"));
+    let missing = AgentError::Missing("no opencode".to_owned());
+    let effects = world.on(Input::Opened(Err(missing)));
+    assert_eq!(finish_of(&effects).unwrap().then, None);
+}
+
+#[test]
+fn what_was_closed_provisionally_is_settled_from_the_store_before_the_next_turn() {
+    let mut world = World::new();
+    let earlier = |turn: &str, next_index| Unsettled {
+        turn: turn.into(),
+        next_index,
+    };
+    let granted = Granted {
+        conversation: Some("c".into()),
+        unsettled: vec![earlier("a", 2), earlier("b", 0)],
+        ..granted()
+    };
+    world.on(want("t"));
+    world.on(Input::Opened(Ok(())));
+    world.on(Input::Claimed(Ok(Claim::Granted(Box::new(granted)))));
+    assert_eq!(
+        world.on(Input::Conversed(Ok("c".into()))),
+        [Effect::Lookup("c".into(), "a".into())]
+    );
+    let answered = StoredTurn::Complete {
+        parts: vec![draft("all")],
+        usage: None,
+    };
+    assert_eq!(
+        world.on(Input::LookedUp(Ok(answered))),
+        [
+            Effect::OpenStream {
+                turn: "a".into(),
+                next_index: 2
+            },
+            Effect::Push("a".into(), vec![draft("all")]),
+            Effect::Finish("a".into(), Ending::complete(None)),
+            Effect::Lookup("c".into(), "b".into()),
+        ]
+    );
+    let effects = world.on(Input::LookedUp(Ok(StoredTurn::Begun)));
+    assert_eq!(outcome_of(&effects), Outcome::Interrupted);
+    assert_eq!(
+        effects.last(),
+        Some(&Effect::Lookup("c".into(), "t".into()))
+    );
+    // Its stream's refusal is not the present turn's.
+    world.on(Input::StreamRefused("a".into(), StreamError::Unknown));
+    let effects = world.on(Input::LookedUp(Ok(StoredTurn::Absent)));
+    assert!(matches!(&effects[..], [Effect::Deliver(prompt)] if prompt.turn == "t".into()));
+}
+
+#[test]
+fn an_interrupted_turn_goes_on_only_under_the_policy_and_an_aborted_one_never() {
+    let ending = |policy, abort| {
+        let mut world = World::new();
+        world.machine.configure(300_000, policy);
+        world.until_streaming();
+        if abort {
+            world.on(want_abort("t"));
+        }
+        world.on(exited());
+        world.after(500, Input::Tick);
+        world.on(Input::Opened(Ok(())));
+        world.on(Input::Conversed(Ok("c".into())));
+        let effects = world.on(Input::LookedUp(Ok(StoredTurn::Begun)));
+        let ending = finish_of(&effects).unwrap();
+        (ending.outcome, ending.then)
+    };
+    assert_eq!(
+        ending(OnInterrupt::Report, false),
+        (Outcome::Interrupted, None)
+    );
+    assert_eq!(
+        ending(OnInterrupt::Continue, false),
+        (Outcome::Interrupted, Some(Then::Continue))
+    );
+    assert_eq!(
+        ending(OnInterrupt::Continue, true),
+        (Outcome::Aborted, None)
+    );
+}
+
+#[test]
+fn a_message_that_comes_while_a_closed_turn_is_claimed_is_not_forgotten() {
+    for answer in [Claim::Closed, Claim::NotNext] {
+        let mut world = World::new();
+        world.on(want("t"));
+        world.on(Input::Opened(Ok(())));
+        assert_eq!(world.on(want("u")), []);
+        assert_eq!(
+            world.on(Input::Claimed(Ok(answer))),
+            [Effect::Claim("u".into())]
+        );
+    }
+}
+
+#[test]
+fn a_call_that_is_refused_because_too_many_wait_is_made_again() {
+    let full = || CallError::Refused {
+        code: "queue_full".to_owned(),
+        message: "too many calls wait".to_owned(),
+    };
+    let mut world = World::new();
+    world.on(want("t"));
+    world.on(Input::Opened(Ok(())));
+    assert_eq!(world.on(Input::Claimed(Err(full()))), []);
+    assert_eq!(world.after(1_000, Input::Tick), []);
+    assert_eq!(world.after(1_000, Input::Tick), [Effect::Claim("t".into())]);
+    world.on(Input::Claimed(Ok(Claim::Granted(Box::new(granted())))));
+    world.on(Input::Conversed(Err(ConverseError::Call(full()))));
+    let effects = world.after(2_000, Input::Tick);
+    assert!(
+        matches!(effects[..], [Effect::Converse { .. }]),
+        "{effects:?}"
+    );
+    world.on(Input::Conversed(Ok("c".into())));
+    world.on(Input::LookedUp(Ok(StoredTurn::Begun)));
+    world.on(want("t"));
+    assert_eq!(world.on(Input::Finished("t".into(), Err(full()))), []);
+    // Open there, settled here: the truth is looked up again.
+    assert_eq!(world.after(2_000, Input::Tick), [Effect::Claim("t".into())]);
+}

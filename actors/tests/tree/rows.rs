@@ -1,0 +1,155 @@
+//! What the fake deployment stores, and the rules of its functions over the rows.
+
+use std::collections::BTreeMap;
+
+use orchestrator_actors::domain::item::Item;
+use orchestrator_actors::domain::turn::Ending;
+use orchestrator_actors::ports::link::CallError;
+use serde_json::{Value, json};
+
+use crate::fold::{fold, text};
+
+#[derive(Clone, Debug, Default)]
+pub struct FakeTurn {
+    pub id: String,
+    pub session: String,
+    pub state: String,
+    pub abort: bool,
+    pub items: Vec<Item>,
+    pub claims: u32,
+    pub claimed_boot: String,
+    pub provisional: bool,
+    pub ending: Option<Ending>,
+}
+
+impl FakeTurn {
+    pub fn text(&self) -> String {
+        text(&fold(&self.items))
+    }
+}
+
+#[derive(Default)]
+pub struct WorkerRow {
+    pub epoch: u64,
+    pub start: String,
+    pub boot: String,
+    /// Another install has the token.
+    pub taken: bool,
+}
+
+#[derive(Default)]
+pub struct Rows {
+    pub turns: Vec<FakeTurn>,
+    pub conversations: BTreeMap<String, String>,
+    pub status: BTreeMap<String, String>,
+    pub ended: Vec<String>,
+    pub workers: BTreeMap<String, WorkerRow>,
+    pub take_overs: Vec<bool>,
+    pub disconnects: u32,
+    pub violations: Vec<String>,
+}
+
+/// An item that this deployment never takes.
+pub const POISON: &str = "poison";
+
+pub fn worker_in(args: &Value) -> String {
+    let token = args["token"].as_str().unwrap_or_default();
+    let worker = token.split(':').nth(1).unwrap_or_default();
+    worker.trim_start_matches("worker_").to_owned()
+}
+
+pub fn turn_of<'r>(rows: &'r mut Rows, id: &str) -> &'r mut FakeTurn {
+    let mut turns = rows.turns.iter_mut();
+    turns.find(|turn| turn.id == id).expect("a turn")
+}
+
+fn refused(code: &str) -> CallError {
+    CallError::Refused {
+        code: code.to_owned(),
+        message: code.to_owned(),
+    }
+}
+
+pub fn check(rows: &mut Rows, worker: &str, epoch: u64) -> Result<(), CallError> {
+    let present = rows.workers.entry(worker.to_owned()).or_default().epoch;
+    if present == epoch {
+        Ok(())
+    } else {
+        Err(refused("displaced"))
+    }
+}
+
+pub fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, CallError> {
+    rows.take_overs.push(args["takeOver"] == true);
+    let row = rows.workers.entry(worker.to_owned()).or_default();
+    if row.taken {
+        return Err(refused("held"));
+    }
+    let start = args["startId"].as_str().unwrap_or_default();
+    if row.start != start {
+        row.epoch += 1;
+        start.clone_into(&mut row.start);
+        row.boot = args["bootId"].as_str().unwrap_or_default().to_owned();
+    }
+    Ok(
+        json!({ "status": "approved", "epoch": row.epoch as f64, "name": worker, "workerId": worker }),
+    )
+}
+
+pub fn claim(rows: &mut Rows, worker: &str, id: &str) -> Value {
+    let boot = rows.workers[worker].boot.clone();
+    let session = turn_of(rows, id).session.clone();
+    let mut of_session = rows.turns.iter().filter(|turn| turn.session == session);
+    let oldest = of_session.clone().find(|turn| turn.ending.is_none());
+    if of_session.any(|turn| turn.id == id && turn.ending.is_some()) {
+        return json!({ "status": "closed", "state": "complete" });
+    }
+    if oldest.is_none_or(|turn| turn.id != id) {
+        return json!({ "status": "not_next" });
+    }
+    let unsettled: Vec<_> = rows
+        .turns
+        .iter()
+        .filter(|turn| turn.session == session && turn.provisional)
+        .map(|turn| json!({ "turnId": turn.id, "nextIndex": turn.items.len() as f64 }))
+        .collect();
+    let conversation = rows.conversations.get(&session).cloned();
+    let turn = turn_of(rows, id);
+    if turn.state == "queued" {
+        turn.state = "claimed".to_owned();
+        turn.claimed_boot = boot;
+    }
+    turn.claims += 1;
+    json!({
+        "status": "claimed", "sessionId": session, "content": turn.id, "model": null, "title": "t",
+        "agentSessionId": conversation, "abort": turn.abort, "nextIndex": turn.items.len() as f64,
+        "first": turn.claims == 1, "claimedBootId": turn.claimed_boot, "unsettled": unsettled,
+    })
+}
+
+/// Each index once, in order, without gaps.
+pub fn store(turn: &mut FakeTurn, items: &[Item]) -> Option<String> {
+    for item in items {
+        let next = turn.items.len() as u64;
+        match item.index.cmp(&next) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => turn.items.push(item.clone()),
+            std::cmp::Ordering::Greater => {
+                return Some(format!("{}: a gap from {next} to {}", turn.id, item.index));
+            }
+        }
+    }
+    None
+}
+
+pub fn continue_turn(rows: &mut Rows, id: &str) {
+    let at = rows.turns.iter().position(|turn| turn.id == id);
+    let at = at.expect("a turn");
+    let turn = FakeTurn {
+        id: format!("{id}.continued"),
+        session: rows.turns[at].session.clone(),
+        state: "queued".to_owned(),
+        ..FakeTurn::default()
+    };
+    rows.turns.insert(at + 1, turn);
+}

@@ -1,0 +1,141 @@
+//! `worker add`: a pending worker on the deployment, and its entry in `workers.json`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::cli::connection::connect;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::cli::rows::read;
+use crate::config::{append_worker, load};
+use crate::daemon::compose;
+
+/// Add a directory of this machine: a pending worker, and its entry in workers.json
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// The directory to serve
+    directory: PathBuf,
+    /// What people call it [default: the directory's last part]
+    #[arg(long)]
+    name: Option<String>,
+    /// Approve it at once
+    #[arg(long)]
+    approve: bool,
+    /// Print the token instead of writing workers.json
+    #[arg(long)]
+    print_token: bool,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Two workers cannot serve one directory. A file that cannot be read is told of when it is written.
+fn refuse_a_second(app: &App, directory: &Path) -> Result<(), Failure> {
+    let Ok(loaded) = load(&app.paths.workers_file, &app.base(), app.url_rule()) else {
+        return Ok(());
+    };
+    let same = loaded.config.workers.iter().find(|entry| {
+        let real = std::fs::canonicalize(&entry.directory);
+        real.as_deref().unwrap_or(&entry.directory) == directory
+    });
+    match same {
+        None => Ok(()),
+        Some(entry) => Err(Failure::usage(format!(
+            "worker {} ({}) in {} has the directory {} already",
+            entry.name,
+            entry.token.worker(),
+            app.paths.shown(&app.paths.workers_file),
+            directory.display()
+        ))
+        .hint("orchestrator worker list shows its state; take its entry out of the file to add it anew")),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    worker_id: String,
+    token: String,
+}
+
+impl New {
+    pub async fn add(self, app: &App) -> Result<(), Failure> {
+        let directory = std::fs::canonicalize(&self.directory)
+            .ok()
+            .filter(|path| path.is_dir())
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "working directory {} does not exist",
+                    self.directory.display()
+                ))
+                .hint("a relative path is looked for in the folder you are in; make the directory first")
+            })?;
+        if !self.print_token {
+            refuse_a_second(app, &directory)?;
+        }
+        let connection = connect(app).await?;
+        let machine = compose::machine(&app.paths, None).map_err(Failure::failed)?;
+        compose::register_machine(&connection.client, &machine)
+            .await
+            .map_err(Failure::from)?;
+        let name = self.name.clone().unwrap_or_else(|| {
+            directory.file_name().map_or_else(
+                || "root".to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            )
+        });
+        let args = json!({
+            "workerId": compose::new_worker_id(),
+            "machineId": machine.id,
+            "name": name,
+            "directory": directory.display().to_string(),
+        });
+        let value = connection.client.mutation("workers:create", args).await?;
+        let created: Created = read("workers:create", value)?;
+        if self.approve {
+            let args = json!({"workerId": created.worker_id});
+            connection.client.mutation("workers:approve", args).await?;
+        }
+        let state = if self.approve { "approved" } else { "pending" };
+        if !self.print_token {
+            append_worker(
+                &app.paths.workers_file,
+                &created.token,
+                &directory,
+                &connection.url,
+                self.name.as_deref(),
+            )
+            .map_err(Failure::failed)?;
+            app.ui.say(format!(
+                "wrote {}",
+                app.paths.shown(&app.paths.workers_file)
+            ));
+        }
+        if self.json {
+            let token = self.print_token.then_some(&created.token);
+            app.ui.json(&json!({
+                "schema": 1,
+                "workerId": created.worker_id,
+                "state": state,
+                "token": token,
+            }));
+        } else if self.print_token {
+            app.ui.line(&created.token);
+        } else {
+            app.ui.line(created.worker_id.clone());
+        }
+        let next = if self.approve {
+            "orchestrator run serves it; a running one takes it with orchestrator reload".to_owned()
+        } else {
+            format!(
+                "approve it: orchestrator worker approve {}",
+                created.worker_id
+            )
+        };
+        app.ui.say(format!("worker {name} is {state}; {next}"));
+        Ok(())
+    }
+}

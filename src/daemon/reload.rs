@@ -1,0 +1,214 @@
+//! From one configuration to the next while the supervisor runs. `reload`, SIGHUP and `--watch` take this one path: read
+//! again, check, compare, apply per worker; a bad file changes nothing and is remembered for `ps`. Two smaller changes go
+//! the same way: a worker is paused or resumed, and one whose directory has come is no longer broken.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use orchestrator_actors::domain::ids::{WorkerDir, WorkerId};
+use orchestrator_actors::machine::{Desired, ReloadReport};
+use serde::Serialize;
+use tracing::{info, warn};
+
+use super::compose::desired;
+use super::options::Mode;
+use super::paused::Paused;
+use super::running::Running;
+use crate::adapters::clock::wall_ms;
+use crate::config::{ConfigError, WorkersConfig, inspect};
+use crate::control::Refusal;
+use crate::control::report::{ConfigurationReport, rfc3339};
+
+/// What a reload did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reloaded {
+    #[serde(flatten)]
+    pub report: ReloadReport,
+    /// Of the workers that are added, as people write them.
+    pub directories: BTreeMap<String, String>,
+    /// What has changed and holds from the next start only.
+    pub needs_restart: Vec<String>,
+}
+
+impl Running {
+    /// Reads the configuration again and applies it. A bad one changes nothing.
+    pub async fn reload(&self, dry_run: bool) -> Result<Reloaded, Refusal> {
+        let Some(source) = self.options.source.clone() else {
+            return Err(Refusal::new(
+                "invalid",
+                "a --local supervisor has no workers.json to reload",
+            )
+            .hint("stop it and run it with the directories you want"));
+        };
+        let _one_at_a_time = self.reloading.lock().await;
+        let read = tokio::task::spawn_blocking(move || source.load()).await;
+        let loaded = match read {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => return Err(self.not_reloaded(&error)),
+            Err(error) => return Err(Refusal::new("failed", error.to_string())),
+        };
+        // Whatever was wrong with the file is right now, also when nothing is applied.
+        self.remember(None);
+        let next = self.wanted(&loaded.config);
+        let report = self.apply(next.clone(), dry_run).await?;
+        let needs_restart = self.needs_restart(&loaded.config);
+        let directory = |name: &String| {
+            let worker = next.workers.iter().find(|worker| worker.name == *name)?;
+            let shown = self.options.paths.shown(worker.directory.as_path());
+            Some((name.clone(), shown))
+        };
+        let directories = report.added.iter().filter_map(directory).collect();
+        if !dry_run {
+            let (added, changed, removed) = (
+                report.added.len(),
+                report.changed.len(),
+                report.removed.len(),
+            );
+            info!(added, changed, removed, "reloaded");
+        }
+        Ok(Reloaded {
+            report,
+            directories,
+            needs_restart,
+        })
+    }
+
+    /// Workers that were broken, and whose directory is there now, are started. The file is not read for it.
+    pub async fn revive(&self) -> Result<(), String> {
+        if !self
+            .desired()
+            .workers
+            .iter()
+            .any(|worker| worker.broken.is_some())
+        {
+            return Ok(());
+        }
+        let _one_at_a_time = self.reloading.lock().await;
+        let mut next = self.desired();
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut found = false;
+            for worker in &mut next.workers {
+                if worker.broken.is_none() {
+                    continue;
+                }
+                let path = worker.directory.as_path().to_owned();
+                if let Ok(directory) = inspect(&path.display().to_string(), &path) {
+                    worker.directory = WorkerDir::canonical(directory);
+                    worker.broken = None;
+                    found = true;
+                }
+            }
+            found.then_some(next)
+        });
+        match looked.await {
+            Ok(Some(next)) => self
+                .apply(next, false)
+                .await
+                .map(drop)
+                .map_err(|error| error.message),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// From now on the worker takes no new turns, or takes them again. False when it was so already.
+    pub async fn pause(&self, worker: &WorkerId, paused: bool) -> Result<bool, Refusal> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let mut kept = Paused::read(&self.options.paths);
+        if kept.set(worker.as_str(), paused) {
+            kept.write(&self.options.paths)
+                .map_err(|error| Refusal::new("failed", error))?;
+        }
+        let mut next = self.desired();
+        kept.mark(&mut next);
+        let report = self.apply(next, false).await?;
+        Ok(!report.changed.is_empty())
+    }
+
+    /// A configuration in the tree's words, with what flags and pauses say.
+    fn wanted(&self, config: &WorkersConfig) -> Desired {
+        let mut next = desired(config, self.options.idle_timeout_ms);
+        Paused::read(&self.options.paths).mark(&mut next);
+        next
+    }
+
+    async fn apply(&self, next: Desired, dry_run: bool) -> Result<ReloadReport, Refusal> {
+        let report = self
+            .tree
+            .handle
+            .reload(next.clone(), dry_run)
+            .await
+            .map_err(|reason| Refusal::new("failed", reason))?;
+        if !dry_run {
+            *self.desired.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        }
+        Ok(report)
+    }
+
+    fn not_reloaded(&self, error: &ConfigError) -> Refusal {
+        let refusal = bad_configuration(error);
+        warn!(reason = %refusal, "not reloaded");
+        self.remember(Some(&refusal));
+        refusal
+    }
+
+    fn remember(&self, refusal: Option<&Refusal>) {
+        let file = self
+            .options
+            .source
+            .as_ref()
+            .map(|source| source.file().clone());
+        let report = refusal
+            .zip(file)
+            .map(|(refusal, path)| ConfigurationReport {
+                path: path.display().to_string(),
+                since: rfc3339(wall_ms()),
+                message: refusal.message.clone(),
+                problems: refusal.problems.clone(),
+            });
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// What is fixed at the start, and another now.
+    fn needs_restart(&self, now: &WorkersConfig) -> Vec<String> {
+        let Mode::Workers(started) = &self.options.mode else {
+            return Vec::new();
+        };
+        let then = &started.config;
+        let changed = [
+            ("machine.name", then.machine_name != now.machine_name),
+            (
+                "machine.sync_interval",
+                then.sync_interval_ms != now.sync_interval_ms,
+            ),
+            ("logs.level", then.log_level != now.log_level),
+            (
+                "defaults.env_passthrough",
+                then.env_passthrough != now.env_passthrough,
+            ),
+            (
+                "machine.max_assistants, max_starting or max_memory_mb",
+                then.limits != now.limits,
+            ),
+        ];
+        let changed = changed.iter().filter(|(_, changed)| *changed);
+        changed.map(|(name, _)| (*name).to_owned()).collect()
+    }
+}
+
+fn bad_configuration(error: &ConfigError) -> Refusal {
+    let (message, problems) = match error {
+        ConfigError::Invalid { path, problems, .. } => {
+            let count = crate::ui::format::plural(problems.len(), "problem");
+            let message = format!("not reloaded: {count} in {}", path.display());
+            (message, problems.clone())
+        }
+        other => (format!("not reloaded: {other}"), Vec::new()),
+    };
+    let refusal = Refusal::new("config", message)
+        .hint("the running configuration stays; correct the file, then: orchestrator reload");
+    Refusal {
+        problems,
+        ..refusal
+    }
+}
