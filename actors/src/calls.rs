@@ -33,6 +33,7 @@ enum ClaimAnswer {
         abort: bool,
         next_index: f64,
         claimed_boot_id: String,
+        first: bool,
         #[serde(default)]
         unsettled: Vec<UnsettledAnswer>,
     },
@@ -116,6 +117,7 @@ pub fn claim(
                 abort,
                 next_index,
                 claimed_boot_id,
+                first,
                 unsettled,
             }) => Ok(Claim::Granted(Box::new(Granted {
                 content,
@@ -125,6 +127,7 @@ pub fn claim(
                 abort,
                 next_index: next_index as u64,
                 claimed_boot: claimed_boot_id,
+                first,
                 unsettled: unsettled
                     .into_iter()
                     .map(|earlier| Unsettled {

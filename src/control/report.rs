@@ -146,6 +146,21 @@ pub struct SessionReport {
 }
 
 impl Report {
+    /// Why no message can be answered although every worker stands: a deployment that cannot do its work or be reached.
+    pub fn trouble(&self) -> Option<String> {
+        let failed = self.deployments.iter().find(|one| one.phase == "failed");
+        if let Some(one) = failed {
+            let reason = one.last_error.as_deref().unwrap_or("it cannot do its work");
+            return Some(format!("deployment: {reason}"));
+        }
+        let offline = self.bridges.iter().find(|one| one.phase == "offline")?;
+        let reason = offline.last_error.as_deref().unwrap_or("no answer");
+        Some(format!(
+            "deployment {} is out of reach: {reason}",
+            offline.url
+        ))
+    }
+
     /// The actors whose handlers do not come back, by their keys.
     pub fn stuck(&self) -> Vec<&str> {
         let deployments = self

@@ -22,6 +22,8 @@ use crate::config::paths::private_dir;
 
 /// Commands at once; a further one waits until one of them is done.
 const MAX_CONNECTIONS: usize = 32;
+/// How often the socket's file is looked for.
+const LOOK: Duration = Duration::from_secs(3);
 /// A client that says nothing for this long is hung up on.
 const QUIET: Duration = Duration::from_mins(1);
 /// A client that does not read its answer for this long is hung up on.
@@ -59,14 +61,38 @@ impl Server {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error.to_string())),
         }
-        let listener = UnixListener::bind(path).map_err(|error| failed(error.to_string()))?;
-        // Somebody could connect before this line: the peer's user id is checked at every connection.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-            .map_err(|error| failed(error.to_string()))?;
+        let listener = bind(path).map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             path: path.to_owned(),
-            accepting: tokio::spawn(accept(listener, handler)),
+            accepting: tokio::spawn(accept(listener, path.to_owned(), handler)),
         })
+    }
+}
+
+fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    // Somebody could connect before this line: the peer's user id is checked at every connection.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// The runtime folder is emptied when its user's last session ends; whoever comes back must find the supervisor.
+async fn bind_again(path: &Path) -> Option<UnixListener> {
+    if tokio::fs::try_exists(path).await.unwrap_or(true) {
+        return None;
+    }
+    let made = path.parent().map_or(Ok(()), |folder| {
+        private_dir(folder).map_err(std::io::Error::other)
+    });
+    match made.and_then(|()| bind(path)) {
+        Ok(listener) => {
+            warn!(path = %path.display(), "the control socket was gone; it is there again");
+            Some(listener)
+        }
+        Err(error) => {
+            warn!(path = %path.display(), %error, "the control socket is gone");
+            None
+        }
     }
 }
 
@@ -77,7 +103,9 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: UnixListener, handler: Arc<dyn Handler>) {
+async fn accept(mut listener: UnixListener, path: PathBuf, handler: Arc<dyn Handler>) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -85,7 +113,16 @@ async fn accept(listener: UnixListener, handler: Arc<dyn Handler>) {
         let Ok(slot) = slots.clone().acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = looks.tick() => {
+                if let Some(again) = bind_again(&path).await {
+                    listener = again;
+                }
+                continue;
+            }
+        };
+        match accepted {
             Ok((stream, _)) if is_same_user(&stream) => {
                 let handler = Arc::clone(&handler);
                 connections.spawn(async move {

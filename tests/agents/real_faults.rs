@@ -170,10 +170,15 @@ async fn in_a_read_only_directory_a_tool_fails_and_the_turn_is_complete() {
     let mut folder = None;
     let world = World::with(|config| {
         let all = config.data_dir.parent().unwrap().to_owned();
+        // The repository may lie where nobody else may look: both programs are copied.
+        let (ours, opencode) = (all.join("orchestrator"), all.join("opencode"));
+        std::fs::copy(&config.warden, &ours).unwrap();
+        std::fs::copy(&config.binary, &opencode).unwrap();
+        config.binary = opencode;
         let warden = all.join("warden-as-nobody");
         let text = format!(
             "#!/bin/sh\nexec /usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups '{}' \"$@\"\n",
-            config.warden.display()
+            ours.display()
         );
         std::fs::write(&warden, text).unwrap();
         std::fs::set_permissions(&warden, PermissionsExt::from_mode(0o755)).unwrap();

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use orchestrator_test_support::Stage;
+use orchestrator_test_support::{Stage, eventually};
 
 use crate::ORCHESTRATOR;
 
@@ -15,6 +15,21 @@ fn connect(stage: &Stage) -> UnixStream {
 }
 
 const PS: &[u8] = b"{\"v\":1,\"verb\":\"ps\"}\n";
+
+#[test]
+fn a_control_socket_that_was_removed_is_made_again() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let supervisor = stage.run();
+    let text = std::fs::read_to_string(stage.home.state().join("daemon.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let folder = std::path::Path::new(file["socket"].as_str().unwrap())
+        .parent()
+        .unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    stage.home.run(["ps"]).exits(1);
+    eventually("it is found again", || stage.home.run(["ps"]).code == 0);
+    assert!(supervisor.terminate().success());
+}
 
 #[test]
 fn clients_that_leave_in_mid_ps_or_never_read_disturb_nobody() {

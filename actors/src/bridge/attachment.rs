@@ -19,6 +19,9 @@ use crate::ports::link::{Credential, Link};
 use crate::supervision::Address;
 use crate::worker::{DISPLACED, Standing, WorkerMsg};
 
+/// Our own word: the assistant's store cannot be named just now.
+const NO_STORE: &str = "store";
+
 /// A refused worker asks again after this time: its owner may have changed something.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -81,7 +84,7 @@ impl Attachment {
     async fn connect(&mut self) -> Result<Credential, CallError> {
         let store_id = self.stores.store_id(self.attach.token.worker());
         let store_id = store_id.map_err(|error| CallError::Refused {
-            code: "store".to_owned(),
+            code: NO_STORE.to_owned(),
             message: format!("the assistant's store cannot be named: {error}"),
         })?;
         let asked = calls::connect(&self.link, &self.attach.token, &self.identity, store_id);
@@ -101,6 +104,9 @@ impl Attachment {
     fn refused(&self, error: &CallError) {
         let phase = match error.code() {
             "revoked" => Phase::Revoked,
+            // Asked again soon: nobody may take a passing trouble for the end.
+            NO_STORE => Phase::Starting,
+            _ if error.is_transient() => Phase::Starting,
             _ => Phase::Failed,
         };
         warn!(worker = %self.attach.token.worker(), code = error.code(), %error, "worker refused");

@@ -107,7 +107,7 @@ impl StreamBook {
                 stream.buffer.push(draft, now_wall_ms);
             }
         } else {
-            stream.miss(&drafts, now_wall_ms);
+            stream.miss(drafts, now_wall_ms);
         }
         Ok(stream.buffer.next_index())
     }
@@ -278,7 +278,8 @@ impl StreamBook {
         }
         let fits =
             stream.buffer.weight() <= limits.batch && stream.buffer.len() <= limits.batch_items;
-        if !stream.buffer.is_empty() && (stream.drain || !fits) {
+        let may_append = stream.refusal.is_none() && !stream.buffer.is_empty();
+        if may_append && (stream.drain || !fits) {
             return Rest::Appending;
         }
         stream.phase = Phase::Finishing;

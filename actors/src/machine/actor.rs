@@ -81,13 +81,6 @@ impl Actor for MachineActor {
                 let _ = reply.send(state.restart(&myself, &actor).await);
             }
             MachineMsg::Stop { reply } => state.stop(&myself, reply),
-            MachineMsg::Links { reply } => {
-                let links = state.bridges.keys();
-                let status = links
-                    .map(|url| (url.clone(), state.args.ports.links.link(url).status()))
-                    .collect();
-                let _ = reply.send(status);
-            }
             MachineMsg::WorkerDue(worker) => state.start_worker(&myself, &worker).await,
             MachineMsg::BridgeDue(url) => state.start_bridge(&myself, &url).await,
             MachineMsg::DeploymentDue => state.start_deployment(&myself).await,

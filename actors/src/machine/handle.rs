@@ -6,9 +6,7 @@ use tokio::sync::oneshot;
 
 use super::messages::MachineMsg;
 use super::{Desired, ReloadReport, StopReport, WorkerStart};
-use crate::domain::ids::DeploymentUrl;
 use crate::domain::phase::Phase;
-use crate::ports::link::LinkStatus;
 use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
@@ -101,12 +99,6 @@ impl MachineHandle {
         }
         let report = tokio::time::timeout(limit, answer).await;
         report.ok().and_then(Result::ok).unwrap_or_default()
-    }
-
-    pub async fn link_status(&self) -> Vec<(DeploymentUrl, LinkStatus)> {
-        self.ask(|reply| MachineMsg::Links { reply })
-            .await
-            .unwrap_or_default()
     }
 
     /// Debug builds: makes one actor panic.

@@ -4,7 +4,6 @@ use tokio::sync::oneshot;
 
 use super::{Desired, ReloadReport, StopReport};
 use crate::domain::ids::{DeploymentUrl, WorkerId};
-use crate::ports::link::LinkStatus;
 use crate::supervision::Named;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
@@ -24,10 +23,6 @@ pub enum MachineMsg {
     },
     /// Stop everything in order.
     Stop { reply: oneshot::Sender<StopReport> },
-    /// Where each deployment's link stands.
-    Links {
-        reply: oneshot::Sender<Vec<(DeploymentUrl, LinkStatus)>>,
-    },
     /// The backoff of a crashed worker is over.
     WorkerDue(WorkerId),
     /// The backoff of a crashed bridge is over.
@@ -47,7 +42,6 @@ impl Named for MachineMsg {
             Self::Reload { .. } => "Reload",
             Self::Restart { .. } => "Restart",
             Self::Stop { .. } => "Stop",
-            Self::Links { .. } => "Links",
             Self::WorkerDue(_) => "WorkerDue",
             Self::BridgeDue(_) => "BridgeDue",
             Self::DeploymentDue => "DeploymentDue",

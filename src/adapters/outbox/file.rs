@@ -86,11 +86,13 @@ impl OutboxFile {
 
     /// `Err` says that the record is not on disk; except when the outbox is full it is kept in memory then.
     pub fn put(&mut self, record: &FinishRecord) -> Result<(), OutboxError> {
-        if self.records.iter().any(|kept| kept.turn == record.turn) {
-            return Ok(());
-        }
         let text = line::encode_put(record)
             .map_err(|error| OutboxError(format!("record cannot be written: {error}")))?;
+        let mut records = self.records.iter();
+        let known = records.position(|kept| kept.turn == record.turn);
+        if known.is_some_and(|at| self.is_on_disk(&self.records[at], &text)) {
+            return Ok(());
+        }
         let length = text.len() as u64;
         if self.live_bytes() + length > self.max_pending {
             return Err(OutboxError(format!(
@@ -107,13 +109,23 @@ impl OutboxFile {
                 (Place::Memory(text), Err(error))
             }
         };
-        self.records.push(Kept {
+        let kept = Kept {
             worker: record.worker.clone(),
             turn: record.turn.clone(),
             length,
             place,
-        });
+        };
+        // A later end of the same turn takes the place of the one before: its items are the ones that fit what is there now.
+        match known {
+            Some(at) => self.records[at] = kept,
+            None => self.records.push(kept),
+        }
         result
+    }
+
+    fn is_on_disk(&self, kept: &Kept, text: &str) -> bool {
+        matches!(kept.place, Place::File(_))
+            && self.line_of(kept).is_ok_and(|line| line == text.as_bytes())
     }
 
     /// Not synced: a tombstone that a power loss takes costs one more answer `already`. So does one that cannot be written:
@@ -222,6 +234,8 @@ impl OutboxFile {
         let written = self.write_to(&temporary);
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
+            // It may have been renamed already, and then nothing can be appended to the file that is open.
+            self.stale = true;
         }
         let (file, places, length) =
             written.map_err(|error| failed("rewrite", &self.path, &error))?;

@@ -80,14 +80,16 @@ fn parse(bytes: &[u8]) -> Parsed<'_> {
         let line = whole.strip_suffix(b"\n");
         match line.and_then(line::decode) {
             Some(Entry::Put(record)) => {
-                let mut records = parsed.records.iter();
-                if !records.any(|kept| kept.turn == record.turn) {
-                    parsed.records.push(Kept {
-                        worker: record.worker,
-                        turn: record.turn,
-                        length: whole.len() as u64,
-                        place: Place::File(offset),
-                    });
+                let kept = Kept {
+                    worker: record.worker,
+                    turn: record.turn,
+                    length: whole.len() as u64,
+                    place: Place::File(offset),
+                };
+                let mut records = parsed.records.iter_mut();
+                match records.find(|known| known.turn == kept.turn) {
+                    Some(known) => *known = kept,
+                    None => parsed.records.push(kept),
                 }
             }
             Some(Entry::Done(turn)) => parsed.records.retain(|kept| kept.turn != turn),

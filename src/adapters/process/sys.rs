@@ -15,7 +15,12 @@ pub struct Stat {
     /// Clock ticks after boot at which it started; with the pid it names a process for the life of the machine.
     pub start_time: u64,
     pub zombie: bool,
+    /// A thread of the kernel's: it has no program, so it is nobody's child of ours.
+    pub kernel: bool,
 }
+
+/// `PF_KTHREAD` of the kernel's `include/linux/sched.h`, in the flags of `proc_pid_stat(5)`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
@@ -30,6 +35,7 @@ fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
         zombie: matches!(*fields.first()?, "Z" | "X"),
         parent: fields.get(1)?.parse().ok()?,
         start_time: fields.get(19)?.parse().ok()?,
+        kernel: fields.get(6)?.parse::<u64>().ok()? & KERNEL_THREAD != 0,
     })
 }
 
@@ -43,17 +49,51 @@ pub fn all_pids() -> Vec<i32> {
         .collect()
 }
 
-/// Whether the process's initial environment satisfies `wanted`, which is given one `NAME=value` at a time.
-pub fn environment_has(pid: i32, wanted: impl Fn(&[u8]) -> bool) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(wanted))
+/// What a process tells of the environment that it was started with.
+pub enum Environment {
+    Told(Vec<u8>),
+    /// Nothing yet: it is in the middle of `execve` (its new image has none for a moment), or it ended since it was
+    /// listed and may have forked before. Look again soon, but a few times only: a process that was started without
+    /// any environment looks the same for ever.
+    Unsettled,
+    /// Another user's, a kernel thread or a zombie: nothing that we started and that can still run.
+    Closed,
 }
 
-/// What follows `start` (`NAME=` or more) in the process's initial environment.
-pub fn environment_value(pid: i32, start: &[u8]) -> Option<Vec<u8>> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut entries = environment.split(|byte| *byte == 0);
-    entries.find_map(|entry| entry.strip_prefix(start).map(<[u8]>::to_vec))
+pub fn environment(pid: i32) -> Environment {
+    match fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environment) if !environment.is_empty() => Environment::Told(environment),
+        Err(problem) if problem.kind() == std::io::ErrorKind::PermissionDenied => {
+            Environment::Closed
+        }
+        _ if stat(pid).is_some_and(|stat| stat.zombie || stat.kernel) => Environment::Closed,
+        _ => Environment::Unsettled,
+    }
+}
+
+impl Environment {
+    /// Whether one entry (`NAME=value`) satisfies `wanted`.
+    pub fn has(&self, wanted: impl Fn(&[u8]) -> bool) -> bool {
+        self.entries().any(wanted)
+    }
+
+    /// What follows `start` (`NAME=` or more).
+    pub fn value(&self, start: &[u8]) -> Option<Vec<u8>> {
+        self.entries()
+            .find_map(|entry| entry.strip_prefix(start).map(<[u8]>::to_vec))
+    }
+
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self, Self::Unsettled)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &[u8]> {
+        let told: &[u8] = match self {
+            Self::Told(environment) => environment,
+            Self::Unsettled | Self::Closed => &[],
+        };
+        told.split(|byte| *byte == 0)
+    }
 }
 
 /// The live descendants of `root` (which is not one of them). One look is not atomic: a process whose parent

@@ -22,7 +22,7 @@ pub struct Ps {
     #[arg(long)]
     all: bool,
 
-    /// Exit 1 unless every worker is ready and no actor is stuck
+    /// Exit 1 unless all workers are ready, all deployments in reach, no actor stuck
     #[arg(long)]
     check: bool,
 }
@@ -40,7 +40,8 @@ impl Ps {
                 .line(draw(&report, Some(&home), Shown { all: self.all }));
         }
         let ready = report.workers.iter().all(|worker| worker.phase == "ready");
-        if self.check && !(ready && report.stuck().is_empty()) {
+        let works = report.trouble().is_none() && report.stuck().is_empty();
+        if self.check && !(ready && works) {
             return Ok(Exit::Failed);
         }
         Ok(Exit::Ok)

@@ -32,7 +32,7 @@ impl Status {
         };
         let report: Report = read("ps", supervisor.ask(Verb::Ps, SHORT).await?)?;
         let counts = Counts::of(&report);
-        let trouble = trouble(&report);
+        let trouble = report.trouble();
         let holder = supervisor.holder;
         if self.json {
             app.ui.json(&json!({
@@ -59,20 +59,11 @@ impl Status {
                 plural(counts.sessions, "session"),
                 counts.active,
                 report.machine.outbox,
-                trouble.map_or_else(String::new, |trouble| format!("; deployment: {trouble}")),
+                trouble.map_or_else(String::new, |trouble| format!("; {trouble}")),
             ));
         }
         Ok(Exit::Ok)
     }
-}
-
-/// Why the embedded deployment cannot do its work.
-fn trouble(report: &Report) -> Option<&str> {
-    let mut failed = report
-        .deployments
-        .iter()
-        .filter(|row| row.phase == "failed");
-    failed.find_map(|row| row.last_error.as_deref())
 }
 
 struct Counts {

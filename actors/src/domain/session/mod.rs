@@ -96,6 +96,8 @@ pub struct Granted {
     pub next_index: u64,
     /// The machine's boot id at the first claim.
     pub claimed_boot: String,
+    /// Nobody has claimed the turn before.
+    pub first: bool,
     /// Earlier turns of the session whose end is provisional, claimed under this very store: it may know their answers.
     pub unsettled: Vec<Unsettled>,
 }

@@ -40,7 +40,10 @@ impl SessionMachine {
         if result.is_ok() {
             turn.unanswered = 0;
         }
+        let may_have_been_given = turn.may_have_been_given();
         let result = match (result, turn.left.take(), &turn.conversation) {
+            // That conversation may be gone, with its store or without: then nothing says that the prompt was not given in it.
+            (Ok(StoredTurn::Absent), Some(_), _) if may_have_been_given => Ok(StoredTurn::Begun),
             (Ok(StoredTurn::Absent), Some(_), Some(conversation)) => {
                 out.push(Effect::Lookup(conversation.clone(), turn.id.clone()));
                 return;
@@ -121,6 +124,7 @@ impl SessionMachine {
             );
         }
         turn.stage = Stage::Delivering;
+        turn.given = true;
         turn.last_event_ms = now;
         out.push(Effect::Deliver(Box::new(Prompt {
             conversation,

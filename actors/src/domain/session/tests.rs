@@ -102,6 +102,7 @@ fn granted() -> Granted {
         abort: false,
         next_index: 0,
         claimed_boot: "boot".to_owned(),
+        first: true,
         unsettled: Vec::new(),
     }
 }
@@ -277,6 +278,38 @@ fn a_turn_given_in_a_conversation_that_had_to_be_left_is_not_given_again_in_the_
         matches!(&effects[1], Effect::Converse { known, .. } if *known == Some("before".into())),
         "{effects:?}"
     );
+}
+
+#[test]
+fn a_turn_that_was_claimed_before_is_not_given_again_when_its_conversation_is_gone() {
+    let mut world = World::new();
+    world.on(want("t"));
+    world.on(Input::Opened(Ok(())));
+    let again = Granted {
+        conversation: Some("gone with its store".into()),
+        first: false,
+        ..granted()
+    };
+    world.on(Input::Claimed(Ok(Claim::Granted(Box::new(again)))));
+    world.on(Input::Conversed(Ok("c".into())));
+    let effects = world.on(Input::LookedUp(Ok(StoredTurn::Absent)));
+    assert_eq!(outcome_of(&effects), Outcome::Interrupted);
+}
+
+#[test]
+fn a_turn_that_was_given_is_not_given_again_when_its_conversation_is_gone() {
+    let mut world = World::new();
+    let known = Granted {
+        conversation: Some("c".into()),
+        ..granted()
+    };
+    world.until_lookup(known);
+    world.on(Input::LookedUp(Ok(StoredTurn::Absent)));
+    world.on(exited());
+    world.on(Input::Opened(Ok(())));
+    world.on(Input::Conversed(Ok("another".into())));
+    let effects = world.on(Input::LookedUp(Ok(StoredTurn::Absent)));
+    assert_eq!(outcome_of(&effects), Outcome::Interrupted);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub(super) struct Turn {
     pub conversation: Option<ConversationId>,
     /// The session's conversation before that one, while it is looked up first.
     pub left: Option<ConversationId>,
+    /// This incarnation has given it to an assistant.
+    pub given: bool,
     /// The owner wants it stopped.
     pub abort: bool,
     /// How it ends once the assistant has stopped, whatever the assistant says.
@@ -66,6 +68,7 @@ impl Turn {
             granted: None,
             conversation: None,
             left: None,
+            given: false,
             abort: open.abort,
             verdict: None,
             abort_asked: None,
@@ -80,6 +83,11 @@ impl Turn {
     /// It may have been given to the assistant, by this incarnation or an earlier one.
     pub fn is_claimed(&self) -> bool {
         self.claimed || self.granted.is_some()
+    }
+
+    /// It was in somebody's hands before: only the store can tell that it was not given.
+    pub fn may_have_been_given(&self) -> bool {
+        self.given || self.granted.as_ref().is_some_and(|granted| !granted.first)
     }
 
     /// What to ask the store for: the earlier turns first, then this one, where the session was before if it has moved.

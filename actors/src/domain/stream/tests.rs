@@ -360,6 +360,45 @@ fn a_full_stream_goes_on_and_says_in_its_place_what_is_missing() {
 }
 
 #[test]
+fn a_reset_is_taken_by_a_full_stream_too() {
+    let mut book = StreamBook::new(Limits {
+        stream: 100,
+        ..Limits::default()
+    });
+    let mut there = Deployment::default();
+    open_with(&mut book, 0, &"x".repeat(100));
+    let retried = vec![draft(0, ItemKind::Reset, ""), text("no room for this")];
+    book.push(&turn(0), retried, 1).unwrap();
+    finish(&mut book, &mut there, &turn(0));
+    let stored = &there.stored[&turn(0)];
+    assert!(stored.iter().any(|item| item.kind == ItemKind::Reset));
+    let last = &stored.last().unwrap().content;
+    assert!(
+        last.contains("[16 bytes of this answer are missing here"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_full_stream_that_is_refused_ends_without_what_is_gone() {
+    let mut book = StreamBook::new(Limits {
+        stream: 100,
+        ..Limits::default()
+    });
+    open_with(&mut book, 0, &"x".repeat(100));
+    book.push(&turn(0), vec![text("lost")], 1).unwrap();
+    book.next_batch().unwrap();
+    let refused = book.call_failed("that item is wrong", true).unwrap();
+    assert_eq!(refused.0, turn(0));
+    assert!(book.seal(&turn(0), right(1)).is_empty());
+    book.unfinished(&turn(0), true);
+    match book.rest(&turn(0)) {
+        Rest::Last { items, lost, .. } => assert!(items.is_empty() && lost.is_some()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn an_answer_that_is_recovered_whole_is_taken_whole() {
     let mut book = StreamBook::default();
     let mut there = Deployment::default();

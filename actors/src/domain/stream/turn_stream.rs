@@ -47,8 +47,18 @@ impl TurnStream {
         }
     }
 
-    /// There is no room for these.
-    pub(super) fn miss(&mut self, drafts: &[Draft], now_wall_ms: u64) {
+    /// There is no room for these. A reset is taken all the same, it is a few bytes: what it voids would otherwise stand beside
+    /// what comes in its place.
+    pub(super) fn miss(&mut self, drafts: Vec<Draft>, now_wall_ms: u64) {
+        let (resets, drafts): (Vec<_>, Vec<_>) = drafts
+            .into_iter()
+            .partition(|draft| draft.kind == ItemKind::Reset);
+        for reset in resets {
+            self.buffer.push(reset, now_wall_ms);
+        }
+        if drafts.is_empty() {
+            return;
+        }
         let hole = self.hole.get_or_insert(Hole {
             bytes: 0,
             since_wall_ms: now_wall_ms,
@@ -92,6 +102,8 @@ impl TurnStream {
         };
         if !curable {
             self.buffer.clear();
+            // A note behind what is gone would leave a gap, and the finish with it would be refused for ever.
+            self.hole = None;
         }
         self.refusal = Some(refusal.clone());
         refusal
