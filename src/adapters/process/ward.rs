@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::WARDEN_ARGUMENT;
+use super::environment;
 use super::journal::Journal;
 use super::keeper::{Drain, Keeper, LOST_TERM_MS};
 use super::lease::{Held, LeaseSpec};
@@ -110,6 +111,7 @@ pub struct ExitRecord {
     pub warden_lost: bool,
     /// What its end left running, because the system does not let us end it.
     pub given_up: Option<String>,
+    /// Without the secrets of its environment.
     pub last_lines: Vec<String>,
 }
 
@@ -189,7 +191,7 @@ impl Ward {
                 })?
         };
 
-        let ring = Ring::default();
+        let ring = Ring::without(environment::secrets(&spec.env));
         let captured = Arc::new(Mutex::new(Captured::default()));
         let (lines_to, lines) = mpsc::channel(LINES_WAITING);
         let mut drains = tokio::task::JoinSet::new();
