@@ -7,7 +7,7 @@ use std::time::Duration;
 use orchestrator_actors::ports::agent::{AgentError, Agents};
 use serde_json::json;
 
-use crate::harness::World;
+use crate::harness::{World, eventually};
 
 /// A program in the place of OpenCode.
 async fn world_with_program(script: &str) -> World {
@@ -132,7 +132,7 @@ async fn a_missing_program_and_a_missing_directory_say_what_to_do() {
     });
     tokio::select! {
         opened = open => panic!("{:?}", opened.err()),
-        () = says => {}
+        _ = says => {}
     }
     world.end().await;
 }

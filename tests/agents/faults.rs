@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use orchestrator_actors::ports::agent::{AgentError, AgentEvent, ExitReport, TurnEnd};
+use orchestrator_actors::ports::agent::{AgentError, AgentEvent, Agents, ExitReport, TurnEnd};
 use rustix::process::Signal;
 
 use crate::fake::FakeWorld;

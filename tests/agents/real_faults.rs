@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use orchestrator_actors::ports::agent::{AgentError, AgentEvent};
+use orchestrator_actors::ports::agent::{AgentError, AgentEvent, Agents};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{self, Answer, World, eventually, kill_9, script};
+use crate::harness::{self, Answer, Session, World, eventually, kill_9, script};
 
 const TOOLS: &str = "setsid sleep 600 & (trap '' TERM; sleep 600) & sleep 600";
 

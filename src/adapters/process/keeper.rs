@@ -249,11 +249,12 @@ impl Keeper {
                 session: lease.session,
                 directory: None,
             };
-            let _lease = Lease::try_take(&only_session).map_err(io::Error::other)?;
+            let lease = Lease::try_take(&only_session).map_err(io::Error::other)?;
             let swept = marker::sweep(&marker, SWEEP);
             if let Some(folder) = folder {
                 temporary::remove(&folder);
             }
+            lease.give_back();
             Ok(swept)
         })
         .await;

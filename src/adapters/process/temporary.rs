@@ -78,9 +78,10 @@ pub(super) fn sweep(all: &Path, locks: &Path) -> usize {
             session: Some(session_lock(locks, key)),
             directory: None,
         };
-        if let Ok(_lease) = Lease::try_take(&lease) {
+        if let Ok(lease) = Lease::try_take(&lease) {
             remove(&folder.path());
             removed += usize::from(!folder.path().exists());
+            lease.give_back();
         }
     }
     removed

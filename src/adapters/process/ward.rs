@@ -84,6 +84,10 @@ impl WardSpec {
                 .as_ref()
                 .map(|marker| marker.as_str().to_owned()),
             temporary: self.temporary.clone(),
+            journal: self
+                .journal
+                .as_ref()
+                .map(|(journal, _)| journal.folder().to_owned()),
             lost_term_ms: LOST_TERM_MS,
         }
     }
