@@ -43,6 +43,7 @@ const HUNG_TERM_MS: u64 = 500;
 const SHOWN_LINES: usize = 8;
 
 pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentError> {
+    let asked = Instant::now();
     let directory = spec.directory.as_path();
     directory_there(directory, &spec.waiting).await;
     let mut shortage = Shortage::new(&shared, &spec.waiting);
@@ -65,7 +66,7 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     let place = shared.places.take(&spec.waiting).await;
     let place = place.ok_or_else(shutting_down)?;
     let turn = shared.first_boots.wait(&spec.worker).await;
-    let (mut ward, _slot) = spawn(&shared, ward_spec, shortage).await?;
+    let (mut ward, _slot) = spawn(&shared, &spec, ward_spec, shortage, asked).await?;
     let started = Instant::now();
     let lines = ward.take_lines();
     let ready = get_ready(&shared, &ward, lines, directory, password, started).await;
@@ -221,8 +222,10 @@ pub fn directory_lock(directory: &Path) -> String {
 /// answer lives.
 async fn spawn(
     shared: &Shared,
+    open: &OpenSpec,
     spec: WardSpec,
     mut shortage: Shortage<'_>,
+    asked: Instant,
 ) -> Result<(Ward, tokio::sync::OwnedSemaphorePermit), AgentError> {
     let mut lease_until = None;
     loop {
@@ -232,6 +235,12 @@ async fn spawn(
             .acquire_owned()
             .await
             .map_err(|_| AgentError::Boot("the supervisor is shutting down".to_owned()))?;
+        if lease_until.is_none() {
+            tracing::info!(
+                session = %open.session, incarnation = open.incarnation,
+                waited_ms = asked.elapsed().as_millis() as u64, "opencode is being started"
+            );
+        }
         match Ward::spawn(spec.clone()).await {
             Ok(ward) => return Ok((ward, slot)),
             Err(SpawnError::Busy(held)) => {

@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::journal::{Entry, Journal};
 use super::lease::{Lease, LeaseSpec};
@@ -153,7 +153,10 @@ impl Keeper {
                             warn!(left = listed(&left), "processes of an assistant run as another user and cannot be ended");
                             given_up = Some(listed(&left));
                         }
-                        Ok(Report::Exited { code, signal }) => record = Some((code, signal)),
+                        Ok(Report::Exited { code, signal }) => {
+                            self.tell_free();
+                            record = Some((code, signal));
+                        }
                         Err(_) => {}
                     }
                 }
@@ -208,6 +211,13 @@ impl Keeper {
                 let _ = warden.start_kill();
                 Due::Never
             }
+        }
+    }
+
+    /// With what `opencode is being started` says next of the session, the log shows how long it had nobody.
+    fn tell_free(&self) {
+        if let (Some((_, session)), Some(entry)) = (&self.journal, &self.entry) {
+            info!(session, pid = entry.pid, "the session's lease is free");
         }
     }
 
