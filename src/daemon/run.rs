@@ -249,7 +249,7 @@ async fn stop(
             Ok(_) => Ended::Stopped { took: begun.elapsed(), outbox: running.tree.outbox_depth() },
             Err(_) => forced(Some(request.limit)),
         },
-        () = signals.stop() => forced(None),
+        () = signals.another_stop(begun.into()) => forced(None),
         () = insisted(stop_requests) => forced(None),
     }
 }

@@ -4,7 +4,7 @@
 //! streams and the append in flight where they were. One append is in flight per deployment; what is pushed
 //! meanwhile is merged into the next. How a turn is finished is in `settle`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -61,6 +61,12 @@ impl ConvexLinks {
             ConvexLink::new(url, settings, Arc::clone(&self.outbox))
         });
         Arc::clone(link) as Arc<dyn Link>
+    }
+
+    /// Drops the links to other deployments than these, as soon as nobody holds them: a bridge that flushes still does,
+    /// and what it takes up again must be the same link.
+    pub fn keep(&self, urls: &BTreeSet<&DeploymentUrl>) {
+        lock(&self.links).retain(|url, link| urls.contains(url) || Arc::strong_count(link) > 1);
     }
 }
 
