@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
 use orchestrator_actors::domain::item::Draft;
-use orchestrator_actors::domain::stream::{PushError, Right};
+use orchestrator_actors::domain::stream::{Right, Taken};
 use orchestrator_actors::domain::turn::Ending;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::link::{
@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::connection::{Answer, Connection, lock};
 use super::settings::Settings;
 use super::settle;
-use super::state::Core;
+use super::state::{Core, stream_error};
 use crate::adapters::clock::wall_ms;
 
 /// Makes links: one per distinct deployment, all on the same outbox.
@@ -142,10 +142,15 @@ impl Link for ConvexLink {
     fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError> {
         let pushed = lock(&self.core.book).push(turn, drafts, wall_ms());
         self.core.wake_appends();
-        pushed.map(|_| ()).map_err(|error| match error {
-            PushError::Unknown => StreamError::Unknown,
-            PushError::Refused(reason) => StreamError::Refused(reason),
-        })
+        match pushed.map_err(stream_error)? {
+            Taken::Whole => Ok(()),
+            Taken::InPart => Err(StreamError::Missed),
+        }
+    }
+
+    fn recover(&self, turn: TurnId, drafts: Vec<Draft>) -> Pending<Result<(), StreamError>> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move { core.recover(&turn, drafts.into()).await })
     }
 
     fn finish(
