@@ -13,6 +13,7 @@ use crate::adapters::opencode::PINNED_VERSION;
 use crate::config::{ConfigError, Problem, env};
 use crate::control;
 use crate::daemon::RunError;
+use crate::service::ServiceError;
 use crate::ui::Ui;
 
 /// A command's failure.
@@ -368,6 +369,18 @@ impl From<RunError> for Failure {
 impl From<crate::config::paths::PathsError> for Failure {
     fn from(error: crate::config::paths::PathsError) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        let message = error.to_string();
+        match error {
+            ServiceError::NotOurs { .. } => Self::new(Exit::Refused, message)
+                .hint("look at it, then move it away, or take its place with --force"),
+            ServiceError::Unusable { .. } | ServiceError::NoPath => Self::usage(message),
+            ServiceError::File { .. } | ServiceError::Paths(_) => Self::failed(message),
+        }
     }
 }
 

@@ -57,6 +57,7 @@ enum Command {
     Worker(commands::worker::Worker),
     Owner(commands::owner::Owner),
     Config(commands::config::Config),
+    Service(commands::service::Service),
     Deployment(commands::deployment::Deployment),
     Completions(commands::completions::Completions),
     Version(commands::version::Version),
@@ -81,6 +82,7 @@ impl Command {
             Self::Worker(command) => command.execute(app).await,
             Self::Owner(command) => command.execute(app),
             Self::Config(command) => command.execute(app).await,
+            Self::Service(command) => command.execute(app).await,
             Self::Deployment(command) => command.execute(app).await,
             Self::Completions(command) => Ok(command.execute(app, Cli::command())),
             Self::Version(command) => Ok(command.execute(app)),
@@ -99,6 +101,7 @@ impl Command {
             Self::Session(command) => command.wants_json(),
             Self::Worker(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
+            Self::Service(command) => command.wants_json(),
             Self::Version(command) => command.json,
             _ => false,
         }
