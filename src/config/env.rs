@@ -42,6 +42,9 @@ pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
 /// Idle time in milliseconds, or with a unit, after which a session's child is stopped.
 pub const IDLE_TIMEOUT: &str = "IDLE_TIMEOUT";
 
+/// Set by `run --detach` for the process that it starts: what to write into once it is up. Not for people.
+pub const IN_BACKGROUND: &str = "ORCHESTRATOR_IN_BACKGROUND";
+
 /// In a debug build only: a folder of functions that the embedded deployment runs in the place of the product's.
 #[cfg(debug_assertions)]
 pub const TEST_FUNCTIONS: &str = "ORCHESTRATOR_TEST_FUNCTIONS";

@@ -11,6 +11,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use super::compose::desired;
+use super::manager::Reloading;
 use super::options::Mode;
 use super::paused::Paused;
 use super::running::Running;
@@ -33,6 +34,7 @@ pub struct Reloaded {
 impl Running {
     /// Reads the configuration again and applies it. A bad one changes nothing.
     pub async fn reload(&self, dry_run: bool) -> Result<Reloaded, Refusal> {
+        let _told = (!dry_run).then(|| Reloading::begin(self));
         let Some(source) = self.options.source.clone() else {
             return Err(Refusal::new(
                 "invalid",

@@ -9,6 +9,7 @@ mod help;
 mod identity;
 mod not_running;
 mod requirements;
+mod service;
 mod start;
 
 use orchestrator_test_support::{Home, Ran};

@@ -96,13 +96,15 @@ impl Run {
     }
 
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
-        if self.detach {
+        let background = env::get(env::IN_BACKGROUND).map(PathBuf::from);
+        if self.detach && background.is_none() {
             if self.local.is_none() {
                 // Whoever has to be asked is here and not in the background; and a mistake is shown in its source.
                 start::configuration(app, self.dev, self.worker).await?;
             }
             return super::detach::detach(app).await;
         }
+        let printer = Printer::new(app.ui, background);
         let options = self.options(app).await?;
         let port = match &options.mode {
             Mode::Local(local) => Some(local.port),
@@ -128,7 +130,6 @@ impl Run {
             app.ui
                 .error(&format!("warning: no log is written: {reason}"));
         }
-        let printer = Printer::new(app.ui);
         let ended = crate::daemon::run(options, &printer).await;
         drop(logging);
         match ended {
