@@ -9,6 +9,6 @@ mod server;
 mod socket;
 
 pub use client::{ClientError, call};
-pub use protocol::{Answer, Refusal, Request, Verb};
+pub use protocol::{Answer, Attach, Refusal, Request, Verb};
 pub use server::{Handler, Server, ServerError};
 pub use socket::{SocketError, socket_path};

@@ -8,6 +8,7 @@ use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind, LargestMailbox,
 use serde::{Deserialize, Serialize};
 
 use crate::config::Problem;
+use crate::ui::format::plural;
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -145,7 +146,43 @@ pub struct SessionReport {
     pub health: Health,
 }
 
+/// What a report comes to, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub workers: usize,
+    pub ready: usize,
+    pub sessions: usize,
+    pub active: usize,
+    pub outbox: usize,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}, {} ready; {}, {} active; outbox {}",
+            plural(self.workers, "worker"),
+            self.ready,
+            plural(self.sessions, "session"),
+            self.active,
+            self.outbox
+        )
+    }
+}
+
 impl Report {
+    pub fn counts(&self) -> Counts {
+        let sessions = || self.workers.iter().flat_map(|worker| &worker.sessions);
+        let ready = self.workers.iter().filter(|worker| worker.phase == "ready");
+        Counts {
+            workers: self.workers.len(),
+            ready: ready.count(),
+            sessions: sessions().count(),
+            active: sessions().filter(|row| row.phase == "active").count(),
+            outbox: self.machine.outbox,
+        }
+    }
+
     /// Why no message can be answered although every worker stands: a deployment that cannot do its work or be reached.
     pub fn trouble(&self) -> Option<String> {
         let failed = self.deployments.iter().find(|one| one.phase == "failed");

@@ -8,6 +8,8 @@ pub mod debug;
 pub mod deployment;
 mod detach;
 pub mod init;
+pub mod man;
+pub mod models;
 pub mod owner;
 pub mod ps;
 pub mod reload;

@@ -1,6 +1,7 @@
 //! The machine against a scripted world: each test says what happened and what had to follow.
 
 mod follows;
+mod wake;
 
 use proptest::prelude::*;
 
