@@ -328,7 +328,10 @@ mod tests {
         }
         assert_eq!(id("fix the"), None);
         let failure = session_named(&sessions, "Fix the crat", &[]).unwrap_err();
-        assert_eq!(failure.hint.as_deref(), Some("did you mean `Fix the cart`?"));
+        assert_eq!(
+            failure.hint.as_deref(),
+            Some("did you mean `Fix the cart`?")
+        );
     }
 
     #[test]

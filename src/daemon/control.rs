@@ -76,12 +76,7 @@ async fn pause(running: &Shared, name: &str, paused: bool) -> Result<Value, Refu
     Ok(json!({"worker": worker, "changed": changed}))
 }
 
-async fn wish(
-    running: &Shared,
-    worker: &str,
-    session: &str,
-    wish: Wish,
-) -> Result<Value, Refusal> {
+async fn wish(running: &Shared, worker: &str, session: &str, wish: Wish) -> Result<Value, Refusal> {
     let (worker, session) = (WorkerId::from(worker), SessionId::from(session));
     let done = running.tree.handle.wish(worker, session, wish).await;
     done.map_err(|reason| Refusal::new("failed", reason))?;

@@ -21,15 +21,18 @@ mod disk;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
 mod kills;
+mod models;
 mod outage;
 mod outbox;
 mod panics;
 mod prod;
 mod prompts;
 mod reload;
+mod sessions;
 mod stage;
 mod stops;
 mod takeover;
+mod terminal;
 mod tokens;
 
 /// The binary under test.

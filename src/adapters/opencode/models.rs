@@ -118,7 +118,10 @@ mod tests {
         assert!(!format!("{providers:?}").contains("secret"));
         let models = providers.models();
         let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
-        assert_eq!(ids, ["fake/scripted", "openrouter/anthropic/x", "openrouter/b"]);
+        assert_eq!(
+            ids,
+            ["fake/scripted", "openrouter/anthropic/x", "openrouter/b"]
+        );
         let defaults: Vec<bool> = models.iter().map(|model| model.default).collect();
         assert_eq!(defaults, [false, true, false]);
     }

@@ -61,7 +61,10 @@ impl Models {
         let known = KnownModels::read(&app.paths, &chosen.id).filter(|_| !self.refresh);
         let known = match known {
             Some(known) => {
-                let asked = known.asked_at.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+                let asked = known
+                    .asked_at
+                    .parse()
+                    .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
                 let ms = jiff::Timestamp::now().as_millisecond() - asked.as_millisecond();
                 app.ui.say(format!(
                     "as of {} ago; orchestrator models --refresh asks again",
@@ -164,8 +167,10 @@ fn default<'c>(choices: &'c [Choice], here: &Path) -> Result<&'c Choice, Failure
         .max_by_key(|choice| choice.directory.as_os_str().len());
     match (nearest, choices) {
         (Some(choice), _) | (None, [choice]) => Ok(choice),
-        (None, []) => Err(Failure::usage("no worker is served here")
-            .hint("add one: orchestrator worker add DIR")),
+        (None, []) => {
+            Err(Failure::usage("no worker is served here")
+                .hint("add one: orchestrator worker add DIR"))
+        }
         (None, many) => {
             let names: Vec<String> = many.iter().map(|choice| choice.name.clone()).collect();
             Err(Failure::usage(format!(
@@ -195,10 +200,16 @@ mod tests {
         assert_eq!(named(&two, "shop").unwrap().id, "xyz789");
         assert_eq!(named(&two, "abc1").unwrap().id, "abc123");
         let failure = named(&two, "shp").unwrap_err();
-        assert_eq!((failure.exit, failure.hint.as_deref()), (Exit::Usage, Some("did you mean `shop`?")));
+        assert_eq!(
+            (failure.exit, failure.hint.as_deref()),
+            (Exit::Usage, Some("did you mean `shop`?"))
+        );
         let here = |here: &str| default(&two, Path::new(here)).map(|choice| choice.id.clone());
         assert_eq!(here("/nowhere/shop/blog/x").unwrap(), "abc123");
         assert_eq!(here("/elsewhere").unwrap_err().exit, Exit::Usage);
-        assert_eq!(default(&two[..1], Path::new("/elsewhere")).unwrap().id, "xyz789");
+        assert_eq!(
+            default(&two[..1], Path::new("/elsewhere")).unwrap().id,
+            "xyz789"
+        );
     }
 }

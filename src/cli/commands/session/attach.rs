@@ -22,7 +22,7 @@ use crate::control::{Attach as Entrance, Verb};
 const PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
 
 /// More often than any idle time that makes sense.
-const KEEP: Duration = Duration::from_secs(10);
+const KEEP: Duration = Duration::from_secs(1);
 
 /// Enter a session with OpenCode's own interface
 #[derive(Debug, Args)]
@@ -44,11 +44,10 @@ impl Attach {
         let found = self.named.find(connection).await?;
         let local = Local::required(app, &found).await?;
         let Some(conversation) = conversation(connection, &found).await? else {
-            return Err(Failure::usage(format!(
-                "session {} has no conversation yet",
-                found.id
-            ))
-            .hint("send it a message first: orchestrator send --to"));
+            return Err(
+                Failure::usage(format!("session {} has no conversation yet", found.id))
+                    .hint("send it a message first: orchestrator send --to"),
+            );
         };
         wake(app, &local, &found).await?;
         let verb = Verb::Attach {

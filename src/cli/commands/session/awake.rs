@@ -33,7 +33,8 @@ impl Resume {
         let local = Local::required(app, &found).await?;
         conversation(connection, &found).await?;
         let pid = wake(app, &local, &found).await?;
-        app.ui.say(format!("session {} is up (pid {pid})", found.id));
+        app.ui
+            .say(format!("session {} is up (pid {pid})", found.id));
         Ok(Exit::Ok)
     }
 }
@@ -108,7 +109,11 @@ pub async fn wake(app: &App, local: &Local, found: &Found) -> Result<u32, Failur
                 ..
             }) => return Ok(*pid),
             Some(card) => {
-                if let Some(error) = card.last_error.as_ref().filter(|_| card.phase != "starting") {
+                if let Some(error) = card
+                    .last_error
+                    .as_ref()
+                    .filter(|_| card.phase != "starting")
+                {
                     return Err(Failure::failed(format!(
                         "the assistant did not start: {error}"
                     )));
@@ -125,10 +130,11 @@ pub async fn wake(app: &App, local: &Local, found: &Found) -> Result<u32, Failur
             None => {}
         }
         if Instant::now() >= until {
-            return Err(
-                Failure::new(Exit::TimedOut, "the assistant is not up yet; it goes on starting")
-                    .hint("look at it: orchestrator ps"),
-            );
+            return Err(Failure::new(
+                Exit::TimedOut,
+                "the assistant is not up yet; it goes on starting",
+            )
+            .hint("look at it: orchestrator ps"));
         }
         tokio::time::sleep(LOOK).await;
     }

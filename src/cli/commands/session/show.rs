@@ -121,7 +121,10 @@ mod tests {
             text: text.to_owned(),
         };
         let mut row = json!({"role": "assistant", "partsOmitted": true});
-        put_parts(&mut row, &[part("a", "on"), part("a", "e"), part("b", "two")]);
+        put_parts(
+            &mut row,
+            &[part("a", "on"), part("a", "e"), part("b", "two")],
+        );
         assert_eq!(row["parts"][0]["text"], "one");
         assert_eq!(row["parts"].as_array().map(Vec::len), Some(2));
         assert!(row.get("partsOmitted").is_none());

@@ -45,10 +45,7 @@ impl Stop {
         let until = Instant::now() + PATIENCE;
         let aborted = abort_all(connection, &found, until).await?;
         let what = if aborted > 0 {
-            format!(
-                ", {} aborted",
-                crate::ui::format::plural(aborted, "turn")
-            )
+            format!(", {} aborted", crate::ui::format::plural(aborted, "turn"))
         } else {
             String::new()
         };
@@ -91,9 +88,15 @@ async fn abort_all(
         if Instant::now() >= until {
             return Err(Failure::new(
                 Exit::TimedOut,
-                format!("session {} is told to stop, and a turn of it is not closed yet", found.id),
+                format!(
+                    "session {} is told to stop, and a turn of it is not closed yet",
+                    found.id
+                ),
             )
-            .hint(format!("look at it: orchestrator session show {}", found.id)));
+            .hint(format!(
+                "look at it: orchestrator session show {}",
+                found.id
+            )));
         }
         aborted = aborted.max(open.len());
         for turn in open {

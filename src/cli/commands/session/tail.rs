@@ -56,12 +56,17 @@ impl Tail {
         let args = json!({"sessionId": found.id, "limit": LOOKED_AT});
         // Of all that happens in the session this says only that something did.
         let mut changes = connection.client.subscribe("messages:list", args.clone());
-        let mut ends = connection.client.subscribe("sessions:get", json!({"sessionId": found.id}));
+        let mut ends = connection
+            .client
+            .subscribe("sessions:get", json!({"sessionId": found.id}));
         let mut told = Told::new(app, self.json);
         let mut looks = tokio::time::interval(LOOK);
         let mut ended = false;
         loop {
-            let value = connection.client.query("messages:list", args.clone()).await?;
+            let value = connection
+                .client
+                .query("messages:list", args.clone())
+                .await?;
             let messages: Messages = read("messages:list", value)?;
             told.skip_all_but(self.lines as usize, &messages.messages);
             let next = messages.messages.iter().find(|row| !told.has(row));

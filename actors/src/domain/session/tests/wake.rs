@@ -42,7 +42,10 @@ fn a_start_that_fails_without_a_turn_is_not_tried_again_and_its_reason_is_shown(
     assert_eq!(world.after(600_000, Input::Tick), []);
     let view = world.machine.view();
     assert_eq!(view.phase, Phase::Idle);
-    assert!(view.last_error.is_some_and(|error| error.contains("no port")));
+    assert!(
+        view.last_error
+            .is_some_and(|error| error.contains("no port"))
+    );
     assert_eq!(world.on(Input::Wake), [Effect::OpenChild]);
     assert_eq!(world.machine.view().last_error, None);
 }
