@@ -105,6 +105,11 @@ impl Assistants {
         Arc::clone(&self.agents) as _
     }
 
+    /// For what people ask about one of them.
+    pub fn opencode(&self) -> Arc<OpenCodeAgents> {
+        Arc::clone(&self.agents)
+    }
+
     pub fn stores(&self) -> Arc<dyn Stores> {
         Arc::new(OpenCodeStores(Arc::clone(&self.agents)))
     }

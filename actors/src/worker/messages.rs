@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::domain::ids::{SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::phase::Phase;
@@ -26,6 +28,12 @@ pub enum WorkerMsg {
     SessionDue(SessionId),
     /// A person wants a session's child replaced, or the session un-parked.
     RestartSession(SessionId),
+    /// What a person wants of a session's assistant.
+    Wish {
+        session: SessionId,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// A turn that no session could take could not be closed either: it is tried again.
     CloseAgain(TurnId),
     /// Stop all sessions, then stop.
@@ -45,12 +53,22 @@ impl Named for WorkerMsg {
             Self::SlotWanted(_) => "SlotWanted",
             Self::SessionDue(_) => "SessionDue",
             Self::RestartSession(_) => "RestartSession",
+            Self::Wish { .. } => "Wish",
             Self::CloseAgain(_) => "CloseAgain",
             Self::Stop => "Stop",
             #[cfg(debug_assertions)]
             Self::Fault(..) => "Fault",
         }
     }
+}
+
+/// What a person wants of a session's assistant, turns aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Up, and kept for another idle time.
+    Wake,
+    /// Given up, when no turn needs it.
+    Rest,
 }
 
 /// What `ps` says of a worker whose token somebody else took.

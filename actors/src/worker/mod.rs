@@ -9,5 +9,5 @@ mod sessions;
 mod state;
 
 pub use actor::WorkerActor;
-pub use messages::{DISPLACED, Standing, WorkerMsg};
+pub use messages::{DISPLACED, Standing, Wish, WorkerMsg};
 pub use state::WorkerArgs;
