@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod clock;
 pub mod embedded;
+pub mod git;
 pub mod link;
 pub mod outbox;
 
