@@ -10,4 +10,5 @@ pub mod ports;
 pub mod session;
 pub mod supervision;
 pub mod table;
+pub mod tasks;
 pub mod worker;
