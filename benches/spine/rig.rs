@@ -188,7 +188,10 @@ async fn enrol(owner: &OwnerClient) -> Arc<WorkerToken> {
 struct OneStore;
 
 impl Stores for OneStore {
-    fn store_id(&self, _: &WorkerId) -> Result<String, String> {
-        Ok("store".to_owned())
+    fn store_id(
+        &self,
+        _: &WorkerId,
+    ) -> orchestrator_actors::ports::Pending<Result<String, String>> {
+        Box::pin(async { Ok("store".to_owned()) })
     }
 }

@@ -265,12 +265,7 @@ mod tests {
     use super::*;
 
     fn failed(stderr: &str) -> GitError {
-        let finished = Finished {
-            code: Some(128),
-            stderr: stderr.as_bytes().to_vec(),
-            ..Finished::default()
-        };
-        meaning_of("add".to_owned(), &finished)
+        meaning_of("add".to_owned(), &Finished::failed(128, stderr))
     }
 
     #[test]
