@@ -17,6 +17,7 @@ use orchestrator_actors::machine::{
     self, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, Stores, WorkerSpec,
     WorkerStart,
 };
+use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::Agents;
 use orchestrator_actors::ports::outbox::Outbox;
 use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance};
@@ -188,10 +189,7 @@ async fn enrol(owner: &OwnerClient) -> Arc<WorkerToken> {
 struct OneStore;
 
 impl Stores for OneStore {
-    fn store_id(
-        &self,
-        _: &WorkerId,
-    ) -> orchestrator_actors::ports::Pending<Result<String, String>> {
-        Box::pin(async { Ok("store".to_owned()) })
+    fn store_id(&self, _: &WorkerId) -> Pending<Result<String, String>> {
+        Box::pin(std::future::ready(Ok("store".to_owned())))
     }
 }

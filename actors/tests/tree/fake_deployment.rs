@@ -56,6 +56,17 @@ impl FakeDeployment {
         self.write(|rows| rows.ended.push(session.to_owned()));
     }
 
+    /// So many of the next finishes fail for reasons of the deployment's own.
+    pub fn fail_finishes(&self, times: u32) {
+        self.write(|rows| rows.failing_finishes = times);
+    }
+
+    /// Another conversation is confirmed before this supervisor's is.
+    pub fn confirm_meanwhile(&self, session: &str, conversation: &str) {
+        let (session, conversation) = (session.to_owned(), conversation.to_owned());
+        self.write(|rows| rows.confirmed_meanwhile.insert(session, conversation));
+    }
+
     pub fn displace(&self) {
         self.write(|rows| {
             let worker = rows.workers.entry("w".to_owned()).or_default();
@@ -165,6 +176,10 @@ impl FakeDeployment {
         match function {
             "messages:claim" => Ok(self.write(|rows| claim(rows, &worker, &text("turnId")))),
             "sessions:confirm" => self.write(|rows| {
+                let session = text("sessionId");
+                if let Some(other) = rows.confirmed_meanwhile.remove(&session) {
+                    rows.conversations.insert(session, other);
+                }
                 let stored = rows
                     .conversations
                     .entry(text("sessionId"))
@@ -229,6 +244,10 @@ impl FakeDeployment {
     ) -> Result<Finished, CallError> {
         self.write(|rows| {
             check(rows, right.token.worker().as_str(), right.epoch)?;
+            if rows.failing_finishes > 0 {
+                rows.failing_finishes -= 1;
+                return Err(CallError::Server("not today".to_owned()));
+            }
             let turn = turn_of(rows, id);
             let was_open = turn.ending.is_none();
             let is_provisional = ending.then == Some(Then::Provisional);

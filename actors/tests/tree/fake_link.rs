@@ -157,13 +157,14 @@ impl FakeLink {
     async fn deliver(&self, record: FinishRecord) -> Done {
         self.0.gate.pass(Point::BeforeRecord).await;
         self.0.disk.put(record.clone());
+        // What is left may have to be appended first.
+        self.bump();
         let mut progress = self.0.progress.subscribe();
         loop {
             let rest = self.0.book.lock().unwrap().rest(&record.turn);
             let (right, items) = match rest {
                 Rest::Last { right, items, .. } => (right, items),
                 Rest::Appending => {
-                    self.bump();
                     let _ = progress.changed().await;
                     continue;
                 }

@@ -46,6 +46,10 @@ pub struct Rows {
     pub workers: BTreeMap<String, WorkerRow>,
     pub take_overs: Vec<bool>,
     pub disconnects: u32,
+    /// So many of the next finishes fail for reasons of the deployment's own.
+    pub failing_finishes: u32,
+    /// Of a session: another conversation is confirmed before this supervisor's is.
+    pub confirmed_meanwhile: BTreeMap<String, String>,
     pub violations: Vec<String>,
 }
 

@@ -195,8 +195,16 @@ impl World {
     }
 
     pub async fn stop(self) {
+        self.stop_machine().await;
+        self.left_nothing();
+    }
+
+    pub async fn stop_machine(&self) {
         self.machine.stop(Duration::from_mins(1)).await;
         self.machine.closed().await;
+    }
+
+    pub fn left_nothing(&self) {
         assert_eq!(self.agents.alive(), 0, "a child is left behind");
         assert_eq!(self.agents.leases(), 0, "a lease is left behind");
         assert_eq!(self.deployment.violations(), Vec::<String>::new());
