@@ -122,6 +122,18 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             url,
         });
     }
+    if let Some(holder) = holder(&app.paths.lock_file())
+        && DaemonFile::is_damaged(&app.paths.daemon_file())
+    {
+        // Which deployment is its own nobody can tell from here: another one would be the wrong one.
+        let file = app.paths.daemon_file();
+        return Err(Failure::failed(format!(
+            "the supervisor runs (pid {}), but {} is damaged, so its deployment is not known",
+            holder.pid,
+            file.display()
+        ))
+        .hint("name the deployment with --url (orchestrator ps shows it); the supervisor's next start writes the file anew"));
+    }
     let mut urls: Vec<String> =
         match config::load(&app.paths.workers_file, &app.base(), app.url_rule()) {
             Ok(loaded) => loaded
@@ -140,6 +152,10 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             url: url.clone(),
             key: None,
         }),
+        [] if holder(&app.paths.lock_file()).is_some() => Err(Failure::failed(
+            "the supervisor runs, and does not say yet which deployment is its own: it is starting or stopping",
+        )
+        .hint("try again in a moment, or name a deployment with --url")),
         [] => Err(Failure::new(
             Exit::NotRunning,
             "orchestrator is not running, and no deployment is named",

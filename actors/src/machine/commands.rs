@@ -70,6 +70,10 @@ impl MachineState {
         let Some(spec) = entry.decided().cloned() else {
             return Err(format!("worker `{id}` is being removed"));
         };
+        if let Some(cause) = &spec.broken {
+            // Another start changes nothing about it.
+            return Err(cause.clone());
+        }
         entry.ledger.forgive();
         self.displaced.forget(id);
         match &entry.actor {
