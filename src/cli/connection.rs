@@ -13,6 +13,7 @@ use crate::adapters::convex::{OwnerAuth, OwnerClient};
 use crate::adapters::identity::{OwnerKey, StaticToken};
 use crate::config::{self, NEEDS_HTTPS, deployment_url, env};
 use crate::control::Verb;
+use crate::control::report::Report;
 use crate::daemon::{DaemonFile, holder};
 
 /// For a connection, and for each call.
@@ -37,7 +38,7 @@ impl Connection {
         };
         serde_json::from_value(report).map_or_else(
             |_| Vec::new(),
-            |report: crate::control::report::Report| {
+            |report: Report| {
                 let workers = report.workers.into_iter();
                 workers.map(|worker| (worker.id, worker.name)).collect()
             },
@@ -54,7 +55,10 @@ pub struct Found {
 }
 
 pub async fn connect(app: &App) -> Result<Connection, Failure> {
-    let found = find(app)?;
+    let found = match told_by_supervisor(app).await {
+        Some(found) => found,
+        None => find(app)?,
+    };
     let auth = identity(app, found.key.as_deref())?;
     let client = OwnerClient::connect(&found.url, auth, TIMEOUT).await?;
     Ok(Connection {
@@ -94,6 +98,32 @@ fn checked(app: &App, text: &str) -> Result<String, Failure> {
         })
 }
 
+/// What a running supervisor says of itself when its state file is damaged: the file is a help, not a need.
+async fn told_by_supervisor(app: &App) -> Option<Found> {
+    let is_named = app.globals.url.is_some() || env::get(env::CONVEX_URL).is_some();
+    if is_named || !DaemonFile::is_damaged(&app.paths.daemon_file()) {
+        return None;
+    }
+    let report = Supervisor::find(app)
+        .ok()?
+        .ask(Verb::Ps, SHORT)
+        .await
+        .ok()?;
+    let report: Report = serde_json::from_value(report).ok()?;
+    let embedded = report.deployments.into_iter().map(|one| one.url);
+    let mut urls: Vec<String> = embedded.collect();
+    if urls.is_empty() {
+        urls.extend(report.bridges.into_iter().map(|one| one.url));
+    }
+    match urls.as_slice() {
+        [url] => Some(Found {
+            url: url.clone(),
+            key: None,
+        }),
+        _ => None,
+    }
+}
+
 pub fn find(app: &App) -> Result<Found, Failure> {
     let running = holder(&app.paths.lock_file())
         .and_then(|_| DaemonFile::read(&app.paths.daemon_file()))
@@ -122,18 +152,6 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             url,
         });
     }
-    if let Some(holder) = holder(&app.paths.lock_file())
-        && DaemonFile::is_damaged(&app.paths.daemon_file())
-    {
-        // Which deployment is its own nobody can tell from here: another one would be the wrong one.
-        let file = app.paths.daemon_file();
-        return Err(Failure::failed(format!(
-            "the supervisor runs (pid {}), but {} is damaged, so its deployment is not known",
-            holder.pid,
-            file.display()
-        ))
-        .hint("name the deployment with --url (orchestrator ps shows it); the supervisor's next start writes the file anew"));
-    }
     let mut urls: Vec<String> =
         match config::load(&app.paths.workers_file, &app.base(), app.url_rule()) {
             Ok(loaded) => loaded
@@ -153,7 +171,7 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             key: None,
         }),
         [] if holder(&app.paths.lock_file()).is_some() => Err(Failure::failed(
-            "the supervisor runs, and does not say yet which deployment is its own: it is starting or stopping",
+            "the supervisor runs, and does not say which deployment is its own: it is starting or stopping",
         )
         .hint("try again in a moment, or name a deployment with --url")),
         [] => Err(Failure::new(

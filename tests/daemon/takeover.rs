@@ -50,8 +50,8 @@ fn a_second_home_is_refused_the_token_and_takes_it_over_only_when_told_to() {
     // A restart of the displaced one comes to nothing, and says so.
     let restarted = first.run(["restart", "shop"]).exits(1);
     assert!(
-        restarted.stderr.contains("another supervisor")
-            && restarted.stderr.contains("worker shop is "),
+        restarted.stderr.contains("worker shop is failed")
+            && restarted.stderr.contains("--take-over"),
         "{}",
         restarted.stderr
     );

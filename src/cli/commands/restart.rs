@@ -81,8 +81,10 @@ async fn outcome(supervisor: &Supervisor, old: &WorkerReport) -> Result<Exit, Fa
         match row.phase.as_str() {
             "starting" | "stopping" | "restarting" => {}
             "failed" | "displaced" | "revoked" | "parked" => {
-                let message = format!("worker {} is {}: {}", row.name, row.phase, row.detail);
-                return Err(Failure::failed(message));
+                return Err(Failure::failed(format!(
+                    "it came to nothing, worker {} is {} ({})",
+                    row.name, row.phase, row.detail
+                )));
             }
             _ => return Ok(Exit::Ok),
         }
