@@ -1,6 +1,7 @@
 //! How soon a session whose OpenCode was killed under a turn has its next one: from the moment in which its lease was free until
-//! the start was begun. Both are lines of the supervisor's own log, so nothing that measures stands in the way. Left out is
-//! what waits on purpose: for a place or a boot slot, and the backoff after an earlier crash of the last minute.
+//! the start was begun. Both are lines of the supervisor's own log, so nothing that measures stands in the way. What waits on
+//! purpose is left out: the time in the queues for a place and a boot slot, which the log tells, and starts after a backoff,
+//! because the session had crashed within the minute before.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,8 +9,6 @@ use std::time::Duration;
 use crate::figures::Figure;
 use crate::stage::Stage;
 
-/// A start that found everything free has waited no longer than this.
-const UNQUEUED_MS: u64 = 10;
 /// A session's first crash after so long is followed by its restart at once.
 const HEALTHY: i64 = 60_000_000;
 /// The youngest is the one without a number.
@@ -63,7 +62,7 @@ pub fn measure(stage: &Stage) {
         stage.figures.took(Figure::FreeToRespawn, *time);
     }
     let line = format!(
-        "{} of {} killed OpenCodes had a successor without a queue or a backoff",
+        "{} of {} killed OpenCodes had a successor without a backoff",
         took.len(),
         killed.len()
     );
@@ -96,5 +95,6 @@ fn respawn(lines: &[Line], pid: u32) -> Option<Duration> {
     let begun = later.find(|line| line.says("opencode is being started", session))?;
     let waited: u64 = begun.field("waited_ms")?.parse().ok()?;
     let took = u64::try_from(begun.at_us - freed).ok()?;
-    (waited < UNQUEUED_MS).then_some(Duration::from_micros(took))
+    // In whole milliseconds, rounded down: what is left is never too short.
+    Some(Duration::from_micros(took.saturating_sub(waited * 1_000)))
 }

@@ -102,6 +102,8 @@ fn a_directory_that_disappears_takes_its_worker_down_and_its_queue_waits_until_i
             .printed()
             .contains(&format!("worker books: {reason}"))
     });
+    let ran = site.run(&["restart", "books"]).exits(1);
+    assert!(ran.stderr.contains(&reason), "{}", ran.stderr);
     let (later, third) = api.send("m4", &json!({ "workerId": "books" }), "and later");
     let (neighbour, served) = api.send("m5", &json!({ "workerId": "blog" }), "and you");
     assert_eq!(api.closed(&neighbour, &served)["state"], "complete");

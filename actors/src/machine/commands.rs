@@ -102,6 +102,10 @@ impl MachineState {
                 None => Err(format!("worker `{id}` is being removed")),
             };
         };
+        if let Some(cause) = &spec.broken {
+            // Another start changes nothing about it.
+            return Err(cause.clone());
+        }
         entry.ledger.forgive();
         self.displaced.forget(id);
         match (stuck, &entry.actor) {

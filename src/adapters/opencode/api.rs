@@ -456,14 +456,39 @@ async fn ok(response: Response) -> Result<Response, ApiError> {
     Err(ApiError::Refused {
         status: status.as_u16(),
         name,
-        message: message.chars().take(2000).collect(),
+        message: explained(message.chars().take(2000).collect()),
         path: value["data"]["path"].as_str().map(str::to_owned),
     })
+}
+
+/// What its database says of a disk that takes nothing names neither the disk nor what to do.
+fn explained(message: String) -> String {
+    const DISK: &[&str] = &[
+        "Failed to execute statement",
+        "disk is full",
+        "disk I/O error",
+        "ENOSPC",
+    ];
+    if DISK.iter().any(|said| message.contains(said)) {
+        format!("{message} (OpenCode cannot write its database: is the disk full, or a quota?)")
+    } else {
+        message
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_that_failed_on_a_full_disk_names_the_disk() {
+        let told = explained("Failed to execute statement".to_owned());
+        assert!(told.contains("is the disk full"), "{told}");
+        assert_eq!(
+            explained("Session not found".to_owned()),
+            "Session not found"
+        );
+    }
 
     #[test]
     fn an_id_cannot_leave_its_place_in_a_path() {

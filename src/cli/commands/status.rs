@@ -46,6 +46,7 @@ impl Status {
                 "workers_ready": counts.ready,
                 "sessions": counts.sessions,
                 "sessions_active": counts.active,
+                "sessions_waiting": counts.waiting,
                 "outbox": report.machine.outbox,
                 "trouble": trouble,
             }));
