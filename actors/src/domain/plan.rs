@@ -120,6 +120,7 @@ mod tests {
                     status: *status,
                 })
                 .collect(),
+            commands: Vec::new(),
         }
     }
 

@@ -11,7 +11,8 @@ use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::{ActorCard, ActorKey, ActorKind};
-use crate::worker::WorkerMsg;
+use crate::domain::command::Part;
+use crate::worker::{RoleNews, WorkerMsg};
 
 impl MachineState {
     pub(super) async fn restart(
@@ -28,6 +29,11 @@ impl MachineState {
                 let worker = self.parent_of(&card)?;
                 let session = actor.as_str().trim_start_matches("session/");
                 let _ = worker.cast(WorkerMsg::RestartSession(SessionId::from(session)));
+            }
+            ActorKind::Role => {
+                let _ = self
+                    .parent_of(&card)?
+                    .cast(WorkerMsg::Role(part_of(actor)?, RoleNews::Restart));
             }
             ActorKind::Worker => {
                 let id = WorkerId::from(actor.as_str().trim_start_matches("worker/"));
@@ -108,6 +114,11 @@ impl MachineState {
                     let _ = worker.cast(WorkerMsg::Fault(Some(session), fault));
                 }
             }
+            ActorKind::Role => {
+                if let (Ok(worker), Ok(part)) = (self.parent_of(&card), part_of(key)) {
+                    let _ = worker.cast(WorkerMsg::Role(part, RoleNews::Fault(fault)));
+                }
+            }
             ActorKind::Worker => {
                 let id = WorkerId::from(key.as_str().trim_start_matches("worker/"));
                 if let Some(actor) = self.workers.get(&id).and_then(|entry| entry.actor.as_ref()) {
@@ -130,5 +141,17 @@ impl MachineState {
             }
         }
         Ok(())
+    }
+}
+
+/// Of the key `role/<worker>/<room>/<role>`; none of the three has a slash in it.
+fn part_of(key: &ActorKey) -> Result<Part, String> {
+    let mut pieces = key.as_str().rsplit('/');
+    match (pieces.next(), pieces.next()) {
+        (Some(role), Some(room)) => Ok(Part {
+            room: room.into(),
+            role: role.into(),
+        }),
+        _ => Err(format!("`{key}` names no role")),
     }
 }

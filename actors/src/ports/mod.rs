@@ -5,6 +5,7 @@ pub mod clock;
 pub mod embedded;
 pub mod link;
 pub mod outbox;
+pub mod role;
 
 /// A boxed future, as the ports return them (they are used as trait objects).
 pub type Pending<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'static>>;

@@ -26,6 +26,7 @@ mod stored;
 mod told;
 mod wire;
 
+pub use boot::directory_lock;
 pub use settings::HermeticSettings;
 
 use std::path::PathBuf;
