@@ -5,7 +5,7 @@ use termtree::Tree;
 
 use super::format::{age, bytes, plural, short, short_id};
 use crate::control::report::{
-    BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, SessionReport,
+    BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, RoleReport, SessionReport,
     WorkerReport,
 };
 
@@ -152,7 +152,36 @@ fn worker(item: &WorkerReport, home: Option<&str>, shown: Shown) -> Row {
             .iter()
             .filter(|session| shown.all || session.phase != "ended")
             .map(session)
+            .chain(item.roles.iter().map(role))
             .collect(),
+    }
+}
+
+fn role(item: &RoleReport) -> Row {
+    let pid = item
+        .agent_pid
+        .map_or_else(String::new, |pid| format!("pid {pid}"));
+    let memory = item
+        .agent_rss_bytes
+        .filter(|count| *count > 0)
+        .map_or_else(String::new, bytes);
+    let trouble = match item.phase.as_str() {
+        "restarting" | "parked" => short(item.last_error.as_deref().unwrap_or_default(), REASON),
+        _ => String::new(),
+    };
+    Row {
+        name: format!("role {}", short(&item.name, 40)),
+        phase: item.phase.clone(),
+        age: age(item.age_ms),
+        detail: join(&[
+            alarm(&item.health),
+            item.tool.clone(),
+            pid,
+            memory,
+            format!("restarts {}", item.restarts),
+            trouble,
+        ]),
+        below: Vec::new(),
     }
 }
 

@@ -227,7 +227,8 @@ mod tests {
             panic!("a start");
         };
         assert_eq!(casting.part.to_string(), "shop/builder");
-        let stop = json!({ "commandId": "c", "type": "stop-agent", "room": "shop", "role": "builder" });
+        let stop =
+            json!({ "commandId": "c", "type": "stop-agent", "room": "shop", "role": "builder" });
         assert_eq!(order(stop), Ok(Order::Stop(casting.part)));
     }
 

@@ -6,12 +6,12 @@ use super::state::{After, MachineState};
 use crate::bridge::BridgeMsg;
 #[cfg(debug_assertions)]
 use crate::deployment::EmbeddedMsg;
+use crate::domain::command::Part;
 use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::{ActorCard, ActorKey, ActorKind};
-use crate::domain::command::Part;
 use crate::worker::{RoleNews, WorkerMsg};
 
 impl MachineState {

@@ -145,7 +145,11 @@ impl WorkerState {
         };
         let casting = entry.casting.clone();
         if let Some(command) = entry.asked.take() {
-            let result = format!("{} plays {part} in {}", casting.tool, casting.directory.display());
+            let result = format!(
+                "{} plays {part} in {}",
+                casting.tool,
+                casting.directory.display()
+            );
             self.end(myself, command, Ok(result));
         }
         self.report(&casting, Run::Running, None);
@@ -156,7 +160,10 @@ impl WorkerState {
         let (ChildEnd::Stopped(id) | ChildEnd::Crashed(id, _)) = end;
         let mut roles = self.roles.iter();
         let is_its = |role: &RoleEntry| role.actor.as_ref().is_some_and(|actor| actor.id() == *id);
-        let Some(part) = roles.find(|(_, role)| is_its(role)).map(|(part, _)| part.clone()) else {
+        let Some(part) = roles
+            .find(|(_, role)| is_its(role))
+            .map(|(part, _)| part.clone())
+        else {
             return;
         };
         match end {
@@ -185,7 +192,12 @@ impl WorkerState {
         let restarts = entry.ledger.total();
         warn!(%part, %error, restarts, ?verdict, "assistant of a role crashed");
         let key = ActorKey::role(self.args.spec.id(), part);
-        let mut card = ActorCard::new(key, Some(self.worker_key()), ActorKind::Role, part.to_string());
+        let mut card = ActorCard::new(
+            key,
+            Some(self.worker_key()),
+            ActorKind::Role,
+            part.to_string(),
+        );
         card.detail.clone_from(&casting.tool);
         let now = self.args.ports.clock.boottime_ms();
         self.args
