@@ -338,6 +338,32 @@ mod tests {
     }
 
     #[test]
+    fn an_assistant_for_a_role_is_a_row_of_its_worker() {
+        let mut report = crate::control::report::tests::sample();
+        let role = RoleReport {
+            name: "den/builder".to_owned(),
+            key: "role/xyz789/den/builder".to_owned(),
+            tool: "claude".to_owned(),
+            phase: "restarting".to_owned(),
+            since: String::new(),
+            age_ms: 2_000,
+            agent_pid: None,
+            agent_rss_bytes: None,
+            restarts: 1,
+            last_error: Some("claude ended with exit code 7".to_owned()),
+            health: Health::default(),
+        };
+        report.workers[0].roles.push(role);
+        let text = draw(&report, Some("/home/me"), Shown::default());
+        let row = text.lines().last().unwrap_or_default();
+        assert!(row.contains("role den/builder"), "{text}");
+        assert!(
+            row.ends_with("claude, restarts 1, claude ended with exit code 7"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn the_tree_is_what_the_readme_shows() {
         let text = draw(
             &crate::control::report::tests::sample(),

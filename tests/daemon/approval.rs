@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use orchestrator_test_support::{Home, Supervisor, until};
+use orchestrator_test_support::{Api, Home, Supervisor, eventually, until};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
@@ -69,4 +69,51 @@ fn approving_revoking_and_rotating_act_on_a_running_supervisor_within_a_second()
     }
     assert!(rotated < second, "rotating took {rotated:?}");
     assert!(supervisor.terminate().success());
+}
+
+fn presence(api: &Api) -> Value {
+    api.query("presence:list", &json!({}))[0].clone()
+}
+
+fn last_beat(api: &Api) -> f64 {
+    presence(api)["lastBeat"].as_f64().unwrap_or_default()
+}
+
+/// The deployment's clock is this machine's.
+fn now_ms() -> f64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs_f64() * 1_000.0
+}
+
+#[test]
+fn offline_is_the_readers_judgement_of_the_last_beat() {
+    let server = Home::new(ORCHESTRATOR);
+    let deployment = server.deployment();
+    let api = deployment.api();
+    let site = Site::new(&server);
+    site.approved(&api, deployment.url(), "shop");
+    site.write();
+    let text = site
+        .config_text()
+        .replacen('{', "{ \"machine\": { \"sync_interval\": \"1s\" },", 1);
+    site.home.write_config_text(&text);
+    let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
+    supervisor.workers_are("ready");
+    let first = last_beat(&api);
+    eventually("it beats", || last_beat(&api) >= first + 2_000.0);
+    assert_eq!(presence(&api)["disconnected"], false);
+
+    // Killed: nobody says so. The row stays as it is, and whoever reads it sees how old it is.
+    supervisor.kill();
+    eventually("three beats are missing", || {
+        now_ms() > last_beat(&api) + 3_000.0
+    });
+    assert_eq!(presence(&api)["disconnected"], false);
+
+    // Stopped: it says so, and the token is free at once.
+    let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
+    supervisor.workers_are("ready");
+    eventually("it beats again", || now_ms() < last_beat(&api) + 2_000.0);
+    assert!(supervisor.terminate().success());
+    assert_eq!(presence(&api)["disconnected"], true);
 }

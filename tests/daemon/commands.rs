@@ -230,10 +230,6 @@ fn strangers_absent_tools_and_forged_payloads_are_refused() {
         .stdout;
     let stranger = Api::new(deployment.url(), token.trim());
     assert_eq!(refused(&stranger, &start("c1", "claude")), "forbidden");
-    assert_eq!(
-        refused(&Api::new(deployment.url(), ""), &start("c1", "claude")),
-        "unauthorized"
-    );
     let list = stranger.call("query", "commands:list", &json!({ "machineId": "m1" }));
     assert_eq!(list.unwrap_err()["errorData"]["code"], "forbidden");
 
