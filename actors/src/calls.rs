@@ -147,7 +147,7 @@ pub fn claim(
     })
 }
 
-/// The first confirmation of a session stays; the answer is the one that counts.
+/// The first confirmation of a session stays. The answer names that one, which may be another than this.
 pub fn confirm(
     link: &Arc<dyn Link>,
     credential: &Credential,

@@ -172,6 +172,8 @@ impl LargestMailbox {
 pub struct ActorTable {
     cards: Arc<Mutex<BTreeMap<ActorKey, ActorCard>>>,
     changed: Arc<watch::Sender<()>>,
+    /// Rounds of the heartbeat that found the root well.
+    beats: Arc<watch::Sender<u64>>,
     /// Of actors that are gone.
     largest: Arc<Mutex<LargestMailbox>>,
     #[cfg(debug_assertions)]
@@ -191,6 +193,15 @@ impl ActorTable {
     /// Wakes whoever waits for a change of any card.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// Changes as long as the root of the tree is alive and not stuck.
+    pub fn pulse(&self) -> watch::Receiver<u64> {
+        self.beats.subscribe()
+    }
+
+    pub(crate) fn beat(&self) {
+        self.beats.send_modify(|beats| *beats += 1);
     }
 
     /// Of all actors since the start, those that are gone too.

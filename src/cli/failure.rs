@@ -14,6 +14,7 @@ use crate::config::{ConfigError, Problem, env};
 use crate::control;
 use crate::daemon::RunError;
 use crate::daemon::enrol::EnrolError;
+use crate::service::ServiceError;
 use crate::ui::Ui;
 
 /// A command's failure.
@@ -378,6 +379,18 @@ impl From<RunError> for Failure {
 impl From<crate::config::paths::PathsError> for Failure {
     fn from(error: crate::config::paths::PathsError) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        let message = error.to_string();
+        match error {
+            ServiceError::NotOurs { .. } => Self::new(Exit::Refused, message)
+                .hint("look at it, then move it away, or take its place with --force"),
+            ServiceError::Unusable { .. } | ServiceError::NoPath => Self::usage(message),
+            ServiceError::File { .. } | ServiceError::Paths(_) => Self::failed(message),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::WorkerId;
 use orchestrator_actors::machine::Stores;
+use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::Agents;
 use orchestrator_actors::ports::role::Roles;
 use serde::Deserialize;
@@ -164,10 +165,14 @@ fn room_for(memory: Option<u64>) -> usize {
 struct OpenCodeStores(Arc<OpenCodeAgents>);
 
 impl Stores for OpenCodeStores {
-    fn store_id(&self, worker: &WorkerId) -> Result<String, String> {
-        self.0
-            .store_id(worker)
-            .map_err(|error| format!("cannot use the store of worker {worker}: {error}"))
+    fn store_id(&self, worker: &WorkerId) -> Pending<Result<String, String>> {
+        let (agents, worker) = (self.0.clone(), worker.clone());
+        Box::pin(async move {
+            let of = worker.clone();
+            let read = tokio::task::spawn_blocking(move || agents.store_id(&of)).await;
+            let named = read.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+            named.map_err(|error| format!("cannot use the store of worker {worker}: {error}"))
+        })
     }
 }
 

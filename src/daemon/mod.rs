@@ -16,6 +16,7 @@ mod functions;
 pub mod instance;
 mod lines;
 mod local;
+mod manager;
 mod news;
 mod options;
 mod paused;

@@ -1,8 +1,15 @@
-//! The signals of a supervisor: TERM and INT stop it (the second one at once), HUP reloads, XFSZ (a file has reached
+//! The signals of a supervisor: TERM and INT stop it (the second one at once; what comes within half a second of the first
+//! is the same one, delivered twice: by a terminal to the group and by a service manager, for example), HUP reloads, XFSZ (a file has reached
 //! `ulimit -f`) does nothing. Registered before anything is started, so that none is lost. Other commands that have
 //! something to clean up hear TERM and INT only.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// Nobody who insists is that quick.
+const SAME: Duration = Duration::from_millis(500);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +48,16 @@ impl Signals {
     /// Waits for a stop, whatever else comes.
     pub async fn stop(&mut self) {
         while self.next().await != Asked::Stop {}
+    }
+
+    /// Waits for a stop that is another one than that of `first`.
+    pub async fn another_stop(&mut self, first: Instant) {
+        loop {
+            self.stop().await;
+            if first.elapsed() >= SAME {
+                return;
+            }
+        }
     }
 }
 

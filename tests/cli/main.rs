@@ -10,6 +10,7 @@ mod identity;
 mod machine;
 mod not_running;
 mod requirements;
+mod service;
 mod start;
 
 use orchestrator_test_support::{Home, Ran};

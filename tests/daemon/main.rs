@@ -30,6 +30,7 @@ mod panics;
 mod prod;
 mod prompts;
 mod reload;
+mod service;
 mod stage;
 mod stops;
 mod takeover;

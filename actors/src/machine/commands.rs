@@ -73,16 +73,23 @@ impl MachineState {
             .workers
             .get_mut(id)
             .ok_or_else(|| format!("there is no worker `{id}`"))?;
+        let stuck = entry.actor.as_ref();
+        let stuck = stuck.filter(|actor| actor.gauge().read().stuck.is_some());
         let Some(spec) = entry.decided().cloned() else {
-            return Err(format!("worker `{id}` is being removed"));
+            // A person who asks again means that it takes too long.
+            stuck.inspect(|actor| actor.kill());
+            return match stuck {
+                Some(_) => Ok(()),
+                None => Err(format!("worker `{id}` is being removed")),
+            };
         };
         entry.ledger.forgive();
         self.displaced.forget(id);
-        match &entry.actor {
+        match (stuck, &entry.actor) {
             // It would not hear of it: its sessions end with it, and its successor settles their turns.
-            Some(actor) if actor.gauge().read().stuck.is_some() => actor.kill(),
-            Some(_) => self.retire(myself, id, After::Become(spec)).await,
-            None => self.start_worker(myself, id).await,
+            (Some(stuck), _) => stuck.kill(),
+            (None, Some(_)) => self.retire(myself, id, After::Become(spec)).await,
+            (None, None) => self.start_worker(myself, id).await,
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What the machine is told.
 
+use ractor::ActorId;
 use tokio::sync::oneshot;
 
 use super::{Desired, ReloadReport, StopReport};
@@ -23,6 +24,8 @@ pub enum MachineMsg {
     },
     /// Stop everything in order.
     Stop { reply: oneshot::Sender<StopReport> },
+    /// This incarnation of a worker was told to stop some time ago.
+    StopDue(WorkerId, ActorId),
     /// The backoff of a crashed worker is over.
     WorkerDue(WorkerId),
     /// The backoff of a crashed bridge is over.
@@ -42,6 +45,7 @@ impl Named for MachineMsg {
             Self::Reload { .. } => "Reload",
             Self::Restart { .. } => "Restart",
             Self::Stop { .. } => "Stop",
+            Self::StopDue(..) => "StopDue",
             Self::WorkerDue(_) => "WorkerDue",
             Self::BridgeDue(_) => "BridgeDue",
             Self::DeploymentDue => "DeploymentDue",

@@ -63,7 +63,10 @@ impl Actor for SessionActor {
             ticking: None,
             _card: guard,
         };
-        myself.cast(SessionMsg::Wanted(first))?;
+        // Without a turn its worker's plan follows, which knows whether there is one.
+        if first.is_some() {
+            myself.cast(SessionMsg::Wanted(first))?;
+        }
         Ok(state)
     }
 

@@ -212,6 +212,7 @@ impl WorkerState {
             .change(&ActorKey::worker(self.args.spec.id()), |card| {
                 card.phase = Phase::Stopping;
             });
+        self.say_idle_of_the_fallen();
         self.close_all();
         self.stop_roles(myself);
         self.stop_when_empty(myself);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ractor::Actor;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::messages::WorkerMsg;
 use super::state::{Entry, WorkerState};
@@ -17,7 +17,7 @@ use crate::domain::plan::{Action, Actual, plan};
 use crate::domain::session::{Closing, Saying, SessionLimits};
 use crate::session::{SessionActor, SessionArgs, SessionMsg};
 use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
-use crate::table::{ActorCard, ActorKey, ActorKind};
+use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
 /// Sessions without a child that are kept as actors; beyond it the quietest ones are let go.
 const MAX_IDLE_ACTORS: usize = 64;
@@ -54,8 +54,9 @@ impl WorkerState {
             Action::Relax(session) => self.tell(&session, SessionMsg::Wanted(None)),
             Action::Refuse(turn) => self.refuse(myself, &turn),
             Action::End(session) => self.tell(&session, SessionMsg::Close(Closing::Ended)),
-            Action::SayIdle(session) => self.say(&session, Saying::Idle),
-            Action::SayEnded(session) => self.say(&session, Saying::Ended),
+            Action::SayIdle(session) => self.say(&session, Saying::Idle, None),
+            Action::SayFailed(session) => self.say_parked(&session),
+            Action::SayEnded(session) => self.say(&session, Saying::Ended, None),
             Action::Forget(session, turn) => self.forget(myself, &session, turn.as_ref()),
             Action::StopAll => {
                 self.close_all();
@@ -75,14 +76,33 @@ impl WorkerState {
         }
     }
 
-    pub(super) fn say(&self, session: &SessionId, saying: Saying) {
+    /// In the link's queue when this returns. One that is not taken is said again by the plan of a later snapshot.
+    pub(super) fn say(&mut self, session: &SessionId, saying: Saying, reason: Option<String>) {
         let Some(credential) = &self.credential else {
             return;
         };
-        let answer = calls::set_status(&self.args.link, credential, session, saying, None);
-        tokio::spawn(async move {
-            let _ = answer.await;
+        let answer = calls::set_status(&self.args.link, credential, session, saying, reason);
+        let session = session.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = answer.await {
+                debug!(%session, %error, "status not taken");
+            }
         });
+    }
+
+    fn say_parked(&mut self, session: &SessionId) {
+        let reason = parked_reason(session);
+        self.say(session, Saying::Failed, Some(reason));
+    }
+
+    /// Those that wait for their restart have no actor that could say it.
+    pub(super) fn say_idle_of_the_fallen(&mut self) {
+        let fallen = |(_, entry): &(&SessionId, &Entry)| entry.actual() == Actual::BackingOff;
+        let fallen = self.sessions.iter().filter(fallen);
+        let fallen: Vec<_> = fallen.map(|(session, _)| session.clone()).collect();
+        for session in fallen {
+            self.say(&session, Saying::Idle, None);
+        }
     }
 
     pub(super) fn close_all(&self) {
@@ -129,7 +149,10 @@ impl WorkerState {
             first,
         };
         match SessionActor::spawn_linked(None, SessionActor, args, myself.cell()).await {
-            Ok((actor, _)) => entry.actor = Some(Address::new(actor, gauge)),
+            Ok((actor, _)) => {
+                entry.actor = Some(Address::new(actor, gauge));
+                entry.fallen = None;
+            }
             // Ractor reports nothing else of an actor that failed in its start.
             Err(error) => self.session_crashed(myself, session, error.to_string()),
         }
@@ -167,16 +190,20 @@ impl WorkerState {
         let verdict = entry.ledger.on_crash(now, rand::random());
         let restarts = entry.ledger.total();
         warn!(%session, %error, restarts, ?verdict, "session crashed");
-        let card = ActorCard::new(
-            ActorKey::session(&session),
+        let key = ActorKey::session(&session);
+        let mut card = ActorCard::new(
+            key.clone(),
             Some(ActorKey::worker(self.args.spec.id())),
             ActorKind::Session,
             session.as_str(),
         );
+        card.incarnation = next_incarnation();
+        let guard = CardGuard::new(self.args.table.clone(), key, card.incarnation);
         let now = self.args.ports.clock.boottime_ms();
         self.args
             .table
             .put(card.fallen(verdict, restarts, error, now));
+        entry.fallen = Some(guard);
         match verdict {
             Verdict::Restart { after_ms } => {
                 let myself = myself.clone();
@@ -189,6 +216,7 @@ impl WorkerState {
             }
             // The next snapshot, or this one again, closes its turn.
             Verdict::Park => {
+                self.say_parked(&session);
                 let _ = myself.cast(WorkerMsg::SessionDue(session));
             }
         }
@@ -214,12 +242,18 @@ impl WorkerState {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
+        let was_parked = entry.ledger.is_parked();
         entry.ledger.forgive();
         match &entry.actor {
             // It would not hear of it.
             Some(actor) if actor.gauge().read().stuck.is_some() => actor.kill(),
             Some(_) => self.tell(&session, SessionMsg::Restart),
-            None => self.session_due(myself, session).await,
+            None => {
+                if was_parked {
+                    self.say(&session, Saying::Idle, None);
+                }
+                self.session_due(myself, session).await;
+            }
         }
     }
 
@@ -259,10 +293,18 @@ impl WorkerState {
     }
 }
 
+/// Why a parked session takes no turn, for people.
+pub(super) fn parked_reason(session: &SessionId) -> String {
+    format!(
+        "this session crashed too often and is parked; `orchestrator restart session/{session}` gives it another chance"
+    )
+}
+
 impl Entry {
     fn new() -> Self {
         Self {
             actor: None,
+            fallen: None,
             ledger: RestartLedger::new(Intensity::SESSION),
         }
     }

@@ -34,6 +34,8 @@ pub struct WorkerArgs {
 /// One session, as its worker knows it.
 pub(super) struct Entry {
     pub actor: Option<Address<SessionMsg>>,
+    /// The card of one that has crashed: it goes with its successor's, or with the worker.
+    pub fallen: Option<CardGuard>,
     pub ledger: RestartLedger,
 }
 

@@ -2,13 +2,13 @@
 //! once while somebody drives it, streams and finishes outlive the bridge, and all of it dies with its process but for
 //! the outbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
 use orchestrator_actors::domain::item::Draft;
-use orchestrator_actors::domain::stream::{PushError, Rest, Right, StreamBook};
+use orchestrator_actors::domain::stream::{PushError, Rest, Right, StreamBook, Taken};
 use orchestrator_actors::domain::turn::Ending;
 use orchestrator_actors::machine::Links;
 use orchestrator_actors::ports::Pending;
@@ -196,6 +196,13 @@ impl Links for FakeLink {
     }
 }
 
+fn stream_error(error: PushError) -> StreamError {
+    match error {
+        PushError::Unknown => StreamError::Unknown,
+        PushError::Refused(reason) => StreamError::Refused(reason),
+    }
+}
+
 async fn wait(mut done: watch::Receiver<Option<Done>>) -> Done {
     loop {
         if let Some(done) = done.borrow_and_update().clone() {
@@ -266,9 +273,28 @@ impl Link for FakeLink {
     fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError> {
         let pushed = self.0.book.lock().unwrap().push(turn, drafts, 1);
         self.bump();
-        pushed.map(|_| ()).map_err(|error| match error {
-            PushError::Unknown => StreamError::Unknown,
-            PushError::Refused(reason) => StreamError::Refused(reason),
+        match pushed.map_err(stream_error)? {
+            Taken::Whole => Ok(()),
+            Taken::InPart => Err(StreamError::Missed),
+        }
+    }
+
+    fn recover(&self, turn: TurnId, drafts: Vec<Draft>) -> Pending<Result<(), StreamError>> {
+        let this = self.clone();
+        let mut drafts = VecDeque::from(drafts);
+        Box::pin(async move {
+            loop {
+                let mut progress = this.0.progress.subscribe();
+                let before = drafts.len();
+                let taken = this.0.book.lock().unwrap().recover(&turn, &mut drafts, 1);
+                if drafts.len() < before {
+                    this.bump();
+                }
+                match taken.map_err(stream_error)? {
+                    Taken::Whole => return Ok(()),
+                    Taken::InPart => drop(progress.changed().await),
+                }
+            }
         })
     }
 

@@ -21,6 +21,8 @@ pub struct Spec {
     pub temporary: Option<PathBuf>,
     /// What the child reads from its stdin; without it there is nothing to read.
     pub stdin: Option<String>,
+    /// The journal's folder: a warden takes its child out of it when the supervisor cannot, because it has gone first.
+    pub journal: Option<PathBuf>,
     /// Between TERM and KILL once the lifeline is lost.
     pub lost_term_ms: u64,
 }

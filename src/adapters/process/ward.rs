@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::WARDEN_ARGUMENT;
+use super::environment;
 use super::journal::Journal;
 use super::keeper::{Drain, Keeper, LOST_TERM_MS};
 use super::lease::{Held, LeaseSpec};
@@ -87,6 +88,10 @@ impl WardSpec {
                 .as_ref()
                 .map(|marker| marker.as_str().to_owned()),
             temporary: self.temporary.clone(),
+            journal: self
+                .journal
+                .as_ref()
+                .map(|(journal, _)| journal.folder().to_owned()),
             lost_term_ms: LOST_TERM_MS,
         }
     }
@@ -114,6 +119,7 @@ pub struct ExitRecord {
     pub warden_lost: bool,
     /// What its end left running, because the system does not let us end it.
     pub given_up: Option<String>,
+    /// Without the secrets of its environment.
     pub last_lines: Vec<String>,
 }
 
@@ -193,7 +199,7 @@ impl Ward {
                 })?
         };
 
-        let ring = Ring::default();
+        let ring = Ring::without(environment::secrets(&spec.env));
         let captured = Arc::new(Mutex::new(Captured::default()));
         let (lines_to, lines) = mpsc::channel(LINES_WAITING);
         let mut drains = tokio::task::JoinSet::new();

@@ -163,7 +163,10 @@ mod tests {
         let places = Places::new(&search);
         assert_eq!(places.folders[..2], [PathBuf::from("/a"), "/b".into()]);
         assert!(places.folders.iter().all(|folder| folder.is_absolute()));
-        let a = places.folders.iter().filter(|f| **f == PathBuf::from("/a"));
+        let a = places
+            .folders
+            .iter()
+            .filter(|f| f.as_path() == Path::new("/a"));
         assert_eq!(a.count(), 1);
     }
 

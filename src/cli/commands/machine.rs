@@ -66,8 +66,8 @@ enum Command {
         yes: bool,
     },
     /// Ask a machine for something from afar, or list what was asked
-    #[command(subcommand)]
-    Command(super::machine_command::MachineCommand),
+    #[command(subcommand, name = "command")]
+    Remote(super::machine_command::MachineCommand),
     /// Other names: run --detach, stop and status
     #[command(subcommand)]
     Daemon(Daemon),
@@ -87,7 +87,7 @@ impl Machine {
     pub fn wants_json(&self) -> bool {
         match &self.command {
             Command::Show { json } | Command::Tools { json } => *json,
-            Command::Command(command) => command.wants_json(),
+            Command::Remote(command) => command.wants_json(),
             Command::Daemon(Daemon::Status(command)) => command.json,
             _ => false,
         }
@@ -102,7 +102,7 @@ impl Machine {
             Command::Token { rotate: _ } => token(app).await,
             Command::Enrol { token_stdin } => enrolled(app, token_stdin).await,
             Command::Reset { yes: _ } => reset(app),
-            Command::Command(command) => command.execute(app).await,
+            Command::Remote(command) => command.execute(app).await,
             Command::Daemon(Daemon::Start(command)) => command.detached().execute(app).await,
             Command::Daemon(Daemon::Stop(command)) => command.execute(app).await,
             Command::Daemon(Daemon::Status(command)) => command.execute(app).await,

@@ -89,8 +89,10 @@ struct Row {
 impl MachineCommand {
     pub fn wants_json(&self) -> bool {
         match self {
-            Self::Ping(asked) | Self::Status(asked) => asked.json,
-            Self::StartAgent { asked, .. } | Self::StopAgent { asked, .. } => asked.json,
+            Self::Ping(asked)
+            | Self::Status(asked)
+            | Self::StartAgent { asked, .. }
+            | Self::StopAgent { asked, .. } => asked.json,
             Self::List { json, .. } => *json,
         }
     }

@@ -16,6 +16,7 @@ pub mod reload;
 pub mod restart;
 pub mod run;
 pub mod send;
+pub mod service;
 pub mod session;
 pub mod status;
 pub mod stop;

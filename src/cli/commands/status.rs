@@ -8,9 +8,9 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::rows::read;
 use crate::cli::supervisor::{SHORT, Supervisor};
-use crate::control::Verb;
 use crate::control::report::{Report, rfc3339};
-use crate::ui::format::{clock_time, plural};
+use crate::control::{Tally, Verb};
+use crate::ui::format::clock_time;
 
 /// Say whether the supervisor runs, and how it is, in one line
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ impl Status {
             Err(failure) => return Err(failure),
         };
         let report: Report = read("ps", supervisor.ask(Verb::Ps, SHORT).await?)?;
-        let counts = Counts::of(&report);
+        let counts = Tally::of(&report);
         let trouble = report.trouble();
         let holder = supervisor.holder;
         if self.json {
@@ -51,40 +51,12 @@ impl Status {
             }));
         } else {
             app.ui.line(format!(
-                "running (pid {}, since {}): {}, {} ready; {}, {} active; outbox {}{}",
+                "running (pid {}, since {}): {counts}{}",
                 holder.pid,
                 clock_time(holder.since_ms),
-                plural(counts.workers, "worker"),
-                counts.ready,
-                plural(counts.sessions, "session"),
-                counts.active,
-                report.machine.outbox,
                 trouble.map_or_else(String::new, |trouble| format!("; {trouble}")),
             ));
         }
         Ok(Exit::Ok)
-    }
-}
-
-struct Counts {
-    workers: usize,
-    ready: usize,
-    sessions: usize,
-    active: usize,
-}
-
-impl Counts {
-    fn of(report: &Report) -> Self {
-        let sessions = || report.workers.iter().flat_map(|worker| &worker.sessions);
-        Self {
-            workers: report.workers.len(),
-            ready: report
-                .workers
-                .iter()
-                .filter(|worker| worker.phase == "ready")
-                .count(),
-            sessions: sessions().count(),
-            active: sessions().filter(|row| row.phase == "active").count(),
-        }
     }
 }
