@@ -11,4 +11,5 @@ pub mod role;
 pub mod session;
 pub mod supervision;
 pub mod table;
+pub mod tasks;
 pub mod worker;

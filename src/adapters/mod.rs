@@ -4,6 +4,7 @@ pub mod aside;
 pub mod clock;
 pub mod convex;
 pub mod embedded;
+pub mod git;
 pub mod identity;
 pub mod opencode;
 pub mod outbox;

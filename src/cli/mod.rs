@@ -54,6 +54,7 @@ enum Command {
     Send(commands::send::Send),
     Chat(commands::chat::Chat),
     Session(commands::session::Session),
+    Models(commands::models::Models),
     Worker(commands::worker::Worker),
     Machine(commands::machine::Machine),
     Owner(commands::owner::Owner),
@@ -61,6 +62,7 @@ enum Command {
     Service(commands::service::Service),
     Deployment(commands::deployment::Deployment),
     Completions(commands::completions::Completions),
+    Man(commands::man::Man),
     Version(commands::version::Version),
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -80,6 +82,7 @@ impl Command {
             Self::Send(command) => command.execute(app).await,
             Self::Chat(command) => command.execute(app).await,
             Self::Session(command) => command.execute(app).await,
+            Self::Models(command) => command.execute(app).await,
             Self::Worker(command) => command.execute(app).await,
             Self::Machine(command) => command.execute(app).await,
             Self::Owner(command) => command.execute(app),
@@ -87,6 +90,7 @@ impl Command {
             Self::Service(command) => command.execute(app).await,
             Self::Deployment(command) => command.execute(app).await,
             Self::Completions(command) => Ok(command.execute(app, Cli::command())),
+            Self::Man(command) => command.execute(app, Cli::command()),
             Self::Version(command) => Ok(command.execute(app)),
             #[cfg(debug_assertions)]
             Self::Debug(command) => command.execute(app).await,
@@ -101,6 +105,7 @@ impl Command {
             Self::Status(command) => command.json,
             Self::Send(command) => command.json,
             Self::Session(command) => command.wants_json(),
+            Self::Models(command) => command.json,
             Self::Worker(command) => command.wants_json(),
             Self::Machine(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),

@@ -10,7 +10,7 @@ mod socket;
 mod tally;
 
 pub use client::{ClientError, call};
-pub use protocol::{Answer, Refusal, Request, Verb};
+pub use protocol::{Answer, Attach, Refusal, Request, Verb};
 pub use server::{Handler, Server, ServerError};
 pub use socket::{SocketError, socket_path};
 pub use tally::Tally;

@@ -127,6 +127,11 @@ impl Assistants {
         Arc::clone(&self.roles) as _
     }
 
+    /// For what people ask about one of them.
+    pub fn opencode(&self) -> Arc<OpenCodeAgents> {
+        Arc::clone(&self.agents)
+    }
+
     pub fn stores(&self) -> Arc<dyn Stores> {
         Arc::new(OpenCodeStores(Arc::clone(&self.agents)))
     }

@@ -21,9 +21,11 @@ mod control_socket;
 mod dev;
 mod disk;
 mod enrolling;
+mod failures;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
 mod kills;
+mod models;
 mod outage;
 mod outbox;
 mod panics;
@@ -31,9 +33,11 @@ mod prod;
 mod prompts;
 mod reload;
 mod service;
+mod sessions;
 mod stage;
 mod stops;
 mod takeover;
+mod terminal;
 mod tokens;
 
 /// The binary under test.

@@ -117,9 +117,8 @@ async fn close_claimed(link: Arc<dyn Link>, credential: Credential) {
     let snapshot = inbox.recv().await.and_then(Result::ok);
     drop(inbox);
     let snapshot = snapshot.and_then(|value| serde_json::from_value::<Inbox>(value).ok());
-    let (turns, sessions) = snapshot.map_or_else(Default::default, |inbox| {
-        (inbox.turns, inbox.sessions)
-    });
+    let (turns, sessions) =
+        snapshot.map_or_else(Default::default, |inbox| (inbox.turns, inbox.sessions));
     let active = sessions
         .iter()
         .filter(|session| session.status == SessionStatus::Active);

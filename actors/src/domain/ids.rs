@@ -60,6 +60,10 @@ id!(
     TurnId
 );
 id!(
+    /// One task in a worker's queue.
+    TaskId
+);
+id!(
     /// The assistant's own name for a conversation (OpenCode: `ses_…`).
     ConversationId
 );

@@ -12,5 +12,6 @@ pub mod phase;
 pub mod plan;
 pub mod session;
 pub mod stream;
+pub mod task;
 pub mod token;
 pub mod turn;

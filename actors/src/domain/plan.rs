@@ -202,10 +202,7 @@ mod tests {
         let served = [("a", SessionStatus::Active), ("b", SessionStatus::Active)];
         assert_eq!(
             plan(&inbox(&[], &served), &actual, false),
-            [
-                Action::SayFailed("a".into()),
-                Action::Relax("b".into())
-            ]
+            [Action::SayFailed("a".into()), Action::Relax("b".into())]
         );
     }
 

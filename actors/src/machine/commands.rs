@@ -1,5 +1,7 @@
 //! What a person may do to one actor: restart it, un-park it, and in debug builds crash it.
 
+use tokio::sync::oneshot;
+
 use super::messages::MachineMsg;
 use super::state::{After, MachineState};
 #[cfg(debug_assertions)]
@@ -12,7 +14,7 @@ use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::{ActorCard, ActorKey, ActorKind};
-use crate::worker::{RoleNews, WorkerMsg};
+use crate::worker::{RoleNews, Wish, WorkerMsg};
 
 impl MachineState {
     pub(super) async fn restart(
@@ -62,6 +64,29 @@ impl MachineState {
             }
         }
         Ok(())
+    }
+
+    /// The worker answers; one that does not run cannot.
+    pub(super) fn wish(
+        &self,
+        worker: &WorkerId,
+        session: SessionId,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) {
+        let entry = self.workers.get(worker);
+        match entry.and_then(|entry| entry.actor.as_ref()) {
+            Some(actor) => {
+                let _ = actor.cast(WorkerMsg::Wish {
+                    session,
+                    wish,
+                    reply,
+                });
+            }
+            None => {
+                let _ = reply.send(Err(format!("worker `{worker}` is not running here")));
+            }
+        }
     }
 
     async fn restart_worker(

@@ -4,11 +4,12 @@ use ractor::ActorId;
 use tokio::sync::oneshot;
 
 use super::{Desired, ReloadReport, StopReport};
-use crate::domain::ids::{DeploymentUrl, WorkerId};
+use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 use crate::supervision::Named;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::ActorKey;
+use crate::worker::Wish;
 
 pub enum MachineMsg {
     /// Become what `desired` says.
@@ -20,6 +21,13 @@ pub enum MachineMsg {
     /// Restart or un-park one actor.
     Restart {
         actor: ActorKey,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// What a person wants of a session's assistant.
+    Wish {
+        worker: WorkerId,
+        session: SessionId,
+        wish: Wish,
         reply: oneshot::Sender<Result<(), String>>,
     },
     /// Stop everything in order.
@@ -44,6 +52,7 @@ impl Named for MachineMsg {
         match self {
             Self::Reload { .. } => "Reload",
             Self::Restart { .. } => "Restart",
+            Self::Wish { .. } => "Wish",
             Self::Stop { .. } => "Stop",
             Self::StopDue(..) => "StopDue",
             Self::WorkerDue(_) => "WorkerDue",

@@ -93,7 +93,10 @@ impl SessionState {
             }
             Effect::Recover(turn, drafts) => {
                 let recovered = self.args.link.recover(turn.clone(), drafts);
-                self.report(myself, async move { Input::Recovered(turn, recovered.await) });
+                self.report(
+                    myself,
+                    async move { Input::Recovered(turn, recovered.await) },
+                );
             }
             Effect::Finish(turn, ending) => self.finish(myself, turn, ending),
             Effect::Say(saying, reason) => self.say(myself, saying, reason),

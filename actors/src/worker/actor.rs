@@ -81,6 +81,13 @@ impl Actor for WorkerActor {
             WorkerMsg::SlotWanted(session) => state.free_a_slot(&session),
             WorkerMsg::SessionDue(session) => state.session_due(&myself, session).await,
             WorkerMsg::RestartSession(session) => state.restart_session(&myself, session).await,
+            WorkerMsg::Wish {
+                session,
+                wish,
+                reply,
+            } => {
+                let _ = reply.send(state.grant(&myself, session, wish).await);
+            }
             WorkerMsg::CloseAgain(turn) => state.close_again(&myself, &turn).await,
             WorkerMsg::Command(message) => state.command(&myself, message).await,
             WorkerMsg::Role(part, news) => state.role_said(&myself, part, news).await,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::domain::command::{Order, Part, Refused};
 use crate::domain::ids::{CommandId, SessionId, TurnId};
 use crate::domain::inbox::Inbox;
@@ -27,6 +29,12 @@ pub enum WorkerMsg {
     SessionDue(SessionId),
     /// A person wants a session's child replaced, or the session un-parked.
     RestartSession(SessionId),
+    /// What a person wants of a session's assistant.
+    Wish {
+        session: SessionId,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// A turn that no session could take could not be closed either: it is tried again.
     CloseAgain(TurnId),
     /// About a command of an owner's.
@@ -50,6 +58,7 @@ impl Named for WorkerMsg {
             Self::SlotWanted(_) => "SlotWanted",
             Self::SessionDue(_) => "SessionDue",
             Self::RestartSession(_) => "RestartSession",
+            Self::Wish { .. } => "Wish",
             Self::CloseAgain(_) => "CloseAgain",
             Self::Command(_) => "Command",
             Self::Role(..) => "Role",
@@ -77,6 +86,15 @@ pub enum RoleNews {
     #[cfg(debug_assertions)]
     /// Debug builds: let it do this wrong.
     Fault(Fault),
+}
+
+/// What a person wants of a session's assistant, turns aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Up, and kept for another idle time.
+    Wake,
+    /// Given up, when no turn needs it.
+    Rest,
 }
 
 /// What `ps` says of a worker whose token somebody else took.

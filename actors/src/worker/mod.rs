@@ -12,5 +12,5 @@ mod sessions;
 mod state;
 
 pub use actor::WorkerActor;
-pub use messages::{CommandMsg, DISPLACED, RoleNews, Standing, WorkerMsg};
+pub use messages::{CommandMsg, DISPLACED, RoleNews, Standing, Wish, WorkerMsg};
 pub use state::WorkerArgs;

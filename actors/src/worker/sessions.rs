@@ -6,11 +6,11 @@ use std::time::Duration;
 use ractor::Actor;
 use tracing::{debug, info, warn};
 
-use super::messages::WorkerMsg;
+use super::messages::{Wish, WorkerMsg};
 use super::state::{Entry, WorkerState};
 use crate::calls;
 use crate::domain::ids::SessionId;
-use crate::domain::inbox::OpenTurn;
+use crate::domain::inbox::{OpenTurn, WorkerState as Approval};
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
 use crate::domain::plan::{Action, Actual, plan};
@@ -255,6 +255,38 @@ impl WorkerState {
                 self.session_due(myself, session).await;
             }
         }
+    }
+
+    /// A session that nobody has worked in since the start has no actor yet, a parked one has none any more.
+    pub(super) async fn grant(
+        &mut self,
+        myself: &Address<WorkerMsg>,
+        session: SessionId,
+        wish: Wish,
+    ) -> Result<(), String> {
+        if wish == Wish::Rest {
+            self.tell(&session, SessionMsg::Release);
+            return Ok(());
+        }
+        let serves = self.inbox.as_ref().is_some_and(|inbox| {
+            !inbox.displaced && inbox.state == Approval::Approved && self.credential.is_some()
+        });
+        if self.stopping || !serves {
+            return Err("its worker does not serve now: look at orchestrator ps".to_owned());
+        }
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.ledger.forgive();
+        }
+        let has_actor = self
+            .sessions
+            .get(&session)
+            .is_some_and(|entry| entry.actor.is_some());
+        if !has_actor {
+            self.let_idle_actors_go();
+            self.start(myself, session.clone(), None).await;
+        }
+        self.tell(&session, SessionMsg::Wake);
+        Ok(())
     }
 
     /// Somebody waits for a child slot: the session that has been ready the longest gives its child up.

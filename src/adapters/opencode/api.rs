@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::ids::PromptIds;
+use super::models::Providers;
 use super::wire::{Request, Status, Stored};
 
 /// For calls that read or change something small.
@@ -103,6 +104,19 @@ impl Api {
             .request(method, format!("{}{path}", self.base))
             .query(&[("directory", &*self.directory)])
             .basic_auth("opencode", Some(self.password.expose_secret()))
+    }
+
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
+    pub fn password(&self) -> &SecretString {
+        &self.password
+    }
+
+    /// The models there are. The answer holds keys, too: what is read of it does not.
+    pub async fn providers(&self) -> Result<Providers, ApiError> {
+        self.get("/config/providers", &[], LONG).await
     }
 
     pub fn directory(&self) -> &str {

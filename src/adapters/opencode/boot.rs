@@ -97,9 +97,15 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     let ward = Arc::new(ward);
     let hangs = health::hangs(api.clone(), pulse, shared.config.deadlines);
     let ended = end_of(ward.exited(), hangs, Arc::downgrade(&ward));
+    let listed = shared.reached.list(
+        spec.worker.clone(),
+        spec.session.clone(),
+        ward.pid(),
+        api.clone(),
+    );
     let exited = async move {
         let (record, hung) = ended.await;
-        drop(place);
+        drop((place, listed));
         exit_report(&record, hung)
     };
     let pump = Pump::new(api.clone(), watched, events_to);

@@ -22,6 +22,17 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// One that ended with `code`, for those who have to understand such endings.
+    #[cfg(test)]
+    pub fn failed(code: i32, stderr: &str) -> Self {
+        Self {
+            code: Some(code),
+            stderr: stderr.as_bytes().to_vec(),
+            kept: CAPTURE_BYTES,
+            ..Self::default()
+        }
+    }
+
     pub fn success(&self) -> bool {
         self.code == Some(0) && !self.timed_out
     }

@@ -10,6 +10,8 @@ mod detach;
 pub mod init;
 pub mod machine;
 mod machine_command;
+pub mod man;
+pub mod models;
 pub mod owner;
 pub mod ps;
 pub mod reload;

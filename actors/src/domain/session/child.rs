@@ -196,6 +196,25 @@ impl SessionMachine {
         }
     }
 
+    /// Without a turn: one that is up counts as used now, another one is opened. A person asked, so what went wrong before
+    /// is forgiven; one attempt is made, and its error is shown.
+    pub(super) fn wake(&mut self, now: u64, out: &mut Vec<Effect>) {
+        match self.child {
+            Child::Up if self.turn.is_none() => self.idle_since = Some(now),
+            Child::None if self.closing.is_none() => {
+                self.ledger.forgive();
+                self.not_before = 0;
+                self.last_error = None;
+                // A turn that waits for its child opens it itself.
+                if self.turn.is_none() && self.wanted.is_none() {
+                    self.child = Child::Opening;
+                    out.push(Effect::OpenChild);
+                }
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn tick(&mut self, now: u64, out: &mut Vec<Effect>) {
         self.guard_turn(now, out);
         let idle = self

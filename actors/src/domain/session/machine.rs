@@ -124,6 +124,7 @@ impl SessionMachine {
             Input::Tick => self.tick(now_ms, &mut out),
             Input::Release => self.release(&mut out),
             Input::Restart => self.restart(&mut out),
+            Input::Wake => self.wake(now_ms, &mut out),
             Input::Close(closing) => self.closing = self.closing.or(Some(closing)),
         }
         self.advance(now_ms, &mut out);

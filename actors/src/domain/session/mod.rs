@@ -57,6 +57,8 @@ pub enum Input {
     Release,
     /// A person wants the child replaced, or the session un-parked.
     Restart,
+    /// A person wants the child up without a turn, or kept up.
+    Wake,
     /// The session's actor is to end.
     Close(Closing),
 }

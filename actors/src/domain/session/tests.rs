@@ -3,6 +3,7 @@
 mod follows;
 mod recovery;
 mod standing;
+mod wake;
 
 use proptest::prelude::*;
 

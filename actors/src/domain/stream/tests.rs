@@ -637,7 +637,11 @@ fn the_final_state_of_a_tool_is_taken_by_a_full_stream_without_its_bulk_and_with
             output: Some("o".repeat(5_000)),
             ..Default::default()
         };
-        draft(part, ItemKind::Tool, &serde_json::to_string(&state).unwrap())
+        draft(
+            part,
+            ItemKind::Tool,
+            &serde_json::to_string(&state).unwrap(),
+        )
     };
     let mut book = StreamBook::new(Limits {
         stream: 16_000,
@@ -659,7 +663,11 @@ fn the_final_state_of_a_tool_is_taken_by_a_full_stream_without_its_bulk_and_with
         book.push(&turn(0), vec![tool(part, "completed")], 1)
             .unwrap();
     }
-    assert!(book.weight() < 16_000 + 6_000 + 16_000 / 8 + 1_000, "{}", book.weight());
+    assert!(
+        book.weight() < 16_000 + 6_000 + 16_000 / 8 + 1_000,
+        "{}",
+        book.weight()
+    );
     let results = there.append(&batches);
     book.acknowledge(&results);
     finish(&mut book, &mut there, &turn(0));
