@@ -38,6 +38,13 @@ impl ActorKey {
         Self(format!("session/{id}"))
     }
 
+    pub fn role(
+        worker: &crate::domain::ids::WorkerId,
+        part: &crate::domain::command::Part,
+    ) -> Self {
+        Self(format!("role/{worker}/{part}"))
+    }
+
     pub fn parse(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -61,6 +68,8 @@ pub enum ActorKind {
     Bridge,
     Worker,
     Session,
+    /// An assistant that was started from afar.
+    Role,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -90,6 +99,8 @@ pub struct ActorCard {
     pub directory: Option<String>,
     /// Of a worker: live children at once.
     pub max_sessions: Option<usize>,
+    /// Of a worker.
+    pub deployment: Option<String>,
     /// Of its mailbox and handler, live. An actor that is between two lives has an empty one.
     #[serde(skip)]
     pub gauge: Gauge,
@@ -120,6 +131,7 @@ impl ActorCard {
             turns: 0,
             directory: None,
             max_sessions: None,
+            deployment: None,
             gauge: Gauge::default(),
         }
     }

@@ -9,4 +9,5 @@ pub mod identity;
 pub mod opencode;
 pub mod outbox;
 pub mod process;
+pub mod roles;
 pub mod tools;

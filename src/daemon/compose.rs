@@ -159,6 +159,7 @@ pub(super) async fn start_tree(
         machine_id: machine.identity.id(),
         ports: Ports {
             agents: assistants.agents(),
+            roles: assistants.roles(),
             links: Arc::clone(&links) as _,
             outbox: Arc::clone(&outbox) as _,
             clock: Arc::new(SystemClock),

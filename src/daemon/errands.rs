@@ -157,6 +157,7 @@ fn is_busy(cards: &[ActorCard]) -> bool {
         ActorKind::Session => {
             card.turn.is_some() || !matches!(card.phase, Phase::Ready | Phase::Idle | Phase::Parked)
         }
+        ActorKind::Role => card.phase != Phase::Parked,
         _ => false,
     })
 }

@@ -190,6 +190,7 @@ fn is_as_drawn(card: &ActorCard, name: &str) -> bool {
         ActorKind::Bridge => kind == "bridge",
         ActorKind::Worker => kind == "worker",
         ActorKind::Session => kind == "session",
+        ActorKind::Role => kind == "role",
     };
     let host = card
         .name

@@ -5,7 +5,7 @@ use termtree::Tree;
 
 use super::format::{age, bytes, plural, short, short_id};
 use crate::control::report::{
-    BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, SessionReport,
+    BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, RoleReport, SessionReport,
     WorkerReport,
 };
 
@@ -196,7 +196,36 @@ fn worker(item: &WorkerReport, home: Option<&str>, shown: Shown) -> Row {
             .iter()
             .filter(|session| shown.reaches(2) && (shown.all || session.phase != "ended"))
             .map(|item| session(item, shown))
+            .chain(item.roles.iter().filter(|_| shown.reaches(2)).map(role))
             .collect(),
+    }
+}
+
+fn role(item: &RoleReport) -> Row {
+    let pid = item
+        .agent_pid
+        .map_or_else(String::new, |pid| format!("pid {pid}"));
+    let memory = item
+        .agent_rss_bytes
+        .filter(|count| *count > 0)
+        .map_or_else(String::new, bytes);
+    let trouble = match item.phase.as_str() {
+        "restarting" | "parked" => short(item.last_error.as_deref().unwrap_or_default(), REASON),
+        _ => String::new(),
+    };
+    Row {
+        name: format!("role {}", short(&item.name, 40)),
+        phase: item.phase.clone(),
+        age: age(item.age_ms),
+        detail: join(&[
+            alarm(&item.health),
+            item.tool.clone(),
+            pid,
+            memory,
+            format!("restarts {}", item.restarts),
+            trouble,
+        ]),
+        below: Vec::new(),
     }
 }
 
@@ -362,6 +391,32 @@ mod tests {
         let text = draw(&report, Some("/home/me"), Shown::default());
         assert!(text.contains("stuck in Snapshot for 12s, ~/shop"), "{text}");
         assert!(text.contains("1234 messages wait, pid 4711"), "{text}");
+    }
+
+    #[test]
+    fn an_assistant_for_a_role_is_a_row_of_its_worker() {
+        let mut report = crate::control::report::tests::sample();
+        let role = RoleReport {
+            name: "den/builder".to_owned(),
+            key: "role/xyz789/den/builder".to_owned(),
+            tool: "claude".to_owned(),
+            phase: "restarting".to_owned(),
+            since: String::new(),
+            age_ms: 2_000,
+            agent_pid: None,
+            agent_rss_bytes: None,
+            restarts: 1,
+            last_error: Some("claude ended with exit code 7".to_owned()),
+            health: Health::default(),
+        };
+        report.workers[0].roles.push(role);
+        let text = draw(&report, Some("/home/me"), Shown::default());
+        let row = text.lines().last().unwrap_or_default();
+        assert!(row.contains("role den/builder"), "{text}");
+        assert!(
+            row.ends_with("claude, restarts 1, claude ended with exit code 7"),
+            "{text}"
+        );
     }
 
     #[test]

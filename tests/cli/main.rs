@@ -7,6 +7,7 @@ mod config;
 mod first;
 mod help;
 mod identity;
+mod machine;
 mod not_running;
 mod requirements;
 mod service;

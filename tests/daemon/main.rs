@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod approval;
 mod bad_input;
 mod chat;
 mod check;
@@ -15,9 +16,11 @@ mod children_endings;
 mod children_limits;
 mod children_many;
 mod clock;
+mod commands;
 mod control_socket;
 mod dev;
 mod disk;
+mod enrolling;
 mod failures;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;

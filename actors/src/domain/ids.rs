@@ -72,6 +72,18 @@ id!(
     ModelId
 );
 id!(
+    /// One thing that an owner asks of a machine.
+    CommandId
+);
+id!(
+    /// Where several assistants work together.
+    RoomId
+);
+id!(
+    /// What one of them does there.
+    RoleId
+);
+id!(
     /// Names one deployment by its URL, without a trailing slash.
     DeploymentUrl
 );

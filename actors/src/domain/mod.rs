@@ -3,6 +3,7 @@
 
 pub mod assistant;
 pub mod call;
+pub mod command;
 pub mod ids;
 pub mod inbox;
 pub mod item;

@@ -124,6 +124,7 @@ mod tests {
                     status: *status,
                 })
                 .collect(),
+            commands: Vec::new(),
         }
     }
 

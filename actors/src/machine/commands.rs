@@ -8,12 +8,13 @@ use super::state::{After, MachineState};
 use crate::bridge::BridgeMsg;
 #[cfg(debug_assertions)]
 use crate::deployment::EmbeddedMsg;
+use crate::domain::command::Part;
 use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::{ActorCard, ActorKey, ActorKind};
-use crate::worker::{Wish, WorkerMsg};
+use crate::worker::{RoleNews, Wish, WorkerMsg};
 
 impl MachineState {
     pub(super) async fn restart(
@@ -30,6 +31,11 @@ impl MachineState {
                 let worker = self.parent_of(&card)?;
                 let session = actor.as_str().trim_start_matches("session/");
                 let _ = worker.cast(WorkerMsg::RestartSession(SessionId::from(session)));
+            }
+            ActorKind::Role => {
+                let _ = self
+                    .parent_of(&card)?
+                    .cast(WorkerMsg::Role(part_of(actor)?, RoleNews::Restart));
             }
             ActorKind::Worker => {
                 let id = WorkerId::from(actor.as_str().trim_start_matches("worker/"));
@@ -144,6 +150,11 @@ impl MachineState {
                     let _ = worker.cast(WorkerMsg::Fault(Some(session), fault));
                 }
             }
+            ActorKind::Role => {
+                if let (Ok(worker), Ok(part)) = (self.parent_of(&card), part_of(key)) {
+                    let _ = worker.cast(WorkerMsg::Role(part, RoleNews::Fault(fault)));
+                }
+            }
             ActorKind::Worker => {
                 let id = WorkerId::from(key.as_str().trim_start_matches("worker/"));
                 if let Some(actor) = self.workers.get(&id).and_then(|entry| entry.actor.as_ref()) {
@@ -166,5 +177,17 @@ impl MachineState {
             }
         }
         Ok(())
+    }
+}
+
+/// Of the key `role/<worker>/<room>/<role>`; none of the three has a slash in it.
+fn part_of(key: &ActorKey) -> Result<Part, String> {
+    let mut pieces = key.as_str().rsplit('/');
+    match (pieces.next(), pieces.next()) {
+        (Some(role), Some(room)) => Ok(Part {
+            room: room.into(),
+            role: role.into(),
+        }),
+        _ => Err(format!("`{key}` names no role")),
     }
 }

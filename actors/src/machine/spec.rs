@@ -13,6 +13,7 @@ use crate::ports::clock::Clock;
 use crate::ports::embedded::Embedded;
 use crate::ports::link::Link;
 use crate::ports::outbox::Outbox;
+use crate::ports::role::Roles;
 
 /// One directory to serve.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +103,7 @@ impl Default for Settings {
 #[derive(Clone)]
 pub struct Ports {
     pub agents: Arc<dyn Agents>,
+    pub roles: Arc<dyn Roles>,
     pub links: Arc<dyn Links>,
     pub outbox: Arc<dyn Outbox>,
     pub clock: Arc<dyn Clock>,

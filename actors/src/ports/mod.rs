@@ -6,6 +6,7 @@ pub mod embedded;
 pub mod git;
 pub mod link;
 pub mod outbox;
+pub mod role;
 pub mod tasks;
 
 /// A boxed future, as the ports return them (they are used as trait objects).

@@ -37,6 +37,7 @@ impl WorkerState {
         for action in plan(inbox, &actual, self.args.spec.paused) {
             self.act(myself, action).await;
         }
+        self.take_commands(myself);
     }
 
     async fn act(&mut self, myself: &Address<WorkerMsg>, action: Action) {
@@ -57,7 +58,10 @@ impl WorkerState {
             Action::SayFailed(session) => self.say_parked(&session),
             Action::SayEnded(session) => self.say(&session, Saying::Ended, None),
             Action::Forget(session, turn) => self.forget(myself, &session, turn.as_ref()),
-            Action::StopAll => self.close_all(),
+            Action::StopAll => {
+                self.close_all();
+                self.stop_roles(myself);
+            }
         }
     }
 
@@ -168,7 +172,6 @@ impl WorkerState {
             }
             ChildEnd::Crashed(_, error) => self.session_crashed(myself, session, error),
         }
-        self.stop_when_empty(myself);
     }
 
     fn session_of(&self, id: ractor::ActorId) -> Option<SessionId> {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::domain::ids::{SessionId, TurnId};
+use crate::domain::command::{Casting, Part};
+use crate::domain::ids::{CommandId, SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::ledger::RestartLedger;
 use crate::machine::{Ports, Settings, WorkerSpec};
 use crate::ports::link::{Credential, Link};
+use crate::role::RoleMsg;
 use crate::session::SessionMsg;
 use crate::supervision::{Address, Gauge, Tasks};
 use crate::table::{ActorTable, CardGuard};
@@ -37,12 +39,28 @@ pub(super) struct Entry {
     pub ledger: RestartLedger,
 }
 
+/// One assistant that was started from afar.
+pub(super) struct RoleEntry {
+    pub actor: Option<Address<RoleMsg>>,
+    pub ledger: RestartLedger,
+    pub casting: Arc<Casting>,
+    /// The command that waits for its first start.
+    pub asked: Option<CommandId>,
+    /// It was told to end.
+    pub stopping: bool,
+    /// The commands that wait for its end.
+    pub stops: Vec<CommandId>,
+}
+
 pub struct WorkerState {
     pub(super) args: WorkerArgs,
     pub(super) myself: Address<WorkerMsg>,
     pub(super) credential: Option<Credential>,
     pub(super) inbox: Option<Inbox>,
     pub(super) sessions: BTreeMap<SessionId, Entry>,
+    pub(super) roles: BTreeMap<Part, RoleEntry>,
+    /// Commands that are asked for, carried out, or whose end is not acknowledged.
+    pub(super) in_hand: BTreeSet<CommandId>,
     pub(super) slots: Arc<Semaphore>,
     /// Turns that are closed here because no session can take them; the snapshot still names them.
     pub(super) closing: BTreeSet<TurnId>,

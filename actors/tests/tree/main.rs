@@ -8,12 +8,14 @@
 )]
 
 mod chance;
+mod commands;
 mod crashes;
 mod disk;
 mod displaced;
 mod fake_agent;
 mod fake_deployment;
 mod fake_link;
+mod fake_roles;
 mod fold;
 mod gate;
 mod guards;

@@ -29,6 +29,7 @@ mod stored;
 mod told;
 mod wire;
 
+pub use boot::directory_lock;
 pub use models::Model;
 pub use reach::Reach;
 pub use settings::HermeticSettings;

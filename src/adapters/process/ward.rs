@@ -41,6 +41,8 @@ pub struct WardSpec {
     /// The child's whole environment, apart from the marker and TMPDIR.
     pub env: BTreeMap<String, String>,
     pub cwd: PathBuf,
+    /// What the child reads from its stdin, to its end; nothing by default.
+    pub stdin: Option<String>,
     pub lease: LeaseSpec,
     pub marker: Option<Marker>,
     /// A folder of the session's own; every spawn gets a fresh TMPDIR in it, removed at its end.
@@ -64,6 +66,7 @@ impl WardSpec {
             args: Vec::new(),
             env: BTreeMap::new(),
             cwd: cwd.into(),
+            stdin: None,
             lease: LeaseSpec::default(),
             marker: None,
             temporary: None,
@@ -78,6 +81,7 @@ impl WardSpec {
             args: self.args.clone(),
             env: self.env.clone(),
             cwd: self.cwd.clone(),
+            stdin: self.stdin.clone(),
             lease: self.lease.clone(),
             marker: self
                 .marker

@@ -9,6 +9,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -209,7 +210,7 @@ fn start(spec: &Spec, temporary: Option<&Path>) -> io::Result<Pid> {
         .env_clear()
         .envs(&spec.env)
         .current_dir(&spec.cwd)
-        .stdin(Stdio::null());
+        .stdin(stdin_of(spec.stdin.as_deref(), temporary)?);
     if let Some(marker) = &spec.marker {
         command.env(marker::MARKER_VARIABLE, marker);
     }
@@ -245,6 +246,25 @@ fn start(spec: &Spec, temporary: Option<&Path>) -> io::Result<Pid> {
         .ok()
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("the system gave no process id"))
+}
+
+/// A file that nobody else can open: whatever its length, the child reads it at its own pace, and it ends with the child.
+fn stdin_of(text: Option<&str>, temporary: Option<&Path>) -> io::Result<Stdio> {
+    let Some(text) = text else {
+        return Ok(Stdio::null());
+    };
+    let folder = temporary.map_or_else(std::env::temp_dir, Path::to_owned);
+    let path = folder.join(format!("stdin-{}", std::process::id()));
+    let mut file = fs::File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    fs::remove_file(&path)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    io::Seek::rewind(&mut file)?;
+    Ok(Stdio::from(file))
 }
 
 struct Signals {

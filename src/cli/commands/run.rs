@@ -1,6 +1,7 @@
 //! `orchestrator run`: the supervisor, in the foreground. What it prints at its start is data (stdout), because people and
 //! scripts read it; everything later is talk.
 
+mod enrolling;
 mod printer;
 mod start;
 
