@@ -58,6 +58,7 @@ enum Command {
     Owner(commands::owner::Owner),
     Config(commands::config::Config),
     Service(commands::service::Service),
+    Logs(commands::logs::Logs),
     Deployment(commands::deployment::Deployment),
     Completions(commands::completions::Completions),
     Version(commands::version::Version),
@@ -83,6 +84,7 @@ impl Command {
             Self::Owner(command) => command.execute(app),
             Self::Config(command) => command.execute(app).await,
             Self::Service(command) => command.execute(app).await,
+            Self::Logs(command) => command.execute(app).await,
             Self::Deployment(command) => command.execute(app).await,
             Self::Completions(command) => Ok(command.execute(app, Cli::command())),
             Self::Version(command) => Ok(command.execute(app)),
@@ -102,6 +104,7 @@ impl Command {
             Self::Worker(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
             Self::Service(command) => command.wants_json(),
+            Self::Logs(command) => command.json,
             Self::Version(command) => command.json,
             _ => false,
         }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::running::Shared;
+use crate::control::metrics::exposition;
 use crate::control::{Handler, Refusal, Verb};
 
 /// What a `stop` asks of the main loop.
@@ -36,6 +37,10 @@ impl Handler for Controls {
         Box::pin(async move {
             match verb {
                 Verb::Ps => value(&running.report()),
+                Verb::Metrics => {
+                    let table = running.tree.handle.table();
+                    Ok(exposition(&running.report(), table.counters()).into())
+                }
                 Verb::Reload { dry_run } => value(&running.reload(dry_run).await?),
                 Verb::Pause { worker, paused } => pause(&running, &worker, paused).await,
                 Verb::Stop { force, timeout_ms } => {

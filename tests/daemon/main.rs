@@ -21,6 +21,7 @@ mod disk;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
 mod kills;
+mod logs;
 mod outage;
 mod outbox;
 mod panics;

@@ -16,10 +16,11 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::journal::{Entry, Journal};
 use super::lease::{Lease, LeaseSpec};
+use crate::telemetry::ASSISTANT;
 use super::lines::{self, Ring};
 use super::marker::{self, Marker};
 use super::protocol::{Control, Report, listed};
@@ -50,6 +51,8 @@ pub(super) struct Drain {
     pub captured: Arc<Mutex<Captured>>,
     pub capture_bytes: usize,
     pub to: mpsc::Sender<Line>,
+    /// Whose child it is, when its words are kept.
+    pub session: Option<String>,
 }
 
 impl Drain {
@@ -68,6 +71,9 @@ impl Drain {
         };
         lines::drain(from, keep, |text| {
             self.ring.push(&text);
+            if let Some(session) = &self.session {
+                info!(target: ASSISTANT, session, source = ?self.source, "{text}");
+            }
             // A listener that does not keep up loses lines; the pipe is drained all the same.
             let _ = self.to.try_send(Line {
                 source: self.source,

@@ -8,6 +8,7 @@ pub mod debug;
 pub mod deployment;
 mod detach;
 pub mod init;
+pub mod logs;
 pub mod owner;
 pub mod ps;
 pub mod reload;
