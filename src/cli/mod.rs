@@ -5,6 +5,7 @@
 mod check;
 mod commands;
 mod connection;
+mod doctor;
 pub mod exit;
 mod failure;
 mod globals;
@@ -59,6 +60,7 @@ enum Command {
     Config(commands::config::Config),
     Service(commands::service::Service),
     Logs(commands::logs::Logs),
+    Doctor(commands::doctor::Doctor),
     Deployment(commands::deployment::Deployment),
     Completions(commands::completions::Completions),
     Version(commands::version::Version),
@@ -85,6 +87,7 @@ impl Command {
             Self::Config(command) => command.execute(app).await,
             Self::Service(command) => command.execute(app).await,
             Self::Logs(command) => command.execute(app).await,
+            Self::Doctor(command) => command.execute(app).await,
             Self::Deployment(command) => command.execute(app).await,
             Self::Completions(command) => Ok(command.execute(app, Cli::command())),
             Self::Version(command) => Ok(command.execute(app)),
@@ -105,6 +108,7 @@ impl Command {
             Self::Config(command) => command.wants_json(),
             Self::Service(command) => command.wants_json(),
             Self::Logs(command) => command.json,
+            Self::Doctor(command) => command.json,
             Self::Version(command) => command.json,
             _ => false,
         }

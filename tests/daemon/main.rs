@@ -18,6 +18,7 @@ mod clock;
 mod control_socket;
 mod dev;
 mod disk;
+mod doctor;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
 mod kills;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod debug;
 pub mod deployment;
 mod detach;
+pub mod doctor;
 pub mod init;
 pub mod logs;
 pub mod owner;
