@@ -23,7 +23,11 @@ pub fn exposition(report: &Report, counters: &Counters) -> String {
     for (outcome, count) in counters.turns() {
         text.sample("turns_total", &[("outcome", &word(outcome))], of(count));
     }
-    text.family("actor_crashes_total", "counter", "Actors that had to be replaced, by kind.");
+    text.family(
+        "actor_crashes_total",
+        "counter",
+        "Actors that had to be replaced, by kind.",
+    );
     for (kind, count) in counters.crashes() {
         text.sample("actor_crashes_total", &[("kind", &word(kind))], of(count));
     }
@@ -31,25 +35,55 @@ pub fn exposition(report: &Report, counters: &Counters) -> String {
     text.sample("assistants_started_total", &[], of(counters.assistants()));
 
     let tally = Tally::of(report);
-    text.family("outbox_records", "gauge", "Finished turns that no deployment has acknowledged.");
+    text.family(
+        "outbox_records",
+        "gauge",
+        "Finished turns that no deployment has acknowledged.",
+    );
     text.sample("outbox_records", &[], of(tally.outbox as u64));
     text.family("workers", "gauge", "Workers, by phase.");
-    text.phases("workers", report.workers.iter().map(|worker| worker.phase.as_str()));
+    text.phases(
+        "workers",
+        report.workers.iter().map(|worker| worker.phase.as_str()),
+    );
     text.family("sessions", "gauge", "Sessions, by phase.");
-    text.phases("sessions", sessions(report).map(|session| session.phase.as_str()));
+    text.phases(
+        "sessions",
+        sessions(report).map(|session| session.phase.as_str()),
+    );
     text.family("assistants", "gauge", "Assistants that run.");
     let alive = sessions(report).filter(|session| session.agent_pid.is_some());
     text.sample("assistants", &[], of(alive.count() as u64));
-    text.family("assistants_memory_bytes", "gauge", "Resident memory of all assistants.");
+    text.family(
+        "assistants_memory_bytes",
+        "gauge",
+        "Resident memory of all assistants.",
+    );
     let memory = sessions(report).filter_map(|session| session.agent_rss_bytes);
     text.sample("assistants_memory_bytes", &[], of(memory.sum()));
 
-    text.family("mailbox_messages_max", "gauge", "The most messages that any mailbox has held.");
-    text.sample("mailbox_messages_max", &[], of(machine.mailbox_largest as u64));
-    text.family("actors_stuck", "gauge", "Actors whose handlers do not come back.");
+    text.family(
+        "mailbox_messages_max",
+        "gauge",
+        "The most messages that any mailbox has held.",
+    );
+    text.sample(
+        "mailbox_messages_max",
+        &[],
+        of(machine.mailbox_largest as u64),
+    );
+    text.family(
+        "actors_stuck",
+        "gauge",
+        "Actors whose handlers do not come back.",
+    );
     text.sample("actors_stuck", &[], of(report.stuck().len() as u64));
 
-    text.family("bridge_synced", "gauge", "1 while the deployment is reached.");
+    text.family(
+        "bridge_synced",
+        "gauge",
+        "1 while the deployment is reached.",
+    );
     for bridge in &report.bridges {
         let synced = f64::from(u8::from(bridge.phase == "synced"));
         text.sample("bridge_synced", &[("deployment", &bridge.url)], synced);
@@ -61,7 +95,11 @@ pub fn exposition(report: &Report, counters: &Counters) -> String {
             text.sample("bridge_rtt_seconds", &label, of(micros) / 1e6);
         }
     }
-    text.family("bridge_waiting", "gauge", "Calls and streams without an answer.");
+    text.family(
+        "bridge_waiting",
+        "gauge",
+        "Calls and streams without an answer.",
+    );
     for bridge in &report.bridges {
         let label = [("deployment", bridge.url.as_str())];
         text.sample("bridge_waiting", &label, of(bridge.waiting as u64));

@@ -27,7 +27,11 @@ async fn answer(mut signal: Signal, running: Weak<Running>) {
 
 fn dump(running: &Running) {
     let cards = running.cards();
-    info!(actors = cards.len(), outbox = running.tree.outbox_depth(), "dump of the actor tree");
+    info!(
+        actors = cards.len(),
+        outbox = running.tree.outbox_depth(),
+        "dump of the actor tree"
+    );
     for card in &cards {
         line(card);
     }

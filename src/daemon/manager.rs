@@ -86,7 +86,9 @@ fn watchdog() -> Option<Duration> {
 /// `serving: 2 workers, 1 ready; 3 sessions, 1 active; outbox 0`: as `orchestrator status` has it.
 fn status(running: &Running) -> String {
     let report = running.report();
-    let trouble = report.trouble().map_or_else(String::new, |t| format!("; {t}"));
+    let trouble = report
+        .trouble()
+        .map_or_else(String::new, |t| format!("; {t}"));
     let text = format!("serving: {}{trouble}", Tally::of(&report));
     // One line, or it would be read as another word.
     text.replace('\n', " ")

@@ -60,11 +60,7 @@ pub fn variable(list: &str, name: &str) -> Option<String> {
 }
 
 pub fn start_steps(file: &Path, before: Before) -> Vec<Vec<String>> {
-    let load = [
-        "bootstrap".to_owned(),
-        domain(),
-        file.display().to_string(),
-    ];
+    let load = ["bootstrap".to_owned(), domain(), file.display().to_string()];
     let unload = ["bootout".to_owned(), format!("{}/{LABEL}", domain())];
     match before {
         Before::Nothing => vec![load.to_vec()],

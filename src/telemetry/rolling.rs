@@ -43,7 +43,6 @@ impl Rolling {
         Ok(self.file.insert(file))
     }
 
-
     fn roll(&mut self) -> io::Result<()> {
         self.file = None;
         for number in (1..OLDER).rev() {

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use orchestrator_test_support::Home;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::home;
 
@@ -30,6 +30,15 @@ fn equipped() -> Home {
     home
 }
 
+/// A configuration with nothing wrong in it.
+fn serving(home: &Home) {
+    let token = format!("machine_m1:worker_w1:secret_{}", "s".repeat(32));
+    let url = "http://127.0.0.1:1";
+    home.write_config(&json!({ "workers": [
+        { "token": token, "working_directory": home.dir("shop"), "convex_url": url },
+    ] }));
+}
+
 fn findings(home: &Home, args: &[&str], exit: i32) -> Vec<Value> {
     let all = ["doctor", "--json", "--offline"].iter().chain(args);
     let told = home.run(all).exits(exit).json();
@@ -38,7 +47,10 @@ fn findings(home: &Home, args: &[&str], exit: i32) -> Vec<Value> {
 }
 
 fn of<'f>(findings: &'f [Value], check: &str) -> Vec<&'f Value> {
-    let found: Vec<_> = findings.iter().filter(|one| one["check"] == check).collect();
+    let found: Vec<_> = findings
+        .iter()
+        .filter(|one| one["check"] == check)
+        .collect();
     assert!(!found.is_empty(), "no {check} in {findings:?}");
     found
 }
@@ -60,8 +72,18 @@ fn what_fails_says_what_to_do_and_nothing_is_made() {
         assert_eq!(finding["next"].is_null(), is_well, "{finding}");
     }
     assert_eq!(of(&findings, "git")[0]["level"], "ok");
-    assert!(of(&findings, "git")[0]["text"].as_str().unwrap().starts_with("git 2.47.3 at "));
-    assert!(of(&findings, "goose")[0]["text"].as_str().unwrap().starts_with("goose 1.9.0 at "));
+    assert!(
+        of(&findings, "git")[0]["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("git 2.47.3 at ")
+    );
+    assert!(
+        of(&findings, "goose")[0]["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("goose 1.9.0 at ")
+    );
     assert_eq!(home.state().exists(), before);
     // The same for people: each line is one of three, or what to do about it.
     let told = home.run(["doctor", "--offline"]).exits(1);
@@ -80,13 +102,18 @@ fn a_missing_tool_is_named_with_what_needs_it() {
     let findings = findings(&home, &[], 1);
     assert_eq!(of(&findings, "opencode")[0]["level"], "fail");
     assert_eq!(of(&findings, "git")[0]["level"], "warn");
-    assert!(of(&findings, "goose")[0]["text"].as_str().unwrap().contains("tasks need it"));
+    assert!(
+        of(&findings, "goose")[0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("tasks need it")
+    );
 }
 
 #[test]
 fn secrets_that_others_can_read_are_warned_about_and_closed_on_demand() {
     let home = equipped();
-    home.write_config_text("{\"workers\": []}");
+    serving(&home);
     let config = home.config_file();
     let local = PathBuf::from(home.get("XDG_DATA_HOME")).join("opencode-orchestrator/local");
     std::fs::create_dir_all(&local).unwrap();
@@ -128,13 +155,16 @@ fn a_state_folder_that_cannot_be_made_and_a_socket_path_that_is_too_long_fail() 
     let found = findings(&home, &["--state-dir", long.as_str()], 1);
     let socket = of(&found, "socket")[0];
     assert_eq!(socket["level"], "fail");
-    assert!(socket["text"].as_str().unwrap().contains("too long"), "{socket}");
+    assert!(
+        socket["text"].as_str().unwrap().contains("too long"),
+        "{socket}"
+    );
 }
 
 #[test]
 fn a_broken_configuration_and_an_outdated_service_are_found() {
     let mut home = equipped();
-    home.write_config_text("{\"workers\": []}");
+    serving(&home);
     home.run(["service", "install", "--no-start"]).exits(0);
     let found = findings(&home, &[], 0);
     assert_eq!(of(&found, "service")[0]["level"], "ok");
@@ -142,6 +172,12 @@ fn a_broken_configuration_and_an_outdated_service_are_found() {
     home.set("PATH", path);
     home.write_config_text("{\"workers\": 7}");
     let found = findings(&home, &[], 1);
-    assert_eq!(of(&found, "service")[0]["next"], "orchestrator service install");
-    assert_eq!(of(&found, "configuration")[0]["next"], "orchestrator config check");
+    assert_eq!(
+        of(&found, "service")[0]["next"],
+        "orchestrator service install"
+    );
+    assert_eq!(
+        of(&found, "configuration")[0]["next"],
+        "orchestrator config check"
+    );
 }

@@ -43,7 +43,10 @@ fn without_room(home: &Home, args: &[&str]) -> Ran {
 
 fn one_error(ran: &Ran, exit: i32) {
     assert_eq!(ran.code, exit, "{ran:?}");
-    let errors = ran.stderr.lines().filter(|line| line.starts_with("error: "));
+    let errors = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: "));
     assert_eq!(errors.count(), 1, "{}", ran.stderr);
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
 }
@@ -60,7 +63,12 @@ fn a_home_that_cannot_be_written_is_one_error() {
     ] {
         let ran = home.run(args);
         one_error(&ran, exit);
-        assert!(ran.stderr.contains("[ROOT]/file/home") || told(&home, &ran).contains("[ROOT]/file/home"), "{args:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("[ROOT]/file/home")
+                || told(&home, &ran).contains("[ROOT]/file/home"),
+            "{args:?}: {}",
+            ran.stderr
+        );
     }
     assert_eq!(std::fs::read(home.path().join("file")).unwrap(), b"");
     insta::assert_snapshot!(told(&home, &home.run(["run", "--local", "--port", "0"])));
@@ -92,7 +100,8 @@ fn a_full_disk_leaves_no_half_of_a_file() {
 #[test]
 fn a_full_disk_leaves_the_file_that_is_there_as_it_was() {
     let home = home();
-    home.run(["service", "install", "--local", "--no-start"]).exits(0);
+    home.run(["service", "install", "--local", "--no-start"])
+        .exits(0);
     let unit = Path::new(home.get("XDG_CONFIG_HOME")).join("systemd/user/orchestrator.service");
     let before = std::fs::read(&unit).unwrap();
     let other = home.dir("other").display().to_string();
@@ -110,7 +119,11 @@ fn a_socket_path_that_no_system_takes_is_one_error() {
     let state = long.display().to_string();
     let ran = home.run(["--state-dir", &state, "run", "--local", "--port", "0"]);
     one_error(&ran, 1);
-    assert!(ran.stderr.contains("too long") && ran.stderr.contains("--state-dir"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("too long") && ran.stderr.contains("--state-dir"),
+        "{}",
+        ran.stderr
+    );
     assert!(!long.join("daemon.json").exists());
     for command in ["ps", "status", "stop"] {
         home.run(["--state-dir", &state, command]).exits(4);

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use orchestrator_test_support::Home;
 
@@ -49,7 +48,11 @@ fn without_the_managers_program_the_file_is_written_and_the_rest_is_said() {
     let text = std::fs::read_to_string(file(&home)).unwrap();
     insta::assert_snapshot!("the_unit", shown(&home, &text));
     let again = home.run(["service", "install", "--no-start"]).exits(0);
-    assert!(again.stderr.contains("is as it should be"), "{}", again.stderr);
+    assert!(
+        again.stderr.contains("is as it should be"),
+        "{}",
+        again.stderr
+    );
     let status = home.run(["service", "status", "--json"]).exits(4).json();
     assert_eq!(status["service"], "installed");
     assert_eq!(status["active"], serde_json::Value::Null);
@@ -67,11 +70,18 @@ fn the_service_is_enabled_started_seen_and_taken_away_again() {
     home.run(["service", "status"]).exits(4);
     systemctl(&home, 0);
     let status = home.run(["service", "status"]).exits(0);
-    assert!(status.stdout.ends_with("installed, active\n"), "{}", status.stdout);
+    assert!(
+        status.stdout.ends_with("installed, active\n"),
+        "{}",
+        status.stdout
+    );
     // It runs: a new file is taken by a restart.
     home.run(["service", "install"]).exits(0);
     home.run(["service", "uninstall"]).exits(0);
-    insta::assert_snapshot!("asked_of_systemctl", std::fs::read_to_string(asked).unwrap());
+    insta::assert_snapshot!(
+        "asked_of_systemctl",
+        std::fs::read_to_string(asked).unwrap()
+    );
     assert!(!file(&home).exists());
 }
 
@@ -123,7 +133,11 @@ fn a_path_that_has_changed_is_said_until_it_is_taken_over() {
     let status = home.run(["service", "status", "--json"]).exits(4).json();
     assert_eq!(status["path_outdated"], true);
     let ran = home.run(["service", "install"]).exits(0);
-    assert!(ran.stderr.contains("left out of PATH: \".\""), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("left out of PATH: \".\""),
+        "{}",
+        ran.stderr
+    );
     let status = home.run(["service", "status", "--json"]).exits(4).json();
     assert_eq!(status["path_outdated"], false);
     assert_eq!(status["path"], format!("/opt/new:{bin}"));
@@ -132,7 +146,10 @@ fn a_path_that_has_changed_is_said_until_it_is_taken_over() {
 #[test]
 fn systemd_has_nothing_to_say_about_the_unit() {
     let mut home = home();
-    let path = format!(r#"/with space:/100%:/$HOME:/"quoted":/back\slash:{}"#, home.get("PATH"));
+    let path = format!(
+        r#"/with space:/100%:/$HOME:/"quoted":/back\slash:{}"#,
+        home.get("PATH")
+    );
     home.set("PATH", path);
     let odd = home.dir("of % $HOME \"and\" more");
     let unit = home.path().join("orchestrator.service");
@@ -174,7 +191,8 @@ fn the_property_list_holds_what_it_should() {
         ])
         .exits(0);
     std::fs::write(&list, printed.stdout).unwrap();
-    let parsed = Command::new("python3")
+    let parsed = crate::home()
+        .foreign("python3")
         .args([
             "-c",
             "import json,plistlib,sys; print(json.dumps(plistlib.load(open(sys.argv[1],'rb'))))",

@@ -2,7 +2,7 @@
 //! deployments that answer and that do not.
 
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Command};
+use std::process::Child;
 
 use orchestrator_test_support::{Home, Stage, eventually};
 use serde_json::Value;
@@ -17,7 +17,9 @@ fn findings(home: &Home, args: &[&str]) -> Vec<Value> {
 
 fn of(findings: &[Value], check: &str) -> Value {
     let found = findings.iter().find(|one| one["check"] == check);
-    found.cloned().unwrap_or_else(|| panic!("no {check} in {findings:?}"))
+    found
+        .cloned()
+        .unwrap_or_else(|| panic!("no {check} in {findings:?}"))
 }
 
 /// The marker that the assistant of a session carries.
@@ -33,8 +35,9 @@ fn marker(pid: u64) -> String {
 struct Tool(Child);
 
 impl Tool {
-    fn with(marker: &str) -> Self {
-        let child = Command::new("sleep")
+    fn with(home: &Home, marker: &str) -> Self {
+        let child = home
+            .foreign("sleep")
             .arg("600")
             .env("ORCHESTRATOR_MARKER", marker)
             .spawn();
@@ -61,14 +64,19 @@ fn what_a_killed_supervisor_left_is_found_and_ended_and_nothing_else_is() {
     let session = supervisor.session("has an assistant", |one| one["agent_pid"].is_u64());
     let marker = marker(session["agent_pid"].as_u64().unwrap());
     let found = findings(&stage.home, &["--offline", "--fix"]);
-    assert!(of(&found, "supervisor")["text"].as_str().unwrap().starts_with("running (pid "));
+    assert!(
+        of(&found, "supervisor")["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("running (pid ")
+    );
     // What belongs to one that runs is left alone.
     stage.home.run(["ps", "--check"]).exits(0);
     let still = supervisor.session("has its assistant", |one| one["agent_pid"].is_u64());
     assert_eq!(still["agent_pid"], session["agent_pid"]);
     supervisor.kill();
-    let mut orphan = Tool::with(&marker);
-    let mut stranger = Tool::with("0123456789abcdef:somebody");
+    let mut orphan = Tool::with(&stage.home, &marker);
+    let mut stranger = Tool::with(&stage.home, "0123456789abcdef:somebody");
     eventually("its wardens have ended their children", || {
         let text = of(&findings(&stage.home, &["--offline"]), "orphans");
         text["text"].as_str().unwrap().starts_with("1 process ")
@@ -83,7 +91,10 @@ fn what_a_killed_supervisor_left_is_found_and_ended_and_nothing_else_is() {
     eventually("the orphan is gone", || !orphan.lives());
     assert!(stranger.lives(), "another state folder's");
     let after = findings(&stage.home, &["--offline"]);
-    assert!(after.iter().all(|one| one["check"] != "remains"), "{after:?}");
+    assert!(
+        after.iter().all(|one| one["check"] != "remains"),
+        "{after:?}"
+    );
     assert_eq!(of(&after, "orphans")["level"], "ok");
 }
 
@@ -96,7 +107,10 @@ fn each_workers_deployment_is_asked_whether_it_takes_the_token() {
     let found = findings(&home, &[]);
     let worker = of(&found, "worker");
     assert_eq!(worker["level"], "ok", "{worker}");
-    assert!(worker["text"].as_str().unwrap().contains("reachable, "), "{worker}");
+    assert!(
+        worker["text"].as_str().unwrap().contains("reachable, "),
+        "{worker}"
+    );
     assert_eq!(of(&found, "clock")["level"], "ok");
     drop(deployment);
     let worker = of(&findings(&home, &[]), "worker");

@@ -32,8 +32,12 @@ fn a_turn_is_found_in_the_log_by_worker_session_level_and_time_also_afterwards()
     eventually("it is written", || logs(&[]).iter().any(ended));
     let of_session = logs(&["--session", &session]);
     assert!(of_session.iter().any(ended));
-    assert!(of_session.iter().all(|line| line["fields"]["session"] == *session
-        || line["fields"]["actor"] == format!("session/{session}")));
+    assert!(
+        of_session
+            .iter()
+            .all(|line| line["fields"]["session"] == *session
+                || line["fields"]["actor"] == format!("session/{session}"))
+    );
     assert!(logs(&["--worker", "shop"]).iter().any(ended));
     assert!(logs(&["--worker", "blog"]).is_empty());
     assert!(logs(&["--since", "10m"]).iter().any(ended));
@@ -44,8 +48,15 @@ fn a_turn_is_found_in_the_log_by_worker_session_level_and_time_also_afterwards()
     assert!(raw.contains("listening on"), "{raw}");
     assert!(supervisor.terminate().success());
     // Nobody runs; the files are the same.
-    let text = stage.home.run(["logs", "--session", &session]).exits(0).stdout;
-    assert!(text.contains("turn ended") && text.contains("outcome=Complete"), "{text}");
+    let text = stage
+        .home
+        .run(["logs", "--session", &session])
+        .exits(0)
+        .stdout;
+    assert!(
+        text.contains("turn ended") && text.contains("outcome=Complete"),
+        "{text}"
+    );
     stage.home.run(["logs", "--since", "yesterday"]).exits(2);
 }
 
@@ -115,7 +126,10 @@ fn turns_and_crashes_are_counted() {
     assert_eq!(of(turns), Some(1.0));
     assert_eq!(of("orchestrator_assistants_started_total"), Some(1.0));
     assert_eq!(of("orchestrator_workers{phase=\"ready\"}"), Some(1.0));
-    let worker = supervisor.ps()["workers"][0]["key"].as_str().unwrap().to_owned();
+    let worker = supervisor.ps()["workers"][0]["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     stage.home.run(["debug", "panic", &worker]).exits(0);
     let crashes = "orchestrator_actor_crashes_total{kind=\"worker\"}";
     eventually("the crash is counted", || of(crashes) == Some(1.0));
@@ -131,15 +145,33 @@ fn a_start_in_the_background_returns_when_it_serves_and_says_the_same() {
         .home
         .run(["run", "--local", "--demo", "--port", "0", "--detach"])
         .exits(0);
-    assert!(ran.stdout.contains("\ndeployment  http://127.0.0.1:"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("\ndeployment  http://127.0.0.1:"),
+        "{}",
+        ran.stdout
+    );
     assert!(ran.stdout.contains("\nworker      shop "), "{}", ran.stdout);
-    assert!(ran.stdout.contains("stop: orchestrator stop\n"), "{}", ran.stdout);
-    assert!(ran.stderr.contains("running in the background (pid "), "{}", ran.stderr);
+    assert!(
+        ran.stdout.contains("stop: orchestrator stop\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr.contains("running in the background (pid "),
+        "{}",
+        ran.stderr
+    );
     stage.home.run(["ps", "--check"]).exits(0);
     let sent = stage.home.run(["send", "are you there", "--wait"]).exits(0);
     assert!(sent.stdout.contains("are you there"));
     let second = stage.home.run(["run", "--local", "--detach"]).exits(5);
-    assert!(second.stderr.starts_with("error: orchestrator is already running (pid "), "{}", second.stderr);
+    assert!(
+        second
+            .stderr
+            .starts_with("error: orchestrator is already running (pid "),
+        "{}",
+        second.stderr
+    );
     stage.home.run(["stop"]).exits(0);
     let log = stage.home.state().join("logs/detached.log");
     let said = std::fs::read_to_string(log).unwrap();

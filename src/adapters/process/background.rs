@@ -27,7 +27,11 @@ pub struct Background {
 
 /// Starts it with one more variable, and gives what it says. It inherits our environment, because it is us.
 #[allow(unsafe_code)]
-pub fn start(program: &Path, args: &[OsString], mark: (&str, &Path)) -> io::Result<(Background, ChildStdout, ChildStderr)> {
+pub fn start(
+    program: &Path,
+    args: &[OsString],
+    mark: (&str, &Path),
+) -> io::Result<(Background, ChildStdout, ChildStderr)> {
     use std::os::unix::process::CommandExt;
 
     let mut command = std::process::Command::new(program);

@@ -20,13 +20,13 @@ use tracing::{info, warn};
 
 use super::journal::{Entry, Journal};
 use super::lease::{Lease, LeaseSpec};
-use crate::telemetry::ASSISTANT;
 use super::lines::{self, Ring};
 use super::marker::{self, Marker};
 use super::protocol::{Control, Report, listed};
 use super::sys;
 use super::temporary;
 use super::ward::{Captured, ExitRecord, Line, Source, SpawnError};
+use crate::telemetry::ASSISTANT;
 
 /// Between TERM and KILL once a lifeline is lost.
 pub(super) const LOST_TERM_MS: u64 = 300;

@@ -33,9 +33,10 @@ pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let failed =
         |error: std::io::Error| Failure::failed(format!("cannot start in the background: {error}"));
-    let mut interrupt =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(failed)?;
-    let (mut background, stdout, stderr) = start(&own_binary(), &args, (env::IN_BACKGROUND, &log)).map_err(failed)?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+        .map_err(failed)?;
+    let (mut background, stdout, stderr) =
+        start(&own_binary(), &args, (env::IN_BACKGROUND, &log)).map_err(failed)?;
     let pid = background.pid();
     let (tell, mut said) = mpsc::channel(64);
     tokio::spawn(hear(stdout, stderr, tell));
@@ -90,7 +91,11 @@ async fn hear(
 async fn lines<F: Future>(pipe: impl AsyncRead + Unpin, each: impl Fn(String) -> F) -> bool {
     let mut pipe = BufReader::new(pipe);
     let mut line = Vec::new();
-    while pipe.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+    while pipe
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
         if line.contains(&MARK) {
             return true;
         }

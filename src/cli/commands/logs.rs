@@ -71,15 +71,14 @@ pub enum Level {
 /// As the log writes times, so that they compare as texts.
 fn since(text: &str) -> Result<String, String> {
     let wrong = || "neither a time before now (10m) nor a time (2026-11-20T09:00:00Z)".to_owned();
-    let time = match text.parse::<jiff::Timestamp>() {
-        Ok(time) => time,
-        Err(_) => {
-            let before = parse_duration(text).map_err(|_| wrong())?;
-            let before = jiff::SignedDuration::try_from(before).map_err(|_| wrong())?;
-            jiff::Timestamp::now()
-                .checked_sub(before)
-                .map_err(|_| wrong())?
-        }
+    let time = if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        time
+    } else {
+        let before = parse_duration(text).map_err(|_| wrong())?;
+        let before = jiff::SignedDuration::try_from(before).map_err(|_| wrong())?;
+        jiff::Timestamp::now()
+            .checked_sub(before)
+            .map_err(|_| wrong())?
     };
     Ok(time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
 }
@@ -90,7 +89,10 @@ impl Logs {
         let wanted = self.wanted(app).await;
         let folder = app.paths.logs();
         let unreadable = |error: std::io::Error| {
-            Failure::failed(format!("cannot read the log in {}: {error}", folder.display()))
+            Failure::failed(format!(
+                "cannot read the log in {}: {error}",
+                folder.display()
+            ))
         };
         let most = match (self.lines, &self.since) {
             (Some(lines), _) => Some(lines),
@@ -109,7 +111,10 @@ impl Logs {
         for line in lines {
             self.show(app, &line);
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(Exit::Ok);
+        }
+        loop {
             follower
                 .more(|text| {
                     if let Some(line) = take(text) {
@@ -119,7 +124,6 @@ impl Logs {
                 .map_err(unreadable)?;
             tokio::time::sleep(LOOK).await;
         }
-        Ok(Exit::Ok)
     }
 
     fn show(&self, app: &App, line: &Line) {

@@ -152,12 +152,7 @@ fn text(path: &std::path::Path) -> Result<String, Failure> {
         .ok_or_else(|| Failure::usage(format!("{} is not UTF-8", path.display())))
 }
 
-async fn install(
-    app: &App,
-    serves: &Serves,
-    force: bool,
-    no_start: bool,
-) -> Result<Exit, Failure> {
+async fn install(app: &App, serves: &Serves, force: bool, no_start: bool) -> Result<Exit, Failure> {
     if serves.local.is_none() && !app.paths.workers_file.exists() {
         let path = app.paths.workers_file.clone();
         return Err(Failure::from(ConfigError::Missing { path })
@@ -191,15 +186,13 @@ async fn install(
         return Ok(Exit::Ok);
     }
     program.take(&steps).await?;
-    match before {
-        Before::Another => app.ui.say(
+    app.ui.say(match before {
+        Before::Another => {
             "enabled; a supervisor runs already, so the service starts with your next session. \
-             Change over now: orchestrator stop, then orchestrator service install",
-        ),
-        Before::Nothing | Before::Service => app
-            .ui
-            .say("enabled, started. logs: orchestrator logs -f"),
-    }
+             Change over now: orchestrator stop, then orchestrator service install"
+        }
+        Before::Nothing | Before::Service => "enabled, started. logs: orchestrator logs -f",
+    });
     if manager == Manager::Systemd && !manager::lingers() {
         app.ui.say(format!(
             "hint: `{}` keeps it up after you log out, and starts it at boot",

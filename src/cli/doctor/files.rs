@@ -21,7 +21,11 @@ pub(super) fn secrets(to: &mut Examination<'_>) {
     // Keys, tokens, the database and its companions.
     files.extend(inside(&local));
     // What was set aside as damaged may hold what the file held.
-    files.extend(inside(&paths.config).into_iter().filter(|path| is_set_aside(path)));
+    files.extend(
+        inside(&paths.config)
+            .into_iter()
+            .filter(|path| is_set_aside(path)),
+    );
     files.sort();
     files.dedup();
     let mut looked_at = 0;
@@ -41,7 +45,10 @@ pub(super) fn secrets(to: &mut Examination<'_>) {
         }
     }
     if all_well {
-        to.ok("secrets", format!("{looked_at} files, readable by you alone"));
+        to.ok(
+            "secrets",
+            format!("{looked_at} files, readable by you alone"),
+        );
     }
 }
 
@@ -50,7 +57,11 @@ fn exposed(to: &mut Examination<'_>, file: &Path, meta: &fs::Metadata) {
     let mode = meta.permissions().mode() & 0o777;
     let text = format!("{shown} holds secrets, and others can read it ({mode:04o})");
     if meta.uid() != rustix::process::geteuid().as_raw() {
-        to.fail("secrets", format!("{text}; it is not yours"), format!("sudo chmod 600 {shown}"));
+        to.fail(
+            "secrets",
+            format!("{text}; it is not yours"),
+            format!("sudo chmod 600 {shown}"),
+        );
         return;
     }
     if !to.fix {
@@ -58,8 +69,15 @@ fn exposed(to: &mut Examination<'_>, file: &Path, meta: &fs::Metadata) {
         return;
     }
     match fs::set_permissions(file, fs::Permissions::from_mode(0o600)) {
-        Ok(()) => to.fixed("secrets", format!("{shown} is readable by you alone now (was {mode:04o})")),
-        Err(error) => to.fail("secrets", format!("{text}: {error}"), format!("chmod 600 {shown}")),
+        Ok(()) => to.fixed(
+            "secrets",
+            format!("{shown} is readable by you alone now (was {mode:04o})"),
+        ),
+        Err(error) => to.fail(
+            "secrets",
+            format!("{text}: {error}"),
+            format!("chmod 600 {shown}"),
+        ),
     }
 }
 
@@ -81,7 +99,11 @@ pub(super) fn folders(to: &mut Examination<'_>) {
     for (check, folder, flag) in [
         ("state", &paths.state, "choose another one with --state-dir"),
         ("data", &paths.data, "choose another one with XDG_DATA_HOME"),
-        ("config", &paths.config, "choose another one with XDG_CONFIG_HOME"),
+        (
+            "config",
+            &paths.config,
+            "choose another one with XDG_CONFIG_HOME",
+        ),
     ] {
         let shown = paths.shown(folder);
         match unwritable(folder) {
@@ -111,10 +133,14 @@ pub(super) fn folders(to: &mut Examination<'_>) {
 fn unwritable(folder: &Path) -> Option<String> {
     for folder in folder.ancestors() {
         match fs::metadata(folder) {
-            Ok(meta) if !meta.is_dir() => return Some(format!("{} is no folder", folder.display())),
+            Ok(meta) if !meta.is_dir() => {
+                return Some(format!("{} is no folder", folder.display()));
+            }
             Ok(_) => {
                 let may = access(folder, Access::WRITE_OK | Access::EXEC_OK);
-                return may.err().map(|error| format!("{}: {error}", folder.display()));
+                return may
+                    .err()
+                    .map(|error| format!("{}: {error}", folder.display()));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Some(format!("{}: {error}", folder.display())),

@@ -112,27 +112,48 @@ impl<'a> Examination<'a> {
                 let workers = crate::ui::format::plural(loaded.config.workers.len(), "worker");
                 self.ok("configuration", format!("{shown}: {workers}"));
                 // Modes are looked at with those of the other secrets.
-                let warnings = loaded.warnings.iter().filter(|one| one.line > 1 || !one.path.is_empty());
+                let warnings = loaded
+                    .warnings
+                    .iter()
+                    .filter(|one| one.line > 1 || !one.path.is_empty());
                 for warning in warnings {
-                    self.warn("configuration", warning.to_string(), "orchestrator config check");
+                    self.warn(
+                        "configuration",
+                        warning.to_string(),
+                        "orchestrator config check",
+                    );
                 }
                 Some(loaded)
             }
-            Err(ConfigError::Missing { .. }) if app.paths.local().join("local.sqlite3").exists() => {
+            Err(ConfigError::Missing { .. })
+                if app.paths.local().join("local.sqlite3").exists() =>
+            {
                 self.ok("configuration", "no workers.json; run --local needs none");
                 None
             }
             Err(ConfigError::Missing { .. }) => {
-                self.fail("configuration", format!("no configuration at {shown}"), "orchestrator init");
+                self.fail(
+                    "configuration",
+                    format!("no configuration at {shown}"),
+                    "orchestrator init",
+                );
                 None
             }
             Err(ConfigError::Invalid { problems, .. }) => {
                 let count = crate::ui::format::plural(problems.len(), "problem");
-                self.fail("configuration", format!("{shown}: {count}"), "orchestrator config check");
+                self.fail(
+                    "configuration",
+                    format!("{shown}: {count}"),
+                    "orchestrator config check",
+                );
                 None
             }
             Err(error) => {
-                self.fail("configuration", error.to_string(), "orchestrator config check");
+                self.fail(
+                    "configuration",
+                    error.to_string(),
+                    "orchestrator config check",
+                );
                 None
             }
         }

@@ -1,7 +1,7 @@
 //! Whether each worker's deployment answers and takes its token, and whether its clock is ours: tokens that are made here are
 //! judged there, with a minute's leeway.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::DATE;
@@ -20,10 +20,10 @@ pub(super) async fn look(to: &mut Examination<'_>, loaded: Option<&Loaded>) {
     if to.offline {
         return;
     }
-    let mut urls = BTreeMap::new();
+    let mut urls = BTreeSet::new();
     for worker in loaded.iter().flat_map(|loaded| &loaded.config.workers) {
         let (name, url) = (&worker.name, &worker.url);
-        urls.insert(url.to_string(), ());
+        urls.insert(url.to_string());
         match reach(url, &worker.token).await {
             Ok(reached) if reached.state == "pending" => to.warn(
                 "worker",
@@ -34,7 +34,9 @@ pub(super) async fn look(to: &mut Examination<'_>, loaded: Option<&Loaded>) {
             Err(failure) => {
                 let next = match failure.exit {
                     crate::cli::exit::Exit::Unreachable => format!("curl -sS {url}/version"),
-                    crate::cli::exit::Exit::Refused => format!("orchestrator worker token {name} --rotate"),
+                    crate::cli::exit::Exit::Refused => {
+                        format!("orchestrator worker token {name} --rotate")
+                    }
                     _ => format!("orchestrator deployment check {url}"),
                 };
                 to.fail("worker", format!("{name}: {failure}"), next);
@@ -46,9 +48,9 @@ pub(super) async fn look(to: &mut Examination<'_>, loaded: Option<&Loaded>) {
             .filter(|file| file.exited.is_none())
             .and_then(|file| file.url)
     {
-        urls.insert(url, ());
+        urls.insert(url);
     }
-    for url in urls.into_keys() {
+    for url in urls {
         clock(to, &url).await;
     }
 }
@@ -77,7 +79,11 @@ async fn clock(to: &mut Examination<'_>, url: &str) {
     };
     let text = format!("this clock is {skew} s {word} that of {url}");
     match skew {
-        FAIL_SKEW.. => to.fail("clock", format!("{text}; tokens are refused"), "timedatectl set-ntp true"),
+        FAIL_SKEW.. => to.fail(
+            "clock",
+            format!("{text}; tokens are refused"),
+            "timedatectl set-ntp true",
+        ),
         WARN_SKEW.. => to.warn("clock", text, "timedatectl set-ntp true"),
         _ => to.ok("clock", format!("the same as that of {url}")),
     }

@@ -84,7 +84,10 @@ async fn stale_socket(to: &mut Examination<'_>, path: &Path) {
         return;
     };
     match std::fs::remove_file(path) {
-        Ok(()) => to.fixed("remains", format!("removed a dead supervisor's socket, {shown}")),
+        Ok(()) => to.fixed(
+            "remains",
+            format!("removed a dead supervisor's socket, {shown}"),
+        ),
         Err(error) => to.fail(
             "remains",
             format!("{shown} cannot be removed: {error}"),
@@ -110,11 +113,19 @@ async fn orphans(to: &mut Examination<'_>) {
     }
     let what = format!("{} of a dead supervisor", plural(count, "process"));
     if !to.fix {
-        to.warn("orphans", format!("{what} still run"), "orchestrator doctor --fix");
+        to.warn(
+            "orphans",
+            format!("{what} still run"),
+            "orchestrator doctor --fix",
+        );
         return;
     }
     let Ok(_lock) = Instance::acquire(&to.app.paths.lock_file(), wall_ms()).await else {
-        to.warn("orphans", "a supervisor has started: they are its to end", "orchestrator ps");
+        to.warn(
+            "orphans",
+            "a supervisor has started: they are its to end",
+            "orchestrator ps",
+        );
         return;
     };
     let ending = {

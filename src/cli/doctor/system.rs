@@ -39,7 +39,7 @@ pub(super) fn disk(to: &mut Examination<'_>) {
         let next = format!("make room (df -h {})", there.display());
         match free {
             ..FAIL_FREE => to.fail("disk", text, next),
-            ..WARN_FREE => to.warn("disk", text, next),
+            FAIL_FREE..WARN_FREE => to.warn("disk", text, next),
             _ => to.ok("disk", text),
         }
     }
@@ -49,9 +49,16 @@ pub(super) fn socket(to: &mut Examination<'_>) {
     match socket_path(&to.app.paths) {
         Ok(path) => {
             let length = path.as_os_str().len();
-            to.ok("socket", format!("{} ({length} bytes)", to.app.paths.shown(&path)));
+            to.ok(
+                "socket",
+                format!("{} ({length} bytes)", to.app.paths.shown(&path)),
+            );
         }
-        Err(error) => to.fail("socket", error.to_string(), "orchestrator --state-dir DIR run"),
+        Err(error) => to.fail(
+            "socket",
+            error.to_string(),
+            "orchestrator --state-dir DIR run",
+        ),
     }
 }
 
@@ -61,7 +68,7 @@ pub(super) fn limits(to: &mut Examination<'_>) {
     let text = format!("{files} open files");
     match files {
         ..FAIL_FILES => to.fail("files", text, "ulimit -n 65536"),
-        ..WARN_FILES => to.warn("files", text, "ulimit -n 65536"),
+        FAIL_FILES..WARN_FILES => to.warn("files", text, "ulimit -n 65536"),
         _ => to.ok("files", text),
     }
     for (name, least) in [
@@ -76,7 +83,11 @@ pub(super) fn limits(to: &mut Examination<'_>) {
         let Some(number) = number else { continue };
         let text = format!("fs.inotify.{name} is {number}");
         if number < least {
-            to.warn("inotify", text, format!("sudo sysctl fs.inotify.{name}={}", least * 8));
+            to.warn(
+                "inotify",
+                text,
+                format!("sudo sysctl fs.inotify.{name}={}", least * 8),
+            );
         } else {
             to.ok("inotify", text);
         }

@@ -45,7 +45,11 @@ pub(super) async fn look(to: &mut Examination<'_>) {
     }
     for (name, why, next) in [
         ("git", "tasks need it", "install git"),
-        ("goose", "tasks need it", "install goose (block.github.io/goose)"),
+        (
+            "goose",
+            "tasks need it",
+            "install goose (block.github.io/goose)",
+        ),
     ] {
         match version(name).await {
             Some(found) => to.ok(name, found),

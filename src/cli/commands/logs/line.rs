@@ -35,7 +35,10 @@ impl Wanted {
     pub fn takes(&self, line: &Line) -> bool {
         self.since.as_ref().is_none_or(|since| line.time >= *since)
             && self.level.is_none_or(|level| line.level() >= level)
-            && self.session.as_ref().is_none_or(|id| line.is_of_session(id))
+            && self
+                .session
+                .as_ref()
+                .is_none_or(|id| line.is_of_session(id))
             && (self.workers.is_empty() || self.is_of_worker(line))
     }
 
@@ -85,7 +88,9 @@ impl Line {
         let start = start.trim_end_matches('…');
         ids.into_iter().flatten().any(|id| {
             id.starts_with(start)
-                || id.strip_prefix("session_").is_some_and(|id| id.starts_with(start))
+                || id
+                    .strip_prefix("session_")
+                    .is_some_and(|id| id.starts_with(start))
         })
     }
 
@@ -157,7 +162,13 @@ impl Line {
 /// Without what moves a cursor or changes a colour.
 fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -180,8 +191,12 @@ mod tests {
             wanted.takes(&stuck)
         };
         assert!(wanted(&|_| ()));
-        assert!(wanted(&|w| w.since = Some("2026-11-20T09:00:00.000000Z".to_owned())));
-        assert!(!wanted(&|w| w.since = Some("2026-11-20T09:00:00.000002Z".to_owned())));
+        assert!(wanted(
+            &|w| w.since = Some("2026-11-20T09:00:00.000000Z".to_owned())
+        ));
+        assert!(!wanted(
+            &|w| w.since = Some("2026-11-20T09:00:00.000002Z".to_owned())
+        ));
         assert!(wanted(&|w| w.level = Some(Level::Warn)));
         assert!(!wanted(&|w| w.level = Some(Level::Error)));
         for start in ["ab1", "session_ab12"] {
@@ -198,7 +213,10 @@ mod tests {
     #[test]
     fn a_line_is_read_by_people_and_by_programs() {
         let text = anstream::adapter::strip_str(&line(STUCK).text()).to_string();
-        assert!(text.ends_with(" warn  actor is stuck  actor=session/session_ab12  for_ms=5000"), "{text}");
+        assert!(
+            text.ends_with(" warn  actor is stuck  actor=session/session_ab12  for_ms=5000"),
+            "{text}"
+        );
         let value: Value = serde_json::from_str(&line(STUCK).json()).unwrap();
         assert_eq!(value["message"], "actor is stuck");
         assert_eq!(value["fields"]["for_ms"], 5000);
@@ -207,7 +225,8 @@ mod tests {
 
     #[test]
     fn what_an_assistant_prints_does_not_reach_the_terminals_controls() {
-        let said = line(r#"{"fields":{"message":"\u001b[2Jhello\u0007","session":"session_ab12"}}"#);
+        let said =
+            line(r#"{"fields":{"message":"\u001b[2Jhello\u0007","session":"session_ab12"}}"#);
         assert_eq!(said.raw(false), "\u{fffd}[2Jhello\u{fffd}");
         let named = anstream::adapter::strip_str(&said.raw(true)).to_string();
         assert!(named.starts_with("ab12 "), "{named}");

@@ -62,7 +62,9 @@ impl Program {
             };
             match self.start(step, LIMIT).await {
                 Some(Ok(finished)) if finished.success() => {}
-                Some(Ok(finished)) if finished.timed_out => return Err(failed("it takes too long")),
+                Some(Ok(finished)) if finished.timed_out => {
+                    return Err(failed("it takes too long"));
+                }
                 Some(Ok(finished)) => return Err(failed(&finished.last_words())),
                 Some(Err(error)) => return Err(failed(&error)),
                 None => return Err(failed("it is not here")),
@@ -105,7 +107,9 @@ pub(super) fn lingers() -> bool {
 
 pub(super) fn enable_linger() -> String {
     let name = user().unwrap_or_default();
-    format!("loginctl enable-linger {name}").trim_end().to_owned()
+    format!("loginctl enable-linger {name}")
+        .trim_end()
+        .to_owned()
 }
 
 fn user() -> Option<String> {
