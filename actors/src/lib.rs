@@ -3,6 +3,7 @@
 
 pub mod bridge;
 pub mod calls;
+pub mod counters;
 pub mod deployment;
 pub mod domain;
 pub mod machine;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::counters::Counters;
 use crate::domain::ledger::Verdict;
 use crate::supervision::Gauge;
 
@@ -174,6 +175,7 @@ pub struct ActorTable {
     changed: Arc<watch::Sender<()>>,
     /// Rounds of the heartbeat that found the root well.
     beats: Arc<watch::Sender<u64>>,
+    counters: Arc<Counters>,
     /// Of actors that are gone.
     largest: Arc<Mutex<LargestMailbox>>,
     #[cfg(debug_assertions)]
@@ -211,6 +213,16 @@ impl ActorTable {
             largest.see(card);
         }
         largest
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Puts down the card of an actor that has crashed.
+    pub fn put_fallen(&self, card: ActorCard) {
+        self.counters.crash(card.kind);
+        self.put(card);
     }
 
     /// Puts a card down, or replaces the one under its key.

@@ -5,6 +5,7 @@
 mod check;
 mod commands;
 mod connection;
+mod doctor;
 pub mod exit;
 mod failure;
 mod globals;
@@ -60,6 +61,8 @@ enum Command {
     Owner(commands::owner::Owner),
     Config(commands::config::Config),
     Service(commands::service::Service),
+    Logs(commands::logs::Logs),
+    Doctor(commands::doctor::Doctor),
     Deployment(commands::deployment::Deployment),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),
@@ -88,6 +91,8 @@ impl Command {
             Self::Owner(command) => command.execute(app),
             Self::Config(command) => command.execute(app).await,
             Self::Service(command) => command.execute(app).await,
+            Self::Logs(command) => command.execute(app).await,
+            Self::Doctor(command) => command.execute(app).await,
             Self::Deployment(command) => command.execute(app).await,
             Self::Completions(command) => Ok(command.execute(app, Cli::command())),
             Self::Man(command) => command.execute(app, Cli::command()),
@@ -110,6 +115,8 @@ impl Command {
             Self::Machine(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
             Self::Service(command) => command.wants_json(),
+            Self::Logs(command) => command.json,
+            Self::Doctor(command) => command.json,
             Self::Version(command) => command.json,
             _ => false,
         }

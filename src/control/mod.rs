@@ -3,6 +3,7 @@
 //! Reading state never sends a message to an actor: the answers come from the actor table.
 
 mod client;
+pub mod metrics;
 pub mod protocol;
 pub mod report;
 mod server;

@@ -35,6 +35,8 @@ impl Request {
 pub enum Verb {
     /// The actor tree, as a [`super::report::Report`].
     Ps,
+    /// The supervisor in numbers: one string, in Prometheus' text format.
+    Metrics,
     /// Reads the configuration again and applies it; or says only what would change.
     Reload { dry_run: bool },
     /// Stops in order within the limit (ms; the supervisor's own when absent), or at once.

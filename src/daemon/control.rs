@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::models;
 use super::running::{Running, Shared};
+use crate::control::metrics::exposition;
 use crate::control::{Attach, Handler, Refusal, Verb};
 
 /// What a `stop` asks of the main loop.
@@ -39,6 +40,10 @@ impl Handler for Controls {
         Box::pin(async move {
             match verb {
                 Verb::Ps => value(&running.report()),
+                Verb::Metrics => {
+                    let table = running.tree.handle.table();
+                    Ok(exposition(&running.report(), table.counters()).into())
+                }
                 Verb::Reload { dry_run } => value(&running.reload(dry_run).await?),
                 Verb::Pause { worker, paused } => pause(&running, &worker, paused).await,
                 Verb::Stop { force, timeout_ms } => {

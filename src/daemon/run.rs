@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::announce::{Announce, Ended, Summary, WorkerLine};
 use super::control::StopRequest;
+use super::dump;
 use super::errands::{Errand, Errands};
 use super::error::RunError;
 use super::instance::{Instance, LockError};
@@ -72,6 +73,7 @@ async fn live(
     };
     // From here on there is a tree, and it is stopped in order: it holds tokens, and soon children.
     let up = bring_up(prepared, announce, instance, file, stops).await?;
+    let _dumping = dump::on_signal(signals.take_dump(), &up.running);
     let first = tokio::select! {
         lines = worker_lines(&up.running) => First::Lines(lines),
         () = signals.stop() => First::Stop(up.stop_request()),

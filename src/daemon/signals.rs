@@ -1,5 +1,6 @@
 //! The signals of a supervisor: TERM and INT stop it (the second one at once; what comes within half a second of the first
-//! is the same one, delivered twice: by a terminal to the group and by a service manager, for example), HUP reloads, XFSZ (a file has reached
+//! is the same one, delivered twice: by a terminal to the group and by a service manager, for example), HUP reloads, USR1
+//! is the dump's, XFSZ (a file has reached
 //! `ulimit -f`) does nothing. Registered before anything is started, so that none is lost. Other commands that have
 //! something to clean up hear TERM and INT only.
 
@@ -22,6 +23,8 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Held from the start, when there is no tree yet to be dumped: unheard, it would end the process.
+    dump: Option<Signal>,
     /// Held, so that the write fails as on a full disk instead of ending the process. Not ignored: that would be
     /// inherited by every tool that an assistant runs.
     _file_size: Signal,
@@ -33,8 +36,14 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            dump: Some(signal(SignalKind::user_defined1())?),
             _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
+    }
+
+    /// For whoever answers it. Once.
+    pub fn take_dump(&mut self) -> Option<Signal> {
+        self.dump.take()
     }
 
     pub async fn next(&mut self) -> Asked {

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use orchestrator_test_support::Home;
 
@@ -192,7 +191,8 @@ fn the_property_list_holds_what_it_should() {
         ])
         .exits(0);
     std::fs::write(&list, printed.stdout).unwrap();
-    let parsed = Command::new("python3")
+    let parsed = crate::home()
+        .foreign("python3")
         .args([
             "-c",
             "import json,plistlib,sys; print(json.dumps(plistlib.load(open(sys.argv[1],'rb'))))",

@@ -20,11 +20,13 @@ mod commands;
 mod control_socket;
 mod dev;
 mod disk;
+mod doctor;
 mod enrolling;
 mod failures;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
 mod kills;
+mod logs;
 mod models;
 mod outage;
 mod outbox;

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::ORCHESTRATOR;
 
 /// Longer than any step takes on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 struct Manager {
     socket: UnixDatagram,

@@ -157,7 +157,7 @@ impl MachineState {
         card.directory = Some(entry.spec.directory.to_string());
         let now = self.args.ports.clock.boottime_ms();
         self.table
-            .put(card.fallen(verdict, entry.ledger.total(), error, now));
+            .put_fallen(card.fallen(verdict, entry.ledger.total(), error, now));
         if let Verdict::Restart { after_ms } = verdict {
             self.later(myself, after_ms, MachineMsg::WorkerDue(id.clone()));
         } else if let Some(bridge) = self

@@ -61,7 +61,7 @@ impl SessionState {
                 let Some(child) = &self.child else {
                     return Some(Input::Delivered(Err(gone())));
                 };
-                info!(session = %self.args.session, turn = %prompt.turn, "prompt delivered");
+                info!(session = %self.args.session, worker = %self.args.worker.id(), turn = %prompt.turn, "prompt delivered");
                 let answer = child.agent.deliver(*prompt);
                 self.report_child(myself, async move {
                     Input::Delivered(in_time("a prompt", answer).await)
@@ -148,7 +148,8 @@ impl SessionState {
 
     /// The link owns a finish: it goes on when this actor is gone, only nobody hears of its answer then.
     fn finish(&mut self, myself: &Address<SessionMsg>, turn: TurnId, ending: Ending) {
-        info!(session = %self.args.session, %turn, outcome = ?ending.outcome,
+        self.args.table.counters().turn(ending.outcome);
+        info!(session = %self.args.session, worker = %self.args.worker.id(), %turn, outcome = ?ending.outcome,
             reason = ending.error.as_ref().map(|error| error.code.as_str()), "turn ended");
         let answer = self
             .args

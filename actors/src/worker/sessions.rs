@@ -202,7 +202,7 @@ impl WorkerState {
         let now = self.args.ports.clock.boottime_ms();
         self.args
             .table
-            .put(card.fallen(verdict, restarts, error, now));
+            .put_fallen(card.fallen(verdict, restarts, error, now));
         entry.fallen = Some(guard);
         match verdict {
             Verdict::Restart { after_ms } => {

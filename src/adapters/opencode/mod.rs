@@ -169,6 +169,17 @@ pub struct OpenCodeAgents {
     shared: Arc<Shared>,
 }
 
+/// Where a supervisor's children leave their traces, by the canonical path of its state folder: for whoever comes after it.
+pub fn traces_of(state: &std::path::Path) -> Places {
+    let run = state.join("run");
+    Places {
+        journal: Journal::in_state_folder(state),
+        prefix: MarkerPrefix::of_state_folder(state),
+        locks: run.join("locks"),
+        temporary: run.join("tmp"),
+    }
+}
+
 struct Shared {
     config: OpenCodeConfig,
     markers: MarkerPrefix,

@@ -26,6 +26,7 @@ use super::protocol::{Control, Report, listed};
 use super::sys;
 use super::temporary;
 use super::ward::{Captured, ExitRecord, Line, Source, SpawnError};
+use crate::telemetry::ASSISTANT;
 
 /// Between TERM and KILL once a lifeline is lost.
 pub(super) const LOST_TERM_MS: u64 = 300;
@@ -50,6 +51,8 @@ pub(super) struct Drain {
     pub captured: Arc<Mutex<Captured>>,
     pub capture_bytes: usize,
     pub to: mpsc::Sender<Line>,
+    /// Whose child it is, when its words are kept.
+    pub session: Option<String>,
 }
 
 impl Drain {
@@ -68,6 +71,9 @@ impl Drain {
         };
         lines::drain(from, keep, |text| {
             self.ring.push(&text);
+            if let Some(session) = &self.session {
+                info!(target: ASSISTANT, session, source = ?self.source, "{text}");
+            }
             // A listener that does not keep up loses lines; the pipe is drained all the same.
             let _ = self.to.try_send(Line {
                 source: self.source,

@@ -209,6 +209,7 @@ impl Ward {
             captured: captured.clone(),
             capture_bytes: spec.capture_bytes,
             to: lines_to.clone(),
+            session: spec.journal.as_ref().map(|(_, session)| session.clone()),
         };
         if let Some(stdout) = warden.stdout.take() {
             drains.spawn(drain(Source::Stdout).run(stdout));

@@ -186,15 +186,13 @@ async fn install(app: &App, serves: &Serves, force: bool, no_start: bool) -> Res
         return Ok(Exit::Ok);
     }
     program.take(&steps).await?;
-    match before {
-        Before::Another => app.ui.say(
+    app.ui.say(match before {
+        Before::Another => {
             "enabled; a supervisor runs already, so the service starts with your next session. \
-             Change over now: orchestrator stop, then orchestrator service install",
-        ),
-        Before::Nothing | Before::Service => {
-            app.ui.say("enabled, started. logs: orchestrator logs -f")
+             Change over now: orchestrator stop, then orchestrator service install"
         }
-    }
+        Before::Nothing | Before::Service => "enabled, started. logs: orchestrator logs -f",
+    });
     if manager == Manager::Systemd && !manager::lingers() {
         app.ui.say(format!(
             "hint: `{}` keeps it up after you log out, and starts it at boot",

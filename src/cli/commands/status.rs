@@ -18,6 +18,10 @@ pub struct Status {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
+
+    /// Everything in numbers, in Prometheus' text format
+    #[arg(long, conflicts_with = "json")]
+    metrics: bool,
 }
 
 impl Status {
@@ -30,6 +34,11 @@ impl Status {
             }
             Err(failure) => return Err(failure),
         };
+        if self.metrics {
+            let text: String = read("metrics", supervisor.ask(Verb::Metrics, SHORT).await?)?;
+            app.ui.data(&text);
+            return Ok(Exit::Ok);
+        }
         let report: Report = read("ps", supervisor.ask(Verb::Ps, SHORT).await?)?;
         let counts = Tally::of(&report);
         let trouble = report.trouble();
