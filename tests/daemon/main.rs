@@ -21,6 +21,7 @@ mod disk;
 mod failures;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
+mod hurt;
 mod kills;
 mod models;
 mod outage;
