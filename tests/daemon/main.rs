@@ -23,6 +23,7 @@ mod failures;
 mod fake_opencode;
 mod hurt;
 mod kills;
+mod looking;
 mod models;
 mod outage;
 mod outbox;
