@@ -1,8 +1,7 @@
 //! The signals of a supervisor: TERM and INT stop it (the second one at once; what comes within half a second of the first
 //! is the same one, delivered twice: by a terminal to the group and by a service manager, for example), HUP reloads, USR1
-//! is the dump's, XFSZ (a file has reached
-//! `ulimit -f`) does nothing. Registered before anything is started, so that none is lost. Other commands that have
-//! something to clean up hear TERM and INT only.
+//! is the dump's, XFSZ (a file has reached `ulimit -f`) does nothing. Registered before anything is started, so that none
+//! is lost. Other commands that have something to clean up hear TERM and INT only.
 
 use std::time::Duration;
 

@@ -25,8 +25,10 @@ mod enrolling;
 mod failures;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
+mod hurt;
 mod kills;
 mod logs;
+mod looking;
 mod models;
 mod outage;
 mod outbox;

@@ -24,6 +24,13 @@ fn models_are_asked_of_an_assistant_that_goes_again_and_remembered_without_a_sup
         ran.stderr
     );
     let supervisor = stage.run();
+    let folder = home.state().join("models");
+    let is_up = || {
+        home.processes()
+            .iter()
+            .any(|(_, line)| line.contains("serve --hostname"))
+    };
+    assert!(!folder.exists() && !is_up(), "a start lists no models");
     let listed = home.run(["models", "--json"]).exits(0);
     assert_eq!(listed.stderr, "", "it was asked just now");
     let listed = listed.json();
@@ -39,17 +46,10 @@ fn models_are_asked_of_an_assistant_that_goes_again_and_remembered_without_a_sup
         );
     }
     assert!(!listed.to_string().contains("apiKey"), "{listed}");
-    let secret = home.state().join("models");
-    let files: Vec<_> = std::fs::read_dir(&secret).unwrap().flatten().collect();
-    assert_eq!(files.len(), 1);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     // Who was started for the question is gone, and was in nobody's session.
     assert_eq!(supervisor.sessions(), Vec::<Value>::new());
-    eventually("no assistant is left", || {
-        let left = home.processes();
-        !left
-            .iter()
-            .any(|(_, line)| line.contains("serve --hostname"))
-    });
+    eventually("no assistant is left", || !is_up());
 
     // A model that was listed can be named.
     let args = ["send", "hello", "--wait", "--model", found[0]];
