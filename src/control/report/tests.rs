@@ -1,6 +1,5 @@
 //! A sample machine, and what a report makes of it.
 
-use super::super::Tally;
 use super::*;
 
 pub(crate) fn sample() -> Report {
