@@ -46,6 +46,8 @@ pub enum Verb {
     },
     /// Replaces an actor, or un-parks it.
     Restart { actor: String },
+    /// Stops the supervisor as `stop` does, and starts it again with its binary as it is now.
+    StartAgain,
     /// Lets a worker take no new turns, or take them again.
     Pause { worker: String, paused: bool },
     /// Has a session's assistant up without a turn, or keeps it up.

@@ -69,6 +69,8 @@ pub struct News {
 pub enum Ended {
     /// In order, in this time; so many finishes wait for the next start.
     Stopped { took: Duration, outbox: usize },
+    /// As asked, to start again; so many children were killed because the limit was over.
+    Again { took: Duration, killed: usize },
     /// The limit was over, or somebody insisted.
     Forced {
         limit: Option<Duration>,

@@ -20,6 +20,8 @@ use crate::control::{Attach, Handler, Refusal, Verb};
 pub(super) struct StopRequest {
     pub force: bool,
     pub limit: Duration,
+    /// And then start again.
+    pub again: bool,
 }
 
 pub(super) struct Controls {
@@ -48,7 +50,29 @@ impl Handler for Controls {
                 Verb::Pause { worker, paused } => pause(&running, &worker, paused).await,
                 Verb::Stop { force, timeout_ms } => {
                     let limit = timeout_ms.map_or(running.options.shutdown, Duration::from_millis);
-                    stop(&running, &stops, StopRequest { force, limit })
+                    let again = false;
+                    stop(
+                        &running,
+                        &stops,
+                        StopRequest {
+                            force,
+                            limit,
+                            again,
+                        },
+                    )
+                }
+                Verb::StartAgain => {
+                    let (force, again) = (false, true);
+                    let limit = running.options.shutdown;
+                    stop(
+                        &running,
+                        &stops,
+                        StopRequest {
+                            force,
+                            limit,
+                            again,
+                        },
+                    )
                 }
                 Verb::Restart { actor } => {
                     let key = running.actor_named(&actor)?;

@@ -18,8 +18,22 @@ pub(super) fn ready(running: &Running) {
     tell(&[NotifyState::Ready, NotifyState::Status(&status(running))]);
 }
 
-pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+/// The end, or the way to a new start in the same process, which for a manager is a reload: told of an end it would see to
+/// it that there is one.
+pub(super) fn stopping(again: bool) {
+    if again {
+        reloading();
+        tell(&[NotifyState::Status("starting again")]);
+    } else {
+        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    }
+}
+
+fn reloading() {
+    // Without the time a manager that waits for this very reload would not know that it is the one.
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
+    }
 }
 
 /// Reloading until it is dropped. Whoever asked for it by a signal waits for both words, whatever comes of it.
@@ -27,10 +41,7 @@ pub(super) struct Reloading<'r>(&'r Running);
 
 impl<'r> Reloading<'r> {
     pub fn begin(running: &'r Running) -> Self {
-        // Without the time a manager that waits for this very reload would not know that it is the one.
-        if let Ok(now) = NotifyState::monotonic_usec_now() {
-            tell(&[NotifyState::Reloading, now]);
-        }
+        reloading();
         Self(running)
     }
 }

@@ -106,7 +106,10 @@ async fn live(
         assistants,
         ..
     } = up;
-    if matches!(ended, Ended::Stopped { .. }) {
+    if matches!(
+        ended,
+        Ended::Stopped { .. } | Ended::Again { killed: 0, .. }
+    ) {
         take_down(&running, assistants).await;
     }
     drop(control);
@@ -187,6 +190,7 @@ async fn serve(
     let in_order = StopRequest {
         force: false,
         limit: running.options.shutdown,
+        again: false,
     };
     let mut watcher = Watcher::new(running.tree.handle.table());
     let mut errands = Errands::start(running);
@@ -231,7 +235,7 @@ async fn stop(
     stop_requests: &mut mpsc::Receiver<StopRequest>,
     quiet: bool,
 ) -> Ended {
-    manager::stopping();
+    manager::stopping(request.again);
     let begun = Instant::now();
     let forced = |limit| Ended::Forced {
         limit,
@@ -249,6 +253,10 @@ async fn stop(
     let stopping = running.tree.handle.stop(request.limit * 2);
     tokio::select! {
         report = tokio::time::timeout(request.limit, stopping) => match report {
+            Ok(_) if request.again => Ended::Again { took: begun.elapsed(), killed: 0 },
+            Err(_) if request.again => {
+                Ended::Again { took: begun.elapsed(), killed: running.live_children() }
+            }
             Ok(_) => Ended::Stopped { took: begun.elapsed(), outbox: running.tree.outbox_depth() },
             Err(_) => forced(Some(request.limit)),
         },
@@ -289,6 +297,7 @@ fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, 
 fn exited(result: &Result<Ended, RunError>) -> Exited {
     let (reason, code) = match result {
         Ok(Ended::Stopped { .. }) => ("stopped".to_owned(), 0),
+        Ok(Ended::Again { .. }) => ("stopped, to start again".to_owned(), 0),
         Ok(Ended::Forced { killed, .. }) => (format!("forced; children killed: {killed}"), 1),
         Ok(Ended::Interrupted) => ("interrupted while starting".to_owned(), 130),
         Err(error) => (format!("failed: {error}"), error.exit_code()),

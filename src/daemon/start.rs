@@ -53,6 +53,7 @@ impl Up {
         StopRequest {
             force: false,
             limit: self.running.options.shutdown,
+            again: false,
         }
     }
 }

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod again;
 mod approval;
 mod bad_input;
 mod chat;

@@ -1,34 +1,45 @@
-//! `orchestrator restart ACTOR`: asks for it, and of a worker says when it came to nothing.
+//! `orchestrator restart [ACTOR]`: asks for it, and of a worker says when it came to nothing. Without a name it is the
+//! supervisor itself, which stops in order and starts again in the same process; this command waits until it serves.
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::cli::commands::stop::Stopping;
 use crate::cli::connection::connect;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::resolve::{Target, target};
+use crate::cli::rows::read;
 use crate::cli::supervisor::{SHORT, Supervisor};
 use crate::control::Verb;
 use crate::control::report::{Report, WorkerReport};
+use crate::ui::format::{duration, plural};
 
 /// A worker that can be asked is back within this.
 const OUTCOME: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Replace one actor, or un-park one that crashed too often
+/// A start may install the assistant; whoever waits that long in vain is told where to look.
+const START: Duration = Duration::from_secs(120);
+/// Between stop and start nobody holds the lock, but not for long.
+const GAP: Duration = Duration::from_secs(5);
+
+/// Replace one actor, or un-park one that crashed too often; without a name, the supervisor itself
 #[derive(Debug, Args)]
 pub struct Restart {
     /// Its key in `ps --json` (worker/xyz789), a worker's name, an id or a unique start of it
-    actor: String,
+    actor: Option<String>,
 }
 
 impl Restart {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         let supervisor = Supervisor::find(app)?;
+        let Some(mut actor) = self.actor else {
+            return whole(app, supervisor).await;
+        };
         let before = workers(&supervisor).await;
-        let mut actor = self.actor;
         let key = match restart(&supervisor, &actor).await {
             Ok(key) => key,
             Err(failure) if failure.exit != Exit::Usage => return Err(failure),
@@ -48,6 +59,37 @@ impl Restart {
             None => Ok(Exit::Ok),
         }
     }
+}
+
+/// The supervisor itself.
+async fn whole(app: &App, old: Supervisor) -> Result<Exit, Failure> {
+    let begun = Instant::now();
+    let stopping: Stopping = read("restart", old.ask(Verb::StartAgain, SHORT).await?)?;
+    let limit = Duration::from_millis(stopping.limit_ms);
+    app.ui.say(format!(
+        "restarting: stopping {}, {} (up to {}) …",
+        plural(stopping.workers, "worker"),
+        plural(stopping.sessions, "session"),
+        duration(limit)
+    ));
+    let until = begun + limit + START;
+    let mut seen = Instant::now();
+    while Instant::now() < until && seen.elapsed() < GAP {
+        tokio::time::sleep(LOOK).await;
+        let Ok(now) = Supervisor::find(app) else {
+            continue;
+        };
+        seen = Instant::now();
+        let is_new = now.holder.pid == old.holder.pid && now.holder.since_ms != old.holder.since_ms;
+        if is_new && now.ask(Verb::Ps, SHORT).await.is_ok() {
+            let took = duration(begun.elapsed());
+            let pid = now.holder.pid;
+            app.ui.say(format!("restarted in {took} (pid {pid})"));
+            return Ok(Exit::Ok);
+        }
+    }
+    Err(Failure::failed("it stopped and did not come back")
+        .hint("why: orchestrator logs -n 20; start it: orchestrator run"))
 }
 
 /// The key of who was restarted.

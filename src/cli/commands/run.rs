@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use orchestrator_actors::machine::WorkerStart;
 
+use crate::adapters::process::again::start_again;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
@@ -135,6 +136,12 @@ impl Run {
         drop(logging);
         match ended {
             Ok(Ended::Stopped { .. }) => Ok(Exit::Ok),
+            Ok(Ended::Again { .. }) => {
+                let error = start_again();
+                Err(Failure::failed(format!(
+                    "stopped, but cannot start again: {error}"
+                )))
+            }
             Ok(Ended::Interrupted) => Ok(Exit::Interrupted),
             Ok(Ended::Forced { .. }) => Ok(Exit::Failed),
             Err(error) => {

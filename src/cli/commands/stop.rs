@@ -33,11 +33,12 @@ pub struct Stop {
     timeout: Option<Duration>,
 }
 
+/// What is being stopped, and how long that may take.
 #[derive(Debug, Deserialize)]
-struct Stopping {
-    workers: usize,
-    sessions: usize,
-    limit_ms: u64,
+pub(super) struct Stopping {
+    pub workers: usize,
+    pub sessions: usize,
+    pub limit_ms: u64,
 }
 
 impl Stopping {

@@ -171,6 +171,10 @@ impl Announce for Printer {
                     self.ui.say(format!("{count} did not reach the deployment: kept in the outbox, sent with the next start"));
                 }
             }
+            Ended::Again { took, .. } => {
+                self.ui
+                    .say(format!("stopped in {}, starting again", duration(*took)));
+            }
             Ended::Forced { limit, killed } => {
                 let killed = if *killed == 1 {
                     "killed 1 child".to_owned()
