@@ -49,7 +49,7 @@ impl Lines {
             match self.lines.recv_timeout(Duration::from_secs(90)) {
                 Ok(line) if holds(&line) => return line,
                 Ok(line) => seen.push(line),
-                Err(_) => panic!("never printed: {what}\n{}", seen.join("\n")),
+                Err(over) => panic!("never printed: {what} ({over})\n{}", seen.join("\n")),
             }
         }
     }

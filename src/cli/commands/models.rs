@@ -59,25 +59,17 @@ impl Models {
         };
         let chosen = choose(&choices, self.worker.as_deref())?;
         let known = KnownModels::read(&app.paths, &chosen.id).filter(|_| !self.refresh);
-        let known = match known {
-            Some(known) => {
-                let asked = known
-                    .asked_at
-                    .parse()
-                    .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-                let ms = jiff::Timestamp::now().as_millisecond() - asked.as_millisecond();
-                app.ui.say(format!(
-                    "as of {} ago; orchestrator models --refresh asks again",
-                    age(ms.max(0) as u64)
-                ));
-                known
-            }
-            None => {
-                let verb = Verb::Models {
-                    worker: chosen.id.clone(),
-                };
-                read("models", supervisor?.ask(verb, PATIENCE).await?)?
-            }
+        let known = if let Some(known) = known {
+            app.ui.say(format!(
+                "as of {} ago; orchestrator models --refresh asks again",
+                age(ms_since(&known.asked_at))
+            ));
+            known
+        } else {
+            let verb = Verb::Models {
+                worker: chosen.id.clone(),
+            };
+            read("models", supervisor?.ask(verb, PATIENCE).await?)?
         };
         self.show(app, &known);
         Ok(Exit::Ok)
@@ -108,6 +100,12 @@ impl Models {
                 .line(format!("{:width$}  {}{note}", model.id, model.name).trim_end());
         }
     }
+}
+
+fn ms_since(time: &str) -> u64 {
+    let then = time.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let ms = jiff::Timestamp::now().as_millisecond() - then.as_millisecond();
+    ms.max(0) as u64
 }
 
 async fn served(supervisor: &Supervisor) -> Result<Vec<Choice>, Failure> {

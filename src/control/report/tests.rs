@@ -84,11 +84,11 @@ fn sessions_are_under_their_worker_with_the_promised_fields() {
 fn counts_are_what_is_there() {
     let mut report = sample();
     report.machine.outbox = 2;
-    let said = report.counts().to_string();
+    let said = crate::control::Tally::of(&report).to_string();
     assert_eq!(said, "1 worker, 1 ready; 1 session, 1 active; outbox 2");
     report.workers[0].sessions.clear();
     report.workers[0].phase = "failed".to_owned();
-    let said = report.counts().to_string();
+    let said = crate::control::Tally::of(&report).to_string();
     assert_eq!(said, "1 worker, 0 ready; 0 sessions, 0 active; outbox 2");
 }
 

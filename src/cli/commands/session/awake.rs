@@ -17,7 +17,7 @@ use crate::control::Verb;
 use crate::control::report::{Report, SessionReport};
 
 /// An assistant's start takes seconds; on a busy machine, and behind others that start, much longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Start a session's assistant now, without a message
