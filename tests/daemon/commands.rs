@@ -297,3 +297,25 @@ fn a_command_that_a_crash_left_behind_is_ended_and_its_assistant_is_gone() {
     assert_eq!(post.written("starts"), ".\n", "it was begun again");
     assert!(supervisor.terminate().success());
 }
+
+#[test]
+fn the_real_opencode_plays_a_role_and_asks_the_model_what_the_deployment_wrote() {
+    let server = Home::new(ORCHESTRATOR);
+    let deployment = server.deployment();
+    let api = deployment.api();
+    let post = Post::new(&server, &api, deployment.url());
+    let supervisor = post.site.home.supervisor(["run", "--demo", "--no-input"]);
+    supervisor.workers_are("ready");
+    api.mutation("commands:send", &start("c1", "opencode"));
+    let done = ended(&api, "c1");
+    assert_eq!(done["state"], "completed", "{done}");
+    eventually("the model has the prompt", || {
+        post.site.starts("You are the builder of the room den.") == 1
+    });
+    eventually("it has ended by itself", || {
+        run_of(&api)["state"] == "ended"
+    });
+    assert_eq!(run_of(&api)["reason"], "it ended by itself");
+    assert!(supervisor.ps()["workers"][0]["roles"].is_null());
+    assert!(supervisor.terminate().success());
+}

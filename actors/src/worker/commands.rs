@@ -65,7 +65,7 @@ impl WorkerState {
                 self.in_hand.remove(&command);
             }
             CommandMsg::Taken(command, order) => {
-                info!(%command, ?order, "command taken");
+                info!(%command, what = name_of(&order), "command taken");
                 self.carry_out(myself, command, order).await;
             }
         }
@@ -150,5 +150,16 @@ impl WorkerState {
 
     pub(super) fn worker_key(&self) -> ActorKey {
         ActorKey::worker(self.args.spec.id())
+    }
+}
+
+/// For the log, which has no use for a prompt.
+fn name_of(order: &Result<Order, Refused>) -> &'static str {
+    match order {
+        Ok(Order::Ping) => "ping",
+        Ok(Order::Status) => "status",
+        Ok(Order::Start(_)) => "start-agent",
+        Ok(Order::Stop(_)) => "stop-agent",
+        Err(_) => "refused",
     }
 }
