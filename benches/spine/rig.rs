@@ -19,7 +19,7 @@ use orchestrator_actors::machine::{
 };
 use orchestrator_actors::ports::agent::Agents;
 use orchestrator_actors::ports::outbox::Outbox;
-use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance};
+use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance, Site};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -159,6 +159,7 @@ async fn deploy(data: PathBuf, key: &OwnerKey) -> Deployment {
         }],
         allowed_origins: Vec::new(),
         instance: Instance::default(),
+        site: Site::default(),
     };
     Deployment::start(config)
         .await

@@ -35,6 +35,8 @@ pub const DEMO_MODEL: &str = "ORCHESTRATOR_DEMO_MODEL";
 pub const QUEUED_LIMIT: &str = "ORCHESTRATOR_QUEUED_LIMIT";
 /// How long the embedded deployment lets a claimed turn wait for a supervisor that is gone.
 pub const ABANDONED_LIMIT: &str = "ORCHESTRATOR_ABANDONED_LIMIT";
+/// A folder with a built page that the embedded deployment serves in the place of the one in the binary.
+pub const PAGE: &str = "ORCHESTRATOR_PAGE";
 /// How long a graceful shutdown may take.
 pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
 /// Idle time in milliseconds, or with a unit, after which a session's child is stopped.

@@ -18,6 +18,7 @@ mod lines;
 mod local;
 mod news;
 mod options;
+mod page;
 mod paused;
 mod reload;
 mod run;
