@@ -1,5 +1,6 @@
-//! Embeds the page: writes a table of what `just web` has put into `web/dist`, for `src/daemon/page.rs` to include. A
-//! checkout without it builds, too; its table is empty.
+//! Embeds the page: copies what `just web` has put into `web/dist` and writes a table of it for `src/daemon/page.rs` to
+//! include. A copy, because the page may be built again while this crate is compiled. A checkout without it builds, too;
+//! its table is empty.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,29 +10,37 @@ use std::path::{Path, PathBuf};
 fn main() -> io::Result<()> {
     // The folder above: one that is missing would make every build look again.
     println!("cargo::rerun-if-changed=web");
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).unwrap_or_default();
+    let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap_or_default());
     let dist = variable("CARGO_MANIFEST_DIR").join("web/dist");
-    let mut files = Vec::new();
-    if dist.join("index.html").is_file() {
-        collect(&dist, "", &mut files)?;
+    let copy = variable("OUT_DIR").join("page");
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
     }
-    files.sort();
+    let mut names = Vec::new();
+    if dist.join("index.html").is_file() {
+        copy_into(&dist, &copy, "", &mut names)?;
+    }
+    names.sort();
     let mut table = String::from("&[\n");
-    for (name, path) in files {
+    for name in names {
+        let path = copy.join(&name);
         let _ = writeln!(table, "    ({name:?}, include_bytes!({path:?}) as &[u8]),");
     }
     table.push_str("]\n");
     fs::write(variable("OUT_DIR").join("page.rs"), table)
 }
 
-fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+fn copy_into(from: &Path, to: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            collect(&entry.path(), &format!("{name}/"), files)?;
+            copy_into(&entry.path(), &target, &format!("{name}/"), names)?;
         } else {
-            files.push((name, entry.path()));
+            fs::copy(entry.path(), target)?;
+            names.push(name);
         }
     }
     Ok(())

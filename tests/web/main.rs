@@ -118,9 +118,12 @@ fn only_the_owner_gets_in_and_an_expired_token_takes_nothing_along() {
     // Tokens last 15 minutes, and are taken for one more.
     let expired = theatre.token_of("-2h");
     let ending = theatre.token_of("-940s");
+    let link = theatre.stage.home.run(["owner", "token", "--link"]);
+    let link = link.exits(0).stdout.trim().to_owned();
     let tokens = [
         ("PAGE_EXPIRED_TOKEN", expired.as_str()),
         ("PAGE_ENDING_TOKEN", ending.as_str()),
+        ("PAGE_LINK", link.as_str()),
     ];
     theatre.play(&supervisor, "identity", &tokens);
     assert!(supervisor.terminate().success());

@@ -37,6 +37,13 @@ export default async function (stage) {
   await until("the draft", async () => (await page.getByLabel("Message", { exact: true }).inputValue()) === "half a thought");
   await turn(page, "complete").getByText("mine").waitFor();
 
+  // what `owner token --link` prints opens the page, signed in
+  const link = env("PAGE_LINK");
+  const other = await stage.page({ bare: true });
+  await other.goto(link);
+  await other.getByRole("navigation", { name: "Sessions" }).getByText("SCRIPT:").first().waitFor();
+  assert.equal(other.url(), `${url}/#/`);
+
   const kept = await page.evaluate(() => location.search + document.cookie);
   assert.equal(kept, "");
 }

@@ -68,6 +68,8 @@ describe("what an assistant writes", () => {
     expect(link?.getAttribute("href")).toBe("https://a.example");
     expect(link?.getAttribute("rel")).toContain("noopener");
     expect(place.querySelector("input")?.disabled).toBe(true);
+    expect(place.querySelector("input")?.getAttribute("aria-label")).toBe("done");
+    expect(place.querySelector("pre")?.getAttribute("tabindex")).toBe("0");
   });
 
   test("keeps an image's address as a link, and fetches nothing", () => {

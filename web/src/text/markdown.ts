@@ -45,6 +45,9 @@ const marked = new Marked({
       const label = language ? `<div class="language">${escaped(language)}</div>` : "";
       return `<div class="code">${label}<pre tabindex="0" role="region" aria-label="Code"><code>${escaped(text)}</code></pre></div>\n`;
     },
+    checkbox({ checked }: Tokens.Checkbox): string {
+      return `<input type="checkbox" disabled${checked ? " checked" : ""} aria-label="${checked ? "done" : "to do"}"> `;
+    },
     table(token: Tokens.Table): string {
       const cell = (cell: Tokens.TableCell, tag: string) =>
         `<${tag}${cell.align ? ` align="${cell.align}"` : ""}>${this.parser.parseInline(cell.tokens)}</${tag}>`;

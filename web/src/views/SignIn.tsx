@@ -54,7 +54,8 @@ export function SignIn({ sign, connection }: { sign: Sign; connection: Connectio
           </p>
           <p id="token-help" class="help">
             On the machine that has your key, this prints one: <code>orchestrator owner token</code>. It lasts 15 minutes;{" "}
-            <code>--ttl 12h</code> makes it last longer. It stays in this browser.
+            <code>--ttl 12h</code> makes it last longer, and <code>--link</code> makes it a link to this page. It stays in this
+            browser.
           </p>
           <button class="primary" type="submit">
             Sign in
