@@ -24,6 +24,7 @@ fn main() -> io::Result<()> {
     let mut table = String::from("&[\n");
     for name in names {
         let path = copy.join(&name);
+        let path = path.to_string_lossy();
         let _ = writeln!(table, "    ({name:?}, include_bytes!({path:?}) as &[u8]),");
     }
     table.push_str("]\n");

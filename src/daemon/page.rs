@@ -73,6 +73,9 @@ mod tests {
     #[test]
     fn what_is_embedded_is_whole_or_nothing() {
         let names: Vec<&str> = EMBEDDED.iter().map(|(name, _)| *name).collect();
-        assert!(names.is_empty() || names.contains(&"index.html"), "{names:?}");
+        assert!(
+            names.is_empty() || names.contains(&"index.html"),
+            "{names:?}"
+        );
     }
 }

@@ -130,6 +130,20 @@ fn only_the_owner_gets_in_and_an_expired_token_takes_nothing_along() {
 }
 
 #[test]
+fn many_sessions_and_parts_cost_no_more_than_few() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let machine = theatre
+        .stage
+        .api(&supervisor)
+        .query("machines:list", &json!({}))[0]["machineId"]
+        .clone();
+    let machine = machine.as_str().expect("a machine").to_owned();
+    theatre.play(&supervisor, "scale", &[("PAGE_MACHINE", &machine)]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn every_control_has_a_name_and_the_views_have_pictures() {
     holds("controls");
 }

@@ -37,18 +37,27 @@ async fn the_page_comes_under_a_strict_policy_and_to_its_own_origin_only() {
     ] {
         assert!(policy.contains(rule), "{policy}");
     }
-    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    assert!(
+        !policy.contains("unsafe") && !policy.contains('*'),
+        "{policy}"
+    );
     assert_eq!(header(&page, "x-content-type-options"), "nosniff");
     assert_eq!(header(&page, "referrer-policy"), "no-referrer");
     assert_eq!(header(&page, "cache-control"), "no-cache");
     assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
     let html = page.text().await.unwrap();
-    assert!(!html.contains("<script>") && !html.contains("style="), "{html}");
+    assert!(
+        !html.contains("<script>") && !html.contains("style="),
+        "{html}"
+    );
 
     let (_, rest) = html.split_once("src=\"./assets/").expect("a script");
     let (name, _) = rest.split_once('"').expect("its name");
     let script = get(&client, &format!("{}/assets/{name}", api.url()), &[]).await;
-    assert_eq!(header(&script, "content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(
+        header(&script, "content-type"),
+        "text/javascript; charset=utf-8"
+    );
     assert!(header(&script, "cache-control").contains("immutable"));
 
     for path in ["/nothing.js", "/assets/", "/../Cargo.toml", "/index.htm"] {

@@ -140,7 +140,13 @@ mod tests {
 
     #[test]
     fn only_what_is_named_exactly_is_served() {
-        for path in ["", "assets/", "../Cargo.toml", "assets/../index.html", "INDEX.HTML"] {
+        for path in [
+            "",
+            "assets/",
+            "../Cargo.toml",
+            "assets/../index.html",
+            "INDEX.HTML",
+        ] {
             assert!(site().response(path).is_none(), "{path}");
         }
     }

@@ -30,7 +30,9 @@ pub fn built_page() -> PathBuf {
 
 fn add_sources(folder: &Path, hash: &mut Sha256) {
     let entries = fs::read_dir(folder).expect("the page's sources");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     paths.sort();
     for path in paths.iter().filter(|path| !path.ends_with("dist")) {
         if path.is_dir() {
@@ -54,6 +56,7 @@ pub fn chromium() -> PathBuf {
         )
     });
     let first = found.next().expect("a name");
-    first.or_else(|problem| found.find_map(Result::ok).ok_or(problem))
+    first
+        .or_else(|problem| found.find_map(Result::ok).ok_or(problem))
         .unwrap_or_else(|problem| panic!("{problem}"))
 }

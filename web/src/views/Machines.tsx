@@ -64,12 +64,14 @@ interface CardProps {
 
 function MachineCard({ machine, workers, standing }: CardProps) {
   const now = useNow(30_000);
+  // The machine's own row is only written when a supervisor connects; one that is there needs no date.
+  const isThere = workers.some((worker) => standing(worker) === "online");
   return (
     <section class="card" aria-labelledby={`machine-${machine.machineId}`}>
       <h2 id={`machine-${machine.machineId}`}>{machine.name}</h2>
       <p class="meta">
-        {machine.hostname} · {machine.os} · {machine.tools.join(", ") || "no assistants"} · seen {ago(machine.lastSeenAt, now)}
-        {now - machine.lastSeenAt > 60_000 && " ago"}
+        {machine.hostname} · {machine.os} · {machine.tools.join(", ") || "no assistants"}
+        {!isThere && ` · last connected ${ago(machine.lastSeenAt, now)}${/\d (min|h)$/.test(ago(machine.lastSeenAt, now)) ? " ago" : ""}`}
       </p>
       {workers.length === 0 && <p class="hint">No workers.</p>}
       <ul class="workers">

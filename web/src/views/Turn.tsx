@@ -44,13 +44,14 @@ function sameTurn(a: Message, b: Message): boolean {
   );
 }
 
+/** An element of its own, so that neither the diff nor the layout of a long turn walks through all of its parts. */
 const Group = memo(function Group({ parts, isOpen }: { parts: readonly Part[]; isOpen: boolean }) {
   return (
-    <>
+    <div class="group">
       {parts.map((part) => (
         <PartView key={part.partId} part={part} isOpen={isOpen} />
       ))}
-    </>
+    </div>
   );
 });
 
