@@ -20,14 +20,14 @@ async function call(kind, path, args) {
 
 /** A worker of our own, with its one claimed turn and what goes into it. */
 async function supervisor() {
-  const workerId = "played" + Date.now();
+  const workerId = "played";
   const { token } = await call("mutation", "workers:create", { workerId, machineId: env("PAGE_MACHINE"), name: "played", directory: "/srv/played" });
   await call("mutation", "workers:approve", { workerId });
   const ids = { installId: "i", startId: "s", bootId: "b", storeId: "o" };
   const machine = { hostname: "played", os: "linux", tools: [] };
   const { epoch } = await call("mutation", "workers:connect", { token, ...ids, takeOver: false, machine });
-  for (let at = 0; at < SESSIONS; at++) await call("mutation", "sessions:start", { id: `many-${workerId}-${at}`, workerId, title: `Session ${at}` });
-  const { sessionId, turnId } = await call("mutation", "messages:send", { id: `long-${workerId}`, workerId, content: "a long one" });
+  for (let at = 0; at < SESSIONS; at++) await call("mutation", "sessions:start", { id: `many-${at}`, workerId, title: `Session ${at}` });
+  const { sessionId, turnId } = await call("mutation", "messages:send", { id: "long", workerId, content: "a long one" });
   await call("mutation", "messages:claim", { token, epoch, turnId });
   let index = 0;
   const append = async (pieces) => {
@@ -59,7 +59,9 @@ export default async function (stage) {
   await metrics.send("Performance.enable");
   const busy = async () => {
     const found = await metrics.send("Performance.getMetrics");
-    return 1_000 * found.metrics.find((one) => one.name === "TaskDuration").value;
+    // the page's own work; a task's whole duration is also other processes' on a loaded machine
+    const own = found.metrics.filter((one) => ["ScriptDuration", "LayoutDuration", "RecalcStyleDuration"].includes(one.name));
+    return 1_000 * own.reduce((sum, one) => sum + one.value, 0);
   };
   /** What the page's thread works for one delta, in milliseconds. */
   const cost = async (partId) => {
@@ -83,7 +85,7 @@ export default async function (stage) {
   const many = await cost("many");
   console.log(JSON.stringify({ msPerDeltaAt20Parts: few, msPerDeltaAt2000Parts: many }));
   // the sizes differ a hundredfold; what is allowed is noise
-  assert.ok(many < 3 * few + 5, `a delta costs ${few} ms with 20 parts and ${many} ms with ${PARTS}`);
+  assert.ok(many < 2 * few + 3, `a delta costs ${few} ms with 20 parts and ${many} ms with ${PARTS}`);
 
   await played.finish();
   await turn(page, "complete").waitFor();
