@@ -5,7 +5,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on says so by panicking"
+    clippy::print_stderr,
+    reason = "a test that cannot go on says so by panicking, and shows the figures that it took"
 )]
 
 mod served;

@@ -84,6 +84,7 @@ export function SessionView({ sessionId }: { sessionId: string }) {
 function Said({ message }: { message: Message }) {
   return (
     <article class="message user" aria-label="You">
+      {message.continues !== undefined && <p class="notice">goes on by itself with what was interrupted</p>}
       <div class="bubble">{message.content}</div>
     </article>
   );
