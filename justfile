@@ -9,6 +9,11 @@ build:
 test:
     cargo test --workspace
 
+# which lines the tests reach, for `cargo install cargo-llvm-cov` and LLVM's tools of the compiler's version (LLVM_COV, LLVM_PROFDATA
+# name them when rustup has no llvm-tools); the real assistant's and the supervisors' processes count, too
+coverage *ARGS:
+    cargo llvm-cov --workspace --ignore-filename-regex 'src/main\.rs|/tests/|/benches/' --fail-under-lines 80 --fail-under-functions 80 {{ARGS}}
+
 lint:
     cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
 

@@ -7,5 +7,6 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod model;
+pub mod service;
 pub mod telemetry;
 pub mod ui;

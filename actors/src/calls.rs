@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::domain::call::CallError;
-use crate::domain::ids::{ConversationId, ModelId, SessionId, TurnId};
+use crate::domain::command::{Casting, HandedOut, Order, Refused};
+use crate::domain::ids::{CommandId, ConversationId, ModelId, SessionId, TurnId};
 use crate::domain::session::{Claim, Granted, Saying, Unsettled};
 use crate::domain::token::WorkerToken;
 use crate::machine::StartIdentity;
@@ -146,7 +147,7 @@ pub fn claim(
     })
 }
 
-/// The first confirmation of a session stays; the answer is the one that counts.
+/// The first confirmation of a session stays. The answer names that one, which may be another than this.
 pub fn confirm(
     link: &Arc<dyn Link>,
     credential: &Credential,
@@ -176,6 +177,95 @@ pub fn set_status(
         args["reason"] = reason.into();
     }
     link.mutate("sessions:setStatus", authorized(credential, args))
+}
+
+/// What became of taking a command.
+pub enum Taken {
+    /// It is ours to carry out, if it makes sense.
+    Ours(Result<Order, Refused>),
+    /// Somebody else has it, or it has ended.
+    Passed,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+enum AckAnswer {
+    Taken { command: HandedOut },
+    Closed,
+    Passed,
+}
+
+pub fn take_command(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    command: &CommandId,
+) -> Pending<Result<Taken, CallError>> {
+    let args = json!({ "commandId": command, "state": "processing" });
+    let answer = link.mutate("commands:ack", authorized(credential, args));
+    Box::pin(async move {
+        match serde_json::from_value(answer.await?) {
+            Ok(AckAnswer::Taken { command }) => Ok(Taken::Ours(command.order())),
+            Ok(AckAnswer::Closed | AckAnswer::Passed) => Ok(Taken::Passed),
+            // Of a newer deployment, or forged: it is ours now, and ends with the reason.
+            Err(error) => Ok(Taken::Ours(Err(Refused::new(
+                "invalid",
+                format!("the command has an unknown form: {error}"),
+            )))),
+        }
+    })
+}
+
+pub fn end_command(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    command: &CommandId,
+    result: &Result<String, Refused>,
+) -> Pending<Result<(), CallError>> {
+    let args = match result {
+        Ok(result) => json!({ "commandId": command, "state": "completed", "result": result }),
+        Err(refused) => json!({
+            "commandId": command,
+            "state": "failed",
+            "error": { "code": refused.code, "message": refused.message },
+        }),
+    };
+    let answer = link.mutate("commands:ack", authorized(credential, args));
+    Box::pin(async move { answer.await.map(drop) })
+}
+
+/// Whether an assistant plays its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    Running,
+    Ended,
+    Failed,
+}
+
+pub fn report_role(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    casting: &Casting,
+    run: Run,
+    reason: Option<String>,
+) -> Pending<Result<Value, CallError>> {
+    let state = match run {
+        Run::Running => "running",
+        Run::Ended => "ended",
+        Run::Failed => "failed",
+    };
+    let mut run = json!({ "state": state });
+    if let Some(reason) = reason {
+        run["reason"] = reason.into();
+    }
+    let args = json!({
+        "token": credential.token.expose(),
+        "room": casting.part.room,
+        "role": casting.part.role,
+        "agentType": casting.tool,
+        "workingDirectory": casting.directory,
+        "run": run,
+    });
+    link.mutate("agentConfigs:update", args)
 }
 
 fn authorized(credential: &Credential, mut args: Value) -> Value {

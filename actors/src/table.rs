@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::counters::Counters;
 use crate::domain::ledger::Verdict;
 use crate::supervision::Gauge;
 
@@ -38,6 +39,13 @@ impl ActorKey {
         Self(format!("session/{id}"))
     }
 
+    pub fn role(
+        worker: &crate::domain::ids::WorkerId,
+        part: &crate::domain::command::Part,
+    ) -> Self {
+        Self(format!("role/{worker}/{part}"))
+    }
+
     pub fn parse(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -61,6 +69,8 @@ pub enum ActorKind {
     Bridge,
     Worker,
     Session,
+    /// An assistant that was started from afar.
+    Role,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -90,6 +100,8 @@ pub struct ActorCard {
     pub directory: Option<String>,
     /// Of a worker: live children at once.
     pub max_sessions: Option<usize>,
+    /// Of a worker.
+    pub deployment: Option<String>,
     /// Of its mailbox and handler, live. An actor that is between two lives has an empty one.
     #[serde(skip)]
     pub gauge: Gauge,
@@ -120,6 +132,7 @@ impl ActorCard {
             turns: 0,
             directory: None,
             max_sessions: None,
+            deployment: None,
             gauge: Gauge::default(),
         }
     }
@@ -160,6 +173,9 @@ impl LargestMailbox {
 pub struct ActorTable {
     cards: Arc<Mutex<BTreeMap<ActorKey, ActorCard>>>,
     changed: Arc<watch::Sender<()>>,
+    /// Rounds of the heartbeat that found the root well.
+    beats: Arc<watch::Sender<u64>>,
+    counters: Arc<Counters>,
     /// Of actors that are gone.
     largest: Arc<Mutex<LargestMailbox>>,
     #[cfg(debug_assertions)]
@@ -181,6 +197,15 @@ impl ActorTable {
         self.changed.subscribe()
     }
 
+    /// Changes as long as the root of the tree is alive and not stuck.
+    pub fn pulse(&self) -> watch::Receiver<u64> {
+        self.beats.subscribe()
+    }
+
+    pub(crate) fn beat(&self) {
+        self.beats.send_modify(|beats| *beats += 1);
+    }
+
     /// Of all actors since the start, those that are gone too.
     pub fn largest_mailbox(&self) -> LargestMailbox {
         let mut largest = self.gone().clone();
@@ -188,6 +213,16 @@ impl ActorTable {
             largest.see(card);
         }
         largest
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Puts down the card of an actor that has crashed.
+    pub fn put_fallen(&self, card: ActorCard) {
+        self.counters.crash(card.kind);
+        self.put(card);
     }
 
     /// Puts a card down, or replaces the one under its key.

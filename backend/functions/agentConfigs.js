@@ -3,13 +3,13 @@
 // beside it) reports it with its worker's token; the owner reads it, and starts from it.
 
 import { v } from "convex/values";
-import { configsOf, shownConfig } from "./lib/enrolling";
+import { configsOf, runAfter, shownConfig } from "./lib/enrolling";
 import { refusal } from "./lib/errors";
-import { AGENT_CONFIGS_PER_MACHINE, NAME_CHARS, PATH_CHARS, checkId, checkText, cut } from "./lib/limits";
+import { AGENT_CONFIGS_PER_MACHINE, NAME_CHARS, PATH_CHARS, checkId, checkText } from "./lib/limits";
 import { ownedMachine, requireOwner } from "./lib/owners";
 import { mutation, query } from "./lib/server";
 import { requireToken } from "./lib/tokens";
-import { agentConfig, agentRun } from "./lib/values";
+import { agentConfig, runReport } from "./lib/values";
 
 /** One row a role: the last report stands. Without `run` what is known of a running assistant stays. */
 export const update = mutation({
@@ -19,7 +19,7 @@ export const update = mutation({
     role: v.string(),
     agentType: v.string(),
     workingDirectory: v.string(),
-    run: v.optional(agentRun),
+    run: v.optional(runReport),
   },
   returns: v.null(),
   handler: async (ctx, { token, run, ...report }) => {
@@ -33,8 +33,8 @@ export const update = mutation({
       .query("machineAgentConfigs")
       .withIndex("by_role", (q) => q.eq("machineId", machineId).eq("room", report.room).eq("role", report.role))
       .unique();
-    const reason = run?.reason === undefined ? {} : { reason: cut(run.reason) };
-    const fields = { ...report, workerId, updatedAt: Date.now(), ...(run === undefined ? {} : { run: { ...run, ...reason } }) };
+    const now = Date.now();
+    const fields = { ...report, workerId, updatedAt: now, ...(run === undefined ? {} : { run: runAfter(known?.run, run, now) }) };
     if (known) {
       await ctx.db.patch(known._id, fields);
       return null;

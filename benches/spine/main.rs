@@ -19,6 +19,7 @@ mod fake_agents;
 mod fake_opencode;
 mod far;
 mod latency;
+mod many;
 mod memory;
 mod outage;
 mod package;
@@ -70,6 +71,7 @@ const TABLES: &[Named<Samples>] = &[
     ("start", start::table),
     ("restart", restart::table),
     ("memory", memory::table),
+    ("many", many::table),
     ("slow", slow::table),
     ("stalled", stalled::table),
     ("dead", dead::table),

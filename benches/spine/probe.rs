@@ -111,6 +111,10 @@ impl Link for Probe {
         self.link.open_stream(turn, credential, next_index);
     }
 
+    fn recover(&self, turn: TurnId, drafts: Vec<Draft>) -> Pending<Result<(), StreamError>> {
+        self.link.recover(turn, drafts)
+    }
+
     fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError> {
         if self.armed.swap(false, Ordering::SeqCst) {
             self.panicked_at.store(now_ns(), Ordering::SeqCst);

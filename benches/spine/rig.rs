@@ -17,8 +17,10 @@ use orchestrator_actors::machine::{
     self, Desired, MachineArgs, MachineHandle, Ports, Settings, StartIdentity, Stores, WorkerSpec,
     WorkerStart,
 };
-use orchestrator_actors::ports::agent::Agents;
+use orchestrator_actors::ports::Pending;
+use orchestrator_actors::ports::agent::{AgentError, Agents};
 use orchestrator_actors::ports::outbox::Outbox;
+use orchestrator_actors::ports::role::{Player, RoleSpec, Roles};
 use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance, Site};
 use serde_json::json;
 use tempfile::TempDir;
@@ -86,6 +88,7 @@ impl Rig {
             machine_id: MachineId::new("m"),
             ports: Ports {
                 agents,
+                roles: Arc::new(NoRoles),
                 links: Arc::new(OneLink(Arc::clone(&probe))),
                 outbox,
                 clock: Arc::new(SystemClock),
@@ -186,10 +189,19 @@ async fn enrol(owner: &OwnerClient) -> Arc<WorkerToken> {
     Arc::new(WorkerToken::parse(token).expect("a token"))
 }
 
+/// No bench starts one.
+struct NoRoles;
+
+impl Roles for NoRoles {
+    fn start(&self, _: RoleSpec) -> Pending<Result<Box<dyn Player>, AgentError>> {
+        Box::pin(async { Err(AgentError::Missing("no role in a bench".to_owned())) })
+    }
+}
+
 struct OneStore;
 
 impl Stores for OneStore {
-    fn store_id(&self, _: &WorkerId) -> Result<String, String> {
-        Ok("store".to_owned())
+    fn store_id(&self, _: &WorkerId) -> Pending<Result<String, String>> {
+        Box::pin(async { Ok("store".to_owned()) })
     }
 }

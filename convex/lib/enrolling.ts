@@ -3,10 +3,10 @@
 
 import type { Infer } from "convex/values";
 import { v } from "convex/values";
-import { AGENT_CONFIGS_PER_MACHINE, ENROL_PAGE, ENROL_SESSIONS } from "./limits";
+import { AGENT_CONFIGS_PER_MACHINE, ENROL_PAGE, ENROL_SESSIONS, cut } from "./limits";
 import { mintForInstall } from "./tokens";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
-import { agentConfig, sessionStatus, workerState } from "./values";
+import { agentConfig, agentRun, runReport, sessionStatus, workerState } from "./values";
 
 const enrolledWorker = v.object({
   workerId: v.string(),
@@ -83,12 +83,31 @@ async function sessionsOf(ctx: QueryCtx, workerId: string): Promise<Infer<typeof
   }));
 }
 
-export async function configsOf(ctx: QueryCtx, machineId: string): Promise<Infer<typeof agentConfig>[]> {
-  const rows = await ctx.db
+export async function configRows(ctx: QueryCtx, machineId: string): Promise<Doc<"machineAgentConfigs">[]> {
+  return await ctx.db
     .query("machineAgentConfigs")
     .withIndex("by_role", (q) => q.eq("machineId", machineId))
     .take(AGENT_CONFIGS_PER_MACHINE);
-  return rows.map(shownConfig);
+}
+
+export async function configsOf(ctx: QueryCtx, machineId: string): Promise<Infer<typeof agentConfig>[]> {
+  return (await configRows(ctx, machineId)).map(shownConfig);
+}
+
+/** The run that is shown after a report of it. */
+export function runAfter(
+  before: Infer<typeof agentRun> | undefined,
+  { state, reason }: Infer<typeof runReport>,
+  now: number,
+): Infer<typeof agentRun> {
+  const running = before?.state === "running" ? before.startedAt : undefined;
+  const startedAt = state === "running" ? (running ?? now) : before?.startedAt;
+  return {
+    state,
+    ...(startedAt === undefined ? {} : { startedAt }),
+    ...(state === "ended" || state === "failed" ? { endedAt: now } : {}),
+    ...(reason === undefined ? {} : { reason: cut(reason) }),
+  };
 }
 
 export function shownConfig(row: Doc<"machineAgentConfigs">): Infer<typeof agentConfig> {

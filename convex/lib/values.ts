@@ -94,6 +94,9 @@ export const agentRun = v.object({
   reason: v.optional(v.string()),
 });
 
+/** What is reported of it; the times are the deployment's. */
+export const runReport = v.object({ state: agentRun.fields.state, reason: v.optional(v.string()) });
+
 export const agentConfig = v.object({
   machineId: v.string(),
   workerId: v.string(),

@@ -168,14 +168,28 @@ describe("starting an assistant", () => {
 });
 
 describe("a role's assistant", () => {
+  test("that ran under a supervisor is not running any more when its successor connects", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const report = { token: worker.token, ...REPORT };
+    await t.mutation(api.agentConfigs.update, { ...report, run: { state: "running" } });
+    await t.mutation(api.agentConfigs.update, { ...report, role: "done", run: { state: "failed", reason: "it broke" } });
+    const again = async () => await ownerOf(t).query(api.agentConfigs.list, { machineId: "m1" });
+    await t.mutation(api.workers.connect, { token: worker.token, ...SUPERVISOR });
+    expect(await again()).toMatchObject([{ run: { state: "running" } }, { run: { state: "failed" } }]);
+    await t.mutation(api.workers.connect, { token: worker.token, ...SUPERVISOR, startId: "start-2" });
+    const ended = { state: "ended", reason: "the supervisor that ran it ended", endedAt: expect.any(Number) as number };
+    expect(await again()).toMatchObject([{ run: ended }, { run: { state: "failed", reason: "it broke" } }]);
+  });
+
   test("is reported by its worker and read by its owner alone", async () => {
     const t = deployment();
     const worker = await servedWorker(t);
     const update = (change: object) => t.mutation(api.agentConfigs.update, { token: worker.token, ...REPORT, ...change });
-    await update({ run: { state: "running", startedAt: 5 } });
+    await update({ run: { state: "running" } });
     await update({ workingDirectory: "/home/me/other" });
     expect(await ownerOf(t).query(api.agentConfigs.list, { machineId: "m1" })).toMatchObject([
-      { ...REPORT, workingDirectory: "/home/me/other", workerId: "w1", run: { state: "running", startedAt: 5 } },
+      { ...REPORT, workingDirectory: "/home/me/other", workerId: "w1", run: { state: "running", startedAt: expect.any(Number) as number } },
     ]);
     expect(await strangerOf(t).query(api.agentConfigs.list, {})).toEqual([]);
     expect(await code(strangerOf(t).query(api.agentConfigs.list, { machineId: "m1" }))).toBe("forbidden");

@@ -323,6 +323,22 @@ describe("connecting", () => {
     expect(await turnRow(t, queued.turnId)).toMatchObject({ state: "queued" });
   });
 
+  test("a take-over in mid-answer keeps what had streamed readable, and says why in words for people", async () => {
+    const t = deployment();
+    const old = await servedWorker(t);
+    const turnId = await claimedTurn(t, old);
+    const items = [0, 1].map((index) => ({ index, timestamp: 1, partId: "p", kind: "text" as const, content: `piece ${index} ` }));
+    await t.mutation(api.chunks.append, { batches: [{ ...old, turn: turnId, items }] });
+    const takeOver = { token: old.token, ...SUPERVISOR, installId: "install-2", storeId: "store-2", takeOver: true };
+    await t.mutation(api.workers.connect, takeOver);
+    const row = await turnRow(t, turnId);
+    // Not folded: readers fold the chunks, as of any other turn.
+    expect(row).toMatchObject({ state: "interrupted", folded: false, error: { code: "other_store" } });
+    expect(row.error?.message).not.toMatch(/store/);
+    const page = await ownerOf(t).query(api.chunks.page, { turnId, from: 0 });
+    expect(page).toEqual({ items, state: "interrupted", folded: false });
+  });
+
   test("presence shows each owner their own", async () => {
     const t = deployment();
     await servedWorker(t);

@@ -13,6 +13,7 @@ use crate::adapters::convex::{OwnerAuth, OwnerClient};
 use crate::adapters::identity::{OwnerKey, StaticToken};
 use crate::config::{self, NEEDS_HTTPS, deployment_url, env};
 use crate::control::Verb;
+use crate::control::report::Report;
 use crate::daemon::{DaemonFile, holder};
 
 /// For a connection, and for each call.
@@ -37,7 +38,7 @@ impl Connection {
         };
         serde_json::from_value(report).map_or_else(
             |_| Vec::new(),
-            |report: crate::control::report::Report| {
+            |report: Report| {
                 let workers = report.workers.into_iter();
                 workers.map(|worker| (worker.id, worker.name)).collect()
             },
@@ -54,7 +55,10 @@ pub struct Found {
 }
 
 pub async fn connect(app: &App) -> Result<Connection, Failure> {
-    let found = find(app)?;
+    let found = match told_by_supervisor(app).await {
+        Some(found) => found,
+        None => find(app)?,
+    };
     let auth = identity(app, found.key.as_deref())?;
     let client = OwnerClient::connect(&found.url, auth, TIMEOUT).await?;
     Ok(Connection {
@@ -92,6 +96,32 @@ fn checked(app: &App, text: &str) -> Result<String, Failure> {
                 failure
             }
         })
+}
+
+/// What a running supervisor says of itself when its state file is damaged: the file is a help, not a need.
+async fn told_by_supervisor(app: &App) -> Option<Found> {
+    let is_named = app.globals.url.is_some() || env::get(env::CONVEX_URL).is_some();
+    if is_named || !DaemonFile::is_damaged(&app.paths.daemon_file()) {
+        return None;
+    }
+    let report = Supervisor::find(app)
+        .ok()?
+        .ask(Verb::Ps, SHORT)
+        .await
+        .ok()?;
+    let report: Report = serde_json::from_value(report).ok()?;
+    let embedded = report.deployments.into_iter().map(|one| one.url);
+    let mut urls: Vec<String> = embedded.collect();
+    if urls.is_empty() {
+        urls.extend(report.bridges.into_iter().map(|one| one.url));
+    }
+    match urls.as_slice() {
+        [url] => Some(Found {
+            url: url.clone(),
+            key: None,
+        }),
+        _ => None,
+    }
 }
 
 pub fn find(app: &App) -> Result<Found, Failure> {
@@ -140,6 +170,10 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             url: url.clone(),
             key: None,
         }),
+        [] if holder(&app.paths.lock_file()).is_some() => Err(Failure::failed(
+            "the supervisor runs, and does not say which deployment is its own: it is starting or stopping",
+        )
+        .hint("try again in a moment, or name a deployment with --url")),
         [] => Err(Failure::new(
             Exit::NotRunning,
             "orchestrator is not running, and no deployment is named",

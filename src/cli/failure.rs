@@ -14,6 +14,7 @@ use crate::config::{ConfigError, Problem, env};
 use crate::control;
 use crate::daemon::RunError;
 use crate::daemon::enrol::EnrolError;
+use crate::service::ServiceError;
 use crate::ui::Ui;
 
 /// A command's failure.
@@ -244,6 +245,11 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let message = error.to_string();
         match error {
+            // It is there, and says so with the socket's end.
+            ClientError::Unreachable { url, reason } if reason.contains("cannot write to its disk") => {
+                Self::new(Exit::Unreachable, format!("the deployment at {url} cannot write to its disk; nothing of this was kept"))
+                    .hint("make room where it keeps its data (orchestrator ps and its log name the file), then try again")
+            }
             ClientError::Unreachable { .. } => Self::new(Exit::Unreachable, message)
                 .hint("is it running? look at orchestrator status, or name another one with --url"),
             // The deployment's own words for it, which it shares with no other refusal.
@@ -381,6 +387,18 @@ impl From<crate::config::paths::PathsError> for Failure {
     }
 }
 
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        let message = error.to_string();
+        match error {
+            ServiceError::NotOurs { .. } => Self::new(Exit::Refused, message)
+                .hint("look at it, then move it away, or take its place with --force"),
+            ServiceError::Unusable { .. } | ServiceError::NoPath => Self::usage(message),
+            ServiceError::File { .. } | ServiceError::Paths(_) => Self::failed(message),
+        }
+    }
+}
+
 impl From<crate::control::SocketError> for Failure {
     fn from(error: crate::control::SocketError) -> Self {
         Self::failed(error.to_string())
@@ -390,6 +408,27 @@ impl From<crate::control::SocketError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deployment_on_a_full_disk_is_not_asked_whether_it_runs() {
+        let unreachable = |reason: &str| {
+            let (url, reason) = ("http://127.0.0.1:1".to_owned(), reason.to_owned());
+            Failure::from(ClientError::Unreachable { url, reason })
+        };
+        let full = unreachable("the deployment cannot write to its disk");
+        assert_eq!(full.exit, Exit::Unreachable);
+        assert!(full.hint.is_some_and(|hint| hint.starts_with("make room")));
+        assert!(
+            !full.message.contains("cannot be reached"),
+            "{}",
+            full.message
+        );
+        let away = unreachable("connection refused");
+        assert!(
+            away.hint
+                .is_some_and(|hint| hint.starts_with("is it running?"))
+        );
+    }
 
     #[test]
     fn a_start_that_failed_leaves_the_exit_code_that_it_ends_with() {

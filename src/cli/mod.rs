@@ -5,6 +5,7 @@
 mod check;
 mod commands;
 mod connection;
+mod doctor;
 pub mod exit;
 mod failure;
 mod globals;
@@ -54,12 +55,17 @@ enum Command {
     Send(commands::send::Send),
     Chat(commands::chat::Chat),
     Session(commands::session::Session),
+    Models(commands::models::Models),
     Worker(commands::worker::Worker),
     Machine(commands::machine::Machine),
     Owner(commands::owner::Owner),
     Config(commands::config::Config),
+    Service(commands::service::Service),
+    Logs(commands::logs::Logs),
+    Doctor(commands::doctor::Doctor),
     Deployment(commands::deployment::Deployment),
     Completions(commands::completions::Completions),
+    Man(commands::man::Man),
     Version(commands::version::Version),
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -79,12 +85,17 @@ impl Command {
             Self::Send(command) => command.execute(app).await,
             Self::Chat(command) => command.execute(app).await,
             Self::Session(command) => command.execute(app).await,
+            Self::Models(command) => command.execute(app).await,
             Self::Worker(command) => command.execute(app).await,
             Self::Machine(command) => command.execute(app).await,
             Self::Owner(command) => command.execute(app),
             Self::Config(command) => command.execute(app).await,
+            Self::Service(command) => command.execute(app).await,
+            Self::Logs(command) => command.execute(app).await,
+            Self::Doctor(command) => command.execute(app).await,
             Self::Deployment(command) => command.execute(app).await,
             Self::Completions(command) => Ok(command.execute(app, Cli::command())),
+            Self::Man(command) => command.execute(app, Cli::command()),
             Self::Version(command) => Ok(command.execute(app)),
             #[cfg(debug_assertions)]
             Self::Debug(command) => command.execute(app).await,
@@ -99,9 +110,13 @@ impl Command {
             Self::Status(command) => command.json,
             Self::Send(command) => command.json,
             Self::Session(command) => command.wants_json(),
+            Self::Models(command) => command.json,
             Self::Worker(command) => command.wants_json(),
             Self::Machine(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
+            Self::Service(command) => command.wants_json(),
+            Self::Logs(command) => command.json,
+            Self::Doctor(command) => command.json,
             Self::Version(command) => command.json,
             _ => false,
         }

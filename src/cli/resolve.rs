@@ -1,4 +1,4 @@
-//! From what people type to a worker or a session: an id, a name, the start of a session's id; nothing at all means the
+//! From what people type to a worker or a session: an id, a name, the start of a session's id, its title; nothing at all means the
 //! worker of this directory, or the only one. A name that is not known is answered with the nearest one.
 
 use std::path::Path;
@@ -66,8 +66,36 @@ pub async fn target(connection: &Connection, name: Option<&str>) -> Result<Targe
             name: found.label().to_owned(),
         });
     }
-    let sessions = sessions(connection, true).await?;
-    session_named(&sessions, name, &workers)
+    session_among(connection, name, &workers).await
+}
+
+/// Finds a session, also one that is called as a worker is.
+pub async fn session(connection: &Connection, name: &str) -> Result<Target, Failure> {
+    let workers = workers(connection).await?;
+    let found = session_among(connection, name, &workers).await;
+    match (found, worker_named(&workers, name)) {
+        (Err(_), Ok(Some(worker))) => Ok(Target::Worker {
+            id: worker.worker_id.clone(),
+            name: worker.label().to_owned(),
+        }),
+        (found, _) => found,
+    }
+}
+
+async fn session_among(
+    connection: &Connection,
+    name: &str,
+    workers: &[WorkerRow],
+) -> Result<Target, Failure> {
+    let mut rows = sessions(connection, true).await?;
+    let known = |row: &SessionRow| row.session_id == name;
+    // The list has the newest ones only; a whole id is known whatever its age.
+    if name.starts_with("session_") && !rows.iter().any(known) {
+        let args = json!({"sessionId": name});
+        let row = connection.client.query("sessions:get", args).await;
+        rows.extend(row.ok().and_then(|row| serde_json::from_value(row).ok()));
+    }
+    session_named(&rows, name, workers)
 }
 
 /// Finds a worker and nothing else.
@@ -128,23 +156,27 @@ fn session_named(
     name: &str,
     workers: &[WorkerRow],
 ) -> Result<Target, Failure> {
-    let exact: Vec<&SessionRow> = sessions
-        .iter()
-        .filter(|row| row.session_id == name)
-        .collect();
-    let found = if exact.is_empty() && name.len() >= 4 {
-        let begins = |row: &&SessionRow| {
-            row.session_id.starts_with(name)
-                || row
-                    .session_id
-                    .strip_prefix("session_")
-                    .is_some_and(|rest| rest.starts_with(name))
-        };
-        sessions.iter().filter(begins).collect()
-    } else {
-        exact
+    let all = |by: &dyn Fn(&SessionRow) -> bool| -> Vec<&SessionRow> {
+        sessions.iter().filter(|row| by(row)).collect()
     };
-    match found.as_slice() {
+    let start = name.trim_end_matches('…');
+    let begins = |row: &SessionRow| {
+        let id = &row.session_id;
+        let bare = id.strip_prefix("session_").unwrap_or(id);
+        start.len() >= 4 && (id.starts_with(start) || bare.starts_with(start))
+    };
+    let title = start.to_lowercase();
+    let is_titled = |row: &SessionRow| row.title.to_lowercase() == title;
+    let title_begins =
+        |row: &SessionRow| title.len() >= 4 && row.title.to_lowercase().starts_with(&title);
+    let ways = [
+        all(&|row| row.session_id == name),
+        all(&begins),
+        all(&is_titled),
+        all(&title_begins),
+    ];
+    let found = ways.into_iter().find(|found| !found.is_empty());
+    match found.unwrap_or_default().as_slice() {
         [one] => Ok(Target::Session {
             id: one.session_id.clone(),
             worker_id: one.worker_id.clone(),
@@ -153,11 +185,12 @@ fn session_named(
         [] => {
             let mut names = worker_names(workers);
             names.extend(sessions.iter().map(|row| row.session_id.clone()));
+            names.extend(sessions.iter().map(|row| row.title.clone()));
             Err(unknown("worker or session", name, names))
         }
         many => Err(
-            Failure::usage(format!("`{name}` is the start of {} sessions", many.len()))
-                .hint("type more of the id: orchestrator session list"),
+            Failure::usage(format!("`{name}` means {} sessions", many.len()))
+                .hint("say which one by its id: orchestrator session list"),
         ),
     }
 }
@@ -279,6 +312,26 @@ mod tests {
             }
         );
         assert!(session_named(&sessions, "session_ab", &workers).is_err());
+    }
+
+    #[test]
+    fn a_session_is_known_by_its_title() {
+        let mut sessions = [session("session_abcd1"), session("session_abcd2")];
+        sessions[0].title = "Fix the cart".to_owned();
+        sessions[1].title = "Fix the card".to_owned();
+        let id = |name: &str| match session_named(&sessions, name, &[]) {
+            Ok(Target::Session { id, .. }) => Some(id),
+            _ => None,
+        };
+        for name in ["Fix the cart", "fix the cart", "fix the cart…"] {
+            assert_eq!(id(name).as_deref(), Some("session_abcd1"), "{name}");
+        }
+        assert_eq!(id("fix the"), None);
+        let failure = session_named(&sessions, "Fix the crat", &[]).unwrap_err();
+        assert_eq!(
+            failure.hint.as_deref(),
+            Some("did you mean `Fix the cart`?")
+        );
     }
 
     #[test]

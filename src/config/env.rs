@@ -37,10 +37,15 @@ pub const QUEUED_LIMIT: &str = "ORCHESTRATOR_QUEUED_LIMIT";
 pub const ABANDONED_LIMIT: &str = "ORCHESTRATOR_ABANDONED_LIMIT";
 /// A folder with a built page that the embedded deployment serves in the place of the one in the binary.
 pub const PAGE: &str = "ORCHESTRATOR_PAGE";
+/// The least time between two appends of streamed text to a deployment.
+pub const APPEND_SPACING: &str = "ORCHESTRATOR_APPEND_SPACING";
 /// How long a graceful shutdown may take.
 pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
 /// Idle time in milliseconds, or with a unit, after which a session's child is stopped.
 pub const IDLE_TIMEOUT: &str = "IDLE_TIMEOUT";
+
+/// Set by `run --detach` for the process that it starts: what to write into once it is up. Not for people.
+pub const IN_BACKGROUND: &str = "ORCHESTRATOR_IN_BACKGROUND";
 
 /// In a debug build only: a folder of functions that the embedded deployment runs in the place of the product's.
 #[cfg(debug_assertions)]

@@ -36,4 +36,7 @@ pub use problem::{ConfigError, Problem};
 pub use source::{Source, SourceKind};
 pub use time::{Millis, parse_duration};
 pub use url::{NEEDS_HTTPS, UrlRule, deployment_url};
-pub use workers::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};
+pub use workers::{
+    DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, PRESENCE_MS, SYNC_INTERVAL_MS, WorkerEntry,
+    WorkersConfig,
+};

@@ -330,6 +330,18 @@ fn many_who_add_at_once_lose_nobodys_entry() {
 }
 
 #[test]
+fn three_beats_fit_into_what_counts_as_presence() {
+    let usual = orchestrator_actors::machine::Settings::default().beat_ms;
+    for beat in [usual, *SYNC_INTERVAL_MS.end()] {
+        assert!(SYNC_INTERVAL_MS.contains(&beat));
+        assert!(3 * beat < PRESENCE_MS, "{beat}");
+    }
+    let text = include_str!("../../convex/lib/limits.ts");
+    let theirs = format!("PRESENCE_FRESH_MS = {} * SECOND", PRESENCE_MS / 1_000);
+    assert!(text.contains(&theirs), "the deployment has another one");
+}
+
+#[test]
 fn the_time_fields_of_the_documents_are_read() {
     let text = good("").replace(
         "{\"workers\"",

@@ -171,8 +171,11 @@ fn read_level(reader: &mut Reader<'_>, logs: &Object<'_>) -> Option<String> {
     None
 }
 
-/// Presence is lost after 35 s without a beat; three of them have to fit in.
-const SYNC_INTERVAL_MS: std::ops::RangeInclusive<Millis> = 1_000..=11_000;
+/// Without a beat for so long a supervisor counts as gone, to whoever reads its presence (`convex/lib/limits.ts` says the same).
+pub const PRESENCE_MS: Millis = 35_000;
+
+/// Three beats have to fit into presence.
+pub const SYNC_INTERVAL_MS: std::ops::RangeInclusive<Millis> = 1_000..=11_000;
 
 fn read_sync_interval(reader: &mut Reader<'_>, machine: &Object<'_>) -> Option<Millis> {
     let time = reader.optional_millis("machine", machine, "sync_interval")?;

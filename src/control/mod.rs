@@ -3,12 +3,15 @@
 //! Reading state never sends a message to an actor: the answers come from the actor table.
 
 mod client;
+pub mod metrics;
 pub mod protocol;
 pub mod report;
 mod server;
 mod socket;
+mod tally;
 
 pub use client::{ClientError, call};
-pub use protocol::{Answer, Refusal, Request, Verb};
+pub use protocol::{Answer, Attach, Refusal, Request, Verb};
 pub use server::{Handler, Server, ServerError};
 pub use socket::{SocketError, socket_path};
+pub use tally::Tally;

@@ -1,6 +1,8 @@
 //! The frames. A request names a verb; an answer holds a value or a refusal with a stable code. A supervisor of
 //! another version says so instead of guessing.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +35,8 @@ impl Request {
 pub enum Verb {
     /// The actor tree, as a [`super::report::Report`].
     Ps,
+    /// The supervisor in numbers: one string, in Prometheus' text format.
+    Metrics,
     /// Reads the configuration again and applies it; or says only what would change.
     Reload { dry_run: bool },
     /// Stops in order within the limit (ms; the supervisor's own when absent), or at once.
@@ -44,10 +48,29 @@ pub enum Verb {
     Restart { actor: String },
     /// Lets a worker take no new turns, or take them again.
     Pause { worker: String, paused: bool },
+    /// Has a session's assistant up without a turn, or keeps it up.
+    Wake { worker: String, session: String },
+    /// Gives a session's assistant up, when no turn needs it.
+    Rest { worker: String, session: String },
+    /// How a session's assistant is entered from a terminal. The answer holds its password: this socket is its user's alone.
+    Attach { session: String },
+    /// What models a worker can name, asked anew.
+    Models { worker: String },
     /// Makes an actor panic. Debug builds only.
     Panic { actor: String },
     /// Keeps an actor's handler busy. Debug builds only.
     Block { actor: String, ms: u64 },
+}
+
+/// The answer to [`Verb::Attach`]. It is not shown by `Debug`.
+#[derive(Serialize, Deserialize)]
+pub struct Attach {
+    pub pid: u32,
+    pub url: String,
+    pub directory: String,
+    /// The program that speaks with it.
+    pub binary: PathBuf,
+    pub password: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

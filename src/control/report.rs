@@ -121,6 +121,9 @@ pub struct WorkerReport {
     pub restarts: u32,
     pub last_error: Option<String>,
     pub sessions: Vec<SessionReport>,
+    /// Assistants that were started from afar.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleReport>,
     #[serde(default)]
     pub health: Health,
 }
@@ -140,6 +143,24 @@ pub struct SessionReport {
     pub chunks: u64,
     pub turns: u64,
     pub detail: String,
+    pub last_error: Option<String>,
+    #[serde(default)]
+    pub health: Health,
+}
+
+/// An assistant that plays a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleReport {
+    /// `<room>/<role>`
+    pub name: String,
+    pub key: String,
+    pub tool: String,
+    pub phase: String,
+    pub since: String,
+    pub age_ms: u64,
+    pub agent_pid: Option<u32>,
+    pub agent_rss_bytes: Option<u64>,
+    pub restarts: u32,
     pub last_error: Option<String>,
     #[serde(default)]
     pub health: Health,
@@ -177,11 +198,14 @@ impl Report {
             .map(|one| (one.key.as_str(), &one.health));
         let sessions = self.workers.iter().flat_map(|worker| &worker.sessions);
         let sessions = sessions.map(|one| (one.key.as_str(), &one.health));
+        let roles = self.workers.iter().flat_map(|worker| &worker.roles);
+        let roles = roles.map(|one| (one.key.as_str(), &one.health));
         let all = std::iter::once(("machine", &self.machine.health))
             .chain(deployments)
             .chain(bridges)
             .chain(workers)
-            .chain(sessions);
+            .chain(sessions)
+            .chain(roles);
         all.filter(|(_, health)| health.stuck.is_some())
             .map(|(key, _)| key)
             .collect()
@@ -322,7 +346,27 @@ fn worker(facts: &WorkerFacts, cards: &[ActorCard], now_ms: u64) -> WorkerReport
             .filter(|card| card.parent.as_ref() == Some(&key))
             .map(|card| session(card, now_ms))
             .collect(),
+        roles: of(cards, ActorKind::Role)
+            .filter(|card| card.parent.as_ref() == Some(&key))
+            .map(|card| role(card, now_ms))
+            .collect(),
         key: key.to_string(),
+    }
+}
+
+fn role(card: &ActorCard, now_ms: u64) -> RoleReport {
+    RoleReport {
+        name: card.name.clone(),
+        key: card.key.to_string(),
+        tool: card.detail.clone(),
+        phase: phase(card),
+        since: rfc3339(card.since_ms),
+        age_ms: now_ms.saturating_sub(card.since_ms),
+        agent_pid: card.agent_pid,
+        agent_rss_bytes: card.agent_rss_bytes,
+        restarts: card.restarts,
+        last_error: card.last_error.clone(),
+        health: health(card, now_ms),
     }
 }
 

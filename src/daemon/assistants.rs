@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::WorkerId;
 use orchestrator_actors::machine::Stores;
+use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::Agents;
+use orchestrator_actors::ports::role::Roles;
 use serde::Deserialize;
 use tracing::info;
 
@@ -18,6 +20,8 @@ use crate::adapters::opencode::install::{self, Found, InstallError, Search, find
 use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
 use crate::adapters::process::companion::Companion;
 use crate::adapters::process::{leftovers, memory_bytes, own_binary};
+use crate::adapters::roles::{RoleConfig, ToolRoles};
+use crate::adapters::tools;
 use crate::config::Limits;
 use crate::config::env;
 use crate::model::MODEL_ARGUMENT;
@@ -39,6 +43,7 @@ const ROOM_WHEN_UNKNOWN: usize = 8;
 /// Ready to be used by the tree.
 pub(super) struct Assistants {
     agents: Arc<OpenCodeAgents>,
+    roles: Arc<ToolRoles>,
     model: Option<Companion>,
     /// Sees off what a dead supervisor left, and keeps the folders small.
     tidying: tokio::task::JoinHandle<()>,
@@ -59,13 +64,18 @@ impl Assistants {
             folder = options.paths.agents().join("demo");
             hermetic = Some(HermeticSettings::new(folder.join("home"), url));
         }
+        let mut search = tools::Search::from_environment(options.paths.home.clone());
+        // What chats use is what a role's OpenCode is, whether or not it is on the PATH.
+        search
+            .named
+            .insert("opencode".to_owned(), found.binary.clone());
         let mut config = OpenCodeConfig::new(
             found.binary,
             folder,
             options.paths.state.join("run"),
             options.paths.state.clone(),
         );
-        config.hermetic = hermetic;
+        config.hermetic.clone_from(&hermetic);
         if let Some(limit) = options.boot {
             config.deadlines.listening = limit;
         }
@@ -75,6 +85,7 @@ impl Assistants {
                 .env_passthrough
                 .clone_from(&loaded.config.env_passthrough);
         }
+        let env_passthrough = config.env_passthrough.clone();
         let made = tokio::task::spawn_blocking(move || {
             let agents = OpenCodeAgents::new(config)?;
             // The instance lock is held: whoever left something is dead.
@@ -93,8 +104,15 @@ impl Assistants {
             leftovers::see_off(traces.clone(), wardens).await;
             leftovers::tidy(traces.locks).await;
         });
+        let roles = ToolRoles::new(RoleConfig {
+            search,
+            traces: agents.traces(),
+            env_passthrough,
+            hermetic,
+        });
         Ok(Self {
             agents: Arc::new(agents),
+            roles: Arc::new(roles),
             model,
             tidying,
         })
@@ -102,6 +120,16 @@ impl Assistants {
 
     pub fn agents(&self) -> Arc<dyn Agents> {
         Arc::clone(&self.agents) as _
+    }
+
+    /// Assistants of any kind, for what owners ask from afar.
+    pub fn roles(&self) -> Arc<dyn Roles> {
+        Arc::clone(&self.roles) as _
+    }
+
+    /// For what people ask about one of them.
+    pub fn opencode(&self) -> Arc<OpenCodeAgents> {
+        Arc::clone(&self.agents)
     }
 
     pub fn stores(&self) -> Arc<dyn Stores> {
@@ -142,10 +170,14 @@ fn room_for(memory: Option<u64>) -> usize {
 struct OpenCodeStores(Arc<OpenCodeAgents>);
 
 impl Stores for OpenCodeStores {
-    fn store_id(&self, worker: &WorkerId) -> Result<String, String> {
-        self.0
-            .store_id(worker)
-            .map_err(|error| format!("cannot use the store of worker {worker}: {error}"))
+    fn store_id(&self, worker: &WorkerId) -> Pending<Result<String, String>> {
+        let (agents, worker) = (self.0.clone(), worker.clone());
+        Box::pin(async move {
+            let of = worker.clone();
+            let read = tokio::task::spawn_blocking(move || agents.store_id(&of)).await;
+            let named = read.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+            named.map_err(|error| format!("cannot use the store of worker {worker}: {error}"))
+        })
     }
 }
 

@@ -126,6 +126,12 @@ impl Tree {
     pub fn link_status(&self, url: &DeploymentUrl) -> LinkStatus {
         self.links.link(url).status()
     }
+
+    /// Lets go of links to deployments that nobody is configured for any more.
+    pub fn drop_unused_links(&self, desired: &Desired) {
+        let urls = desired.workers.iter().map(|worker| &worker.url);
+        self.links.keep(&urls.collect());
+    }
 }
 
 /// Starts the tree over the real adapters.
@@ -137,7 +143,11 @@ pub(super) async fn start_tree(
     assistants: &Assistants,
 ) -> Result<Tree, RunError> {
     let outbox = open_outbox(&options.paths.outbox()).await?;
-    let links = Arc::new(ConvexLinks::new(Arc::clone(&outbox) as Arc<dyn Outbox>));
+    let links = ConvexLinks::new(Arc::clone(&outbox) as Arc<dyn Outbox>);
+    let links = Arc::new(match options.append_spacing {
+        Some(spacing) => links.with_append_spacing(spacing),
+        None => links,
+    });
     let state = std::fs::canonicalize(&options.paths.state).map_err(|error| {
         RunError::StateFolder(format!(
             "cannot use the state folder {}: {error}",
@@ -149,6 +159,7 @@ pub(super) async fn start_tree(
         machine_id: machine.identity.id(),
         ports: Ports {
             agents: assistants.agents(),
+            roles: assistants.roles(),
             links: Arc::clone(&links) as _,
             outbox: Arc::clone(&outbox) as _,
             clock: Arc::new(SystemClock),

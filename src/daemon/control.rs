@@ -3,13 +3,17 @@
 
 use std::time::Duration;
 
-use orchestrator_actors::domain::ids::WorkerId;
+use orchestrator_actors::domain::ids::{SessionId, WorkerId};
 use orchestrator_actors::ports::Pending;
+use orchestrator_actors::worker::Wish;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::running::Shared;
-use crate::control::{Handler, Refusal, Verb};
+use super::models;
+use super::running::{Running, Shared};
+use crate::control::metrics::exposition;
+use crate::control::{Attach, Handler, Refusal, Verb};
 
 /// What a `stop` asks of the main loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,10 @@ impl Handler for Controls {
         Box::pin(async move {
             match verb {
                 Verb::Ps => value(&running.report()),
+                Verb::Metrics => {
+                    let table = running.tree.handle.table();
+                    Ok(exposition(&running.report(), table.counters()).into())
+                }
                 Verb::Reload { dry_run } => value(&running.reload(dry_run).await?),
                 Verb::Pause { worker, paused } => pause(&running, &worker, paused).await,
                 Verb::Stop { force, timeout_ms } => {
@@ -48,6 +56,14 @@ impl Handler for Controls {
                     done.map_err(|reason| Refusal::new("failed", reason))?;
                     Ok(json!({"actor": key}))
                 }
+                Verb::Wake { worker, session } => {
+                    wish(&running, &worker, &session, Wish::Wake).await
+                }
+                Verb::Rest { worker, session } => {
+                    wish(&running, &worker, &session, Wish::Rest).await
+                }
+                Verb::Attach { session } => attach(&running, &session),
+                Verb::Models { worker } => value(&models::ask(&running, &worker).await?),
                 Verb::Panic { actor } => panic_in(&running, &actor),
                 Verb::Block { actor, ms } => block_in(&running, &actor, ms),
             }
@@ -63,6 +79,30 @@ async fn pause(running: &Shared, name: &str, paused: bool) -> Result<Value, Refu
     let worker = WorkerId::from(id);
     let changed = running.pause(&worker, paused).await?;
     Ok(json!({"worker": worker, "changed": changed}))
+}
+
+async fn wish(running: &Shared, worker: &str, session: &str, wish: Wish) -> Result<Value, Refusal> {
+    let (worker, session) = (WorkerId::from(worker), SessionId::from(session));
+    let done = running.tree.handle.wish(worker, session, wish).await;
+    done.map_err(|reason| Refusal::new("failed", reason))?;
+    Ok(json!({}))
+}
+
+fn attach(running: &Running, session: &str) -> Result<Value, Refusal> {
+    let session = SessionId::from(session);
+    let Some(reach) = running.opencode.reach(&session) else {
+        return Err(Refusal::new(
+            "failed",
+            format!("no assistant of session `{session}` is up"),
+        ));
+    };
+    value(&Attach {
+        pid: reach.pid,
+        url: reach.url,
+        directory: reach.directory,
+        binary: running.opencode.binary().to_owned(),
+        password: reach.password.expose_secret().to_owned(),
+    })
 }
 
 fn value(of: &impl serde::Serialize) -> Result<Value, Refusal> {

@@ -1,6 +1,6 @@
 //! What a running supervisor looks after by itself, besides signals and the control socket: the watched configuration
-//! (`--watch`), workers whose directory has come (they serve without being told), development mode's single worker (it
-//! takes the supervisor with it), and the moment when nothing is left to do (`--exit-when-idle`).
+//! (`--watch`), workers whose directory has gone or come (down with the reason, up without being told), development
+//! mode's single worker (it takes the supervisor with it), and the moment when nothing is left to do (`--exit-when-idle`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use super::announce::WorkerLine;
 use super::running::Shared;
 use super::watch::FileWatch;
 
-/// How often a missing directory is looked for.
-const REVIVE: Duration = Duration::from_secs(1);
+/// How often the workers' directories are looked at.
+const DIRECTORIES: Duration = Duration::from_secs(1);
 /// How often, with the flag, it is looked whether something is left to do.
 const LOOK: Duration = Duration::from_millis(250);
 /// Nothing to do for so long means idle: between two turns of a session there is a moment without one.
@@ -46,8 +46,8 @@ impl Errands {
         let mut tasks = Vec::new();
         let mut trouble = None;
         let options = &running.options;
+        tasks.push(spawn(look_at_directories(Arc::clone(running))));
         if let Some(source) = &options.source {
-            tasks.push(spawn(revive(Arc::clone(running))));
             if options.watch {
                 match FileWatch::start(source.file()) {
                     Ok(watch) => tasks.push(spawn(tell_changes(watch, ask.clone()))),
@@ -90,12 +90,12 @@ async fn tell_changes(mut watch: FileWatch, ask: mpsc::Sender<Errand>) {
     }
 }
 
-async fn revive(running: Shared) {
-    let mut looks = tokio::time::interval(REVIVE);
+async fn look_at_directories(running: Shared) {
+    let mut looks = tokio::time::interval(DIRECTORIES);
     loop {
         looks.tick().await;
-        if let Err(error) = running.revive().await {
-            warn!(%error, "a worker whose directory has come is not started");
+        if let Err(error) = running.look_at_directories().await {
+            warn!(%error, "a worker whose directory has gone or come stays as it was");
         }
     }
 }
@@ -157,6 +157,7 @@ fn is_busy(cards: &[ActorCard]) -> bool {
         ActorKind::Session => {
             card.turn.is_some() || !matches!(card.phase, Phase::Ready | Phase::Idle | Phase::Parked)
         }
+        ActorKind::Role => card.phase != Phase::Parked,
         _ => false,
     })
 }

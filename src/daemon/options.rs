@@ -17,6 +17,8 @@ pub struct RunOptions {
     pub opencode: Option<PathBuf>,
     /// From an assistant's start until it listens; absent for its adapter's own limit.
     pub boot: Option<Duration>,
+    /// The least time between two appends of streamed text; absent for the one that suits the deployment, may be 0.
+    pub append_spacing: Option<Duration>,
     /// What assistants may take of the machine.
     pub limits: Limits,
     /// For the graceful stop.

@@ -1,16 +1,17 @@
 //! From one configuration to the next while the supervisor runs. `reload`, SIGHUP and `--watch` take this one path: read
 //! again, check, compare, apply per worker; a bad file changes nothing and is remembered for `ps`. Two smaller changes go
-//! the same way: a worker is paused or resumed, and one whose directory has come is no longer broken.
+//! the same way: a worker is paused or resumed, and one whose directory has gone or come is broken or serves again.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use orchestrator_actors::domain::ids::{WorkerDir, WorkerId};
-use orchestrator_actors::machine::{Desired, ReloadReport};
+use orchestrator_actors::machine::{Desired, ReloadReport, WorkerSpec};
 use serde::Serialize;
 use tracing::{info, warn};
 
 use super::compose::desired;
+use super::manager::Reloading;
 use super::options::Mode;
 use super::paused::Paused;
 use super::running::Running;
@@ -33,6 +34,7 @@ pub struct Reloaded {
 impl Running {
     /// Reads the configuration again and applies it. A bad one changes nothing.
     pub async fn reload(&self, dry_run: bool) -> Result<Reloaded, Refusal> {
+        let _told = (!dry_run).then(|| Reloading::begin(self));
         let Some(source) = self.options.source.clone() else {
             return Err(Refusal::new(
                 "invalid",
@@ -73,32 +75,18 @@ impl Running {
         })
     }
 
-    /// Workers that were broken, and whose directory is there now, are started. The file is not read for it.
-    pub async fn revive(&self) -> Result<(), String> {
-        if !self
-            .desired()
-            .workers
-            .iter()
-            .any(|worker| worker.broken.is_some())
-        {
-            return Ok(());
-        }
+    /// Looks at every worker's directory: one that is gone takes its worker down, with the reason; one that has come starts it
+    /// again. The file is not read for it.
+    pub async fn look_at_directories(&self) -> Result<(), String> {
         let _one_at_a_time = self.reloading.lock().await;
         let mut next = self.desired();
+        self.tree.drop_unused_links(&next);
         let looked = tokio::task::spawn_blocking(move || {
-            let mut found = false;
+            let mut changed = false;
             for worker in &mut next.workers {
-                if worker.broken.is_none() {
-                    continue;
-                }
-                let path = worker.directory.as_path().to_owned();
-                if let Ok(directory) = inspect(&path.display().to_string(), &path) {
-                    worker.directory = WorkerDir::canonical(directory);
-                    worker.broken = None;
-                    found = true;
-                }
+                changed |= look_at_directory(worker);
             }
-            found.then_some(next)
+            changed.then_some(next)
         });
         match looked.await {
             Ok(Some(next)) => self
@@ -194,6 +182,20 @@ impl Running {
         let changed = changed.iter().filter(|(_, changed)| *changed);
         changed.map(|(name, _)| (*name).to_owned()).collect()
     }
+}
+
+/// Whether the directory has come or gone. What a link on the way to it now means is a reload's to find out.
+fn look_at_directory(worker: &mut WorkerSpec) -> bool {
+    let path = worker.directory.as_path().to_owned();
+    match (inspect(&path.display().to_string(), &path), &worker.broken) {
+        (Ok(directory), Some(_)) => {
+            worker.directory = WorkerDir::canonical(directory);
+            worker.broken = None;
+        }
+        (Err(why), None) => worker.broken = Some(why),
+        _ => return false,
+    }
+    true
 }
 
 fn bad_configuration(error: &ConfigError) -> Refusal {

@@ -7,16 +7,17 @@ use std::time::Instant;
 
 use orchestrator_actors::machine::WorkerStart;
 use orchestrator_actors::ports::link::LinkPhase;
-use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::announce::{Announce, Ended, Summary, WorkerLine};
 use super::control::StopRequest;
+use super::dump;
 use super::errands::{Errand, Errands};
 use super::error::RunError;
 use super::instance::{Instance, LockError};
 use super::lines::worker_lines;
+use super::manager::{self, Feeding};
 use super::news::Watcher;
 use super::options::RunOptions;
 use super::running::{Running, Shared};
@@ -72,6 +73,7 @@ async fn live(
     };
     // From here on there is a tree, and it is stopped in order: it holds tokens, and soon children.
     let up = bring_up(prepared, announce, instance, file, stops).await?;
+    let _dumping = dump::on_signal(signals.take_dump(), &up.running);
     let first = tokio::select! {
         lines = worker_lines(&up.running) => First::Lines(lines),
         () = signals.stop() => First::Stop(up.stop_request()),
@@ -141,7 +143,7 @@ fn summarize(up: &Up, announce: &dyn Announce, mut lines: Vec<WorkerLine>) -> Op
         workers: lines,
         demo: options.demo,
     });
-    let _ = sd_notify::notify(false, &[NotifyState::Ready]);
+    manager::ready(&up.running);
     None
 }
 
@@ -188,6 +190,7 @@ async fn serve(
     };
     let mut watcher = Watcher::new(running.tree.handle.table());
     let mut errands = Errands::start(running);
+    let _feeding = Feeding::start(running);
     if let Some(trouble) = errands.trouble.take() {
         announce.notice(&trouble);
     }
@@ -228,7 +231,7 @@ async fn stop(
     stop_requests: &mut mpsc::Receiver<StopRequest>,
     quiet: bool,
 ) -> Ended {
-    let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
+    manager::stopping();
     let begun = Instant::now();
     let forced = |limit| Ended::Forced {
         limit,
@@ -249,7 +252,7 @@ async fn stop(
             Ok(_) => Ended::Stopped { took: begun.elapsed(), outbox: running.tree.outbox_depth() },
             Err(_) => forced(Some(request.limit)),
         },
-        () = signals.stop() => forced(None),
+        () = signals.another_stop(begun.into()) => forced(None),
         () = insisted(stop_requests) => forced(None),
     }
 }

@@ -12,6 +12,7 @@ use super::embedded::Embedded;
 use super::instance::Holder;
 use super::options::RunOptions;
 use crate::adapters::clock::{SystemClock, wall_ms};
+use crate::adapters::opencode::OpenCodeAgents;
 use crate::control::Refusal;
 use crate::control::report::{
     ConfigurationReport, MachineReport, Report, Sources, WorkerFacts, build, rfc3339,
@@ -29,6 +30,8 @@ pub(super) struct Running {
     pub embedded: Mutex<Option<Embedded>>,
     /// Held while the configuration changes.
     pub reloading: tokio::sync::Mutex<()>,
+    /// For questions about one assistant.
+    pub opencode: Arc<OpenCodeAgents>,
     /// Why the configuration that lies there is not the one that runs.
     pub trouble: Mutex<Option<ConfigurationReport>>,
 }
@@ -187,6 +190,7 @@ fn is_as_drawn(card: &ActorCard, name: &str) -> bool {
         ActorKind::Bridge => kind == "bridge",
         ActorKind::Worker => kind == "worker",
         ActorKind::Session => kind == "session",
+        ActorKind::Role => kind == "role",
     };
     let host = card
         .name

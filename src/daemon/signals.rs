@@ -1,8 +1,15 @@
-//! The signals of a supervisor: TERM and INT stop it (the second one at once), HUP reloads, XFSZ (a file has reached
-//! `ulimit -f`) does nothing. Registered before anything is started, so that none is lost. Other commands that have
-//! something to clean up hear TERM and INT only.
+//! The signals of a supervisor: TERM and INT stop it (the second one at once; what comes within half a second of the first
+//! is the same one, delivered twice: by a terminal to the group and by a service manager, for example), HUP reloads, USR1
+//! is the dump's, XFSZ (a file has reached `ulimit -f`) does nothing. Registered before anything is started, so that none
+//! is lost. Other commands that have something to clean up hear TERM and INT only.
+
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// Nobody who insists is that quick.
+const SAME: Duration = Duration::from_millis(500);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +22,8 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Held from the start, when there is no tree yet to be dumped: unheard, it would end the process.
+    dump: Option<Signal>,
     /// Held, so that the write fails as on a full disk instead of ending the process. Not ignored: that would be
     /// inherited by every tool that an assistant runs.
     _file_size: Signal,
@@ -26,8 +35,14 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            dump: Some(signal(SignalKind::user_defined1())?),
             _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
+    }
+
+    /// For whoever answers it. Once.
+    pub fn take_dump(&mut self) -> Option<Signal> {
+        self.dump.take()
     }
 
     pub async fn next(&mut self) -> Asked {
@@ -41,6 +56,16 @@ impl Signals {
     /// Waits for a stop, whatever else comes.
     pub async fn stop(&mut self) {
         while self.next().await != Asked::Stop {}
+    }
+
+    /// Waits for a stop that is another one than that of `first`.
+    pub async fn another_stop(&mut self, first: Instant) {
+        loop {
+            self.stop().await;
+            if first.elapsed() >= SAME {
+                return;
+            }
+        }
     }
 }
 

@@ -160,6 +160,7 @@ pub(super) async fn bring_up(
         embedded: Mutex::new(embedded),
         reloading: tokio::sync::Mutex::default(),
         trouble: Mutex::default(),
+        opencode: assistants.opencode(),
     });
     match open_control(&running, &file, stops, announce) {
         Ok(control) => Ok(Up {

@@ -57,6 +57,11 @@ impl DaemonFile {
         written
     }
 
+    /// Whether something is there that cannot be read.
+    pub fn is_damaged(path: &Path) -> bool {
+        path.exists() && Self::read(path).is_none()
+    }
+
     /// `None` when there is none, or none that this version understands.
     pub fn read(path: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(path).ok()?;
@@ -121,7 +126,9 @@ mod tests {
         };
         file.write(&path).unwrap();
         assert_eq!(DaemonFile::read(&path), Some(file));
+        assert!(!DaemonFile::is_damaged(&path));
         std::fs::write(&path, "{").unwrap();
         assert_eq!(DaemonFile::read(&path), None);
+        assert!(DaemonFile::is_damaged(&path));
     }
 }

@@ -1,16 +1,20 @@
-//! Logs: fields in spans, to files in the state folder (`rolling`: five, each bounded) and to stderr by level (`limited`).
+//! Logs: fields, to stderr by level (`limited`) and to files in the state folder, one JSON object a line (`rolling`: five, each
+//! bounded). What assistants print has files of its own. `reading` is how `orchestrator logs` goes through them.
 //! Secrets never get here: tokens print as `secret_def4…`, and contents of messages are not logged at all.
 
 mod limited;
+pub mod reading;
 mod rolling;
 
 use std::io::IsTerminal;
 use std::path::Path;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing::Subscriber;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::limited::Limited;
@@ -20,10 +24,19 @@ use self::rolling::{FILE_BYTES, Rolling};
 /// the crate's own 128,000 cost 5 MB.
 const WAITING_LINES: usize = 4096;
 
+/// What children say is told under this target, and goes nowhere else.
+pub const ASSISTANT: &str = "assistant_output";
+/// The supervisor's own log, by the name of its file.
+pub const SUPERVISOR: &str = "orchestrator";
+/// What assistants print.
+pub const ASSISTANTS: &str = "assistants";
+/// Bytes of one file of that.
+const ASSISTANTS_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Keeps the log file's writer alive; what is buffered is written when it is dropped, so it lives as long as `main`.
 #[must_use]
 pub struct Logging {
-    _file: Option<WorkerGuard>,
+    _files: Vec<WorkerGuard>,
     /// Why there is no log file although one was wanted.
     pub trouble: Option<String>,
 }
@@ -44,38 +57,56 @@ pub fn start(folder: Option<&Path>, levels: &Levels, color: bool) -> Logging {
         .with_ansi(color && std::io::stderr().is_terminal())
         .with_target(false)
         .with_filter(filter(&levels.stderr, "warn"));
-    let opened = folder.map(|folder| Rolling::open(folder, FILE_BYTES));
-    let (writer, guard, trouble) = match opened {
-        Some(Ok(log)) => {
-            let (writer, guard) = NonBlockingBuilder::default()
-                .buffered_lines_limit(WAITING_LINES)
-                .finish(log);
-            (Some(writer), Some(guard), None)
-        }
-        Some(Err(error)) => (None, None, Some(error)),
-        None => (None, None, None),
+    let mut guards = Vec::new();
+    let mut trouble = None;
+    let mut file = |name: &str, limit: u64, waiting: usize| {
+        let log = match Rolling::open(folder?, name, limit) {
+            Ok(log) => log,
+            Err(error) => {
+                trouble.get_or_insert(error);
+                return None;
+            }
+        };
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(waiting)
+            .finish(log);
+        guards.push(guard);
+        Some(writer)
     };
-    let file = writer.map(|writer| {
-        tracing_subscriber::fmt::layer()
-            .with_writer(writer)
-            .with_ansi(false)
-            .with_filter(filter(&levels.file, "info"))
-    });
+    let own = file(SUPERVISOR, FILE_BYTES, WAITING_LINES)
+        .map(|writer| lines(writer).with_filter(filter(&levels.file, "info")));
+    let printed = Targets::new().with_target(ASSISTANT, LevelFilter::TRACE);
+    let said = file(ASSISTANTS, ASSISTANTS_BYTES, WAITING_LINES / 8)
+        .map(|writer| lines(writer).with_filter(printed));
     // A second start in one process (tests) keeps the first subscriber.
     let _ = tracing_subscriber::registry()
         .with(stderr)
-        .with(file)
+        .with(own)
+        .with(said)
         .try_init();
     Logging {
-        _file: guard,
+        _files: guards,
         trouble: trouble.map(|error| error.to_string()),
     }
+}
+
+/// One JSON object a line.
+fn lines<S>(to: NonBlocking) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    tracing_subscriber::fmt::layer()
+        .json()
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(to)
 }
 
 /// Levels by target. Not `EnvFilter`: its filters by field bring an engine for regular expressions into every start.
 fn filter(text: &str, fallback: &str) -> Targets {
     let parsed = text.parse().or_else(|_| fallback.parse());
     let targets: Targets = parsed.unwrap_or_default();
+    let targets = targets.with_target(ASSISTANT, LevelFilter::OFF);
     // Convex's crate tells every mutation at `info`; who wants that names it: `convex=info`.
     let named = targets
         .iter()

@@ -21,10 +21,10 @@ pub struct Rolling {
 }
 
 impl Rolling {
-    /// `<folder>/orchestrator.log`, and `orchestrator.log.1` (the youngest) and so on.
-    pub fn open(folder: &Path, limit: u64) -> io::Result<Self> {
+    /// `<folder>/<name>.log`, and `<name>.log.1` (the youngest) and so on.
+    pub fn open(folder: &Path, name: &str, limit: u64) -> io::Result<Self> {
         let mut log = Self {
-            path: folder.join("orchestrator.log"),
+            path: folder.join(format!("{name}.log")),
             limit,
             file: None,
             length: 0,
@@ -43,18 +43,19 @@ impl Rolling {
         Ok(self.file.insert(file))
     }
 
-    fn older(&self, number: usize) -> PathBuf {
-        self.path.with_extension(format!("log.{number}"))
-    }
-
     fn roll(&mut self) -> io::Result<()> {
         self.file = None;
         for number in (1..OLDER).rev() {
             // One that is not there yet is no trouble.
-            let _ = fs::rename(self.older(number), self.older(number + 1));
+            let _ = fs::rename(older(&self.path, number), older(&self.path, number + 1));
         }
-        fs::rename(&self.path, self.older(1))
+        fs::rename(&self.path, older(&self.path, 1))
     }
+}
+
+/// Where a log's older file is; 1 is the youngest.
+pub fn older(path: &Path, number: usize) -> PathBuf {
+    path.with_extension(format!("log.{number}"))
 }
 
 impl Write for Rolling {
@@ -92,6 +93,7 @@ impl Write for Rolling {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SUPERVISOR;
     use super::*;
 
     fn read(folder: &Path, name: &str) -> String {
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn a_log_that_floods_keeps_its_newest_lines_within_the_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Rolling::open(folder.path(), 1_000).unwrap();
+        let mut log = Rolling::open(folder.path(), SUPERVISOR, 1_000).unwrap();
         for n in 0..100_000 {
             log.write_all(format!("line {n:06}\n").as_bytes()).unwrap();
         }
@@ -128,7 +130,7 @@ mod tests {
     fn a_process_that_keeps_restarting_does_not_begin_a_new_allowance_each_time() {
         let folder = tempfile::tempdir().unwrap();
         for n in 0..1_000 {
-            let mut log = Rolling::open(folder.path(), 1_000).unwrap();
+            let mut log = Rolling::open(folder.path(), SUPERVISOR, 1_000).unwrap();
             log.write_all(format!("start {n:04}\n").as_bytes()).unwrap();
         }
         let files = fs::read_dir(folder.path()).unwrap().flatten();
@@ -141,7 +143,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join("logs");
         fs::create_dir(&logs).unwrap();
-        let mut log = Rolling::open(&logs, 20).unwrap();
+        let mut log = Rolling::open(&logs, SUPERVISOR, 20).unwrap();
         log.write_all(b"before, long enough\n").unwrap();
         fs::rename(&logs, folder.path().join("away")).unwrap();
         assert!(log.write_all(b"lost\n").is_err());

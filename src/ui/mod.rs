@@ -41,6 +41,18 @@ impl Ui {
         }
     }
 
+    /// An empty screen for what is drawn again and again; for a terminal only.
+    pub fn clear(&self) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(b"\x1b[H\x1b[2J").and_then(|()| out.flush());
+    }
+
+    /// Columns of the terminal behind stdout; none when nobody looks.
+    pub fn width(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    }
+
     /// One JSON object on stdout.
     pub fn json(&self, value: &impl serde::Serialize) {
         match serde_json::to_string_pretty(value) {

@@ -5,21 +5,47 @@ use termtree::Tree;
 
 use super::format::{age, bytes, plural, short, short_id};
 use crate::control::report::{
-    BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, SessionReport,
+    BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, RoleReport, SessionReport,
     WorkerReport,
 };
 
 /// Width of one branch (`├─ `).
 const BRANCH: usize = 3;
 
+/// Between two columns.
+const GAP: usize = 2;
+
 /// The most of a reason that a row shows.
 const REASON: usize = 160;
 
-/// Which rows to leave out.
+/// The least of the last column that is shown, however narrow the terminal.
+const LEAST: usize = 16;
+
+/// What to leave out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shown {
-    /// Idle and ended sessions, too.
+    /// Ended sessions, too.
     pub all: bool,
+    /// How far down: 0 is the machine, 1 what is under it, 2 the sessions.
+    pub depth: Option<usize>,
+    /// Ids, titles and reasons however long they are.
+    pub full: bool,
+    /// Lines are cut to so many columns.
+    pub width: Option<usize>,
+}
+
+impl Shown {
+    fn reaches(self, depth: usize) -> bool {
+        self.depth.is_none_or(|most| depth <= most)
+    }
+
+    fn cut(self, text: &str, most: usize) -> String {
+        if self.full {
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        } else {
+            short(text, most)
+        }
+    }
 }
 
 struct Row {
@@ -36,7 +62,16 @@ pub fn draw(report: &Report, home: Option<&str>, shown: Shown) -> String {
     let name_width = width(&root, 0);
     let phase_width = widest(&root, &|row| row.phase.chars().count());
     let age_width = widest(&root, &|row| row.age.chars().count());
-    let tree = build(&root, 0, name_width, phase_width, age_width);
+    let columns = Columns {
+        name: name_width,
+        phase: phase_width,
+        age: age_width,
+        detail: shown.width.map(|width| {
+            let before = name_width + phase_width + age_width + 3 * GAP;
+            width.saturating_sub(before).max(LEAST)
+        }),
+    };
+    let tree = build(&root, 0, columns);
     let text = tree.to_string();
     text.lines()
         .map(str::trim_end)
@@ -46,12 +81,21 @@ pub fn draw(report: &Report, home: Option<&str>, shown: Shown) -> String {
 
 fn rows(report: &Report, home: Option<&str>, shown: Shown) -> Row {
     let machine = &report.machine;
-    let mut below: Vec<Row> = machine.configuration.iter().map(configuration).collect();
-    below.extend(report.deployments.iter().map(deployment));
-    below.extend(report.bridges.iter().map(bridge));
-    below.extend(report.workers.iter().map(|item| worker(item, home, shown)));
+    let mut below = Vec::new();
+    if shown.reaches(1) {
+        let broken = machine.configuration.iter();
+        below.extend(broken.map(|item| configuration(item, shown)));
+        below.extend(report.deployments.iter().map(deployment));
+        below.extend(report.bridges.iter().map(|item| bridge(item, shown)));
+        below.extend(report.workers.iter().map(|item| worker(item, home, shown)));
+    }
+    let id = if shown.full {
+        machine.id.clone()
+    } else {
+        short_id(&machine.id)
+    };
     Row {
-        name: format!("machine {} ({})", machine.name, short_id(&machine.id)),
+        name: format!("machine {} ({id})", machine.name),
         phase: machine.phase.clone(),
         age: age(machine.uptime_ms),
         detail: join(&[alarm(&machine.health), format!("outbox {}", machine.outbox)]),
@@ -60,7 +104,7 @@ fn rows(report: &Report, home: Option<&str>, shown: Shown) -> Row {
 }
 
 /// One that lies there and is not in use.
-fn configuration(item: &ConfigurationReport) -> Row {
+fn configuration(item: &ConfigurationReport, shown: Shown) -> Row {
     let file = item.path.rsplit('/').next().unwrap_or(&item.path);
     let first = item.problems.first().map(ToString::to_string);
     let more = match item.problems.len() {
@@ -72,7 +116,7 @@ fn configuration(item: &ConfigurationReport) -> Row {
         phase: "invalid".to_owned(),
         age: String::new(),
         detail: join(&[
-            short(&first.unwrap_or_else(|| item.message.clone()), REASON),
+            shown.cut(&first.unwrap_or_else(|| item.message.clone()), REASON),
             more,
             "the one before it stays in use".to_owned(),
         ]),
@@ -96,7 +140,7 @@ fn deployment(item: &DeploymentReport) -> Row {
     }
 }
 
-fn bridge(item: &BridgeReport) -> Row {
+fn bridge(item: &BridgeReport, shown: Shown) -> Row {
     let rtt = item.rtt_us.map_or_else(String::new, |micros| {
         format!(
             "rtt {}",
@@ -106,7 +150,7 @@ fn bridge(item: &BridgeReport) -> Row {
     let trouble = if item.phase == "synced" {
         String::new()
     } else {
-        short(item.last_error.as_deref().unwrap_or_default(), REASON)
+        shown.cut(item.last_error.as_deref().unwrap_or_default(), REASON)
     };
     Row {
         name: format!("bridge {}", host(&item.url)),
@@ -134,29 +178,58 @@ fn worker(item: &WorkerReport, home: Option<&str>, shown: Shown) -> Row {
     };
     let reason = match (&item.last_error, item.phase.as_str()) {
         (_, "ready") => String::new(),
-        (Some(error), _) => short(error, REASON),
+        (Some(error), _) => shown.cut(error, REASON),
         (None, _) if item.detail == item.directory => String::new(),
-        (None, _) => short(&item.detail, REASON),
+        (None, _) => shown.cut(&item.detail, REASON),
     };
     let sessions = format!(
         "{directory}   sessions {live}/{}, restarts {}",
         item.max_sessions, item.restarts
     );
     Row {
-        name: format!("worker {} ({})", item.name, short(&item.id, 12)),
+        name: format!("worker {} ({})", item.name, shown.cut(&item.id, 12)),
         phase: item.phase.clone(),
         age: age(item.age_ms),
         detail: join(&[alarm(&item.health), sessions, reason]),
         below: item
             .sessions
             .iter()
-            .filter(|session| shown.all || session.phase != "ended")
-            .map(session)
+            .filter(|session| shown.reaches(2) && (shown.all || session.phase != "ended"))
+            .map(|item| session(item, shown))
+            .chain(item.roles.iter().filter(|_| shown.reaches(2)).map(role))
             .collect(),
     }
 }
 
-fn session(item: &SessionReport) -> Row {
+fn role(item: &RoleReport) -> Row {
+    let pid = item
+        .agent_pid
+        .map_or_else(String::new, |pid| format!("pid {pid}"));
+    let memory = item
+        .agent_rss_bytes
+        .filter(|count| *count > 0)
+        .map_or_else(String::new, bytes);
+    let trouble = match item.phase.as_str() {
+        "restarting" | "parked" => short(item.last_error.as_deref().unwrap_or_default(), REASON),
+        _ => String::new(),
+    };
+    Row {
+        name: format!("role {}", short(&item.name, 40)),
+        phase: item.phase.clone(),
+        age: age(item.age_ms),
+        detail: join(&[
+            alarm(&item.health),
+            item.tool.clone(),
+            pid,
+            memory,
+            format!("restarts {}", item.restarts),
+            trouble,
+        ]),
+        below: Vec::new(),
+    }
+}
+
+fn session(item: &SessionReport, shown: Shown) -> Row {
     let pid = item
         .agent_pid
         .map_or_else(String::new, |pid| format!("pid {pid}"));
@@ -175,7 +248,7 @@ fn session(item: &SessionReport) -> Row {
     let trouble = match item.phase.as_str() {
         // Its last lines are in the log and in the turn; here it is one row.
         "restarting" | "parked" | "failed" => {
-            short(item.last_error.as_deref().unwrap_or_default(), REASON)
+            shown.cut(item.last_error.as_deref().unwrap_or_default(), REASON)
         }
         _ => String::new(),
     };
@@ -184,10 +257,10 @@ fn session(item: &SessionReport) -> Row {
     let title = if item.title.is_empty() || item.title == item.id {
         String::new()
     } else {
-        format!(" \"{}\"", short(&item.title, 30))
+        format!(" \"{}\"", shown.cut(&item.title, 30))
     };
     Row {
-        name: format!("session {}{title}", short(id, 20)),
+        name: format!("session {}{title}", shown.cut(id, 20)),
         phase: item.phase.clone(),
         age: age(item.age_ms),
         detail: join(&[
@@ -252,14 +325,26 @@ fn widest(row: &Row, of: &dyn Fn(&Row) -> usize) -> usize {
         .fold(of(row), usize::max)
 }
 
-fn build(row: &Row, depth: usize, name: usize, phase: usize, age: usize) -> Tree<String> {
-    let padding = name - depth * BRANCH;
+#[derive(Clone, Copy)]
+struct Columns {
+    name: usize,
+    phase: usize,
+    age: usize,
+    detail: Option<usize>,
+}
+
+fn build(row: &Row, depth: usize, columns: Columns) -> Tree<String> {
+    let padding = columns.name - depth * BRANCH;
+    let age = columns.age;
+    let detail = match columns.detail {
+        Some(most) => short(&row.detail, most),
+        None => row.detail.clone(),
+    };
     let text = format!(
-        "{:padding$}  {}  {:age$}  {}",
+        "{:padding$}  {}  {:age$}  {detail}",
         row.name,
-        painted(&row.phase, phase),
+        painted(&row.phase, columns.phase),
         row.age,
-        row.detail,
     );
     let mut tree = Tree::new(text.trim_end().to_owned()).with_glyphs(termtree::GlyphPalette {
         item_indent: "─ ",
@@ -267,7 +352,7 @@ fn build(row: &Row, depth: usize, name: usize, phase: usize, age: usize) -> Tree
         ..termtree::GlyphPalette::new()
     });
     for below in &row.below {
-        tree.push(build(below, depth + 1, name, phase, age));
+        tree.push(build(below, depth + 1, columns));
     }
     tree
 }
@@ -306,6 +391,64 @@ mod tests {
         let text = draw(&report, Some("/home/me"), Shown::default());
         assert!(text.contains("stuck in Snapshot for 12s, ~/shop"), "{text}");
         assert!(text.contains("1234 messages wait, pid 4711"), "{text}");
+    }
+
+    #[test]
+    fn an_assistant_for_a_role_is_a_row_of_its_worker() {
+        let mut report = crate::control::report::tests::sample();
+        let role = RoleReport {
+            name: "den/builder".to_owned(),
+            key: "role/xyz789/den/builder".to_owned(),
+            tool: "claude".to_owned(),
+            phase: "restarting".to_owned(),
+            since: String::new(),
+            age_ms: 2_000,
+            agent_pid: None,
+            agent_rss_bytes: None,
+            restarts: 1,
+            last_error: Some("claude ended with exit code 7".to_owned()),
+            health: Health::default(),
+        };
+        report.workers[0].roles.push(role);
+        let text = draw(&report, Some("/home/me"), Shown::default());
+        let row = text.lines().last().unwrap_or_default();
+        assert!(row.contains("role den/builder"), "{text}");
+        assert!(
+            row.ends_with("claude, restarts 1, claude ended with exit code 7"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn depth_width_and_full_length_are_what_is_asked_for() {
+        let mut report = crate::control::report::tests::sample();
+        report.workers[0].sessions[0].title = "a title that is longer than a row shows".to_owned();
+        let plain = |shown: Shown| {
+            let text = draw(&report, None, shown);
+            anstream::adapter::strip_str(&text).to_string()
+        };
+        let lines = |depth: usize| {
+            let shown = Shown {
+                depth: Some(depth),
+                ..Shown::default()
+            };
+            plain(shown).lines().count()
+        };
+        assert_eq!((lines(0), lines(1), lines(2), lines(9)), (1, 3, 4, 4));
+        let full = Shown {
+            full: true,
+            ..Shown::default()
+        };
+        assert!(plain(full).contains("longer than a row shows\""));
+        assert!(plain(full).contains("(5f0cd1c2-aaaa)"));
+        assert!(!plain(Shown::default()).contains("longer than a row shows\""));
+        let narrow = Shown {
+            width: Some(90),
+            ..Shown::default()
+        };
+        let widest = |text: String| text.lines().map(|line| line.chars().count()).max();
+        assert!(widest(plain(narrow)) <= Some(90));
+        assert!(widest(plain(Shown::default())) > Some(90));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use orchestrator_actors::ports::agent::{AgentError, Agents};
 use serde_json::json;
 
-use crate::harness::World;
+use crate::harness::{World, eventually};
 
 /// A program in the place of OpenCode.
 async fn world_with_program(script: &str) -> World {
@@ -123,12 +123,16 @@ async fn a_missing_program_and_a_missing_directory_say_what_to_do() {
     let mut spec = world.spec("s1");
     spec.directory =
         orchestrator_actors::domain::ids::WorkerDir::canonical("/no/such/directory".into());
-    let error = world.agents.open(spec).await.err().unwrap();
-    assert!(
-        error
-            .to_string()
-            .contains("/no/such/directory does not exist"),
-        "{error}"
-    );
+    // It waits for it, and says so: what is queued is not the cause and is not failed for it.
+    let waiting = spec.waiting.clone();
+    let open = world.agents.open(spec);
+    let says = eventually("it says so", || {
+        let what = waiting.get().unwrap_or_default();
+        what.contains("/no/such/directory does not exist: make it again")
+    });
+    tokio::select! {
+        opened = open => panic!("{:?}", opened.err()),
+        _ = says => {}
+    }
     world.end().await;
 }

@@ -250,8 +250,16 @@ async fn a_dropped_agent_leaves_nothing_and_a_stopped_one_says_why_it_ended() {
         "{:?}",
         stopping.elapsed()
     );
-    // Temporary folders go with their child; locks stay.
+    // Temporary folders go with their child, and so does the session's lock; the directory's stays.
     assert!(!world.config.run_dir.join("tmp/s1").exists());
+    let locks = std::fs::read_dir(world.config.run_dir.join("locks")).unwrap();
+    let names: Vec<_> = locks.map(|lock| lock.unwrap().file_name()).collect();
+    assert!(
+        names
+            .iter()
+            .all(|name| name.to_string_lossy().starts_with("directory-")),
+        "{names:?}"
+    );
     world.end().await;
 }
 

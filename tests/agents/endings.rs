@@ -60,6 +60,19 @@ async fn a_child_that_ignores_term_or_is_stopped_is_killed_with_all_that_it_star
 }
 
 #[tokio::test]
+async fn a_script_whose_command_is_killed_does_not_go_on_with_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "trap '' TERM; echo up; sleep 600; echo \"went on\" > went-on";
+    for _ in 0..20 {
+        let mut ward = Ward::spawn(shell(&folder, script)).await.unwrap();
+        assert_eq!(ward.take_lines().unwrap().recv().await.unwrap().text, "up");
+        let record = ward.stop(1).await;
+        assert_eq!(record.signal, Some(9), "{record:?}");
+        assert!(!folder.path().join("went-on").exists());
+    }
+}
+
+#[tokio::test]
 async fn no_descriptor_of_ours_or_of_our_launcher_reaches_a_warden_or_a_child() {
     use std::os::fd::AsRawFd;
     let folder = tempfile::tempdir().unwrap();

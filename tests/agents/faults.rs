@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use orchestrator_actors::ports::agent::{AgentError, AgentEvent, ExitReport, TurnEnd};
+use orchestrator_actors::ports::agent::{AgentError, AgentEvent, Agents, ExitReport, TurnEnd};
 use rustix::process::Signal;
 
 use crate::fake::FakeWorld;
@@ -288,18 +288,32 @@ async fn a_line_of_100_mb_in_mid_answer_holds_up_neither_the_turn_nor_us() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_working_directory_deleted_under_a_running_assistant_is_told_and_can_come_back() {
+async fn a_working_directory_deleted_under_a_running_assistant_is_told_and_waited_for() {
     let world = FakeWorld::new();
     let mut session = world.open("s1").await;
     assert!(session.ask("t1", "deltas=1").await.is_complete());
     std::fs::remove_dir_all(world.work()).unwrap_or_default();
     let refused = session.deliver("t2", "deltas=1").await.unwrap_err();
     assert!(
-        matches!(&refused, AgentError::Unacceptable(text) if text.contains("is gone: make it again")),
+        matches!(&refused, AgentError::Failed(text) if text.contains("is gone: make it again")),
         "{refused:?}"
     );
+    // Its own directory is the deleted one: its session replaces it, and the successor waits.
+    session.agent.stop().await;
+    drop(session);
+    let spec = world.spec("s1");
+    let waiting = spec.waiting.clone();
+    let opening = tokio::spawn(world.agents.open(spec));
+    eventually("it waits for its directory", || {
+        waiting
+            .get()
+            .is_some_and(|what| what.contains("does not exist"))
+    })
+    .await;
     std::fs::create_dir(world.work()).unwrap();
-    assert!(session.ask("t3", "deltas=1").await.is_complete());
+    let mut session = Session::of(opening.await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(waiting.get(), None);
+    assert!(session.ask("t2", "deltas=1").await.is_complete());
     session.agent.stop().await;
     eventually("it is stopped", || world.left().is_empty()).await;
     world.end().await;

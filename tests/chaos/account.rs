@@ -2,6 +2,7 @@
 //! with the owner's rights, as any client could.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orchestrator_test_support::text_of;
 use serde_json::{Value, json};
@@ -12,6 +13,9 @@ use crate::stage::Stage;
 
 /// The width of a window of `chunks:page`.
 const WINDOW: usize = 32;
+
+/// Chunks are dropped a minute after their turn was folded; this much is certain.
+const KEPT: Duration = Duration::from_secs(50);
 
 /// A closed, folded turn: its chunks have no gap, fold to its parts, and its text is what it may be.
 pub fn look_at_content(stage: &Stage, sent: &Sent, row: &Value) {
@@ -32,8 +36,16 @@ pub fn look_at_content(stage: &Stage, sent: &Sent, row: &Value) {
     if state != "complete" && row["error"]["code"].as_str().is_none_or(str::is_empty) {
         wrong("lost", format!("closed as {state} without a reason"));
     }
-    let Some(items) = read_chunks(stage, &sent.turn) else {
-        return;
+    let items = match read_chunks(stage, &sent.turn) {
+        Chunks::Read(items) => items,
+        // Looked at after the reading: a deployment that was stopped meanwhile may have dropped them.
+        Chunks::None => {
+            if !parts.is_empty() && are_kept(row) {
+                wrong("chunks", "it has parts, and its chunks are gone".to_owned());
+            }
+            return;
+        }
+        Chunks::Failed(why) => return wrong("chunks", format!("they cannot be read: {why}")),
     };
     let indexes: Vec<u64> = items
         .iter()
@@ -85,21 +97,47 @@ fn read_parts(stage: &Stage, turn: &str) -> Vec<Value> {
     parts
 }
 
-/// `None` when they were dropped already, which happens a minute after the fold.
-fn read_chunks(stage: &Stage, turn: &str) -> Option<Vec<Value>> {
+/// What was read of a turn's chunks.
+enum Chunks {
+    Read(Vec<Value>),
+    /// There are none: none ever were, or they were dropped, which happens a minute after the fold.
+    None,
+    /// The deployment refused a page.
+    Failed(String),
+}
+
+fn read_chunks(stage: &Stage, turn: &str) -> Chunks {
     let mut all = Vec::new();
     for from in (0..).step_by(WINDOW) {
         let args = json!({ "turnId": turn, "from": f64::from(from) });
         let page = stage
             .owner
             .ask(&stage.server, "query", "chunks:page", &args);
-        let items = page.ok()?["items"].as_array().cloned().unwrap_or_default();
+        let items = match page {
+            Ok(page) => page["items"].as_array().cloned(),
+            Err(refusal) => return Chunks::Failed(format!("from {from}: {refusal}")),
+        };
+        let Some(items) = items else {
+            return Chunks::Failed(format!("from {from}: a page without items"));
+        };
         all.extend(items.iter().cloned());
         if items.len() < WINDOW {
             break;
         }
     }
-    (!all.is_empty()).then_some(all)
+    if all.is_empty() {
+        Chunks::None
+    } else {
+        Chunks::Read(all)
+    }
+}
+
+/// Whether the chunks of a turn that was closed then cannot have been dropped yet.
+fn are_kept(row: &Value) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs_f64() * 1e3;
+    let closed = row["finishedAt"].as_f64().unwrap_or_default();
+    now < closed + KEPT.as_secs_f64() * 1e3
 }
 
 type Folded = Vec<(String, String)>;

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub enum Figure {
     ColdStart,
     ColdStartToAgent,
+    FreeToRespawn,
     CrashToAgent,
     KillToGone,
     TermToExit,
@@ -24,6 +25,7 @@ impl Figure {
         match self {
             Self::ColdStart => "start -> all workers ready, without OpenCode",
             Self::ColdStartToAgent => "start -> first OpenCode ready, with open turns",
+            Self::FreeToRespawn => "OpenCode killed under a turn: lease free -> respawn",
             Self::CrashToAgent => "OpenCode killed under a turn -> the next one ready",
             Self::KillToGone => "kill -9 of the supervisor -> no process left",
             Self::TermToExit => "SIGTERM -> exit, sessions busy",

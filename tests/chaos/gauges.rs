@@ -16,8 +16,8 @@ use crate::stage::Stage;
 const LOOK: Duration = Duration::from_secs(1);
 /// How long something stays parked before its owner does something about it.
 const PARKED: Duration = Duration::from_secs(4);
-/// The growth at the beginning of a life is no slope.
-const WARM: Duration = Duration::from_mins(1);
+/// A shorter half of a life says nothing.
+const HALF: f64 = 30.0;
 
 #[derive(Default)]
 pub struct Gauges {
@@ -28,9 +28,8 @@ pub struct Gauges {
 
 #[derive(Clone, Default)]
 pub struct Seen {
-    /// Of the present life: seconds since its start, bytes.
-    memory: Vec<(f64, f64)>,
-    life: u32,
+    /// Of each life: seconds since its start, bytes.
+    memory: BTreeMap<u32, Vec<(f64, f64)>>,
     pub peak_memory: u64,
     pub peak_descriptors: usize,
     pub peak_agents: usize,
@@ -41,22 +40,24 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Megabytes a minute of the last supervisor, by least squares, without its first minute.
+    /// Megabytes a minute, by least squares over the second half of the longest life, and how many seconds that is: what a
+    /// life takes at its beginning is no slope.
     pub fn slope(&self) -> Option<(f64, f64)> {
-        let warm: Vec<_> = self
-            .memory
-            .iter()
-            .filter(|(at, _)| *at > WARM.as_secs_f64())
-            .collect();
-        let n = warm.len() as f64;
-        if n < 30.0 {
+        let length = |life: &[(f64, f64)]| life.last().map_or(0.0, |last| last.0);
+        let lives = self.memory.values();
+        let longest = lives.max_by(|a, b| length(a).total_cmp(&length(b)))?;
+        let end = length(longest);
+        let half: Vec<_> = longest.iter().filter(|(at, _)| *at >= end / 2.0).collect();
+        let seconds = end - half.first()?.0;
+        if seconds < HALF {
             return None;
         }
-        let mean = |of: fn(&(f64, f64)) -> f64| warm.iter().map(|one| of(one)).sum::<f64>() / n;
+        let n = half.len() as f64;
+        let mean = |of: fn(&(f64, f64)) -> f64| half.iter().map(|one| of(one)).sum::<f64>() / n;
         let (t, m) = (mean(|one| one.0), mean(|one| one.1));
-        let up: f64 = warm.iter().map(|one| (one.0 - t) * (one.1 - m)).sum();
-        let down: f64 = warm.iter().map(|one| (one.0 - t).powi(2)).sum();
-        Some((up / down * 60.0 / 1e6, n))
+        let up: f64 = half.iter().map(|one| (one.0 - t) * (one.1 - m)).sum();
+        let down: f64 = half.iter().map(|one| (one.0 - t).powi(2)).sum();
+        Some((up / down * 60.0 / 1e6, seconds))
     }
 }
 
@@ -101,12 +102,11 @@ impl Gauges {
         };
         let life = stage.life.load(Ordering::SeqCst);
         let mut seen = self.seen.lock().unwrap();
-        if seen.life != life {
-            seen.life = life;
-            seen.memory.clear();
-        }
+        let at = since.elapsed().as_secs_f64();
         seen.memory
-            .push((since.elapsed().as_secs_f64(), memory as f64));
+            .entry(life)
+            .or_default()
+            .push((at, memory as f64));
         seen.peak_memory = seen.peak_memory.max(memory);
         seen.peak_descriptors = seen.peak_descriptors.max(processes::descriptors(pid).len());
     }

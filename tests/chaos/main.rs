@@ -28,6 +28,7 @@ mod owner;
 mod phases;
 mod probes;
 mod prompts;
+mod respawn;
 mod run;
 mod schedule;
 mod stage;

@@ -13,6 +13,7 @@ use crate::load::Load;
 use crate::options::Options;
 use crate::phases;
 use crate::probes::Probes;
+use crate::respawn;
 use crate::schedule;
 use crate::stage::Stage;
 use crate::table::Report;
@@ -78,6 +79,7 @@ pub fn run(options: &Options) -> ExitCode {
     phases::compare(&stage, &veteran, &fresh);
     phases::terminate(&stage);
     leftovers::look(&stage);
+    respawn::measure(&stage);
     let outcomes = account::settle(&stage, &load);
     leftovers::look_at_database(&stage);
     let twenty = options.phases.then(|| phases::twenty(options));

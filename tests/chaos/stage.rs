@@ -39,6 +39,8 @@ pub struct Stage {
     pub control: Control,
     pub owner: Owner,
     pub figures: Figures,
+    /// OpenCodes that were killed under a turn.
+    pub killed: Mutex<Vec<u32>>,
     pub verdict: Verdict,
     port: u16,
 }
@@ -94,6 +96,7 @@ impl Stage {
             control,
             owner,
             figures: Figures::default(),
+            killed: Mutex::default(),
             verdict: Verdict::default(),
             port,
         };

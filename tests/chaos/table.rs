@@ -135,9 +135,9 @@ impl Report<'_> {
         );
         let slope = seen.slope();
         row(
-            "  its slope, last life without the first minute",
-            slope.map_or("too short a life".to_owned(), |(slope, n)| {
-                format!("{slope:+.2} MB/min over {n} s")
+            "  its slope, second half of the longest life",
+            slope.map_or("too short a life".to_owned(), |(slope, seconds)| {
+                format!("{slope:+.2} MB/min over {seconds:.0} s")
             }),
         );
         row("  descriptors: peak", seen.peak_descriptors.to_string());

@@ -4,11 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod config;
+mod doctor;
 mod first;
 mod help;
 mod identity;
+mod machine;
 mod not_running;
+mod places;
 mod requirements;
+mod service;
 mod start;
 
 use orchestrator_test_support::{Home, Ran};

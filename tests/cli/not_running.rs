@@ -83,3 +83,24 @@ fn a_message_must_be_text_of_a_bearable_size() {
         ran.stderr
     );
 }
+
+#[test]
+fn what_is_asked_of_an_assistant_is_exit_4_without_a_supervisor() {
+    let home = home();
+    for args in [
+        &["models"][..],
+        &["models", "--refresh"],
+        &["ps", "--watch"],
+    ] {
+        let ran = home.run(args).exits(4);
+        assert!(
+            ran.stderr
+                .starts_with("error: orchestrator is not running\n"),
+            "{}",
+            ran.stderr
+        );
+    }
+    for pause in ["0", "soon", "10ms"] {
+        home.run(["ps", "--watch", pause]).exits(2);
+    }
+}

@@ -55,6 +55,15 @@ fn a_bad_configuration_is_exit_3() {
 }
 
 #[test]
+fn a_bad_token_is_exit_3() {
+    let home = home();
+    let mut config = one_worker("~/blog");
+    config["workers"][0]["token"] = json!("machine_abc123:worker_xyz789");
+    home.write_config_text(&serde_json::to_string_pretty(&config).unwrap());
+    assert_snapshot!(told(&home, &home.run(["run"])));
+}
+
+#[test]
 fn a_missing_directory_is_exit_1() {
     let home = home();
     assert_snapshot!(told(&home, &home.run(["run", "--local", "nowhere"])));

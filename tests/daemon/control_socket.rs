@@ -70,3 +70,13 @@ fn clients_that_leave_in_mid_ps_or_never_read_disturb_nobody() {
     drop(deaf);
     assert!(supervisor.terminate().success());
 }
+
+#[test]
+fn a_damaged_daemon_json_of_a_running_supervisor_is_not_taken_for_none() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let supervisor = stage.run();
+    std::fs::write(stage.home.state().join("daemon.json"), "{garbage").unwrap();
+    let ran = stage.home.run(["send", "hello", "--wait"]).exits(0);
+    assert!(!ran.stdout.is_empty());
+    assert!(supervisor.terminate().success());
+}

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod approval;
 mod bad_input;
 mod chat;
 mod check;
@@ -15,21 +16,32 @@ mod children_endings;
 mod children_limits;
 mod children_many;
 mod clock;
+mod commands;
 mod control_socket;
 mod dev;
 mod disk;
+mod doctor;
+mod enrolling;
+mod failures;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
+mod hurt;
 mod kills;
+mod logs;
+mod looking;
+mod models;
 mod outage;
 mod outbox;
 mod panics;
 mod prod;
 mod prompts;
 mod reload;
+mod service;
+mod sessions;
 mod stage;
 mod stops;
 mod takeover;
+mod terminal;
 mod tokens;
 
 /// The binary under test.

@@ -73,6 +73,56 @@ fn four_workers_on_two_deployments_and_three_that_come_up_when_their_cause_is_go
 }
 
 #[test]
+fn a_directory_that_disappears_takes_its_worker_down_and_its_queue_waits_until_it_is_back() {
+    let server = Home::new(ORCHESTRATOR);
+    let deployment = server.deployment();
+    let api = deployment.api();
+    let site = Site::new(&server);
+    site.approved(&api, deployment.url(), "books");
+    site.approved(&api, deployment.url(), "blog");
+    site.write();
+    let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
+    supervisor.workers_are("ready");
+    let (session, turn) = api.send("m1", &json!({ "workerId": "books" }), "are you there");
+    assert_eq!(api.closed(&session, &turn)["state"], "complete");
+
+    // Its session's assistant is alive, and another session has none yet: neither turn is failed for it.
+    let (directory, aside) = (site.home.dir("books"), site.home.path().join("aside"));
+    std::fs::rename(&directory, &aside).unwrap();
+    let (_, same) = api.send("m2", &json!({ "sessionId": session }), "and now");
+    let (other, new) = api.send("m3", &json!({ "workerId": "books" }), "and here");
+    let down = until("it is down", || {
+        let row = row(&supervisor.ps(), "books");
+        (row["phase"] == "failed").then_some(row)
+    });
+    let reason = format!("working directory {} does not exist", directory.display());
+    assert_eq!(down["detail"], json!(reason), "{down}");
+    eventually("it is told", || {
+        supervisor
+            .printed()
+            .contains(&format!("worker books: {reason}"))
+    });
+    let ran = site.run(&["restart", "books"]).exits(1);
+    assert!(ran.stderr.contains(&reason), "{}", ran.stderr);
+    let (later, third) = api.send("m4", &json!({ "workerId": "books" }), "and later");
+    let (neighbour, served) = api.send("m5", &json!({ "workerId": "blog" }), "and you");
+    assert_eq!(api.closed(&neighbour, &served)["state"], "complete");
+    for (session, turn) in [(&session, &same), (&other, &new)] {
+        let state = api.turn(session, turn)["state"].clone();
+        assert!(state == "queued" || state == "claimed", "{state}");
+    }
+
+    // Nobody reloads, and nobody restarts anything.
+    std::fs::rename(&aside, &directory).unwrap();
+    for (session, turn) in [(&session, &same), (&other, &new), (&later, &third)] {
+        let row = api.closed(session, turn);
+        assert_eq!(row["state"], "complete", "{row}");
+    }
+    supervisor.workers_are("ready");
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn a_token_is_rotated_while_a_session_streams() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();

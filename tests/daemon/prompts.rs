@@ -2,47 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use orchestrator_test_support::{Home, eventually};
-use rexpect::process::wait::WaitStatus;
-use rexpect::session::{PtySession, spawn_command};
 
 use crate::ORCHESTRATOR;
 use crate::stage::Site;
-
-const LIMIT_MS: u64 = 90_000;
-
-struct Terminal(PtySession);
-
-impl Terminal {
-    fn open(command: Command) -> Self {
-        Self(spawn_command(command, Some(LIMIT_MS)).expect("a terminal"))
-    }
-
-    #[track_caller]
-    fn shows(&mut self, text: &str) -> String {
-        match self.0.exp_string(text) {
-            Ok(before) => before,
-            Err(error) => panic!("never shown: {text}\n{error}"),
-        }
-    }
-
-    fn types(&mut self, line: &str) {
-        self.0.send_line(line).expect("it listens");
-    }
-
-    #[track_caller]
-    fn ends_with(mut self, code: i32) -> String {
-        let rest = self.0.exp_eof().unwrap_or_default();
-        let status = self.0.process().wait().expect("a status");
-        assert!(
-            matches!(status, WaitStatus::Exited(_, ended) if ended == code),
-            "{status:?}\n{rest}"
-        );
-        rest
-    }
-}
+use crate::terminal::Terminal;
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -81,7 +46,7 @@ fn the_first_development_run_asks_and_keeps_the_answers() {
     );
     assert_eq!(text, expected);
     assert_eq!(mode(&site.dotenv()), 0o600);
-    terminal.0.send_control('c').unwrap();
+    terminal.control('c');
     terminal.shows("(up to 10.0 s");
     terminal.ends_with(0);
 
@@ -129,7 +94,7 @@ fn init_given_up_writes_nothing() {
     let home = Home::new(ORCHESTRATOR);
     let mut terminal = Terminal::open(home.command(["init"]));
     terminal.shows("Worker token");
-    terminal.0.send_control('d').unwrap();
+    terminal.control('d');
     let rest = terminal.ends_with(130);
     assert!(rest.contains("nothing was written"), "{rest}");
     assert!(!home.config_file().exists());

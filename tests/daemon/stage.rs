@@ -11,7 +11,7 @@ use crate::ORCHESTRATOR;
 
 pub struct Site {
     pub home: Home,
-    _model: Model,
+    model: Model,
     /// Entries of `workers.json`.
     workers: RefCell<Vec<Value>>,
 }
@@ -29,7 +29,7 @@ impl Site {
         home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
         Self {
             home,
-            _model: model,
+            model,
             workers: RefCell::default(),
         }
     }
@@ -82,6 +82,11 @@ impl Site {
 
     pub fn config_text(&self) -> String {
         std::fs::read_to_string(self.home.config_file()).unwrap()
+    }
+
+    /// How often the model was asked to begin with a prompt that contains `needle`.
+    pub fn starts(&self, needle: &str) -> u64 {
+        self.model.starts(needle)
     }
 
     pub fn run(&self, args: &[&str]) -> Ran {

@@ -47,6 +47,14 @@ fn a_second_home_is_refused_the_token_and_takes_it_over_only_when_told_to() {
             .filter(|pid| agent(pid))
             .any(|pid| processes::is_alive(*pid))
     });
+    // A restart of the displaced one comes to nothing, and says so.
+    let restarted = first.run(["restart", "shop"]).exits(1);
+    assert!(
+        restarted.stderr.contains("worker shop is failed")
+            && restarted.stderr.contains("--take-over"),
+        "{}",
+        restarted.stderr
+    );
     let (session, turn) = api.send("m2", &json!({ "workerId": "shop" }), "who is there");
     assert_eq!(api.closed(&session, &turn)["state"], "complete");
     assert!(taker.terminate().success());

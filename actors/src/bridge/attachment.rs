@@ -83,7 +83,7 @@ impl Attachment {
 
     async fn connect(&mut self) -> Result<Credential, CallError> {
         let store_id = self.stores.store_id(self.attach.token.worker());
-        let store_id = store_id.map_err(|error| CallError::Refused {
+        let store_id = store_id.await.map_err(|error| CallError::Refused {
             code: NO_STORE.to_owned(),
             message: format!("the assistant's store cannot be named: {error}"),
         })?;

@@ -11,7 +11,8 @@ use tracing::{info, warn};
 use super::actor::{Attached, BridgeState};
 use crate::calls;
 use crate::domain::ids::WorkerId;
-use crate::domain::inbox::{Inbox, OpenState};
+use crate::domain::inbox::{Inbox, OpenState, SessionStatus};
+use crate::domain::session::Saying;
 use crate::domain::token::WorkerToken;
 use crate::domain::turn::{Ending, Outcome};
 use crate::ports::Pending;
@@ -58,9 +59,11 @@ impl BridgeState {
         let mut identity = self.args.identity.clone();
         identity.take_over = false;
         let store = self.args.stores.store_id(token.worker());
-        let asked = store.map(|store| calls::connect(&self.args.link, &token, &identity, store));
+        let link = self.args.link.clone();
         Box::pin(async move {
-            let epoch = asked.ok()?.await.ok()?.epoch;
+            let store = store.await.ok()?;
+            let asked = calls::connect(&link, &token, &identity, store);
+            let epoch = asked.await.ok()?.epoch;
             Some(Credential { token, epoch })
         })
     }
@@ -113,9 +116,12 @@ async fn close_claimed(link: Arc<dyn Link>, credential: Credential) {
     link.watch("work:inbox", calls::inbox_args(&credential), to);
     let snapshot = inbox.recv().await.and_then(Result::ok);
     drop(inbox);
-    let turns = snapshot
-        .and_then(|value| serde_json::from_value::<Inbox>(value).ok())
-        .map_or_else(Vec::new, |inbox| inbox.turns);
+    let snapshot = snapshot.and_then(|value| serde_json::from_value::<Inbox>(value).ok());
+    let (turns, sessions) =
+        snapshot.map_or_else(Default::default, |inbox| (inbox.turns, inbox.sessions));
+    let active = sessions
+        .iter()
+        .filter(|session| session.status == SessionStatus::Active);
     let reason = format!(
         "the worker crashed too often and is parked; `orchestrator restart worker/{}` gives it another chance",
         credential.worker()
@@ -128,10 +134,17 @@ async fn close_claimed(link: Arc<dyn Link>, credential: Credential) {
         let ending = Ending::because(Outcome::Failed, "parked", reason.clone()).provisionally();
         link.finish(turn.turn_id, credential.clone(), ending)
     });
+    let idle = active.map(|session| {
+        let (saying, session) = (Saying::Idle, &session.session_id);
+        calls::set_status(&link, &credential, session, saying, None)
+    });
+    let idle = futures_util::future::join_all(idle);
     for result in futures_util::future::join_all(finishes).await {
         if let Err(error) = result {
             warn!(worker = %credential.worker(), %error, "a parked worker's turn stays open");
         }
     }
+    // Nobody serves them any more; what was not taken is said by the worker's next start.
+    let _ = idle.await;
     let _ = calls::disconnect(&link, &credential).await;
 }

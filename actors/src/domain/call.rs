@@ -17,6 +17,9 @@ pub enum StreamError {
     /// The deployment will not take more of this turn: it is closed there, or its items are refused.
     #[error("the deployment refused the stream: {0}")]
     Refused(String),
+    /// There was no room for all of it. The stream goes on and names what it lacks, unless the whole answer follows.
+    #[error("the stream had no room for a part of the answer")]
+    Missed,
 }
 
 /// A call that was answered with an error, or can never be.

@@ -60,12 +60,28 @@ id!(
     TurnId
 );
 id!(
+    /// One task in a worker's queue.
+    TaskId
+);
+id!(
     /// The assistant's own name for a conversation (OpenCode: `ses_…`).
     ConversationId
 );
 id!(
     /// A model as the assistant names it: `provider/model`; the model part may contain slashes.
     ModelId
+);
+id!(
+    /// One thing that an owner asks of a machine.
+    CommandId
+);
+id!(
+    /// Where several assistants work together.
+    RoomId
+);
+id!(
+    /// What one of them does there.
+    RoleId
 );
 id!(
     /// Names one deployment by its URL, without a trailing slash.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::command::OpenCommand;
 use super::ids::{SessionId, TurnId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -14,6 +15,10 @@ pub struct Inbox {
     pub turns: Vec<OpenTurn>,
     /// Sessions that this worker said it serves, ended ones too.
     pub sessions: Vec<ServedSession>,
+    /// What owners ask of the machine: to be taken, or taken by this worker and not ended. A deployment of older functions
+    /// gives none.
+    #[serde(default)]
+    pub commands: Vec<OpenCommand>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -3,6 +3,7 @@
 
 pub mod assistant;
 pub mod call;
+pub mod command;
 pub mod ids;
 pub mod inbox;
 pub mod item;
@@ -11,5 +12,6 @@ pub mod phase;
 pub mod plan;
 pub mod session;
 pub mod stream;
+pub mod task;
 pub mod token;
 pub mod turn;

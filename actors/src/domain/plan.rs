@@ -31,9 +31,11 @@ pub enum Action {
     End(SessionId),
     /// The deployment believes that we run an assistant for this session, and we do not: say `idle`.
     SayIdle(SessionId),
+    /// The deployment believes that a session is served, and it is parked: say `failed`.
+    SayFailed(SessionId),
     /// The owner ended a session that has no actor: say so.
     SayEnded(SessionId),
-    /// The owner ended a session that waits for its restart or is parked: it does not come back, and its turn is closed.
+    /// The owner ended a session that has no actor: none is started for it, and its turn is closed.
     Forget(SessionId, Option<OpenTurn>),
     /// The worker may not serve: stop everything.
     StopAll,
@@ -47,15 +49,12 @@ pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>, paused: bool) -
     }
     let mut actions = Vec::new();
     let is_taken = |turn: &OpenTurn| !paused || turn.state == OpenState::Claimed;
+    let is_parked = |session: &SessionId| actual.get(session) == Some(&Actual::Parked);
+    let is_live = |session: &SessionId| actual.get(session) == Some(&Actual::Live);
     let is_over = |session: &SessionId| {
-        let down = matches!(
-            actual.get(session),
-            Some(Actual::BackingOff | Actual::Parked)
-        );
-        down && inbox
-            .sessions
-            .iter()
-            .any(|served| served.session_id == *session && served.status == SessionStatus::Ended)
+        let mut sessions = inbox.sessions.iter();
+        let served = sessions.find(|served| served.session_id == *session);
+        !is_live(session) && served.is_some_and(|served| served.status == SessionStatus::Ended)
     };
     for turn in inbox
         .turns
@@ -71,16 +70,21 @@ pub fn plan(inbox: &Inbox, actual: &BTreeMap<SessionId, Actual>, paused: bool) -
     }
     let has_turn = |session: &SessionId| inbox.turns.iter().any(|turn| turn.session_id == *session);
     for served in &inbox.sessions {
-        let live = actual.contains_key(&served.session_id);
+        let is_known = actual.contains_key(&served.session_id);
         match served.status {
-            SessionStatus::Ended if is_over(&served.session_id) => {
+            SessionStatus::Ended if is_live(&served.session_id) => {
+                actions.push(Action::End(served.session_id.clone()));
+            }
+            SessionStatus::Ended if is_known || has_turn(&served.session_id) => {
                 let mut turns = inbox.turns.iter();
                 let turn = turns.find(|turn| turn.session_id == served.session_id);
                 actions.push(Action::Forget(served.session_id.clone(), turn.cloned()));
             }
-            SessionStatus::Ended if live => actions.push(Action::End(served.session_id.clone())),
             SessionStatus::Ended => actions.push(Action::SayEnded(served.session_id.clone())),
-            _ if !live && !has_turn(&served.session_id) => {
+            SessionStatus::Active if is_parked(&served.session_id) => {
+                actions.push(Action::SayFailed(served.session_id.clone()));
+            }
+            _ if !is_known && !has_turn(&served.session_id) => {
                 actions.push(Action::SayIdle(served.session_id.clone()));
             }
             _ => {}
@@ -120,6 +124,7 @@ mod tests {
                     status: *status,
                 })
                 .collect(),
+            commands: Vec::new(),
         }
     }
 
@@ -178,6 +183,26 @@ mod tests {
                 Action::Forget("a".into(), Some(turn("a"))),
                 Action::Forget("b".into(), None)
             ]
+        );
+    }
+
+    #[test]
+    fn a_session_that_is_ended_and_has_no_actor_gets_none_for_the_turn_that_a_stale_snapshot_still_names()
+     {
+        let ended = [("a", SessionStatus::Ended)];
+        assert_eq!(
+            plan(&inbox(&["a"], &ended), &BTreeMap::new(), false),
+            [Action::Forget("a".into(), Some(turn("a")))]
+        );
+    }
+
+    #[test]
+    fn a_parked_session_that_the_deployment_believes_to_be_served_is_said_to_have_failed() {
+        let actual = BTreeMap::from([("a".into(), Actual::Parked), ("b".into(), Actual::Live)]);
+        let served = [("a", SessionStatus::Active), ("b", SessionStatus::Active)];
+        assert_eq!(
+            plan(&inbox(&[], &served), &actual, false),
+            [Action::SayFailed("a".into()), Action::Relax("b".into())]
         );
     }
 

@@ -3,8 +3,9 @@
 //! It decides what goes into the one append in flight (round robin over the turns, bounded), what an answer
 //! means, which turn a failing batch belongs to, and what is left for a turn's finish. It holds items until
 //! they are acknowledged, so whatever is resent arrives exactly once: the deployment skips an index it has.
-//! At its bound the turn goes on and what did not fit is named in its place; a call that fails with a single item
-//! is followed by an empty one, so that a deployment that is ill as a whole is not taken for a bad item.
+//! At its bound the turn goes on and what did not fit is named in its place; an answer that comes out of the assistant's
+//! store waits for room instead, and takes such a note back. A call that fails with a single item is followed by an
+//! empty one, so that a deployment that is ill as a whole is not taken for a bad item.
 //! Pure: no clock, no socket; `src/adapters/convex` drives it.
 
 mod buffer;
@@ -17,13 +18,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 use self::buffer::Buffer;
 pub use self::buffer::weight;
-pub use self::terms::{AppendResult, AppendStatus, Batch, Limits, PushError, Refusal, Rest, Right};
+pub use self::terms::{
+    AppendResult, AppendStatus, Batch, Limits, PushError, Refusal, Rest, Right, Taken,
+};
 use self::turn_stream::{Phase, TurnStream, half};
 use super::ids::TurnId;
 use super::item::{Draft, Item};
 
 /// How often a single item may fail together with its call before its turn is given up.
 const SINGLE_ITEM_TRIES: u32 = 3;
+
+/// A recovered answer uses this part of the bounds: what streams at this moment cannot wait, and needs the rest.
+const RECOVERED: usize = 4;
+/// So much beyond the bounds is for the final states of tools.
+const BEYOND: usize = 8;
 
 /// The append in flight: of each turn the first index and the one after the last.
 #[derive(Debug, Default)]
@@ -81,15 +89,59 @@ impl StreamBook {
         self.streams.insert(turn, stream);
     }
 
-    /// Gives the drafts their indexes. Returns the index that the next one will get. Beyond the bounds nothing is taken
-    /// until half of them is free again; a note in the stream then says how much is missing there.
+    /// Gives the drafts their indexes. Beyond the bounds nothing is taken until half of them is free again; a note in the
+    /// stream then says how much is missing there.
     pub fn push(
         &mut self,
         turn: &TurnId,
         drafts: Vec<Draft>,
         now_wall_ms: u64,
-    ) -> Result<u64, PushError> {
-        let total = self.weight();
+    ) -> Result<Taken, PushError> {
+        let (total, limits) = (self.weight(), self.limits);
+        let stream = self.open_stream(turn)?;
+        let bound = if stream.hole.is_some() { 2 } else { 1 };
+        let has_room =
+            stream.buffer.weight() < limits.stream / bound && total < limits.total / bound;
+        if has_room {
+            stream.name_the_hole(now_wall_ms);
+            for draft in drafts {
+                stream.buffer.push(draft, now_wall_ms);
+            }
+            return Ok(Taken::Whole);
+        }
+        let room = (limits.stream + limits.stream / BEYOND)
+            .saturating_sub(stream.buffer.weight())
+            .min((limits.total + limits.total / BEYOND).saturating_sub(total));
+        Ok(stream.miss(drafts, room, now_wall_ms))
+    }
+
+    /// Moves what the assistant's store has of a turn into its stream, from the front and only as far as there is room;
+    /// the rest stays with the caller, who comes back when something was acknowledged. Nothing is missing any more: what
+    /// said so is void.
+    pub fn recover(
+        &mut self,
+        turn: &TurnId,
+        drafts: &mut VecDeque<Draft>,
+        now_wall_ms: u64,
+    ) -> Result<Taken, PushError> {
+        let (total, limits) = (self.weight(), self.limits);
+        let stream = self.open_stream(turn)?;
+        let others = total - stream.buffer.weight();
+        stream.void_the_notes(now_wall_ms);
+        while !drafts.is_empty() {
+            let held = stream.buffer.weight();
+            if held >= limits.stream / RECOVERED || others + held >= limits.total / RECOVERED {
+                return Ok(Taken::InPart);
+            }
+            if let Some(draft) = drafts.pop_front() {
+                stream.buffer.push(draft, now_wall_ms);
+            }
+        }
+        Ok(Taken::Whole)
+    }
+
+    /// The stream of a turn that may still be written into.
+    fn open_stream(&mut self, turn: &TurnId) -> Result<&mut TurnStream, PushError> {
         let stream = self.streams.get_mut(turn).ok_or(PushError::Unknown)?;
         if stream.phase != Phase::Open {
             return Err(PushError::Unknown);
@@ -98,18 +150,7 @@ impl StreamBook {
         if let Some(refusal) = stream.refusal.as_ref().filter(|refusal| !refusal.curable) {
             return Err(PushError::Refused(refusal.message.clone()));
         }
-        let bound = if stream.hole.is_some() { 2 } else { 1 };
-        let has_room = stream.buffer.weight() < self.limits.stream / bound
-            && total < self.limits.total / bound;
-        if has_room {
-            stream.name_the_hole(now_wall_ms);
-            for draft in drafts {
-                stream.buffer.push(draft, now_wall_ms);
-            }
-        } else {
-            stream.miss(drafts, now_wall_ms);
-        }
-        Ok(stream.buffer.next_index())
+        Ok(stream)
     }
 
     /// The next append, or `None` while one is in flight or nothing is there. An empty one asks whether appends work at all.

@@ -80,7 +80,14 @@ impl Actor for MachineActor {
             MachineMsg::Restart { actor, reply } => {
                 let _ = reply.send(state.restart(&myself, &actor).await);
             }
+            MachineMsg::Wish {
+                worker,
+                session,
+                wish,
+                reply,
+            } => state.wish(&worker, session, wish, reply),
             MachineMsg::Stop { reply } => state.stop(&myself, reply),
+            MachineMsg::StopDue(worker, actor) => state.stop_due(&worker, actor),
             MachineMsg::WorkerDue(worker) => state.start_worker(&myself, &worker).await,
             MachineMsg::BridgeDue(url) => state.start_bridge(&myself, &url).await,
             MachineMsg::DeploymentDue => state.start_deployment(&myself).await,

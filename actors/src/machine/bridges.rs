@@ -92,7 +92,7 @@ impl MachineState {
         );
         let now = self.args.ports.clock.boottime_ms();
         self.table
-            .put(card.fallen(verdict, entry.ledger.total(), error, now));
+            .put_fallen(card.fallen(verdict, entry.ledger.total(), error, now));
         // Its successor knows nothing of what was taken; taking it again would fight with whoever has it now.
         self.args.identity.take_over = false;
         let Verdict::Restart { after_ms } = verdict else {
@@ -179,7 +179,7 @@ impl MachineState {
         card.detail = embedded.detail();
         let now = self.args.ports.clock.boottime_ms();
         self.table
-            .put(card.fallen(verdict, ledger.total(), error, now));
+            .put_fallen(card.fallen(verdict, ledger.total(), error, now));
         if let Verdict::Restart { after_ms } = verdict {
             self.later(myself, after_ms, MachineMsg::DeploymentDue);
         }

@@ -1,17 +1,20 @@
 //! What a person may do to one actor: restart it, un-park it, and in debug builds crash it.
 
+use tokio::sync::oneshot;
+
 use super::messages::MachineMsg;
 use super::state::{After, MachineState};
 #[cfg(debug_assertions)]
 use crate::bridge::BridgeMsg;
 #[cfg(debug_assertions)]
 use crate::deployment::EmbeddedMsg;
+use crate::domain::command::Part;
 use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::{ActorCard, ActorKey, ActorKind};
-use crate::worker::WorkerMsg;
+use crate::worker::{RoleNews, Wish, WorkerMsg};
 
 impl MachineState {
     pub(super) async fn restart(
@@ -28,6 +31,11 @@ impl MachineState {
                 let worker = self.parent_of(&card)?;
                 let session = actor.as_str().trim_start_matches("session/");
                 let _ = worker.cast(WorkerMsg::RestartSession(SessionId::from(session)));
+            }
+            ActorKind::Role => {
+                let _ = self
+                    .parent_of(&card)?
+                    .cast(WorkerMsg::Role(part_of(actor)?, RoleNews::Restart));
             }
             ActorKind::Worker => {
                 let id = WorkerId::from(actor.as_str().trim_start_matches("worker/"));
@@ -58,6 +66,29 @@ impl MachineState {
         Ok(())
     }
 
+    /// The worker answers; one that does not run cannot.
+    pub(super) fn wish(
+        &self,
+        worker: &WorkerId,
+        session: SessionId,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) {
+        let entry = self.workers.get(worker);
+        match entry.and_then(|entry| entry.actor.as_ref()) {
+            Some(actor) => {
+                let _ = actor.cast(WorkerMsg::Wish {
+                    session,
+                    wish,
+                    reply,
+                });
+            }
+            None => {
+                let _ = reply.send(Err(format!("worker `{worker}` is not running here")));
+            }
+        }
+    }
+
     async fn restart_worker(
         &mut self,
         myself: &Address<MachineMsg>,
@@ -67,16 +98,27 @@ impl MachineState {
             .workers
             .get_mut(id)
             .ok_or_else(|| format!("there is no worker `{id}`"))?;
+        let stuck = entry.actor.as_ref();
+        let stuck = stuck.filter(|actor| actor.gauge().read().stuck.is_some());
         let Some(spec) = entry.decided().cloned() else {
-            return Err(format!("worker `{id}` is being removed"));
+            // A person who asks again means that it takes too long.
+            stuck.inspect(|actor| actor.kill());
+            return match stuck {
+                Some(_) => Ok(()),
+                None => Err(format!("worker `{id}` is being removed")),
+            };
         };
+        if let Some(cause) = &spec.broken {
+            // Another start changes nothing about it.
+            return Err(cause.clone());
+        }
         entry.ledger.forgive();
         self.displaced.forget(id);
-        match &entry.actor {
+        match (stuck, &entry.actor) {
             // It would not hear of it: its sessions end with it, and its successor settles their turns.
-            Some(actor) if actor.gauge().read().stuck.is_some() => actor.kill(),
-            Some(_) => self.retire(myself, id, After::Become(spec)).await,
-            None => self.start_worker(myself, id).await,
+            (Some(stuck), _) => stuck.kill(),
+            (None, Some(_)) => self.retire(myself, id, After::Become(spec)).await,
+            (None, None) => self.start_worker(myself, id).await,
         }
         Ok(())
     }
@@ -108,6 +150,11 @@ impl MachineState {
                     let _ = worker.cast(WorkerMsg::Fault(Some(session), fault));
                 }
             }
+            ActorKind::Role => {
+                if let (Ok(worker), Ok(part)) = (self.parent_of(&card), part_of(key)) {
+                    let _ = worker.cast(WorkerMsg::Role(part, RoleNews::Fault(fault)));
+                }
+            }
             ActorKind::Worker => {
                 let id = WorkerId::from(key.as_str().trim_start_matches("worker/"));
                 if let Some(actor) = self.workers.get(&id).and_then(|entry| entry.actor.as_ref()) {
@@ -130,5 +177,17 @@ impl MachineState {
             }
         }
         Ok(())
+    }
+}
+
+/// Of the key `role/<worker>/<room>/<role>`; none of the three has a slash in it.
+fn part_of(key: &ActorKey) -> Result<Part, String> {
+    let mut pieces = key.as_str().rsplit('/');
+    match (pieces.next(), pieces.next()) {
+        (Some(role), Some(room)) => Ok(Part {
+            room: room.into(),
+            role: role.into(),
+        }),
+        _ => Err(format!("`{key}` names no role")),
     }
 }

@@ -6,11 +6,13 @@ use tokio::sync::oneshot;
 
 use super::messages::MachineMsg;
 use super::{Desired, ReloadReport, StopReport, WorkerStart};
+use crate::domain::ids::{SessionId, WorkerId};
 use crate::domain::phase::Phase;
 use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::{ActorKey, ActorKind, ActorTable};
+use crate::worker::Wish;
 
 /// The control task's patience with the machine actor.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -84,6 +86,22 @@ impl MachineHandle {
     pub async fn restart(&self, actor: ActorKey) -> Result<(), String> {
         self.ask(|reply| MachineMsg::Restart { actor, reply })
             .await?
+    }
+
+    /// Has a session's assistant up without a turn, or given up.
+    pub async fn wish(
+        &self,
+        worker: WorkerId,
+        session: SessionId,
+        wish: Wish,
+    ) -> Result<(), String> {
+        self.ask(|reply| MachineMsg::Wish {
+            worker,
+            session,
+            wish,
+            reply,
+        })
+        .await?
     }
 
     /// Resolves when the root actor has ended, however it did.

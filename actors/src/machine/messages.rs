@@ -1,13 +1,15 @@
 //! What the machine is told.
 
+use ractor::ActorId;
 use tokio::sync::oneshot;
 
 use super::{Desired, ReloadReport, StopReport};
-use crate::domain::ids::{DeploymentUrl, WorkerId};
+use crate::domain::ids::{DeploymentUrl, SessionId, WorkerId};
 use crate::supervision::Named;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::ActorKey;
+use crate::worker::Wish;
 
 pub enum MachineMsg {
     /// Become what `desired` says.
@@ -21,8 +23,17 @@ pub enum MachineMsg {
         actor: ActorKey,
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// What a person wants of a session's assistant.
+    Wish {
+        worker: WorkerId,
+        session: SessionId,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// Stop everything in order.
     Stop { reply: oneshot::Sender<StopReport> },
+    /// This incarnation of a worker was told to stop some time ago.
+    StopDue(WorkerId, ActorId),
     /// The backoff of a crashed worker is over.
     WorkerDue(WorkerId),
     /// The backoff of a crashed bridge is over.
@@ -41,7 +52,9 @@ impl Named for MachineMsg {
         match self {
             Self::Reload { .. } => "Reload",
             Self::Restart { .. } => "Restart",
+            Self::Wish { .. } => "Wish",
             Self::Stop { .. } => "Stop",
+            Self::StopDue(..) => "StopDue",
             Self::WorkerDue(_) => "WorkerDue",
             Self::BridgeDue(_) => "BridgeDue",
             Self::DeploymentDue => "DeploymentDue",

@@ -10,7 +10,6 @@ use crate::bridge::BridgeMsg;
 use crate::domain::phase::Phase;
 use crate::supervision::Address;
 use crate::table::{ActorCard, ActorKey, ActorKind};
-use crate::worker::WorkerMsg;
 
 impl MachineState {
     pub(super) fn stop(
@@ -44,10 +43,12 @@ impl MachineState {
             report,
             flushing: false,
         });
-        for entry in self.workers.values() {
-            if let Some(actor) = &entry.actor {
-                let _ = actor.cast(WorkerMsg::Stop);
-            }
+        let actors = self.workers.iter();
+        let actors: Vec<_> = actors
+            .filter_map(|(id, entry)| Some((id.clone(), entry.actor.clone()?)))
+            .collect();
+        for (id, actor) in actors {
+            self.tell_to_stop(myself, &id, &actor);
         }
         self.flush_when_stopped(myself);
     }

@@ -7,11 +7,13 @@ use serde::Serialize;
 use crate::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
 use crate::domain::token::WorkerToken;
 use crate::domain::turn::OnInterrupt;
+use crate::ports::Pending;
 use crate::ports::agent::Agents;
 use crate::ports::clock::Clock;
 use crate::ports::embedded::Embedded;
 use crate::ports::link::Link;
 use crate::ports::outbox::Outbox;
+use crate::ports::role::Roles;
 
 /// One directory to serve.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +103,7 @@ impl Default for Settings {
 #[derive(Clone)]
 pub struct Ports {
     pub agents: Arc<dyn Agents>,
+    pub roles: Arc<dyn Roles>,
     pub links: Arc<dyn Links>,
     pub outbox: Arc<dyn Outbox>,
     pub clock: Arc<dyn Clock>,
@@ -112,9 +115,10 @@ pub trait Links: Send + Sync + 'static {
     fn link(&self, url: &DeploymentUrl) -> Arc<dyn Link>;
 }
 
-/// Names the assistant's store of a worker, so that the deployment can tell one store from another.
+/// Names the assistant's store of a worker, so that the deployment can tell one store from another. It may have to read
+/// files for it, and does so beside the actors.
 pub trait Stores: Send + Sync + 'static {
-    fn store_id(&self, worker: &WorkerId) -> Result<String, String>;
+    fn store_id(&self, worker: &WorkerId) -> Pending<Result<String, String>>;
 }
 
 /// What a reload did, or would do.

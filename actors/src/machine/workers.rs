@@ -16,6 +16,9 @@ use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
 use crate::table::{ActorCard, ActorKey, ActorKind};
 use crate::worker::{WorkerActor, WorkerArgs, WorkerMsg};
 
+/// An orderly stop of a worker ends within this: a child's planned stop may take 30 s, its last events 2 s more.
+const STOP_MS: u64 = 40_000;
+
 impl MachineState {
     pub(super) async fn add(&mut self, myself: &Address<MachineMsg>, spec: Arc<WorkerSpec>) {
         let id = spec.id().clone();
@@ -154,7 +157,7 @@ impl MachineState {
         card.directory = Some(entry.spec.directory.to_string());
         let now = self.args.ports.clock.boottime_ms();
         self.table
-            .put(card.fallen(verdict, entry.ledger.total(), error, now));
+            .put_fallen(card.fallen(verdict, entry.ledger.total(), error, now));
         if let Verdict::Restart { after_ms } = verdict {
             self.later(myself, after_ms, MachineMsg::WorkerDue(id.clone()));
         } else if let Some(bridge) = self
@@ -163,6 +166,29 @@ impl MachineState {
             .and_then(|bridge| bridge.actor.as_ref())
         {
             let _ = bridge.cast(BridgeMsg::Park(entry.spec.token.clone()));
+        }
+    }
+
+    /// The orderly stop of a worker, and what follows when it does not come to an end.
+    pub(super) fn tell_to_stop(
+        &mut self,
+        myself: &Address<MachineMsg>,
+        id: &WorkerId,
+        actor: &Address<WorkerMsg>,
+    ) {
+        let _ = actor.cast(WorkerMsg::Stop);
+        let due = MachineMsg::StopDue(id.clone(), actor.id());
+        self.later(myself, STOP_MS, due);
+    }
+
+    /// It is stuck, or one of its sessions is. Their children end with them.
+    pub(super) fn stop_due(&mut self, id: &WorkerId, stopping: ActorId) {
+        let Some(entry) = self.workers.get(id) else {
+            return;
+        };
+        if let Some(actor) = entry.actor.as_ref().filter(|actor| actor.id() == stopping) {
+            warn!(worker = %entry.spec.name, "worker does not stop; it is killed");
+            actor.kill();
         }
     }
 
@@ -186,7 +212,8 @@ impl MachineState {
         match (&entry.actor, after) {
             (Some(actor), after) => {
                 entry.after = after;
-                let _ = actor.cast(WorkerMsg::Stop);
+                let actor = actor.clone();
+                self.tell_to_stop(myself, id, &actor);
             }
             (None, After::Become(spec)) => {
                 self.workers.remove(id);

@@ -45,8 +45,13 @@ pub trait Link: Send + Sync + 'static {
     /// credential only: what it holds is kept.
     fn open_stream(&self, turn: TurnId, credential: Credential, next_index: u64);
 
-    /// Appends to an open stream. Never blocks. `Err` when the stream is unknown or failed; then the turn must end.
+    /// Appends to an open stream. Never blocks. `Err` when the stream is unknown or failed, and then the turn must end; or
+    /// when it was full, and then the turn goes on.
     fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError>;
+
+    /// Appends an answer that is whole in the assistant's store. It can wait, so it does: until the stream has room for
+    /// all of it, however long the deployment is away. Whoever drops it asks the store again.
+    fn recover(&self, turn: TurnId, drafts: Vec<Draft>) -> Pending<Result<(), StreamError>>;
 
     /// Ends a stream: the record goes to the outbox (fsync), then to the deployment with what is
     /// unacknowledged. Resolves with the deployment's answer. Works for a turn without an open stream, too.

@@ -63,7 +63,10 @@ impl Actor for SessionActor {
             ticking: None,
             _card: guard,
         };
-        myself.cast(SessionMsg::Wanted(first))?;
+        // Without a turn its worker's plan follows, which knows whether there is one.
+        if first.is_some() {
+            myself.cast(SessionMsg::Wanted(first))?;
+        }
         Ok(state)
     }
 
@@ -79,6 +82,7 @@ impl Actor for SessionActor {
             SessionMsg::Wanted(open) => state.feed(&myself, Input::Wanted(open)),
             SessionMsg::Release => state.feed(&myself, Input::Release),
             SessionMsg::Restart => state.feed(&myself, Input::Restart),
+            SessionMsg::Wake => state.feed(&myself, Input::Wake),
             SessionMsg::Close(closing) => state.feed(&myself, Input::Close(closing)),
             SessionMsg::Renew(credential) => state.renew(credential),
             SessionMsg::Configure {

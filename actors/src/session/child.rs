@@ -70,7 +70,8 @@ impl SessionState {
             let OpenedChild { opened, slot } = *opened_child;
             let (over, events_over) = watch::channel(false);
             let agent: Arc<dyn Agent> = Arc::from(opened.agent);
-            info!(session = %self.args.session, pid = agent.pid(), "assistant started");
+            self.args.table.counters().assistant();
+            info!(session = %self.args.session, worker = %self.args.worker.id(), pid = agent.pid(), "assistant started");
             self.tasks.spawn(sample_memory(
                 Arc::downgrade(&agent),
                 self.args.table.clone(),
@@ -85,7 +86,7 @@ impl SessionState {
                 .spawn(forward(opened.events, myself.clone(), child, over));
         });
         if let Err(error) = &result {
-            warn!(session = %self.args.session, %error, "assistant did not start");
+            warn!(session = %self.args.session, worker = %self.args.worker.id(), %error, "assistant did not start");
         }
         self.feed(myself, Input::Opened(result));
     }
@@ -96,7 +97,7 @@ impl SessionState {
         }
         match &input {
             Input::Event(AgentEvent::Exited { report }) => {
-                warn!(session = %self.args.session, ?report, "assistant ended");
+                warn!(session = %self.args.session, worker = %self.args.worker.id(), ?report, "assistant ended");
                 if self.child.is_some() && !self.is_stopping_child() {
                     self.child = None;
                 }

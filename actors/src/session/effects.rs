@@ -1,6 +1,7 @@
 //! What the machine decides, carried out: each effect starts a task whose result comes back as an input. Nothing here
 //! waits. What belongs to the child's own life is in `child.rs`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
@@ -16,6 +17,9 @@ use crate::domain::turn::Ending;
 use crate::ports::Pending;
 use crate::supervision::Address;
 use crate::table::ActorKey;
+
+/// A word that the deployment failed to take is said again after this time.
+const SAY_AGAIN: Duration = Duration::from_secs(2);
 
 impl SessionState {
     /// An effect that is answered at once gives its answer.
@@ -57,7 +61,7 @@ impl SessionState {
                 let Some(child) = &self.child else {
                     return Some(Input::Delivered(Err(gone())));
                 };
-                info!(session = %self.args.session, turn = %prompt.turn, "prompt delivered");
+                info!(session = %self.args.session, worker = %self.args.worker.id(), turn = %prompt.turn, "prompt delivered");
                 let answer = child.agent.deliver(*prompt);
                 self.report_child(myself, async move {
                     Input::Delivered(in_time("a prompt", answer).await)
@@ -87,8 +91,15 @@ impl SessionState {
                 let pushed = self.args.link.push(&turn, drafts);
                 return pushed.err().map(|error| Input::StreamRefused(turn, error));
             }
+            Effect::Recover(turn, drafts) => {
+                let recovered = self.args.link.recover(turn.clone(), drafts);
+                self.report(
+                    myself,
+                    async move { Input::Recovered(turn, recovered.await) },
+                );
+            }
             Effect::Finish(turn, ending) => self.finish(myself, turn, ending),
-            Effect::Say(saying, reason) => self.say(saying, reason),
+            Effect::Say(saying, reason) => self.say(myself, saying, reason),
             Effect::Done => myself.stop(),
         }
         None
@@ -100,10 +111,10 @@ impl SessionState {
         known: Option<ConversationId>,
         title: String,
     ) {
-        let found = self
-            .child
-            .as_ref()
-            .map(|child| child.agent.conversation(known.clone(), title));
+        let child = self.child.as_ref();
+        let found = child.map(|child| child.agent.conversation(known.clone(), title.clone()));
+        // The child's lifeline is the guard's alone.
+        let agent = child.map(|child| Arc::downgrade(&child.agent));
         let link = self.args.link.clone();
         let credential = self.args.credential.clone();
         let session = self.args.session.clone();
@@ -119,27 +130,37 @@ impl SessionState {
                 return Input::Conversed(Ok(conversation));
             }
             let confirmed = calls::confirm(&link, &credential, &session, &conversation).await;
-            Input::Conversed(confirmed.map(|_| conversation).map_err(ConverseError::Call))
+            let agent = agent.and_then(|agent| agent.upgrade());
+            match (confirmed, agent) {
+                // Another one was confirmed meanwhile: that is the session's, and the prompt may have been given in it.
+                (Ok(confirmed), Some(agent)) if known.is_none() && confirmed != conversation => {
+                    let found = agent.conversation(Some(confirmed), title);
+                    drop(agent);
+                    let found = in_time("the confirmed conversation", found).await;
+                    Input::Conversed(found.map_err(ConverseError::Agent))
+                }
+                // The session's first one cannot be gone on with here; what was given in it is looked up.
+                (Ok(_), _) => Input::Conversed(Ok(conversation)),
+                (Err(error), _) => Input::Conversed(Err(ConverseError::Call(error))),
+            }
         });
     }
 
-    /// The link owns a finish: it goes on when this actor is gone.
+    /// The link owns a finish: it goes on when this actor is gone, only nobody hears of its answer then.
     fn finish(&mut self, myself: &Address<SessionMsg>, turn: TurnId, ending: Ending) {
-        info!(session = %self.args.session, %turn, outcome = ?ending.outcome,
+        self.args.table.counters().turn(ending.outcome);
+        info!(session = %self.args.session, worker = %self.args.worker.id(), %turn, outcome = ?ending.outcome,
             reason = ending.error.as_ref().map(|error| error.code.as_str()), "turn ended");
         let answer = self
             .args
             .link
             .finish(turn.clone(), self.args.credential.clone(), ending);
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            // The link says in the log why a finish was refused.
-            let result = answer.await;
-            let _ = myself.cast(SessionMsg::DeploymentSaid(Input::Finished(turn, result)));
-        });
+        // The link says in the log why a finish was refused.
+        self.report(myself, async move { Input::Finished(turn, answer.await) });
     }
 
-    fn say(&mut self, saying: Saying, reason: Option<String>) {
+    /// In the link's queue when this returns; an actor that is gone misses the answer and nothing else.
+    fn say(&mut self, myself: &Address<SessionMsg>, saying: Saying, reason: Option<String>) {
         let answer = calls::set_status(
             &self.args.link,
             &self.args.credential,
@@ -147,10 +168,14 @@ impl SessionState {
             saying,
             reason,
         );
-        let session = self.args.session.clone();
-        tokio::spawn(async move {
+        let (myself, session) = (myself.clone(), self.args.session.clone());
+        self.tasks.spawn(async move {
             if let Err(error) = answer.await {
                 debug!(%session, %error, "status not taken");
+                if error.is_transient() {
+                    tokio::time::sleep(SAY_AGAIN).await;
+                    let _ = myself.cast(SessionMsg::DeploymentSaid(Input::Unsaid(saying)));
+                }
             }
         });
     }

@@ -19,6 +19,8 @@ pub enum SessionMsg {
     Release,
     /// A person wants the child replaced, or the session un-parked.
     Restart,
+    /// A person wants the child up, or kept up, without a turn.
+    Wake,
     /// Stop the child, settle or leave the turn, then stop.
     Close(Closing),
     /// The settings changed by a reload.
@@ -54,6 +56,7 @@ impl Named for SessionMsg {
             Self::Wanted(_) => "Wanted",
             Self::Release => "Release",
             Self::Restart => "Restart",
+            Self::Wake => "Wake",
             Self::Close(_) => "Close",
             Self::Configure { .. } => "Configure",
             Self::Renew(_) => "Renew",

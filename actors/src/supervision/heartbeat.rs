@@ -1,6 +1,9 @@
 //! The heartbeat round: once a second it looks at every actor's gauge and says in the log when one is stuck or its
 //! mailbox is crowded, and when that is over. It asks nobody, so a stuck actor cannot hold it up. It changes
 //! nothing: `ps` reads the same gauges, and a person decides (`orchestrator restart` replaces a stuck actor).
+//!
+//! A round that finds the root at work, or with nothing to do, is a pulse of the table. The pulse ends with the root: nobody can
+//! replace that one from inside, so whoever watches the process from outside (a service manager's watchdog) listens to it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,6 +44,9 @@ pub async fn rounds(table: ActorTable) {
         for word in round(&mut alarms, &readings) {
             say(&word, &readings);
         }
+        if is_well(&ActorKey::machine(), &readings) {
+            table.beat();
+        }
     }
 }
 
@@ -66,6 +72,11 @@ fn round(alarms: &mut BTreeMap<ActorKey, Alarm>, readings: &[(ActorKey, Reading)
         alarms.insert(key.clone(), now);
     }
     words
+}
+
+fn is_well(key: &ActorKey, readings: &[(ActorKey, Reading)]) -> bool {
+    let found = readings.iter().find(|(known, _)| known == key);
+    found.is_some_and(|(_, reading)| reading.stuck.is_none())
 }
 
 fn say(word: &Word, readings: &[(ActorKey, Reading)]) {
@@ -119,6 +130,33 @@ mod tests {
         assert_eq!(at(0, true), []);
         assert_eq!(at(0, false), [Word::Over(key.clone())]);
         assert_eq!(at(0, false), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pulse_stops_while_the_root_is_stuck_and_while_there_is_none() {
+        use crate::table::{ActorCard, ActorKind};
+        let table = ActorTable::default();
+        let pulse = table.pulse();
+        let beats = || *pulse.borrow();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(rounds(table.clone()));
+        tokio::time::sleep(ROUND * 3).await;
+        assert_eq!(beats(), 0, "there is no root");
+        let mut root = ActorCard::new(ActorKey::machine(), None, ActorKind::Machine, "m");
+        let gauge = super::super::Gauge::default();
+        root.gauge = gauge.clone();
+        table.put(root);
+        tokio::time::sleep(ROUND * 3).await;
+        let well = beats();
+        assert!(well >= 2, "{well}");
+        let handling = gauge.begin("Reload");
+        tokio::time::sleep(super::super::gauge::STUCK + ROUND).await;
+        let stuck = beats();
+        tokio::time::sleep(ROUND * 10).await;
+        assert_eq!(beats(), stuck);
+        drop(handling);
+        tokio::time::sleep(ROUND * 3).await;
+        assert!(beats() > stuck);
     }
 
     #[test]

@@ -41,6 +41,7 @@ impl Actor for WorkerActor {
         card.restarts = args.restarts;
         card.since_ms = args.ports.clock.boottime_ms();
         card.detail.push_str("waits for its deployment");
+        card.deployment = Some(args.spec.url.to_string());
         card.directory = Some(args.spec.directory.to_string());
         card.max_sessions = Some(args.spec.max_sessions);
         card.gauge = args.gauge.clone();
@@ -55,6 +56,8 @@ impl Actor for WorkerActor {
             credential: None,
             inbox: None,
             sessions: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            in_hand: BTreeSet::new(),
             closing: BTreeSet::new(),
             stopping: false,
             tasks: Tasks::default(),
@@ -78,7 +81,16 @@ impl Actor for WorkerActor {
             WorkerMsg::SlotWanted(session) => state.free_a_slot(&session),
             WorkerMsg::SessionDue(session) => state.session_due(&myself, session).await,
             WorkerMsg::RestartSession(session) => state.restart_session(&myself, session).await,
+            WorkerMsg::Wish {
+                session,
+                wish,
+                reply,
+            } => {
+                let _ = reply.send(state.grant(&myself, session, wish).await);
+            }
             WorkerMsg::CloseAgain(turn) => state.close_again(&myself, &turn).await,
+            WorkerMsg::Command(message) => state.command(&myself, message).await,
+            WorkerMsg::Role(part, news) => state.role_said(&myself, part, news).await,
             WorkerMsg::Stop => state.stop(&myself),
             #[cfg(debug_assertions)]
             WorkerMsg::Fault(session, fault) => state.fault(session.as_ref(), fault).await?,
@@ -92,10 +104,12 @@ impl Actor for WorkerActor {
         event: SupervisionEvent,
         state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
-        let _handling = state.myself.gauge().begin("a session's end");
+        let _handling = state.myself.gauge().begin("a child's end");
         let myself = state.myself.clone();
         if let Some(end) = child_end(&event) {
+            state.role_ended(&myself, &end);
             state.session_ended(&myself, end).await;
+            state.stop_when_empty(&myself);
         }
         Ok(())
     }
@@ -109,6 +123,7 @@ impl WorkerState {
             self.tell(session, SessionMsg::Renew(credential.clone()));
         }
         self.credential = Some(credential);
+        self.report_roles();
     }
 
     async fn snapshot(&mut self, myself: &Address<WorkerMsg>, inbox: Inbox) {
@@ -204,12 +219,15 @@ impl WorkerState {
             .change(&ActorKey::worker(self.args.spec.id()), |card| {
                 card.phase = Phase::Stopping;
             });
+        self.say_idle_of_the_fallen();
         self.close_all();
+        self.stop_roles(myself);
         self.stop_when_empty(myself);
     }
 
     pub(super) fn stop_when_empty(&self, myself: &Address<WorkerMsg>) {
-        if self.stopping && self.sessions.values().all(|entry| entry.actor.is_none()) {
+        let no_session = self.sessions.values().all(|entry| entry.actor.is_none());
+        if self.stopping && no_session && self.roles.is_empty() {
             myself.stop();
         }
     }

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use super::messages::WorkerMsg;
+use super::sessions::parked_reason;
 use super::state::WorkerState;
 use crate::domain::ids::{SessionId, TurnId};
 use crate::domain::inbox::{OpenState, OpenTurn};
 use crate::domain::session::Saying;
 use crate::domain::turn::{Ending, Outcome};
 use crate::supervision::Address;
-use crate::table::ActorKey;
 
 /// A turn that could not be closed is closed again after this time.
 const CLOSE_AGAIN: Duration = Duration::from_secs(2);
@@ -25,20 +25,16 @@ impl WorkerState {
         turn: Option<&OpenTurn>,
     ) {
         self.sessions.remove(session);
-        self.args.table.remove(&ActorKey::session(session));
         if let Some(turn) = turn {
             let ending = Ending::because(Outcome::Aborted, "ended", "the session was ended");
             self.close(myself, turn, ending);
         }
-        self.say(session, Saying::Ended);
+        self.say(session, Saying::Ended, None);
     }
 
     /// Closes the turn of a parked session with the reason.
     pub(super) fn refuse(&mut self, myself: &Address<WorkerMsg>, turn: &OpenTurn) {
-        let reason = format!(
-            "this session crashed too often and is parked; `orchestrator restart session/{}` gives it another chance",
-            turn.session_id
-        );
+        let reason = parked_reason(&turn.session_id);
         let ending = Ending::because(Outcome::Failed, "parked", reason);
         let ending = match turn.state {
             OpenState::Claimed => ending.provisionally(),
@@ -59,7 +55,8 @@ impl WorkerState {
             .link
             .finish(turn.turn_id.clone(), credential, ending);
         let (myself, turn) = (myself.clone(), turn.turn_id.clone());
-        tokio::spawn(async move {
+        // The link owns the finish; whoever comes after this worker plans its turn anew.
+        self.tasks.spawn(async move {
             if answer.await.is_err_and(|error| error.is_transient()) {
                 tokio::time::sleep(CLOSE_AGAIN).await;
                 let _ = myself.cast(WorkerMsg::CloseAgain(turn));

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::domain::ids::{SessionId, TurnId};
+use tokio::sync::oneshot;
+
+use crate::domain::command::{Order, Part, Refused};
+use crate::domain::ids::{CommandId, SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::phase::Phase;
 use crate::machine::WorkerSpec;
@@ -26,8 +29,18 @@ pub enum WorkerMsg {
     SessionDue(SessionId),
     /// A person wants a session's child replaced, or the session un-parked.
     RestartSession(SessionId),
+    /// What a person wants of a session's assistant.
+    Wish {
+        session: SessionId,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// A turn that no session could take could not be closed either: it is tried again.
     CloseAgain(TurnId),
+    /// About a command of an owner's.
+    Command(CommandMsg),
+    /// About the assistant that plays a part.
+    Role(Part, RoleNews),
     /// Stop all sessions, then stop.
     Stop,
     #[cfg(debug_assertions)]
@@ -45,12 +58,43 @@ impl Named for WorkerMsg {
             Self::SlotWanted(_) => "SlotWanted",
             Self::SessionDue(_) => "SessionDue",
             Self::RestartSession(_) => "RestartSession",
+            Self::Wish { .. } => "Wish",
             Self::CloseAgain(_) => "CloseAgain",
+            Self::Command(_) => "Command",
+            Self::Role(..) => "Role",
             Self::Stop => "Stop",
             #[cfg(debug_assertions)]
             Self::Fault(..) => "Fault",
         }
     }
+}
+
+pub enum CommandMsg {
+    /// It is this worker's to carry out, if it can be.
+    Taken(CommandId, Result<Order, Refused>),
+    /// Nothing more is to be done about it: it has ended, or is somebody else's.
+    Over(CommandId),
+}
+
+pub enum RoleNews {
+    /// It has lived long enough to be taken for a success.
+    Steady,
+    /// The backoff after its crash is over.
+    Due,
+    /// A person wants it replaced, or un-parked.
+    Restart,
+    #[cfg(debug_assertions)]
+    /// Debug builds: let it do this wrong.
+    Fault(Fault),
+}
+
+/// What a person wants of a session's assistant, turns aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Up, and kept for another idle time.
+    Wake,
+    /// Given up, when no turn needs it.
+    Rest,
 }
 
 /// What `ps` says of a worker whose token somebody else took.

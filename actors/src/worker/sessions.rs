@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ractor::Actor;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::messages::WorkerMsg;
+use super::messages::{Wish, WorkerMsg};
 use super::state::{Entry, WorkerState};
 use crate::calls;
 use crate::domain::ids::SessionId;
-use crate::domain::inbox::OpenTurn;
+use crate::domain::inbox::{OpenTurn, WorkerState as Approval};
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
 use crate::domain::plan::{Action, Actual, plan};
 use crate::domain::session::{Closing, Saying, SessionLimits};
 use crate::session::{SessionActor, SessionArgs, SessionMsg};
 use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
-use crate::table::{ActorCard, ActorKey, ActorKind};
+use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
 
 /// Sessions without a child that are kept as actors; beyond it the quietest ones are let go.
 const MAX_IDLE_ACTORS: usize = 64;
@@ -37,6 +37,7 @@ impl WorkerState {
         for action in plan(inbox, &actual, self.args.spec.paused) {
             self.act(myself, action).await;
         }
+        self.take_commands(myself);
     }
 
     async fn act(&mut self, myself: &Address<WorkerMsg>, action: Action) {
@@ -53,10 +54,14 @@ impl WorkerState {
             Action::Relax(session) => self.tell(&session, SessionMsg::Wanted(None)),
             Action::Refuse(turn) => self.refuse(myself, &turn),
             Action::End(session) => self.tell(&session, SessionMsg::Close(Closing::Ended)),
-            Action::SayIdle(session) => self.say(&session, Saying::Idle),
-            Action::SayEnded(session) => self.say(&session, Saying::Ended),
+            Action::SayIdle(session) => self.say(&session, Saying::Idle, None),
+            Action::SayFailed(session) => self.say_parked(&session),
+            Action::SayEnded(session) => self.say(&session, Saying::Ended, None),
             Action::Forget(session, turn) => self.forget(myself, &session, turn.as_ref()),
-            Action::StopAll => self.close_all(),
+            Action::StopAll => {
+                self.close_all();
+                self.stop_roles(myself);
+            }
         }
     }
 
@@ -71,14 +76,33 @@ impl WorkerState {
         }
     }
 
-    pub(super) fn say(&self, session: &SessionId, saying: Saying) {
+    /// In the link's queue when this returns. One that is not taken is said again by the plan of a later snapshot.
+    pub(super) fn say(&mut self, session: &SessionId, saying: Saying, reason: Option<String>) {
         let Some(credential) = &self.credential else {
             return;
         };
-        let answer = calls::set_status(&self.args.link, credential, session, saying, None);
-        tokio::spawn(async move {
-            let _ = answer.await;
+        let answer = calls::set_status(&self.args.link, credential, session, saying, reason);
+        let session = session.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = answer.await {
+                debug!(%session, %error, "status not taken");
+            }
         });
+    }
+
+    fn say_parked(&mut self, session: &SessionId) {
+        let reason = parked_reason(session);
+        self.say(session, Saying::Failed, Some(reason));
+    }
+
+    /// Those that wait for their restart have no actor that could say it.
+    pub(super) fn say_idle_of_the_fallen(&mut self) {
+        let fallen = |(_, entry): &(&SessionId, &Entry)| entry.actual() == Actual::BackingOff;
+        let fallen = self.sessions.iter().filter(fallen);
+        let fallen: Vec<_> = fallen.map(|(session, _)| session.clone()).collect();
+        for session in fallen {
+            self.say(&session, Saying::Idle, None);
+        }
     }
 
     pub(super) fn close_all(&self) {
@@ -125,7 +149,10 @@ impl WorkerState {
             first,
         };
         match SessionActor::spawn_linked(None, SessionActor, args, myself.cell()).await {
-            Ok((actor, _)) => entry.actor = Some(Address::new(actor, gauge)),
+            Ok((actor, _)) => {
+                entry.actor = Some(Address::new(actor, gauge));
+                entry.fallen = None;
+            }
             // Ractor reports nothing else of an actor that failed in its start.
             Err(error) => self.session_crashed(myself, session, error.to_string()),
         }
@@ -145,7 +172,6 @@ impl WorkerState {
             }
             ChildEnd::Crashed(_, error) => self.session_crashed(myself, session, error),
         }
-        self.stop_when_empty(myself);
     }
 
     fn session_of(&self, id: ractor::ActorId) -> Option<SessionId> {
@@ -164,16 +190,20 @@ impl WorkerState {
         let verdict = entry.ledger.on_crash(now, rand::random());
         let restarts = entry.ledger.total();
         warn!(%session, %error, restarts, ?verdict, "session crashed");
-        let card = ActorCard::new(
-            ActorKey::session(&session),
+        let key = ActorKey::session(&session);
+        let mut card = ActorCard::new(
+            key.clone(),
             Some(ActorKey::worker(self.args.spec.id())),
             ActorKind::Session,
             session.as_str(),
         );
+        card.incarnation = next_incarnation();
+        let guard = CardGuard::new(self.args.table.clone(), key, card.incarnation);
         let now = self.args.ports.clock.boottime_ms();
         self.args
             .table
-            .put(card.fallen(verdict, restarts, error, now));
+            .put_fallen(card.fallen(verdict, restarts, error, now));
+        entry.fallen = Some(guard);
         match verdict {
             Verdict::Restart { after_ms } => {
                 let myself = myself.clone();
@@ -186,6 +216,7 @@ impl WorkerState {
             }
             // The next snapshot, or this one again, closes its turn.
             Verdict::Park => {
+                self.say_parked(&session);
                 let _ = myself.cast(WorkerMsg::SessionDue(session));
             }
         }
@@ -211,13 +242,51 @@ impl WorkerState {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
+        let was_parked = entry.ledger.is_parked();
         entry.ledger.forgive();
         match &entry.actor {
             // It would not hear of it.
             Some(actor) if actor.gauge().read().stuck.is_some() => actor.kill(),
             Some(_) => self.tell(&session, SessionMsg::Restart),
-            None => self.session_due(myself, session).await,
+            None => {
+                if was_parked {
+                    self.say(&session, Saying::Idle, None);
+                }
+                self.session_due(myself, session).await;
+            }
         }
+    }
+
+    /// A session that nobody has worked in since the start has no actor yet, a parked one has none any more.
+    pub(super) async fn grant(
+        &mut self,
+        myself: &Address<WorkerMsg>,
+        session: SessionId,
+        wish: Wish,
+    ) -> Result<(), String> {
+        if wish == Wish::Rest {
+            self.tell(&session, SessionMsg::Release);
+            return Ok(());
+        }
+        let serves = self.inbox.as_ref().is_some_and(|inbox| {
+            !inbox.displaced && inbox.state == Approval::Approved && self.credential.is_some()
+        });
+        if self.stopping || !serves {
+            return Err("its worker does not serve now: look at orchestrator ps".to_owned());
+        }
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.ledger.forgive();
+        }
+        let has_actor = self
+            .sessions
+            .get(&session)
+            .is_some_and(|entry| entry.actor.is_some());
+        if !has_actor {
+            self.let_idle_actors_go();
+            self.start(myself, session.clone(), None).await;
+        }
+        self.tell(&session, SessionMsg::Wake);
+        Ok(())
     }
 
     /// Somebody waits for a child slot: the session that has been ready the longest gives its child up.
@@ -256,10 +325,18 @@ impl WorkerState {
     }
 }
 
+/// Why a parked session takes no turn, for people.
+pub(super) fn parked_reason(session: &SessionId) -> String {
+    format!(
+        "this session crashed too often and is parked; `orchestrator restart session/{session}` gives it another chance"
+    )
+}
+
 impl Entry {
     fn new() -> Self {
         Self {
             actor: None,
+            fallen: None,
             ledger: RestartLedger::new(Intensity::SESSION),
         }
     }

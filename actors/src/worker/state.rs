@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::domain::ids::{SessionId, TurnId};
+use crate::domain::command::{Casting, Part};
+use crate::domain::ids::{CommandId, SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::ledger::RestartLedger;
 use crate::machine::{Ports, Settings, WorkerSpec};
 use crate::ports::link::{Credential, Link};
+use crate::role::RoleMsg;
 use crate::session::SessionMsg;
 use crate::supervision::{Address, Gauge, Tasks};
 use crate::table::{ActorTable, CardGuard};
@@ -32,7 +34,22 @@ pub struct WorkerArgs {
 /// One session, as its worker knows it.
 pub(super) struct Entry {
     pub actor: Option<Address<SessionMsg>>,
+    /// The card of one that has crashed: it goes with its successor's, or with the worker.
+    pub fallen: Option<CardGuard>,
     pub ledger: RestartLedger,
+}
+
+/// One assistant that was started from afar.
+pub(super) struct RoleEntry {
+    pub actor: Option<Address<RoleMsg>>,
+    pub ledger: RestartLedger,
+    pub casting: Arc<Casting>,
+    /// The command that waits for its first start.
+    pub asked: Option<CommandId>,
+    /// It was told to end.
+    pub stopping: bool,
+    /// The commands that wait for its end.
+    pub stops: Vec<CommandId>,
 }
 
 pub struct WorkerState {
@@ -41,6 +58,9 @@ pub struct WorkerState {
     pub(super) credential: Option<Credential>,
     pub(super) inbox: Option<Inbox>,
     pub(super) sessions: BTreeMap<SessionId, Entry>,
+    pub(super) roles: BTreeMap<Part, RoleEntry>,
+    /// Commands that are asked for, carried out, or whose end is not acknowledged.
+    pub(super) in_hand: BTreeSet<CommandId>,
     pub(super) slots: Arc<Semaphore>,
     /// Turns that are closed here because no session can take them; the snapshot still names them.
     pub(super) closing: BTreeSet<TurnId>,

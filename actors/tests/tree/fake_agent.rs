@@ -29,6 +29,8 @@ pub struct Shared {
     /// How often the model was asked.
     pub starts: BTreeMap<String, u32>,
     deliveries: BTreeMap<String, u32>,
+    /// Where each turn was looked up last.
+    lookups: BTreeMap<String, String>,
     alive: BTreeMap<String, Child>,
     leased: BTreeSet<String>,
     failing_boots: u32,
@@ -94,6 +96,16 @@ impl FakeAgents {
     /// How often the model was asked for an answer to this prompt.
     pub fn starts(&self, turn: &str) -> u32 {
         self.read(|shared| shared.starts.get(turn).copied().unwrap_or(0))
+    }
+
+    /// How often a process was started.
+    pub fn boots(&self) -> u32 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// In which conversation the turn was looked up last.
+    pub fn looked_up_in(&self, turn: &str) -> Option<String> {
+        self.read(|shared| shared.lookups.get(turn).cloned())
     }
 
     pub fn alive(&self) -> usize {
@@ -305,10 +317,17 @@ impl Agent for FakeAgent {
         })
     }
 
-    fn lookup(&self, _: ConversationId, turn: TurnId) -> Pending<Result<StoredTurn, AgentError>> {
-        let stored = self
-            .agents
-            .read(|shared| shared.store.get(turn.as_str()).cloned());
+    fn lookup(
+        &self,
+        conversation: ConversationId,
+        turn: TurnId,
+    ) -> Pending<Result<StoredTurn, AgentError>> {
+        let stored = self.agents.write(|shared| {
+            let turn = turn.to_string();
+            let stored = shared.store.get(&turn).cloned();
+            shared.lookups.insert(turn, conversation.to_string());
+            stored
+        });
         let is_mute = self.agents.is_mute(Call::Lookup);
         Box::pin(async move {
             if is_mute {

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::rows::{
-    FakeTurn, POISON, Rows, check, claim, connect, continue_turn, store, turn_of, worker_in,
+    FakeCommand, FakeTurn, POISON, Rows, acknowledge, check, claim, connect, continue_turn, store,
+    turn_of, worker_in,
 };
 
 #[derive(Clone)]
@@ -56,6 +57,17 @@ impl FakeDeployment {
         self.write(|rows| rows.ended.push(session.to_owned()));
     }
 
+    /// So many of the next finishes fail for reasons of the deployment's own.
+    pub fn fail_finishes(&self, times: u32) {
+        self.write(|rows| rows.failing_finishes = times);
+    }
+
+    /// Another conversation is confirmed before this supervisor's is.
+    pub fn confirm_meanwhile(&self, session: &str, conversation: &str) {
+        let (session, conversation) = (session.to_owned(), conversation.to_owned());
+        self.write(|rows| rows.confirmed_meanwhile.insert(session, conversation));
+    }
+
     pub fn displace(&self) {
         self.write(|rows| {
             let worker = rows.workers.entry("w".to_owned()).or_default();
@@ -67,6 +79,44 @@ impl FakeDeployment {
     /// The owner revoked and approved while nobody looked: only the epoch shows it.
     pub fn raise_epoch(&self) {
         self.write(|rows| rows.workers.entry("w".to_owned()).or_default().epoch += 1);
+    }
+
+    /// An owner asks for something.
+    pub fn ask(&self, id: &str, what: &Value) {
+        self.write(|rows| rows.commands.push(FakeCommand::new(id, what.clone())));
+    }
+
+    pub fn command(&self, id: &str) -> FakeCommand {
+        let rows = self.rows.lock().unwrap();
+        let mut commands = rows.commands.iter();
+        let command = commands.find(|command| command.id == id);
+        command.cloned().expect("a command")
+    }
+
+    /// Whatever the last word was: a row that says that it is still under way.
+    pub fn reopen(&self, id: &str) {
+        self.write(|rows| {
+            let mut commands = rows.commands.iter_mut();
+            let command = commands.find(|command| command.id == id);
+            command.expect("a command").state = "processing".to_owned();
+        });
+    }
+
+    /// The states that were reported of a part, in their order.
+    pub fn runs(&self, part: &str) -> Vec<String> {
+        let rows = self.rows.lock().unwrap();
+        rows.runs.get(part).cloned().unwrap_or_default()
+    }
+
+    pub fn set_revoked(&self, revoked: bool) {
+        self.write(|rows| rows.revoked = revoked);
+    }
+
+    pub async fn answered(&self, id: &str) -> FakeCommand {
+        let has_ended = |command: &FakeCommand| matches!(&*command.state, "completed" | "failed");
+        self.until(&format!("{id} is answered"), |d| has_ended(&d.command(id)))
+            .await;
+        self.command(id)
     }
 
     pub fn turn(&self, id: &str) -> FakeTurn {
@@ -130,8 +180,11 @@ impl FakeDeployment {
         let worker = worker_in(args);
         let epoch = rows.workers.get(&worker).map_or(0, |row| row.epoch);
         let nothing = json!([]);
+        if rows.revoked && args["epoch"].as_f64() == Some(epoch as f64) {
+            return json!({ "state": "revoked", "displaced": false, "turns": nothing, "sessions": nothing, "commands": nothing });
+        }
         if args["epoch"].as_f64() != Some(epoch as f64) {
-            return json!({ "state": "approved", "displaced": true, "turns": nothing, "sessions": nothing });
+            return json!({ "state": "approved", "displaced": true, "turns": nothing, "sessions": nothing, "commands": nothing });
         }
         let mut seen = Vec::new();
         let mut turns = Vec::new();
@@ -151,7 +204,12 @@ impl FakeDeployment {
         let sessions: Vec<_> = over
             .map(|id| json!({ "sessionId": id, "status": "ended" }))
             .collect();
-        json!({ "state": "approved", "displaced": false, "turns": turns, "sessions": sessions })
+        let commands = rows
+            .commands
+            .iter()
+            .filter(|command| command.is_for(&worker));
+        let commands: Vec<_> = commands.map(FakeCommand::shown).collect();
+        json!({ "state": "approved", "displaced": false, "turns": turns, "sessions": sessions, "commands": commands })
     }
 
     pub fn call(&self, function: &str, args: &Value) -> Result<Value, CallError> {
@@ -160,11 +218,21 @@ impl FakeDeployment {
         if function == "workers:connect" {
             return self.write(|rows| connect(rows, &worker, args));
         }
+        if function == "agentConfigs:update" {
+            let part = format!("{}/{}", text("room"), text("role"));
+            let state = args["run"]["state"].as_str().unwrap_or_default();
+            self.write(|rows| rows.runs.entry(part).or_default().push(state.to_owned()));
+            return Ok(Value::Null);
+        }
         let epoch = args["epoch"].as_f64().unwrap_or_default() as u64;
         self.write(|rows| check(rows, &worker, epoch))?;
         match function {
             "messages:claim" => Ok(self.write(|rows| claim(rows, &worker, &text("turnId")))),
             "sessions:confirm" => self.write(|rows| {
+                let session = text("sessionId");
+                if let Some(other) = rows.confirmed_meanwhile.remove(&session) {
+                    rows.conversations.insert(session, other);
+                }
                 let stored = rows
                     .conversations
                     .entry(text("sessionId"))
@@ -175,6 +243,7 @@ impl FakeDeployment {
                 rows.status.insert(text("sessionId"), text("status"));
                 Ok(Value::Null)
             }),
+            "commands:ack" => self.write(|rows| acknowledge(rows, &worker, epoch, args)),
             "workers:disconnect" => self.write(|rows| {
                 rows.disconnects += 1;
                 Ok(Value::Null)
@@ -229,6 +298,10 @@ impl FakeDeployment {
     ) -> Result<Finished, CallError> {
         self.write(|rows| {
             check(rows, right.token.worker().as_str(), right.epoch)?;
+            if rows.failing_finishes > 0 {
+                rows.failing_finishes -= 1;
+                return Err(CallError::Server("not today".to_owned()));
+            }
             let turn = turn_of(rows, id);
             let was_open = turn.ending.is_none();
             let is_provisional = ending.then == Some(Then::Provisional);

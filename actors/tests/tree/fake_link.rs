@@ -2,13 +2,13 @@
 //! once while somebody drives it, streams and finishes outlive the bridge, and all of it dies with its process but for
 //! the outbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
 use orchestrator_actors::domain::item::Draft;
-use orchestrator_actors::domain::stream::{PushError, Rest, Right, StreamBook};
+use orchestrator_actors::domain::stream::{PushError, Rest, Right, StreamBook, Taken};
 use orchestrator_actors::domain::turn::Ending;
 use orchestrator_actors::machine::Links;
 use orchestrator_actors::ports::Pending;
@@ -157,13 +157,14 @@ impl FakeLink {
     async fn deliver(&self, record: FinishRecord) -> Done {
         self.0.gate.pass(Point::BeforeRecord).await;
         self.0.disk.put(record.clone());
+        // What is left may have to be appended first.
+        self.bump();
         let mut progress = self.0.progress.subscribe();
         loop {
             let rest = self.0.book.lock().unwrap().rest(&record.turn);
             let (right, items) = match rest {
                 Rest::Last { right, items, .. } => (right, items),
                 Rest::Appending => {
-                    self.bump();
                     let _ = progress.changed().await;
                     continue;
                 }
@@ -193,6 +194,13 @@ impl FakeLink {
 impl Links for FakeLink {
     fn link(&self, _: &DeploymentUrl) -> Arc<dyn Link> {
         Arc::new(self.clone())
+    }
+}
+
+fn stream_error(error: PushError) -> StreamError {
+    match error {
+        PushError::Unknown => StreamError::Unknown,
+        PushError::Refused(reason) => StreamError::Refused(reason),
     }
 }
 
@@ -266,9 +274,28 @@ impl Link for FakeLink {
     fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError> {
         let pushed = self.0.book.lock().unwrap().push(turn, drafts, 1);
         self.bump();
-        pushed.map(|_| ()).map_err(|error| match error {
-            PushError::Unknown => StreamError::Unknown,
-            PushError::Refused(reason) => StreamError::Refused(reason),
+        match pushed.map_err(stream_error)? {
+            Taken::Whole => Ok(()),
+            Taken::InPart => Err(StreamError::Missed),
+        }
+    }
+
+    fn recover(&self, turn: TurnId, drafts: Vec<Draft>) -> Pending<Result<(), StreamError>> {
+        let this = self.clone();
+        let mut drafts = VecDeque::from(drafts);
+        Box::pin(async move {
+            loop {
+                let mut progress = this.0.progress.subscribe();
+                let before = drafts.len();
+                let taken = this.0.book.lock().unwrap().recover(&turn, &mut drafts, 1);
+                if drafts.len() < before {
+                    this.bump();
+                }
+                match taken.map_err(stream_error)? {
+                    Taken::Whole => return Ok(()),
+                    Taken::InPart => drop(progress.changed().await),
+                }
+            }
         })
     }
 

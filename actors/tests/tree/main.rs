@@ -8,12 +8,14 @@
 )]
 
 mod chance;
+mod commands;
 mod crashes;
 mod disk;
 mod displaced;
 mod fake_agent;
 mod fake_deployment;
 mod fake_link;
+mod fake_roles;
 mod fold;
 mod gate;
 mod guards;
@@ -22,8 +24,10 @@ mod matrix;
 mod outage;
 mod policy;
 mod ports;
+mod recovery;
 mod restarts;
 mod rows;
 mod script;
+mod standing;
 mod turns;
 mod world;

@@ -28,8 +28,8 @@ impl Clock for PausedClock {
 pub struct OneStore;
 
 impl Stores for OneStore {
-    fn store_id(&self, _: &WorkerId) -> Result<String, String> {
-        Ok("store".to_owned())
+    fn store_id(&self, _: &WorkerId) -> Pending<Result<String, String>> {
+        Box::pin(async { Ok("store".to_owned()) })
     }
 }
 

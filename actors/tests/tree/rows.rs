@@ -28,6 +28,72 @@ impl FakeTurn {
     }
 }
 
+#[derive(Clone, Debug)]
+pub struct FakeCommand {
+    pub id: String,
+    /// As it is handed out.
+    pub what: Value,
+    pub state: String,
+    pub taken_by: Option<(String, u64)>,
+    /// How often somebody was told to carry it out.
+    pub handed_out: u32,
+    pub result: String,
+}
+
+impl FakeCommand {
+    pub fn new(id: &str, mut what: Value) -> Self {
+        what["commandId"] = id.into();
+        Self {
+            id: id.to_owned(),
+            what,
+            state: "pending".to_owned(),
+            taken_by: None,
+            handed_out: 0,
+            result: String::new(),
+        }
+    }
+
+    pub fn is_for(&self, worker: &str) -> bool {
+        let is_open = matches!(&*self.state, "pending" | "processing");
+        is_open && self.taken_by.as_ref().is_none_or(|(by, _)| by == worker)
+    }
+
+    pub fn shown(&self) -> Value {
+        json!({ "commandId": self.id, "state": self.state })
+    }
+}
+
+/// The first who asks carries it out, however often that one asks; only that one ends it, and once.
+pub fn acknowledge(
+    rows: &mut Rows,
+    worker: &str,
+    epoch: u64,
+    args: &Value,
+) -> Result<Value, CallError> {
+    let asker = (worker.to_owned(), epoch);
+    let mut commands = rows.commands.iter_mut();
+    let command = commands.find(|command| command.id == args["commandId"]);
+    let command = command.ok_or_else(|| refused("not_found"))?;
+    let state = args["state"].as_str().unwrap_or_default();
+    let is_its = command.taken_by.as_ref() == Some(&asker);
+    if state == "processing" && command.state == "pending" {
+        command.state = "processing".to_owned();
+        command.taken_by = Some(asker);
+    } else if command.state != "processing" || !is_its {
+        return Ok(json!({ "status": "passed", "state": command.state }));
+    }
+    if state == "processing" {
+        command.handed_out += 1;
+        return Ok(json!({ "status": "taken", "command": command.what }));
+    }
+    command.state = state.to_owned();
+    let result = args["result"]
+        .as_str()
+        .or(args["error"]["message"].as_str());
+    command.result = result.unwrap_or_default().to_owned();
+    Ok(json!({ "status": "closed" }))
+}
+
 #[derive(Default)]
 pub struct WorkerRow {
     pub epoch: u64,
@@ -46,6 +112,15 @@ pub struct Rows {
     pub workers: BTreeMap<String, WorkerRow>,
     pub take_overs: Vec<bool>,
     pub disconnects: u32,
+    /// So many of the next finishes fail for reasons of the deployment's own.
+    pub failing_finishes: u32,
+    /// Of a session: another conversation is confirmed before this supervisor's is.
+    pub confirmed_meanwhile: BTreeMap<String, String>,
+    pub commands: Vec<FakeCommand>,
+    /// Of each part, the states that were reported.
+    pub runs: BTreeMap<String, Vec<String>>,
+    /// The owner took the right of every worker away.
+    pub revoked: bool,
     pub violations: Vec<String>,
 }
 
@@ -91,9 +166,15 @@ pub fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, Cal
         start.clone_into(&mut row.start);
         row.boot = args["bootId"].as_str().unwrap_or_default().to_owned();
     }
-    Ok(
-        json!({ "status": "approved", "epoch": row.epoch as f64, "name": worker, "workerId": worker }),
-    )
+    let epoch = row.epoch;
+    let left_behind = |by: &(String, u64)| by.0 == worker && by.1 != epoch;
+    for command in &mut rows.commands {
+        if command.state == "processing" && command.taken_by.as_ref().is_some_and(left_behind) {
+            command.state = "failed".to_owned();
+            command.result = "the supervisor ended".to_owned();
+        }
+    }
+    Ok(json!({ "status": "approved", "epoch": epoch as f64, "name": worker, "workerId": worker }))
 }
 
 pub fn claim(rows: &mut Rows, worker: &str, id: &str) -> Value {

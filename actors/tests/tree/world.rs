@@ -21,6 +21,7 @@ use crate::disk::Disk;
 use crate::fake_agent::FakeAgents;
 use crate::fake_deployment::FakeDeployment;
 use crate::fake_link::FakeLink;
+use crate::fake_roles::FakeRoles;
 use crate::gate::Gate;
 use crate::ports::{NoOutbox, OneStore, PausedClock};
 use crate::script::Script;
@@ -55,6 +56,7 @@ pub struct World {
     pub disk: Disk,
     pub gate: Gate,
     pub agents: FakeAgents,
+    pub roles: FakeRoles,
     pub link: FakeLink,
     pub machine: MachineHandle,
     setup: Setup,
@@ -84,13 +86,16 @@ impl World {
         );
         link.set_online(!setup.offline);
         let agents = agents.for_process(process.clone());
-        let machine = run(&setup, &agents, &link, clock, "start1", "boot").await;
+        let roles = FakeRoles::default();
+        let tools = (&agents, &roles);
+        let machine = run(&setup, tools, &link, clock, "start1", "boot").await;
         machine.started(Duration::from_secs(5)).await;
         Self {
             deployment,
             disk,
             gate,
             agents,
+            roles,
             link,
             machine,
             setup,
@@ -104,6 +109,7 @@ impl World {
     pub async fn kill(&self) {
         self.process.cancel();
         self.agents.end_all();
+        self.roles.end_all();
         self.machine.kill();
         self.machine.closed().await;
     }
@@ -122,7 +128,7 @@ impl World {
         let start = format!("start{}", self.starts);
         self.machine = run(
             &self.setup,
-            &self.agents,
+            (&self.agents, &self.roles),
             &self.link,
             self.clock,
             &start,
@@ -195,10 +201,19 @@ impl World {
     }
 
     pub async fn stop(self) {
+        self.stop_machine().await;
+        self.left_nothing();
+    }
+
+    pub async fn stop_machine(&self) {
         self.machine.stop(Duration::from_mins(1)).await;
         self.machine.closed().await;
+    }
+
+    pub fn left_nothing(&self) {
         assert_eq!(self.agents.alive(), 0, "a child is left behind");
         assert_eq!(self.agents.leases(), 0, "a lease is left behind");
+        assert_eq!(self.roles.alive(), 0, "a role's assistant is left behind");
         assert_eq!(self.deployment.violations(), Vec::<String>::new());
     }
 }
@@ -219,7 +234,7 @@ fn keep_injected_panics_quiet() {
 
 async fn run(
     setup: &Setup,
-    agents: &FakeAgents,
+    (agents, roles): (&FakeAgents, &FakeRoles),
     link: &FakeLink,
     clock: tokio::time::Instant,
     start: &str,
@@ -227,6 +242,7 @@ async fn run(
 ) -> MachineHandle {
     let ports = Ports {
         agents: Arc::new(agents.clone()),
+        roles: Arc::new(roles.clone()),
         links: Arc::new(link.clone()),
         outbox: Arc::new(NoOutbox),
         clock: Arc::new(PausedClock(clock)),

@@ -2,6 +2,7 @@
 // The life of a command: pending → processing → completed or failed. The first supervisor that takes it carries it out;
 // what its end leaves behind is ended with a reason, so that an owner never waits for nobody.
 
+import { configRows, runAfter } from "./enrolling";
 import { refusal } from "./errors";
 import { ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
 import { ownedWorker } from "./owners";
@@ -107,6 +108,16 @@ export async function endLeftBehind(ctx             , worker                , ep
     if (command.takenBy?.workerId !== worker.workerId || command.takenBy.epoch === epoch) continue;
     const message = "the supervisor that carried the command out ended before it reported a result";
     await end(ctx, command, { error: { code: "crashed", message } });
+  }
+}
+
+/** Assistants die with their supervisor: what it had running for a role is not running any more. */
+export async function endRunsLeftBehind(ctx             , worker                )                {
+  const now = Date.now();
+  for (const config of await configRows(ctx, worker.machineId)) {
+    if (config.workerId !== worker.workerId || config.run.state !== "running") continue;
+    const run = runAfter(config.run, { state: "ended", reason: "the supervisor that ran it ended" }, now);
+    await ctx.db.patch(config._id, { run, updatedAt: now });
   }
 }
 

@@ -3,7 +3,7 @@
 // The same start keeps its epoch, a new start of the same install takes over at once (the one before is dead: the
 // install's own lock says so), and another install only when nobody holds the token or its user insists.
 
-import { endLeftBehind } from "./commanding";
+import { endLeftBehind, endRunsLeftBehind } from "./commanding";
 import { refusal } from "./errors";
 import { SECOND } from "./limits";
 import { findPresence, isFresh, markPresent } from "./presence";
@@ -38,6 +38,7 @@ export async function takeConnection(
   await markPresent(ctx, worker, epoch);
   await closeClaimsOfOtherStores(ctx, worker.workerId, supervisor.storeId);
   await endLeftBehind(ctx, worker, epoch);
+  await endRunsLeftBehind(ctx, worker);
   return epoch;
 }
 

@@ -4,10 +4,10 @@
 
 
 import { v } from "convex/values";
-import { AGENT_CONFIGS_PER_MACHINE, ENROL_PAGE, ENROL_SESSIONS } from "./limits";
+import { AGENT_CONFIGS_PER_MACHINE, ENROL_PAGE, ENROL_SESSIONS, cut } from "./limits";
 import { mintForInstall } from "./tokens";
 
-import { agentConfig, sessionStatus, workerState } from "./values";
+import { agentConfig, agentRun, runReport, sessionStatus, workerState } from "./values";
 
 const enrolledWorker = v.object({
   workerId: v.string(),
@@ -84,12 +84,31 @@ async function sessionsOf(ctx          , workerId        )                      
   }));
 }
 
-export async function configsOf(ctx          , machineId        )                                       {
-  const rows = await ctx.db
+export async function configRows(ctx          , machineId        )                                        {
+  return await ctx.db
     .query("machineAgentConfigs")
     .withIndex("by_role", (q) => q.eq("machineId", machineId))
     .take(AGENT_CONFIGS_PER_MACHINE);
-  return rows.map(shownConfig);
+}
+
+export async function configsOf(ctx          , machineId        )                                       {
+  return (await configRows(ctx, machineId)).map(shownConfig);
+}
+
+/** The run that is shown after a report of it. */
+export function runAfter(
+  before                                    ,
+  { state, reason }                         ,
+  now        ,
+)                         {
+  const running = before?.state === "running" ? before.startedAt : undefined;
+  const startedAt = state === "running" ? (running ?? now) : before?.startedAt;
+  return {
+    state,
+    ...(startedAt === undefined ? {} : { startedAt }),
+    ...(state === "ended" || state === "failed" ? { endedAt: now } : {}),
+    ...(reason === undefined ? {} : { reason: cut(reason) }),
+  };
 }
 
 export function shownConfig(row                            )                            {

@@ -78,6 +78,6 @@ export const OTHER_STORE          = {
   state: "interrupted",
   error: {
     code: "other_store",
-    message: "the turn was begun with another store of the assistant's conversations, which is not the present one: send the message again",
+    message: "the answer was begun on another machine or installation, which has handed this directory over: what it had said by then is kept; send the message again for a whole answer",
   },
 };

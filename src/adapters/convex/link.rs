@@ -4,13 +4,13 @@
 //! streams and the append in flight where they were. One append is in flight per deployment; what is pushed
 //! meanwhile is merged into the next. How a turn is finished is in `settle`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
 use orchestrator_actors::domain::item::Draft;
-use orchestrator_actors::domain::stream::{PushError, Right};
+use orchestrator_actors::domain::stream::{Right, Taken};
 use orchestrator_actors::domain::turn::Ending;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::link::{
@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::connection::{Answer, Connection, lock};
 use super::settings::Settings;
 use super::settle;
-use super::state::Core;
+use super::state::{Core, stream_error};
 use crate::adapters::clock::wall_ms;
 
 /// Makes links: one per distinct deployment, all on the same outbox.
@@ -61,6 +61,12 @@ impl ConvexLinks {
             ConvexLink::new(url, settings, Arc::clone(&self.outbox))
         });
         Arc::clone(link) as Arc<dyn Link>
+    }
+
+    /// Drops the links to other deployments than these, as soon as nobody holds them: a bridge that flushes still does,
+    /// and what it takes up again must be the same link.
+    pub fn keep(&self, urls: &BTreeSet<&DeploymentUrl>) {
+        lock(&self.links).retain(|url, link| urls.contains(url) || Arc::strong_count(link) > 1);
     }
 }
 
@@ -136,10 +142,15 @@ impl Link for ConvexLink {
     fn push(&self, turn: &TurnId, drafts: Vec<Draft>) -> Result<(), StreamError> {
         let pushed = lock(&self.core.book).push(turn, drafts, wall_ms());
         self.core.wake_appends();
-        pushed.map(|_| ()).map_err(|error| match error {
-            PushError::Unknown => StreamError::Unknown,
-            PushError::Refused(reason) => StreamError::Refused(reason),
-        })
+        match pushed.map_err(stream_error)? {
+            Taken::Whole => Ok(()),
+            Taken::InPart => Err(StreamError::Missed),
+        }
+    }
+
+    fn recover(&self, turn: TurnId, drafts: Vec<Draft>) -> Pending<Result<(), StreamError>> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move { core.recover(&turn, drafts.into()).await })
     }
 
     fn finish(

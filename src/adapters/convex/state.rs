@@ -1,12 +1,15 @@
 //! What a link's handle, its driver and its finishes share: the book of streams and the one append in flight.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::TurnId;
-use orchestrator_actors::domain::stream::{AppendResult, Batch, Right, StreamBook};
-use orchestrator_actors::ports::link::{CallError, LinkPhase};
+use orchestrator_actors::domain::item::Draft;
+use orchestrator_actors::domain::stream::{
+    AppendResult, Batch, PushError, Right, StreamBook, Taken,
+};
+use orchestrator_actors::ports::link::{CallError, LinkPhase, StreamError};
 use orchestrator_actors::ports::outbox::{FinishRecord, Outbox};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Answer, Connection, lock};
 use super::settle::{self, Done};
+use crate::adapters::clock::wall_ms;
 
 /// Between appends that fail as a whole.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -83,6 +87,25 @@ impl Core {
             book.restore(turn.clone(), right.clone(), record.items.clone());
             record
         })
+    }
+
+    /// Waits for room as often as it needs to; only what is not in the book yet is held here.
+    pub async fn recover(
+        &self,
+        turn: &TurnId,
+        mut drafts: VecDeque<Draft>,
+    ) -> Result<(), StreamError> {
+        loop {
+            let mut progress = self.progress();
+            // Its own statement: the lock must not live through the match.
+            let taken = lock(&self.book).recover(turn, &mut drafts, wall_ms());
+            self.wake_appends();
+            match taken.map_err(stream_error)? {
+                Taken::Whole => return Ok(()),
+                // Fails only when the link is gone, and we with it.
+                Taken::InPart => drop(progress.changed().await),
+            }
+        }
     }
 
     pub fn has_reached(&self, streams: &[(TurnId, u64)]) -> bool {
@@ -163,6 +186,13 @@ impl Core {
         }
         self.bump();
         went_through
+    }
+}
+
+pub fn stream_error(error: PushError) -> StreamError {
+    match error {
+        PushError::Unknown => StreamError::Unknown,
+        PushError::Refused(reason) => StreamError::Refused(reason),
     }
 }
 

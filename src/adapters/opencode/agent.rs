@@ -124,8 +124,9 @@ impl Agent for OpenCodeAgent {
                 )));
             }
             if !api.directory_exists().await {
-                // OpenCode would answer without noticing, and every tool would fail.
-                return Err(AgentError::Unacceptable(format!(
+                // OpenCode would answer without noticing, and every tool would fail. Its own is the deleted one, also when
+                // another is made in the same place: its successor is to have the turn, and waits for the directory.
+                return Err(AgentError::Failed(format!(
                     "the working directory {} is gone: make it again, or remove this worker",
                     api.directory()
                 )));

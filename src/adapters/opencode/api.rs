@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::ids::PromptIds;
+use super::models::Providers;
 use super::wire::{Request, Status, Stored};
 
 /// For calls that read or change something small.
@@ -103,6 +104,19 @@ impl Api {
             .request(method, format!("{}{path}", self.base))
             .query(&[("directory", &*self.directory)])
             .basic_auth("opencode", Some(self.password.expose_secret()))
+    }
+
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
+    pub fn password(&self) -> &SecretString {
+        &self.password
+    }
+
+    /// The models there are. The answer holds keys, too: what is read of it does not.
+    pub async fn providers(&self) -> Result<Providers, ApiError> {
+        self.get("/config/providers", &[], LONG).await
     }
 
     pub fn directory(&self) -> &str {
@@ -442,14 +456,39 @@ async fn ok(response: Response) -> Result<Response, ApiError> {
     Err(ApiError::Refused {
         status: status.as_u16(),
         name,
-        message: message.chars().take(2000).collect(),
+        message: explained(message.chars().take(2000).collect()),
         path: value["data"]["path"].as_str().map(str::to_owned),
     })
+}
+
+/// What its database says of a disk that takes nothing names neither the disk nor what to do.
+fn explained(message: String) -> String {
+    const DISK: &[&str] = &[
+        "Failed to execute statement",
+        "disk is full",
+        "disk I/O error",
+        "ENOSPC",
+    ];
+    if DISK.iter().any(|said| message.contains(said)) {
+        format!("{message} (OpenCode cannot write its database: is the disk full, or a quota?)")
+    } else {
+        message
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_that_failed_on_a_full_disk_names_the_disk() {
+        let told = explained("Failed to execute statement".to_owned());
+        assert!(told.contains("is the disk full"), "{told}");
+        assert_eq!(
+            explained("Session not found".to_owned()),
+            "Session not found"
+        );
+    }
 
     #[test]
     fn an_id_cannot_leave_its_place_in_a_path() {

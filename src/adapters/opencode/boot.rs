@@ -33,6 +33,9 @@ const LEASE_RETRY: Duration = Duration::from_millis(50);
 /// How often a start is tried for which the machine had too little of something.
 const SHORTAGE_RETRY: Duration = Duration::from_millis(500);
 
+/// How often a missing working directory is looked for.
+const DIRECTORY_RETRY: Duration = Duration::from_millis(500);
+
 /// From TERM to KILL of an OpenCode that does not answer.
 const HUNG_TERM_MS: u64 = 500;
 
@@ -40,15 +43,9 @@ const HUNG_TERM_MS: u64 = 500;
 const SHOWN_LINES: usize = 8;
 
 pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentError> {
+    let asked = Instant::now();
     let directory = spec.directory.as_path();
-    if !directory.is_dir() {
-        // OpenCode would accept a directory that does not exist.
-        // Trying again does not help, and nothing crashed: the turn says so, and the next one looks again.
-        return Err(AgentError::Misconfigured(format!(
-            "the working directory {} does not exist: make it again, or remove this worker",
-            directory.display()
-        )));
-    }
+    directory_there(directory, &spec.waiting).await;
     let mut shortage = Shortage::new(&shared, &spec.waiting);
     let store = Store::of_worker(&shared.config.data_dir, spec.worker.as_str());
     while let Err(error) = store.id() {
@@ -69,7 +66,7 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     let place = shared.places.take(&spec.waiting).await;
     let place = place.ok_or_else(shutting_down)?;
     let turn = shared.first_boots.wait(&spec.worker).await;
-    let (mut ward, _slot) = spawn(&shared, ward_spec, shortage).await?;
+    let (mut ward, _slot) = spawn(&shared, &spec, ward_spec, shortage, asked).await?;
     let started = Instant::now();
     let lines = ward.take_lines();
     let ready = get_ready(&shared, &ward, lines, directory, password, started).await;
@@ -100,10 +97,16 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     let ward = Arc::new(ward);
     let hangs = health::hangs(api.clone(), pulse, shared.config.deadlines);
     let ended = end_of(ward.exited(), hangs, Arc::downgrade(&ward));
+    let listed = shared.reached.list(
+        spec.worker.clone(),
+        spec.session.clone(),
+        ward.pid(),
+        api.clone(),
+    );
     let exited = async move {
         let (record, hung) = ended.await;
-        drop(place);
-        exit_report(record, hung, &secrets)
+        drop((place, listed));
+        exit_report(&record, hung)
     };
     let pump = Pump::new(api.clone(), watched, events_to);
     tokio::spawn(pump.run(commands, inputs, exited));
@@ -189,6 +192,27 @@ fn describe(
     Ok((ward, secrets))
 }
 
+/// Waits for the directory: OpenCode would accept one that does not exist. What is queued is not the cause and is not failed
+/// for it; the supervisor looks at directories, too, and takes the worker down.
+async fn directory_there(directory: &Path, waiting: &Waiting) {
+    let is_there = || async {
+        let found = tokio::fs::metadata(directory).await;
+        found.is_ok_and(|found| found.is_dir())
+    };
+    if is_there().await {
+        return;
+    }
+    let shown = directory.display();
+    tracing::warn!(directory = %shown, "a start waits for its working directory");
+    waiting.set(Some(format!(
+        "waits: the working directory {shown} does not exist: make it again, or remove this worker"
+    )));
+    while !is_there().await {
+        tokio::time::sleep(DIRECTORY_RETRY).await;
+    }
+    waiting.set(None);
+}
+
 /// The name of a directory's lock file.
 pub fn directory_lock(directory: &Path) -> String {
     use std::fmt::Write;
@@ -204,8 +228,10 @@ pub fn directory_lock(directory: &Path) -> String {
 /// answer lives.
 async fn spawn(
     shared: &Shared,
+    open: &OpenSpec,
     spec: WardSpec,
     mut shortage: Shortage<'_>,
+    asked: Instant,
 ) -> Result<(Ward, tokio::sync::OwnedSemaphorePermit), AgentError> {
     let mut lease_until = None;
     loop {
@@ -215,6 +241,12 @@ async fn spawn(
             .acquire_owned()
             .await
             .map_err(|_| AgentError::Boot("the supervisor is shutting down".to_owned()))?;
+        if lease_until.is_none() {
+            tracing::info!(
+                session = %open.session, incarnation = open.incarnation,
+                waited_ms = asked.elapsed().as_millis() as u64, "opencode is being started"
+            );
+        }
         match Ward::spawn(spec.clone()).await {
             Ok(ward) => return Ok((ward, slot)),
             Err(SpawnError::Busy(held)) => {
@@ -312,21 +344,21 @@ fn with_last_words(error: AgentError, record: &ExitRecord, secrets: &[String]) -
     };
     let shown = before_echo(&record.last_lines);
     let lines = &shown[shown.len().saturating_sub(SHOWN_LINES)..];
-    let words: Vec<String> = lines
+    let words: Vec<&str> = lines
         .iter()
         .filter(|line| !line.trim().is_empty())
-        .map(|line| environment::redacted(line, secrets))
+        .map(String::as_str)
         .collect();
-    if words.is_empty() {
-        return AgentError::Boot(format!("{message}{ending}"));
-    }
-    AgentError::Boot(format!(
-        "{message}{ending}; its last lines:\n{}",
-        words.join("\n")
-    ))
+    let message = if words.is_empty() {
+        format!("{message}{ending}")
+    } else {
+        format!("{message}{ending}; its last lines:\n{}", words.join("\n"))
+    };
+    // The lines are without secrets; what was said of them may quote one.
+    AgentError::Boot(environment::redacted(&message, secrets))
 }
 
-fn exit_report(record: ExitRecord, hung: Option<String>, secrets: &[String]) -> ExitReport {
+fn exit_report(record: &ExitRecord, hung: Option<String>) -> ExitReport {
     let warden = record
         .warden_lost
         .then(|| "the process that watches over it was killed".to_owned());
@@ -334,9 +366,6 @@ fn exit_report(record: ExitRecord, hung: Option<String>, secrets: &[String]) -> 
         code: record.code,
         signal: record.signal,
         why: hung.or(warden),
-        last_lines: before_echo(&record.last_lines)
-            .iter()
-            .map(|line| environment::redacted(line, secrets))
-            .collect(),
+        last_lines: before_echo(&record.last_lines).to_vec(),
     }
 }

@@ -4,6 +4,7 @@
 //! OpenCode really answers ([`ready`]); from then on [`health`] sees to it that it still does. The
 //! [`agent`] hands prompts over under ids that follow from the turn ([`ids`]), the [`pump`] beside it turns OpenCode's event
 //! stream ([`sse`], [`wire`]) into ours by a pure [`reducer`], and [`stored`] judges what the store says about a turn.
+//! [`reach`] knows where the living ones are, for whoever wants to look into one; [`models`] asks what models there are.
 //! [`install`] finds a compatible OpenCode or installs the pinned one. Nothing here knows a deployment.
 
 mod agent;
@@ -15,9 +16,11 @@ mod health;
 mod ids;
 pub mod install;
 mod misconfigured;
+mod models;
 mod places;
 mod pump;
 mod queue;
+mod reach;
 mod ready;
 mod reducer;
 mod settings;
@@ -26,13 +29,16 @@ mod stored;
 mod told;
 mod wire;
 
+pub use boot::directory_lock;
+pub use models::Model;
+pub use reach::Reach;
 pub use settings::HermeticSettings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use orchestrator_actors::domain::ids::WorkerId;
+use orchestrator_actors::domain::ids::{SessionId, WorkerDir, WorkerId};
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{AgentError, Agents, OpenSpec, Opened};
 use tokio::sync::Semaphore;
@@ -163,12 +169,26 @@ pub struct OpenCodeAgents {
     shared: Arc<Shared>,
 }
 
+/// Where a supervisor's children leave their traces, by the canonical path of its state folder: for whoever comes after it.
+pub fn traces_of(state: &std::path::Path) -> Places {
+    let run = state.join("run");
+    Places {
+        journal: Journal::in_state_folder(state),
+        prefix: MarkerPrefix::of_state_folder(state),
+        locks: run.join("locks"),
+        temporary: run.join("tmp"),
+    }
+}
+
 struct Shared {
     config: OpenCodeConfig,
     markers: MarkerPrefix,
     slots: Arc<Semaphore>,
     places: Arc<places::Places>,
     first_boots: first_boot::FirstBoots,
+    reached: reach::Reached,
+    /// Held while an assistant is started for nothing but its list of models.
+    listing: tokio::sync::Mutex<()>,
 }
 
 impl OpenCodeAgents {
@@ -187,6 +207,8 @@ impl OpenCodeAgents {
                 slots: Arc::new(Semaphore::new(config.boot_slots.max(1))),
                 places: places::Places::new(config.most_children),
                 first_boots: first_boot::FirstBoots::default(),
+                reached: reach::Reached::default(),
+                listing: tokio::sync::Mutex::default(),
                 config,
             }),
         })
@@ -211,6 +233,27 @@ impl OpenCodeAgents {
     /// Names the OpenCode store of a worker, for `workers:connect`.
     pub fn store_id(&self, worker: &WorkerId) -> std::io::Result<String> {
         settings::Store::of_worker(&self.shared.config.data_dir, worker.as_str()).id()
+    }
+}
+
+impl OpenCodeAgents {
+    /// Where the OpenCode of a session listens and how it is entered, while it lives.
+    pub fn reach(&self, session: &SessionId) -> Option<Reach> {
+        self.shared.reached.of_session(session)
+    }
+
+    /// What models a worker can name: asked of an OpenCode of it that lives, else of one that is started for the question.
+    pub async fn models(
+        &self,
+        worker: &WorkerId,
+        directory: &WorkerDir,
+    ) -> Result<Vec<Model>, AgentError> {
+        models::of_worker(&self.shared, worker, directory).await
+    }
+
+    /// The program that a person's terminal can enter a session with.
+    pub fn binary(&self) -> &Path {
+        &self.shared.config.binary
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::environment::{self, redacted, redacted_cut};
 use super::ward::{SpawnError, Ward, WardSpec};
 
 /// What a command printed (cut at the spec's `capture_bytes`) and how it ended.
@@ -14,9 +15,24 @@ pub struct Finished {
     pub stderr: Vec<u8>,
     /// It was ended because its time was over.
     pub timed_out: bool,
+    /// What must not be shown of it.
+    secrets: Vec<String>,
+    /// So many bytes were kept of each stream.
+    kept: usize,
 }
 
 impl Finished {
+    /// One that ended with `code`, for those who have to understand such endings.
+    #[cfg(test)]
+    pub fn failed(code: i32, stderr: &str) -> Self {
+        Self {
+            code: Some(code),
+            stderr: stderr.as_bytes().to_vec(),
+            kept: CAPTURE_BYTES,
+            ..Self::default()
+        }
+    }
+
     pub fn success(&self) -> bool {
         self.code == Some(0) && !self.timed_out
     }
@@ -25,19 +41,24 @@ impl Finished {
         String::from_utf8_lossy(&self.stdout).trim().to_owned()
     }
 
-    /// The end of what it said, for an error message.
+    /// The end of what it said, for an error message: without the secrets of its environment.
     pub fn last_words(&self) -> String {
-        let text = if self.stderr.is_empty() {
+        let bytes = if self.stderr.is_empty() {
             &self.stdout
         } else {
             &self.stderr
         };
-        let text = String::from_utf8_lossy(text);
+        let text = String::from_utf8_lossy(bytes);
         let lines: Vec<&str> = text
             .lines()
             .filter(|line| !line.trim().is_empty())
             .collect();
-        lines[lines.len().saturating_sub(5)..].join("\n")
+        let last = lines[lines.len().saturating_sub(5)..].join("\n");
+        if bytes.len() < self.kept {
+            redacted(&last, &self.secrets)
+        } else {
+            redacted_cut(&last, &self.secrets)
+        }
     }
 }
 
@@ -49,6 +70,8 @@ pub async fn run(mut spec: WardSpec, within: Duration) -> Result<Finished, Spawn
     if spec.capture_bytes == 0 {
         spec.capture_bytes = CAPTURE_BYTES;
     }
+    let secrets = environment::secrets(&spec.env);
+    let kept = spec.capture_bytes;
     let ward = Ward::spawn(spec).await?;
     let (record, timed_out) = match tokio::time::timeout(within, ward.exited()).await {
         Ok(record) => (record, false),
@@ -61,5 +84,7 @@ pub async fn run(mut spec: WardSpec, within: Duration) -> Result<Finished, Spawn
         stdout: captured.stdout,
         stderr: captured.stderr,
         timed_out,
+        secrets,
+        kept,
     })
 }

@@ -1,8 +1,6 @@
-//! Our own binary as a second process: in the background (`run --detach`), or as a companion that ends with us (the
-//! scripted model of `--demo`). Companions need no warden: they are ours, start nothing, and end when their stdin closes.
+//! Our own binary as a second process that ends with us (the scripted model of `--demo`). Companions need no warden: they are ours,
+//! start nothing, and end when their stdin closes.
 
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -67,34 +65,4 @@ impl Companion {
             let _ = self.child.kill().await;
         }
     }
-}
-
-/// Starts `program` so that it outlives us and our terminal: in a session of its own, output to `log`. Returns its pid.
-/// It inherits our environment, because it is us.
-#[allow(unsafe_code)]
-pub fn spawn_detached(
-    program: &Path,
-    args: &[String],
-    extra_env: &BTreeMap<String, String>,
-    log: &Path,
-) -> io::Result<u32> {
-    use std::os::unix::process::CommandExt;
-
-    let log = File::options().create(true).append(true).open(log)?;
-    let mut command = std::process::Command::new(program);
-    command
-        .args(args)
-        .envs(extra_env)
-        .stdin(Stdio::null())
-        .stdout(Stdio::from(log.try_clone()?))
-        .stderr(Stdio::from(log));
-    // SAFETY: setsid is async-signal-safe and nothing else runs between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::setsid()?;
-            Ok(())
-        });
-    }
-    let child = command.spawn()?;
-    Ok(child.id())
 }

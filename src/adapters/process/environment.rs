@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// `*` at an end stands for anything.
 const ALLOWED: &[&str] = &[
     // who and where
@@ -119,25 +122,103 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The values in `env` that must not appear in a log or a report.
+/// Shorter values would blank out ordinary words.
+const SHORTEST_SECRET: usize = 8;
+/// Of what certainly is a password.
+const SHORTEST_PASSWORD: usize = 4;
+
+/// The values in `env` that must not appear in a log or a report: of variables that are named like a secret, and what
+/// identifies somebody in a URL (a proxy's, for example). The longest ones first, so that none is hidden in part only.
 pub fn secrets(env: &BTreeMap<String, String>) -> Vec<String> {
     const NAMES: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "AUTH", "CREDENTIAL"];
-    env.iter()
-        .filter(|(name, value)| {
-            // Short values would blank out ordinary words; SSH_AUTH_SOCK is a path.
-            value.len() >= 8
-                && !value.starts_with('/')
-                && NAMES.iter().any(|part| name.contains(part))
-        })
-        .map(|(_, value)| value.clone())
-        .collect()
+    let mut found = Vec::new();
+    for (name, value) in env {
+        // SSH_AUTH_SOCK is a path.
+        if !value.starts_with('/') && NAMES.iter().any(|part| name.contains(part)) {
+            // What prints it prints it line by line.
+            let lines = value.lines().map(str::trim);
+            found.extend(
+                lines
+                    .filter(|line| line.len() >= SHORTEST_SECRET)
+                    .map(str::to_owned),
+            );
+        }
+        found.extend(in_url(value, name.to_uppercase().ends_with("_PROXY")));
+    }
+    found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    found.dedup();
+    found
+}
+
+/// `user:password` of a URL, the password alone, and both as they are sent.
+fn in_url(value: &str, without_scheme: bool) -> Vec<String> {
+    let rest = match value.split_once("://") {
+        Some((_, rest)) => rest,
+        None if without_scheme => value,
+        None => return Vec::new(),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let Some((user_info, _)) = authority.rsplit_once('@') else {
+        return Vec::new();
+    };
+    let mut forms = vec![user_info.to_owned()];
+    forms.extend(decoded(user_info).filter(|decoded| decoded != user_info));
+    let mut found = Vec::new();
+    for form in forms {
+        let password = form.split_once(':').map_or("", |(_, password)| password);
+        if password.len() >= SHORTEST_PASSWORD {
+            found.push(password.to_owned());
+        }
+        if form.contains(':') || form.len() >= SHORTEST_SECRET {
+            found.push(STANDARD.encode(&form));
+            found.push(form);
+        }
+    }
+    found
+}
+
+/// Percent signs undone; `None` for what is no text then.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = (*first == b'%')
+            .then(|| after.get(..2))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// `text` with every secret replaced.
 pub fn redacted(text: &str, secrets: &[String]) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| {
-        text.replace(secret.as_str(), "[secret]")
+        if text.contains(secret.as_str()) {
+            text.replace(secret.as_str(), "[secret]")
+        } else {
+            text
+        }
     })
+}
+
+/// The same for a text that was cut off: without the front of a secret that the cut went through.
+pub fn redacted_cut(text: &str, secrets: &[String]) -> String {
+    let mut text = redacted(text, secrets);
+    let begun = |text: &str| {
+        let fronts = secrets.iter().flat_map(|secret| {
+            let ends = secret.char_indices().map(|(at, _)| at).skip(1);
+            ends.filter(|end| text.ends_with(&secret[..*end]))
+        });
+        fronts.max()
+    };
+    if let Some(length) = begun(&text) {
+        text.truncate(text.len() - length);
+        text.push_str("[secret]");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -185,6 +266,69 @@ mod tests {
                 "RANDOM_THING"
             ]
         );
+    }
+
+    #[test]
+    fn a_proxys_password_is_a_secret_in_every_form_it_is_printed_in() {
+        let env = BTreeMap::from([
+            (
+                "HTTP_PROXY".to_owned(),
+                "http://ann:pa%40ss@proxy:8080/x".to_owned(),
+            ),
+            (
+                "https_proxy".to_owned(),
+                "bob:hunter22@proxy:3128".to_owned(),
+            ),
+            ("NO_PROXY".to_owned(), "localhost,127.0.0.1".to_owned()),
+            (
+                "OPENAI_BASE_URL".to_owned(),
+                "https://eve:letmein@models/v1".to_owned(),
+            ),
+        ]);
+        let secrets = secrets(&env);
+        for (said, shown) in [
+            (
+                "via http://ann:pa%40ss@proxy:8080",
+                "via http://[secret]@proxy:8080",
+            ),
+            ("user ann, password pa@ss", "user ann, password [secret]"),
+            ("Basic YW5uOnBhQHNz", "Basic [secret]"),
+            ("407 for bob:hunter22", "407 for [secret]"),
+            ("no hunter22 here", "no [secret] here"),
+            (
+                "https://eve:letmein@models/v1",
+                "https://[secret]@models/v1",
+            ),
+            (
+                "localhost,127.0.0.1 at proxy:3128",
+                "localhost,127.0.0.1 at proxy:3128",
+            ),
+        ] {
+            assert_eq!(redacted(said, &secrets), shown);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_holds_another_leaves_nothing_and_a_key_of_many_lines_is_many_secrets() {
+        let env = BTreeMap::from([
+            ("A_TOKEN".to_owned(), "12345678".to_owned()),
+            ("B_TOKEN".to_owned(), "12345678-and-more".to_owned()),
+            (
+                "C_API_KEY".to_owned(),
+                "-----BEGIN\nMIIEvQIBADAN\n-----".to_owned(),
+            ),
+        ]);
+        let secrets = secrets(&env);
+        assert_eq!(redacted("x 12345678-and-more", &secrets), "x [secret]");
+        assert_eq!(redacted("MIIEvQIBADAN", &secrets), "[secret]");
+    }
+
+    #[test]
+    fn a_cut_through_a_secret_leaves_no_front_of_it() {
+        let secrets = ["sk-12345678".to_owned()];
+        assert_eq!(redacted_cut("key sk-1234", &secrets), "key [secret]");
+        assert_eq!(redacted_cut("key sk-12345678", &secrets), "key [secret]");
+        assert_eq!(redacted_cut("no key", &secrets), "no key");
     }
 
     #[test]

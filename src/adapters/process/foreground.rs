@@ -17,6 +17,24 @@ pub async fn run_in_terminal(line: &str, argument: &Path) -> io::Result<Option<i
     Ok(command.status().await?.code())
 }
 
+/// Runs a program with these arguments and, beside the environment as it is, these variables. Ctrl+C is its to understand: it has
+/// the terminal.
+pub async fn run_program(
+    program: &Path,
+    arguments: &[String],
+    variables: &[(&str, &str)],
+) -> io::Result<Option<i32>> {
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).envs(variables.iter().copied());
+    let mut child = command.spawn()?;
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(status?.code()),
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

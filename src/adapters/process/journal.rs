@@ -48,15 +48,22 @@ impl Journal {
         }
     }
 
-    fn path(&self, entry: &Entry) -> PathBuf {
-        self.folder
-            .join(format!("{}-{}{ENTRY}", entry.pid, entry.start_time))
+    pub(super) fn in_folder(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn path(&self, pid: u32, start_time: u64) -> PathBuf {
+        self.folder.join(format!("{pid}-{start_time}{ENTRY}"))
     }
 
     /// Written aside and renamed: a kill in between leaves no half entry.
     pub fn record(&self, entry: &Entry) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let path = self.path(entry);
+        let path = self.path(entry.pid, entry.start_time);
         let mut aside = path.clone().into_os_string();
         aside.push(ASIDE);
         let written =
@@ -68,7 +75,12 @@ impl Journal {
     }
 
     pub fn forget(&self, entry: &Entry) {
-        let _ = fs::remove_file(self.path(entry));
+        self.forget_child(entry.pid, entry.start_time);
+    }
+
+    /// The same by who was in it.
+    pub(super) fn forget_child(&self, pid: u32, start_time: u64) {
+        let _ = fs::remove_file(self.path(pid, start_time));
     }
 
     pub fn entries(&self) -> Vec<Entry> {
@@ -135,8 +147,9 @@ pub fn sweep_unowned(prefix: &MarkerPrefix, locks: &Path) -> usize {
             session: Some(session_lock(locks, &session_key)),
             directory: None,
         };
-        if let Ok(_lease) = Lease::try_take(&lease) {
+        if let Ok(lease) = Lease::try_take(&lease) {
             hit += marker::sweep(&marker, SWEEP).hit;
+            lease.give_back();
         }
     }
     hit
@@ -250,10 +263,14 @@ mod tests {
         let prefix = MarkerPrefix::of_state_folder(folder.path());
         let (mut child, entry) = marked_child(&prefix);
         journal.record(&entry).unwrap();
-        let whole = fs::read(journal.path(&entry)).unwrap();
+        let whole = fs::read(journal.path(entry.pid, entry.start_time)).unwrap();
         let inside = |name: &str| folder.path().join("children").join(name);
         // Torn, garbage, an older version's, far too large, never finished; and something that is not ours at all.
-        fs::write(journal.path(&entry), &whole[..whole.len() / 2]).unwrap();
+        fs::write(
+            journal.path(entry.pid, entry.start_time),
+            &whole[..whole.len() / 2],
+        )
+        .unwrap();
         fs::write(inside("1-1.json"), b"\x00\xffgarbage").unwrap();
         fs::write(inside("2-2.json"), format!("{{\"pid\": {}}}", entry.pid)).unwrap();
         fs::write(inside("3-3.json"), vec![b' '; 1024 * 1024]).unwrap();

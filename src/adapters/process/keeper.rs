@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::journal::{Entry, Journal};
 use super::lease::{Lease, LeaseSpec};
@@ -26,6 +26,7 @@ use super::protocol::{Control, Report, listed};
 use super::sys;
 use super::temporary;
 use super::ward::{Captured, ExitRecord, Line, Source, SpawnError};
+use crate::telemetry::ASSISTANT;
 
 /// Between TERM and KILL once a lifeline is lost.
 pub(super) const LOST_TERM_MS: u64 = 300;
@@ -50,6 +51,8 @@ pub(super) struct Drain {
     pub captured: Arc<Mutex<Captured>>,
     pub capture_bytes: usize,
     pub to: mpsc::Sender<Line>,
+    /// Whose child it is, when its words are kept.
+    pub session: Option<String>,
 }
 
 impl Drain {
@@ -68,6 +71,9 @@ impl Drain {
         };
         lines::drain(from, keep, |text| {
             self.ring.push(&text);
+            if let Some(session) = &self.session {
+                info!(target: ASSISTANT, session, source = ?self.source, "{text}");
+            }
             // A listener that does not keep up loses lines; the pipe is drained all the same.
             let _ = self.to.try_send(Line {
                 source: self.source,
@@ -153,7 +159,10 @@ impl Keeper {
                             warn!(left = listed(&left), "processes of an assistant run as another user and cannot be ended");
                             given_up = Some(listed(&left));
                         }
-                        Ok(Report::Exited { code, signal }) => record = Some((code, signal)),
+                        Ok(Report::Exited { code, signal }) => {
+                            self.tell_free();
+                            record = Some((code, signal));
+                        }
                         Err(_) => {}
                     }
                 }
@@ -211,6 +220,13 @@ impl Keeper {
         }
     }
 
+    /// With what `opencode is being started` says next of the session, the log shows how long it had nobody.
+    fn tell_free(&self) {
+        if let (Some((_, session)), Some(entry)) = (&self.journal, &self.entry) {
+            info!(session, pid = entry.pid, "the session's lease is free");
+        }
+    }
+
     async fn record(&mut self, pid: u32, start_time: u64) {
         let (journal, session) = match &self.journal {
             Some((journal, session)) => (Some(journal.clone()), session.clone()),
@@ -249,11 +265,12 @@ impl Keeper {
                 session: lease.session,
                 directory: None,
             };
-            let _lease = Lease::try_take(&only_session).map_err(io::Error::other)?;
+            let lease = Lease::try_take(&only_session).map_err(io::Error::other)?;
             let swept = marker::sweep(&marker, SWEEP);
             if let Some(folder) = folder {
                 temporary::remove(&folder);
             }
+            lease.give_back();
             Ok(swept)
         })
         .await;

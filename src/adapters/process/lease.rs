@@ -3,8 +3,9 @@
 //! the kernel's: they end with the last descriptor, so a dead holder never blocks anybody, and what a file says of its
 //! holder is for people only.
 //!
-//! Old lock files are removed ([`prune`]) by who holds them locked at that moment; and whoever has locked a file makes sure
-//! that it still is the one under that name, so that there are never two holders.
+//! A session's lock file goes with its holder ([`Lease::give_back`]), what killed holders left later ([`prune`]): removed by who
+//! holds it locked at that moment. Whoever has locked a file makes sure that it still is the one under that name, so that there
+//! are never two holders.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -79,7 +80,7 @@ impl std::fmt::Display for Held {
 /// Held locks. Dropping them frees the lease.
 #[derive(Debug)]
 pub struct Lease {
-    session: Option<File>,
+    session: Option<(File, PathBuf)>,
     _directory: Option<File>,
 }
 
@@ -97,7 +98,7 @@ impl Lease {
         let session = spec
             .session
             .as_deref()
-            .map(|path| lock(path, File::try_lock))
+            .map(|path| Ok((lock(path, File::try_lock)?, path.to_owned())))
             .transpose()?;
         let directory = match &spec.directory {
             Some((path, DirectoryUse::Shared)) => Some(lock(path, File::try_lock_shared)?),
@@ -112,10 +113,19 @@ impl Lease {
 
     /// Says to whoever finds the session busy who has it.
     pub fn say(&self, who: &str) {
-        if let Some(file) = &self.session {
+        if let Some((file, _)) = &self.session {
             // For people only: a full disk makes nothing worse.
             let _ = file.set_len(0);
             let _ = file.write_all_at(who.as_bytes(), 0);
+        }
+    }
+
+    /// Frees the lease without leaving the session's file behind: every session that ever was would leave one.
+    pub fn give_back(self) {
+        if let Some((file, path)) = &self.session
+            && is_at(file, path)
+        {
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -154,8 +164,8 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Removes lock files that nobody holds and nobody has written to for `age`: every session that ever was leaves one.
-/// Returns how many.
+/// Removes lock files that nobody holds and nobody has written to for `age`: those of directories, and of sessions whose
+/// warden was killed. Returns how many.
 pub fn prune(locks: &Path, age: Duration) -> usize {
     let Ok(files) = fs::read_dir(locks) else {
         return 0;
@@ -233,6 +243,19 @@ mod tests {
     }
 
     #[test]
+    fn a_sessions_lock_file_goes_with_its_holder_and_a_directorys_stays_for_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = |session| Lease::try_take(&spec(folder.path(), session, DirectoryUse::Shared));
+        let (one, two) = (take("a").unwrap(), take("b").unwrap());
+        one.give_back();
+        assert!(!folder.path().join("a").exists());
+        assert!(folder.path().join("b").exists() && folder.path().join("directory").exists());
+        let _again = take("a").unwrap();
+        assert!(take("a").is_err());
+        two.give_back();
+    }
+
+    #[test]
     fn only_old_lock_files_that_nobody_holds_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let only = |key: &str| LeaseSpec {
@@ -271,12 +294,15 @@ mod tests {
                         let mut taken = 0;
                         while taken < 300 {
                             // A file that vanished sixteen times in a row is an error, not a second holder.
-                            let Ok(_lease) = Lease::try_take(&only) else {
+                            let Ok(lease) = Lease::try_take(&only) else {
                                 continue;
                             };
                             assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
                             taken += 1;
                             holders.fetch_sub(1, Ordering::SeqCst);
+                            if taken % 2 == 0 {
+                                lease.give_back();
+                            }
                         }
                     })
                 })

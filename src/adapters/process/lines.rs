@@ -1,11 +1,14 @@
 //! Draining a child's output. A pipe that nobody reads stops the child, and a line without an end must not
 //! fill our memory: lines are cut at 64 KiB, the last fifty are kept for error reports, and a listener that
-//! is slow loses lines, never the child its pipe.
+//! is slow loses lines, never the child its pipe. What is kept is free of the child's secrets before it is cut: the front
+//! of a key is no less secret than the key.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::environment::{redacted, redacted_cut};
 
 /// The most bytes kept of one line.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -16,17 +19,39 @@ pub const RING_LINES: usize = 50;
 /// The most bytes the ring keeps of one line: fifty long lines would still be megabytes for each child.
 const RING_LINE_BYTES: usize = 2048;
 
-/// The last lines of a child, stdout and stderr mixed as they came.
-#[derive(Clone, Debug, Default)]
-pub struct Ring(Arc<Mutex<VecDeque<String>>>);
+/// The last lines of a child, stdout and stderr mixed as they came, without its secrets.
+#[derive(Clone, Default)]
+pub struct Ring {
+    secrets: Arc<[String]>,
+    lines: Arc<Mutex<VecDeque<String>>>,
+}
+
+/// Not what it must not show.
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Ring").field(&self.lines()).finish()
+    }
+}
 
 impl Ring {
+    pub fn without(secrets: Vec<String>) -> Self {
+        Self {
+            secrets: secrets.into(),
+            lines: Arc::default(),
+        }
+    }
+
     pub fn push(&self, line: &str) {
+        let line = if line.len() < MAX_LINE_BYTES {
+            redacted(line, &self.secrets)
+        } else {
+            redacted_cut(line, &self.secrets)
+        };
         let mut end = line.len().min(RING_LINE_BYTES);
         while !line.is_char_boundary(end) {
             end -= 1;
         }
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == RING_LINES {
             lines.pop_front();
         }
@@ -34,7 +59,7 @@ impl Ring {
     }
 
     pub fn lines(&self) -> Vec<String> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().cloned().collect()
     }
 }
@@ -111,6 +136,24 @@ mod tests {
         let lines = lines_of(&bytes).await;
         assert_eq!(lines[0].len(), MAX_LINE_BYTES);
         assert_eq!(lines[1], "next");
+    }
+
+    #[test]
+    fn a_secret_across_the_cut_of_a_long_line_leaks_no_front_of_itself() {
+        let secret = "sk-abcdefghijklmnop".to_owned();
+        let ring = Ring::without(vec![secret.clone()]);
+        for before in 0..=secret.len() {
+            let line = format!("{}{secret} and more", "x".repeat(RING_LINE_BYTES - before));
+            ring.push(&line);
+        }
+        // As the splitter cuts it.
+        let line = format!("{}{secret}", secret.repeat(MAX_LINE_BYTES / secret.len()));
+        ring.push(&line[..MAX_LINE_BYTES]);
+        for line in ring.lines() {
+            assert!(line.len() <= RING_LINE_BYTES);
+            assert!(!line.contains("sk-") && !line.ends_with("sk"), "{line}");
+        }
+        assert!(!format!("{ring:?}").contains(&secret));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! group is ended; a tool that made a session of its own can survive a `kill -9` of the supervisor there.
 #![allow(clippy::disallowed_methods)]
 
+pub mod background;
 pub mod command;
 pub mod companion;
 pub mod environment;

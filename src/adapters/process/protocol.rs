@@ -19,6 +19,10 @@ pub struct Spec {
     pub marker: Option<String>,
     /// The session's folder for private temporary folders. What an earlier child left in it is removed.
     pub temporary: Option<PathBuf>,
+    /// What the child reads from its stdin; without it there is nothing to read.
+    pub stdin: Option<String>,
+    /// The journal's folder: a warden takes its child out of it when the supervisor cannot, because it has gone first.
+    pub journal: Option<PathBuf>,
     /// Between TERM and KILL once the lifeline is lost.
     pub lost_term_ms: u64,
 }

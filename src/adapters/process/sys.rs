@@ -96,30 +96,33 @@ impl Environment {
     }
 }
 
-/// The live descendants of `root` (which is not one of them). One look is not atomic: a process whose parent
-/// ends meanwhile can be missed, so callers look again until the kernel says that no child is left.
+/// The live descendants of `root` (which is not one of them), parents before their children: signalled in this order, a
+/// shell is gone before it could see its command end and go on with the next one. One look is not atomic: a process
+/// whose parent ends meanwhile can be missed, so callers look again until the kernel says that no child is left.
 pub fn descendants(root: i32) -> Vec<Stat> {
     let stats: HashMap<i32, Stat> = all_pids()
         .into_iter()
         .filter_map(|pid| Some((pid, stat(pid)?)))
         .collect();
-    let descends = |pid: i32| {
+    let depth = |pid: i32| {
         let mut at = pid;
         // A chain is at most as long as there are processes; reused pids must not make it endless.
-        for _ in 0..stats.len() {
+        for depth in 0..stats.len() {
             match stats.get(&at) {
-                Some(stat) if stat.parent == root => return true,
+                Some(stat) if stat.parent == root => return Some(depth),
                 Some(stat) => at = stat.parent,
-                None => return false,
+                None => return None,
             }
         }
-        false
+        None
     };
-    stats
+    let mut found: Vec<(usize, Stat)> = stats
         .values()
-        .filter(|stat| !stat.zombie && stat.pid != root && descends(stat.pid))
-        .copied()
-        .collect()
+        .filter(|stat| !stat.zombie && stat.pid != root)
+        .filter_map(|stat| Some((depth(stat.pid)?, *stat)))
+        .collect();
+    found.sort_by_key(|(depth, stat)| (*depth, stat.start_time));
+    found.into_iter().map(|(_, stat)| stat).collect()
 }
 
 /// What a process is called, for people.

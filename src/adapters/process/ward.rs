@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::WARDEN_ARGUMENT;
+use super::environment;
 use super::journal::Journal;
 use super::keeper::{Drain, Keeper, LOST_TERM_MS};
 use super::lease::{Held, LeaseSpec};
@@ -40,6 +41,8 @@ pub struct WardSpec {
     /// The child's whole environment, apart from the marker and TMPDIR.
     pub env: BTreeMap<String, String>,
     pub cwd: PathBuf,
+    /// What the child reads from its stdin, to its end; nothing by default.
+    pub stdin: Option<String>,
     pub lease: LeaseSpec,
     pub marker: Option<Marker>,
     /// A folder of the session's own; every spawn gets a fresh TMPDIR in it, removed at its end.
@@ -63,6 +66,7 @@ impl WardSpec {
             args: Vec::new(),
             env: BTreeMap::new(),
             cwd: cwd.into(),
+            stdin: None,
             lease: LeaseSpec::default(),
             marker: None,
             temporary: None,
@@ -77,12 +81,17 @@ impl WardSpec {
             args: self.args.clone(),
             env: self.env.clone(),
             cwd: self.cwd.clone(),
+            stdin: self.stdin.clone(),
             lease: self.lease.clone(),
             marker: self
                 .marker
                 .as_ref()
                 .map(|marker| marker.as_str().to_owned()),
             temporary: self.temporary.clone(),
+            journal: self
+                .journal
+                .as_ref()
+                .map(|(journal, _)| journal.folder().to_owned()),
             lost_term_ms: LOST_TERM_MS,
         }
     }
@@ -110,6 +119,7 @@ pub struct ExitRecord {
     pub warden_lost: bool,
     /// What its end left running, because the system does not let us end it.
     pub given_up: Option<String>,
+    /// Without the secrets of its environment.
     pub last_lines: Vec<String>,
 }
 
@@ -189,7 +199,7 @@ impl Ward {
                 })?
         };
 
-        let ring = Ring::default();
+        let ring = Ring::without(environment::secrets(&spec.env));
         let captured = Arc::new(Mutex::new(Captured::default()));
         let (lines_to, lines) = mpsc::channel(LINES_WAITING);
         let mut drains = tokio::task::JoinSet::new();
@@ -199,6 +209,7 @@ impl Ward {
             captured: captured.clone(),
             capture_bytes: spec.capture_bytes,
             to: lines_to.clone(),
+            session: spec.journal.as_ref().map(|(_, session)| session.clone()),
         };
         if let Some(stdout) = warden.stdout.take() {
             drains.spawn(drain(Source::Stdout).run(stdout));

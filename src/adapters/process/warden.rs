@@ -2,13 +2,14 @@
 //!
 //! It takes the lease, sweeps the session's marker, starts the child in a session of its own and then waits for
 //! the first of: a planned stop, the end of the lifeline, a signal, the child's own end. Each of them ends in the same
-//! place: no process is left below it. Only then does it report, and its exit frees the lease.
+//! place: no process is left below it. Only then does it give the lease back and report.
 //! It never touches the network and keeps no state.
 #![allow(unsafe_code)] // for `pre_exec`, see `start`
 
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,6 +21,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
+use super::journal::Journal;
 use super::lease::{Lease, LeaseError};
 use super::marker::{self, Marker};
 use super::protocol::{Control, Left, Report, Spec, is_shortage, listed};
@@ -97,6 +99,7 @@ async fn run() -> io::Result<()> {
         _ => marker::Swept::default(),
     };
     if let Some(pid) = swept.left.first() {
+        // The file stays: somebody is left of that session.
         let message = format!(
             "process {pid} ({}), which an earlier assistant of this session left, cannot be ended",
             sys::name(*pid)
@@ -109,6 +112,7 @@ async fn run() -> io::Result<()> {
         Ok(temporary) => temporary,
         Err(error) => {
             let message = format!("could not make its temporary folder: {error}");
+            lease.give_back();
             return fail(&mut reports, message, is_shortage(&error)).await;
         }
     };
@@ -116,12 +120,18 @@ async fn run() -> io::Result<()> {
         Ok(child) => Brood::of(child),
         Err(error) => {
             let message = format!("could not start {}: {error}", spec.program.display());
+            lease.give_back();
             return fail(&mut reports, message, is_shortage(&error)).await;
         }
     };
+    let child = brood.child.as_raw_nonzero().get();
+    let (pid, start_time) = (
+        child.cast_unsigned(),
+        sys::stat(child).map_or(0, |stat| stat.start_time),
+    );
     let started = Report::Started {
-        pid: brood.child.as_raw_nonzero().get().cast_unsigned(),
-        start_time: sys::stat(brood.child.as_raw_nonzero().get()).map_or(0, |stat| stat.start_time),
+        pid,
+        start_time,
         swept: swept.hit,
     };
     report(&mut reports, &started).await;
@@ -132,8 +142,18 @@ async fn run() -> io::Result<()> {
         Why::Lost => brood.terminate_unheard(spec.lost_term_ms).await,
         Why::ChildEnded => {}
     }
-    brood.kill_until_none_is_left(&lease, &mut reports).await;
+    let none_is_left = brood.kill_until_none_is_left(&lease, &mut reports).await;
     drop(temporary);
+    if let Some(folder) = spec.journal {
+        // The supervisor does the same; one that was killed or told to stop at once does not.
+        Journal::in_folder(folder).forget_child(pid, start_time);
+    }
+    if none_is_left {
+        lease.give_back();
+    } else {
+        // Its file names what was given up.
+        drop(lease);
+    }
     let (code, signal) = brood.ending();
     report(&mut reports, &Report::Exited { code, signal }).await;
     Ok(())
@@ -190,7 +210,7 @@ fn start(spec: &Spec, temporary: Option<&Path>) -> io::Result<Pid> {
         .env_clear()
         .envs(&spec.env)
         .current_dir(&spec.cwd)
-        .stdin(Stdio::null());
+        .stdin(stdin_of(spec.stdin.as_deref(), temporary)?);
     if let Some(marker) = &spec.marker {
         command.env(marker::MARKER_VARIABLE, marker);
     }
@@ -226,6 +246,25 @@ fn start(spec: &Spec, temporary: Option<&Path>) -> io::Result<Pid> {
         .ok()
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("the system gave no process id"))
+}
+
+/// A file that nobody else can open: whatever its length, the child reads it at its own pace, and it ends with the child.
+fn stdin_of(text: Option<&str>, temporary: Option<&Path>) -> io::Result<Stdio> {
+    let Some(text) = text else {
+        return Ok(Stdio::null());
+    };
+    let folder = temporary.map_or_else(std::env::temp_dir, Path::to_owned);
+    let path = folder.join(format!("stdin-{}", std::process::id()));
+    let mut file = fs::File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    fs::remove_file(&path)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    io::Seek::rewind(&mut file)?;
+    Ok(Stdio::from(file))
 }
 
 struct Signals {
@@ -351,7 +390,12 @@ impl Brood {
 
     /// Has no time limit on purpose: while something of ours is left, the session is not free for anybody else. It is
     /// said what that is. Only what the system does not let us signal is given up: waiting would end nothing.
-    async fn kill_until_none_is_left(&mut self, lease: &Lease, reports: &mut OwnedWriteHalf) {
+    /// Returns whether it came to that.
+    async fn kill_until_none_is_left(
+        &mut self,
+        lease: &Lease,
+        reports: &mut OwnedWriteHalf,
+    ) -> bool {
         let begun = Instant::now();
         let mut next_word = begun + STUCK_AFTER;
         let mut pause = Duration::from_millis(1);
@@ -367,11 +411,13 @@ impl Brood {
             }
             let all_denied = !left.is_empty() && left.iter().all(|left| left.denied);
             if all_denied && now >= begun + GIVE_UP_AFTER {
-                return report(reports, &Report::GivenUp { left }).await;
+                report(reports, &Report::GivenUp { left }).await;
+                return false;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
+        true
     }
 
     fn ending(&self) -> (Option<i32>, Option<i32>) {

@@ -23,7 +23,7 @@ use crate::ui::format::{count, duration, short};
 /// Talk with a worker; the session is made on the first message
 #[derive(Debug, Args)]
 pub struct Chat {
-    /// Worker (name or id) or session (id) [default: the worker of this directory, or the only one]
+    /// Worker (name or id) or session (id or title) [default: the worker of this directory, or the only one]
     #[arg(value_name = "WORKER_OR_SESSION")]
     to: Option<String>,
 

@@ -1,102 +1,107 @@
-//! `orchestrator run --detach`: the same command again, in the background. Returns when the control socket answers, or
-//! shows the end of the log when it does not come up.
+//! `orchestrator run --detach`: the same command again, in the background. Everything that it says until it serves is said here,
+//! word for word; a start that fails ends with its exit code.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::ffi::OsString;
+use std::time::Duration;
 
-use crate::adapters::process::companion::spawn_detached;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::sync::mpsc;
+
+use crate::adapters::process::background::{MARK, start};
 use crate::adapters::process::own_binary;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::cli::supervisor::Supervisor;
+use crate::config::env;
 use crate::config::paths::private_dir;
-use crate::control::Verb;
-use crate::daemon::{RunError, holder};
 
-/// An installation of OpenCode may be part of the start.
-const LIMIT: Duration = Duration::from_mins(5);
-const POLL: Duration = Duration::from_millis(100);
-/// Lines of the log to show when the start fails.
-const TAIL: usize = 15;
+/// After its end, for what it said last; something that it started may hold the pipes open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The command line that does in the foreground what this one does in the background.
-fn in_the_foreground(args: impl Iterator<Item = String>) -> Vec<String> {
-    const ALIAS: [&str; 3] = ["machine", "daemon", "start"];
-    let mut args: Vec<String> = args.filter(|arg| arg != "--detach").collect();
-    if let Some(at) = args.windows(3).position(|words| words == ALIAS) {
-        args.splice(at..at + 3, ["run".to_owned()]);
-    }
-    args
+enum Said {
+    Out(String),
+    Err(String),
+    /// After all the rest.
+    Up,
 }
 
 pub(super) async fn detach(app: &App) -> Result<Exit, Failure> {
-    if let Some(holder) = holder(&app.paths.lock_file()) {
-        return Err(RunError::AlreadyRunning(Some(holder)).into());
-    }
     let logs = app.paths.logs();
     private_dir(&logs)?;
     let log = logs.join("detached.log");
-    // The file is the start's own: an older start's errors would be misleading.
-    let _ = std::fs::remove_file(&log);
-    let args = in_the_foreground(std::env::args().skip(1));
-    let pid = spawn_detached(&own_binary(), &args, &BTreeMap::new(), &log)
-        .map_err(|error| Failure::failed(format!("cannot start in the background: {error}")))?;
-    let deadline = Instant::now() + LIMIT;
+    // Word for word: whose turn it is to go into the background is said beside them.
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let failed =
+        |error: std::io::Error| Failure::failed(format!("cannot start in the background: {error}"));
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+        .map_err(failed)?;
+    let (mut background, stdout, stderr) =
+        start(&own_binary(), &args, (env::IN_BACKGROUND, &log)).map_err(failed)?;
+    let pid = background.pid();
+    let (tell, mut said) = mpsc::channel(64);
+    tokio::spawn(hear(stdout, stderr, tell));
     loop {
-        if let Ok(supervisor) = Supervisor::find(app)
-            && supervisor.holder.pid == pid
-            && supervisor
-                .ask(Verb::Ps, Duration::from_secs(2))
-                .await
-                .is_ok()
-        {
-            app.ui.say(format!(
-                "running in the background (pid {pid}); stop it: orchestrator stop"
-            ));
-            return Ok(Exit::Ok);
+        tokio::select! {
+            // What it said comes before what became of it.
+            biased;
+            Some(word) = said.recv() => if show(app, word) {
+                app.ui.say(format!("running in the background (pid {pid}); its later words: {}", app.paths.shown(&log)));
+                return Ok(Exit::Ok);
+            },
+            _ = interrupt.recv() => background.terminate(),
+            code = background.wait() => {
+                while let Ok(Some(word)) = tokio::time::timeout(LAST_WORDS, said.recv()).await {
+                    show(app, word);
+                }
+                // One that was stopped in order before it was up has done what was asked, but not of us.
+                return Ok(code.and_then(Exit::from_code).map_or(Exit::Failed, |exit| match exit {
+                    Exit::Ok => Exit::Interrupted,
+                    other => other,
+                }));
+            }
         }
-        let ended = exit_code(pid);
-        if ended.is_some() || Instant::now() > deadline {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-            let tail = lines[lines.len().saturating_sub(TAIL)..].to_vec();
-            let exit = ended.and_then(Exit::from_code).unwrap_or(Exit::Failed);
-            return Err(Failure::new(exit, "it did not come up in the background")
-                .lines(tail)
-                .hint(format!("its output is in {}", log.display())));
-        }
-        tokio::time::sleep(POLL).await;
     }
 }
 
-/// What it ended with; `None` while it lives. It is our child: once it has ended it is a zombie until we end, too.
-fn exit_code(pid: u32) -> Option<i32> {
-    let gone = Some(i32::from(Exit::Failed.code()));
-    let Some(pid) = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    else {
-        return gone;
-    };
-    match rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG) {
-        Ok(None) => None,
-        Ok(Some((_, status))) => status.exit_status().or(gone),
-        Err(_) => gone,
+/// True when it is up.
+fn show(app: &App, said: Said) -> bool {
+    match said {
+        Said::Out(line) => app.ui.line(line),
+        Said::Err(line) => app.ui.error(&line),
+        Said::Up => return true,
+    }
+    false
+}
+
+/// Both pipes to their marks or their ends.
+async fn hear(
+    stdout: impl AsyncRead + Unpin,
+    stderr: impl AsyncRead + Unpin,
+    tell: mpsc::Sender<Said>,
+) {
+    let out = lines(stdout, |line| tell.send(Said::Out(line)));
+    let err = lines(stderr, |line| tell.send(Said::Err(line)));
+    let (is_up, _) = tokio::join!(out, err);
+    if is_up {
+        let _ = tell.send(Said::Up).await;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_names_become_a_run_in_the_foreground() {
-        let run = |line: &str| in_the_foreground(line.split(' ').map(str::to_owned)).join(" ");
-        assert_eq!(run("-q run --detach --local"), "-q run --local");
-        assert_eq!(
-            run("--config x machine daemon start --local"),
-            "--config x run --local"
-        );
+/// True when the pipe ended with the mark.
+async fn lines<F: Future>(pipe: impl AsyncRead + Unpin, each: impl Fn(String) -> F) -> bool {
+    let mut pipe = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while pipe
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
+        if line.contains(&MARK) {
+            return true;
+        }
+        let text = String::from_utf8_lossy(&line);
+        each(text.trim_end_matches('\n').to_owned()).await;
+        line.clear();
     }
+    false
 }

@@ -19,7 +19,7 @@ use crate::daemon::compose;
 pub enum MachineCommand {
     /// Ask whether a supervisor of the machine answers
     Ping(Asked),
-    /// Ask for the machine's tree, as `ps --json` prints it
+    /// Ask for the tree of the deployment's workers there, as JSON
     Status(Asked),
     /// Start an assistant for a room's role
     StartAgent {

@@ -1,6 +1,7 @@
 //! `orchestrator run`: the supervisor, in the foreground. What it prints at its start is data (stdout), because people and
 //! scripts read it; everything later is talk.
 
+mod enrolling;
 mod printer;
 mod start;
 
@@ -21,6 +22,8 @@ pub(super) use printer::needs_restart;
 
 /// Convex's own port for local deployments.
 const DEFAULT_PORT: u16 = 3210;
+/// Nobody reads along at a longer one.
+const LONGEST_SPACING: Duration = Duration::from_secs(10);
 const PRODUCTION_LIMIT: Duration = Duration::from_secs(30);
 /// In front of a developer, who waits for the prompt.
 const SHORT_LIMIT: Duration = Duration::from_secs(10);
@@ -94,13 +97,15 @@ impl Run {
     }
 
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
-        if self.detach {
+        let background = env::get(env::IN_BACKGROUND).map(PathBuf::from);
+        if self.detach && background.is_none() {
             if self.local.is_none() {
                 // Whoever has to be asked is here and not in the background; and a mistake is shown in its source.
                 start::configuration(app, self.dev, self.worker).await?;
             }
             return super::detach::detach(app).await;
         }
+        let printer = Printer::new(app.ui, background);
         let options = self.options(app).await?;
         let port = match &options.mode {
             Mode::Local(local) => Some(local.port),
@@ -126,7 +131,6 @@ impl Run {
             app.ui
                 .error(&format!("warning: no log is written: {reason}"));
         }
-        let printer = Printer::new(app.ui);
         let ended = crate::daemon::run(options, &printer).await;
         drop(logging);
         match ended {
@@ -175,6 +179,7 @@ impl Run {
             demo: self.demo,
             opencode: self.opencode,
             boot: boot_limit()?,
+            append_spacing: append_spacing()?,
             shutdown: self.shutdown_timeout.unwrap_or(limit),
             idle_timeout_ms: self.idle_timeout.map(|time| time.as_millis() as u64),
             source,
@@ -214,6 +219,26 @@ fn boot_limit() -> Result<Option<Duration>, Failure> {
     Ok(Some(limit))
 }
 
+fn append_spacing() -> Result<Option<Duration>, Failure> {
+    let Some(text) = env::get(env::APPEND_SPACING) else {
+        return Ok(None);
+    };
+    spacing_from(&text)
+        .map(Some)
+        .map_err(|reason| Failure::usage(format!("{}={text}: {reason}", env::APPEND_SPACING)))
+}
+
+/// 0 is a value of its own here: then nothing but the answer to the last one is waited for.
+fn spacing_from(text: &str) -> Result<Duration, String> {
+    if text.trim().trim_end_matches("ms") == "0" {
+        return Ok(Duration::ZERO);
+    }
+    match parse_duration(text) {
+        Ok(spacing) if spacing <= LONGEST_SPACING => Ok(spacing),
+        _ => Err("must be a time from 0 to 10s, such as 100 (milliseconds) or \"1s\"".to_owned()),
+    }
+}
+
 fn limits(mode: &Mode) -> Result<Limits, Failure> {
     let of_file = match mode {
         Mode::Workers(loaded) => loaded.config.limits,
@@ -232,6 +257,16 @@ fn log_level(mode: &Mode) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_append_spacing_of_nothing_is_a_value_and_a_minute_is_none() {
+        for (text, ms) in [("0", 0), ("0ms", 0), ("40", 40), ("1s", 1_000)] {
+            assert_eq!(spacing_from(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["1m", "soon", "-1"] {
+            assert!(spacing_from(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_way_back_is_told_of_a_revoked_worker_only() {

@@ -25,7 +25,7 @@ pub struct Send {
     /// The message, or - to read it from stdin
     text: String,
 
-    /// Worker (name or id) or session (id) [default: the worker of this directory, or the only one]
+    /// Worker (name or id) or session (id or title) [default: the worker of this directory, or the only one]
     #[arg(long, value_name = "WORKER_OR_SESSION")]
     to: Option<String>,
 

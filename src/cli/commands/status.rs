@@ -8,9 +8,9 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::rows::read;
 use crate::cli::supervisor::{SHORT, Supervisor};
-use crate::control::Verb;
 use crate::control::report::{Report, rfc3339};
-use crate::ui::format::{clock_time, plural};
+use crate::control::{Tally, Verb};
+use crate::ui::format::clock_time;
 
 /// Say whether the supervisor runs, and how it is, in one line
 #[derive(Debug, Args)]
@@ -18,6 +18,10 @@ pub struct Status {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
+
+    /// Everything in numbers, in Prometheus' text format
+    #[arg(long, conflicts_with = "json")]
+    metrics: bool,
 }
 
 impl Status {
@@ -30,8 +34,13 @@ impl Status {
             }
             Err(failure) => return Err(failure),
         };
+        if self.metrics {
+            let text: String = read("metrics", supervisor.ask(Verb::Metrics, SHORT).await?)?;
+            app.ui.data(&text);
+            return Ok(Exit::Ok);
+        }
         let report: Report = read("ps", supervisor.ask(Verb::Ps, SHORT).await?)?;
-        let counts = Counts::of(&report);
+        let counts = Tally::of(&report);
         let trouble = report.trouble();
         let holder = supervisor.holder;
         if self.json {
@@ -46,45 +55,18 @@ impl Status {
                 "workers_ready": counts.ready,
                 "sessions": counts.sessions,
                 "sessions_active": counts.active,
+                "sessions_waiting": counts.waiting,
                 "outbox": report.machine.outbox,
                 "trouble": trouble,
             }));
         } else {
             app.ui.line(format!(
-                "running (pid {}, since {}): {}, {} ready; {}, {} active; outbox {}{}",
+                "running (pid {}, since {}): {counts}{}",
                 holder.pid,
                 clock_time(holder.since_ms),
-                plural(counts.workers, "worker"),
-                counts.ready,
-                plural(counts.sessions, "session"),
-                counts.active,
-                report.machine.outbox,
                 trouble.map_or_else(String::new, |trouble| format!("; {trouble}")),
             ));
         }
         Ok(Exit::Ok)
-    }
-}
-
-struct Counts {
-    workers: usize,
-    ready: usize,
-    sessions: usize,
-    active: usize,
-}
-
-impl Counts {
-    fn of(report: &Report) -> Self {
-        let sessions = || report.workers.iter().flat_map(|worker| &worker.sessions);
-        Self {
-            workers: report.workers.len(),
-            ready: report
-                .workers
-                .iter()
-                .filter(|worker| worker.phase == "ready")
-                .count(),
-            sessions: sessions().count(),
-            active: sessions().filter(|row| row.phase == "active").count(),
-        }
     }
 }

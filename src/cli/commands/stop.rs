@@ -40,6 +40,16 @@ struct Stopping {
     limit_ms: u64,
 }
 
+impl Stopping {
+    fn at_once() -> Self {
+        Self {
+            workers: 0,
+            sessions: 0,
+            limit_ms: 1_000,
+        }
+    }
+}
+
 impl Stop {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         let supervisor = Supervisor::find(app)?;
@@ -49,23 +59,30 @@ impl Stop {
             force: self.force,
             timeout_ms: self.timeout.map(|time| time.as_millis() as u64),
         };
-        let stopping: Stopping = read("stop", supervisor.ask(verb, SHORT).await?)?;
+        let (stopping, no_answer) = match supervisor.ask(verb, SHORT).await {
+            Ok(answer) => (read("stop", answer)?, None),
+            // A forced stop may have ended the supervisor before its answer had left.
+            Err(failure) if self.force => (Stopping::at_once(), Some(failure)),
+            Err(failure) => return Err(failure),
+        };
         let limit = Duration::from_millis(stopping.limit_ms);
-        app.ui.say(format!(
-            "stopping {}, {} (up to {}) …",
-            plural(stopping.workers, "worker"),
-            plural(stopping.sessions, "session"),
-            duration(limit)
-        ));
+        if no_answer.is_none() {
+            app.ui.say(format!(
+                "stopping {}, {} (up to {}) …",
+                plural(stopping.workers, "worker"),
+                plural(stopping.sessions, "session"),
+                duration(limit)
+            ));
+        }
         let deadline = begun + limit + GRACE;
         let gone = || holder(&app.paths.lock_file()).is_none_or(|holder| holder.pid != pid);
         while !gone() {
             if Instant::now() > deadline {
-                return Err(
+                return Err(no_answer.unwrap_or_else(|| {
                     Failure::failed(format!("the supervisor (pid {pid}) does not stop")).hint(
                         format!("orchestrator stop --force, or as the last resort: kill -9 {pid}"),
-                    ),
-                );
+                    )
+                }));
             }
             tokio::time::sleep(POLL).await;
         }

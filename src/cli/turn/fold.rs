@@ -3,6 +3,9 @@
 
 use crate::cli::rows::{ItemRow, PartRow};
 
+/// Items in one window of `chunks:page`.
+pub const WINDOW: u64 = 32;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fold {
     parts: Vec<PartRow>,

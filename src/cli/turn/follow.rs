@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::fold::Fold;
+use super::fold::{Fold, WINDOW};
+use super::stored::stored_parts;
 use super::submit::Submitted;
 use crate::adapters::convex::ClientError;
 use crate::cli::connection::Connection;
 use crate::cli::failure::Failure;
-use crate::cli::rows::{ErrorRow, MessageRow, Messages, Page, PartRow, Parts, UsageRow, read};
-
-/// Items in one window of `chunks:page`.
-const WINDOW: u64 = 32;
+use crate::cli::rows::{ErrorRow, MessageRow, Messages, Page, PartRow, UsageRow, read};
 
 /// A deployment that stays away for this long is given up; until then its restart is waited for.
 const AWAY: Duration = Duration::from_mins(1);
@@ -153,7 +151,7 @@ pub async fn follow(
         state: row.state.clone().unwrap_or_default(),
         error: row.error.clone(),
         usage: row.usage.clone(),
-        parts: stored_parts(connection, turn, row).await?,
+        parts: stored_parts(connection, &turn.session, row).await?,
         took_ms,
         goes_on,
     })
@@ -193,68 +191,6 @@ fn find(messages: Messages, turn: &Submitted) -> Option<MessageRow> {
         .messages
         .into_iter()
         .find(|row| row.id == turn.turn)
-}
-
-/// The content of a closed turn: parts when it is folded, its chunks until then. Folding can happen in between: then the
-/// row is read again.
-async fn stored_parts(
-    connection: &Connection,
-    turn: &Submitted,
-    mut row: MessageRow,
-) -> Result<Vec<PartRow>, Failure> {
-    loop {
-        if row.folded {
-            return match (row.parts, row.parts_omitted) {
-                (Some(parts), false) => Ok(parts),
-                _ => all_parts(connection, turn).await,
-            };
-        }
-        if let Some(parts) = all_chunks(connection, turn).await? {
-            return Ok(parts);
-        }
-        let value = connection
-            .client
-            .query("messages:list", row_args(turn))
-            .await?;
-        row = find(read("messages:list", value)?, turn)
-            .ok_or_else(|| Failure::failed("the turn is gone"))?;
-    }
-}
-
-async fn all_parts(connection: &Connection, turn: &Submitted) -> Result<Vec<PartRow>, Failure> {
-    let mut parts = Vec::new();
-    let mut from = 0.0;
-    loop {
-        let args = json!({"turnId": turn.turn, "from": from});
-        let value = connection.client.query("messages:parts", args).await?;
-        let page: Parts = read("messages:parts", value)?;
-        parts.extend(page.parts);
-        match page.next {
-            Some(next) => from = next,
-            None => return Ok(parts),
-        }
-    }
-}
-
-/// `None` when the turn was folded meanwhile.
-async fn all_chunks(
-    connection: &Connection,
-    turn: &Submitted,
-) -> Result<Option<Vec<PartRow>>, Failure> {
-    let mut fold = Fold::default();
-    loop {
-        let from = fold.next();
-        let args = json!({"turnId": turn.turn, "from": from});
-        let value = connection.client.query("chunks:page", args).await?;
-        let page: Page = read("chunks:page", value)?;
-        if page.folded {
-            return Ok(None);
-        }
-        fold.apply(&page.items);
-        if fold.next() < from + WINDOW {
-            return Ok(Some(fold.into_parts()));
-        }
-    }
 }
 
 #[cfg(test)]

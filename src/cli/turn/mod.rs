@@ -3,9 +3,11 @@
 pub mod fold;
 mod follow;
 pub mod print;
+mod stored;
 mod submit;
 mod unserved;
 
 pub use follow::{Closed, follow};
+pub use stored::stored_parts;
 pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
 pub use unserved::tell_unserved;

@@ -7,10 +7,8 @@ use crate::cli::connection::Connection;
 use crate::cli::globals::App;
 use crate::cli::resolve::{Target, workers};
 use crate::cli::rows::{PresenceRow, WorkerRow};
+use crate::config::PRESENCE_MS;
 use crate::ui::format::age;
-
-/// A supervisor beats every 10 s; after this time without a beat it is gone.
-const OFFLINE_MS: f64 = 35_000.0;
 
 pub async fn tell_unserved(app: &App, connection: &Connection, target: &Target) {
     if let Some(text) = find_out(connection, target.worker_id()).await {
@@ -42,7 +40,7 @@ fn unserved(row: &WorkerRow, presence: Option<&PresenceRow>, now_ms: f64) -> Opt
         None => "none has yet".to_owned(),
         Some(presence) => {
             let silent = (now_ms - presence.last_beat).max(0.0);
-            if !presence.disconnected && silent <= OFFLINE_MS {
+            if !presence.disconnected && silent <= PRESENCE_MS as f64 {
                 return None;
             }
             format!("the last one was there {} ago", age(silent as u64))

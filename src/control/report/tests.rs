@@ -81,6 +81,18 @@ fn sessions_are_under_their_worker_with_the_promised_fields() {
 }
 
 #[test]
+fn counts_are_what_is_there() {
+    let mut report = sample();
+    report.machine.outbox = 2;
+    let said = crate::control::Tally::of(&report).to_string();
+    assert_eq!(said, "1 worker, 1 ready; 1 session, 1 active; outbox 2");
+    report.workers[0].sessions.clear();
+    report.workers[0].phase = "failed".to_owned();
+    let said = crate::control::Tally::of(&report).to_string();
+    assert_eq!(said, "1 worker, 0 ready; 0 sessions, 0 active; outbox 2");
+}
+
+#[test]
 fn a_bridge_between_two_lives_is_restarting_whatever_its_link_last_knew() {
     let url = DeploymentUrl::new("http://127.0.0.1:1");
     let key = ActorKey::bridge(&url);

@@ -58,6 +58,7 @@ impl Injector {
                 sessions.find(|session| session["agent_pid"] == pid && session["turn"].is_string())
             });
             let Some(session) = session else { return };
+            stage.killed.lock().unwrap().push(pid);
             let key = session["key"].clone();
             probes.watch(&stage, Figure::CrashToAgent, POLL, move |stage| {
                 let ps = stage.control.ps().unwrap_or_default();

@@ -59,12 +59,7 @@ impl Stage {
 
     /// How often the model was asked to begin with a prompt that contains `needle`.
     pub fn starts(&self, needle: &str) -> u64 {
-        let stats = self.model.stats();
-        let prompts = stats["prompts"].as_array().cloned().unwrap_or_default();
-        let asked = prompts
-            .iter()
-            .filter(|prompt| prompt["text"].as_str().unwrap_or_default().contains(needle));
-        asked.filter_map(|prompt| prompt["starts"].as_u64()).sum()
+        self.model.starts(needle)
     }
 }
 

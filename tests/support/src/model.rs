@@ -54,6 +54,16 @@ impl Model {
         let (_, body) = request("GET", &format!("{}/stats", self.url()), &[], "");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
     }
+
+    /// How often it was asked to begin with a prompt that contains `needle`.
+    pub fn starts(&self, needle: &str) -> u64 {
+        let stats = self.stats();
+        let prompts = stats["prompts"].as_array().cloned().unwrap_or_default();
+        let asked = prompts
+            .iter()
+            .filter(|prompt| prompt["text"].as_str().unwrap_or_default().contains(needle));
+        asked.filter_map(|prompt| prompt["starts"].as_u64()).sum()
+    }
 }
 
 impl Drop for Model {

@@ -32,13 +32,13 @@ impl SessionMachine {
     }
 
     fn advance_waiting(&mut self, now: u64, out: &mut Vec<Effect>) {
+        if now < self.not_before {
+            return;
+        }
         if self.ledger.is_parked() {
             let reason = self.parked_reason();
             let ending = Ending::because(Outcome::Failed, "parked", reason);
             return self.finish_unasked(ending, out);
-        }
-        if now < self.not_before {
-            return;
         }
         let Some(turn) = &mut self.turn else { return };
         match self.child {
@@ -88,8 +88,9 @@ impl SessionMachine {
                             out,
                         );
                     }
-                    out.push(Effect::Say(Saying::Ended, None));
+                    self.say(Saying::Ended, None, out);
                 }
+                self.tell_the_deployment(out);
                 out.push(Effect::Done);
             }
             Child::Stopping | Child::None => {}
@@ -112,6 +113,9 @@ impl SessionMachine {
 
     /// The end of a turn without a look into the assistant's store. One that had been claimed may be answered there.
     pub(super) fn finish_unasked(&mut self, ending: Ending, out: &mut Vec<Effect>) {
+        if let Some(known) = self.turn.as_mut().and_then(|turn| turn.ended.take()) {
+            return self.finish(known, out);
+        }
         let may_be_answered = self.turn.as_ref().is_some_and(Turn::is_claimed);
         let ending = self.ending_without_answer(ending);
         let ending = if may_be_answered {

@@ -2,7 +2,7 @@
 
 use super::machine::{Child, SessionMachine};
 use super::turn::Stage;
-use super::{Closing, Effect, Saying};
+use super::{Effect, Saying};
 use crate::domain::assistant::{AgentError, ExitReport};
 use crate::domain::ledger::Verdict;
 use crate::domain::turn::{Ending, Outcome};
@@ -31,7 +31,9 @@ impl SessionMachine {
                 self.child = Child::Up;
                 self.failed_boots = 0;
                 self.released_for = None;
-                out.push(Effect::Say(Saying::Active, None));
+                // Again after a crash, too: with its reason gone.
+                self.said = None;
+                self.say(Saying::Active, None, out);
             }
             Err(error) if error.is_transient() => {
                 self.child = Child::None;
@@ -124,21 +126,14 @@ impl SessionMachine {
         if let Some(turn) = &mut self.turn {
             turn.lose_child();
             turn.lost_children += 1;
-            has_lost_too_many =
-                turn.lost_children >= MOST_LOST_CHILDREN && turn.stage != Stage::Finishing;
+            has_lost_too_many = turn.lost_children >= MOST_LOST_CHILDREN && !turn.is_settled();
         }
         match self.ledger.on_crash(now, jitter) {
             Verdict::Restart { after_ms } => {
                 self.not_before = self.not_before.max(now + after_ms);
-                if self.turn.is_none() && self.child == Child::None {
-                    out.push(Effect::Say(Saying::Idle, None));
-                }
             }
             // What it works on is closed by what comes next.
-            Verdict::Park => {
-                out.push(Effect::Say(Saying::Failed, Some(self.parked_reason())));
-                return;
-            }
+            Verdict::Park => return,
         }
         if has_lost_too_many {
             let reason = format!(
@@ -183,8 +178,6 @@ impl SessionMachine {
         if let Some(turn) = &mut self.turn {
             turn.lose_child();
             turn.last_event_ms = now;
-        } else if self.closing != Some(Closing::Ended) {
-            out.push(Effect::Say(Saying::Idle, None));
         }
     }
 
@@ -200,6 +193,25 @@ impl SessionMachine {
         self.release(out);
         if was_up && self.child == Child::Stopping {
             self.released_for = Some(reason.to_owned());
+        }
+    }
+
+    /// Without a turn: one that is up counts as used now, another one is opened. A person asked, so what went wrong before
+    /// is forgiven; one attempt is made, and its error is shown.
+    pub(super) fn wake(&mut self, now: u64, out: &mut Vec<Effect>) {
+        match self.child {
+            Child::Up if self.turn.is_none() => self.idle_since = Some(now),
+            Child::None if self.closing.is_none() => {
+                self.ledger.forgive();
+                self.not_before = 0;
+                self.last_error = None;
+                // A turn that waits for its child opens it itself.
+                if self.turn.is_none() && self.wanted.is_none() {
+                    self.child = Child::Opening;
+                    out.push(Effect::OpenChild);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! The machine itself: its state, one method per input, and `advance`, which decides what comes next.
 
 use super::turn::{Stage, Turn};
-use super::{Claim, Closing, ConverseError, Effect, Input};
+use super::{Claim, Closing, ConverseError, Effect, Input, Saying};
 use crate::domain::assistant::AgentEvent;
 use crate::domain::call::{CallError, Finished, StreamError};
 use crate::domain::ids::{ConversationId, SessionId, TurnId};
@@ -53,6 +53,10 @@ pub struct SessionMachine {
     /// Why the last child was given up early, until there is another one.
     pub(super) released_for: Option<String>,
     pub(super) turns_served: u64,
+    /// What the deployment was told last; nothing by this incarnation so far.
+    pub(super) said: Option<Saying>,
+    /// A snapshot has reached this incarnation.
+    pub(super) was_asked: bool,
     pub(super) done: bool,
 }
 
@@ -89,6 +93,8 @@ impl SessionMachine {
             last_error: None,
             released_for: None,
             turns_served: 0,
+            said: None,
+            was_asked: false,
             done: false,
         }
     }
@@ -111,14 +117,18 @@ impl SessionMachine {
             }
             Input::Event(event) => self.event(event, now_ms, &mut out),
             Input::StreamRefused(turn, error) => self.stream_refused(&turn, &error),
+            Input::Recovered(turn, result) => self.recovered(&turn, result, &mut out),
             Input::Finished(turn, result) => self.finished(&turn, result, now_ms),
+            Input::Unsaid(saying) => self.unsaid(saying),
             Input::ChildStopped => self.child_stopped(now_ms, &mut out),
             Input::Tick => self.tick(now_ms, &mut out),
             Input::Release => self.release(&mut out),
             Input::Restart => self.restart(&mut out),
+            Input::Wake => self.wake(now_ms, &mut out),
             Input::Close(closing) => self.closing = self.closing.or(Some(closing)),
         }
         self.advance(now_ms, &mut out);
+        self.tell_the_deployment(&mut out);
         out
     }
 
@@ -133,6 +143,7 @@ impl SessionMachine {
             }
         }
         self.wanted = open;
+        self.was_asked = true;
     }
 
     fn claimed(&mut self, result: Result<Claim, CallError>, now: u64, out: &mut Vec<Effect>) {
@@ -224,9 +235,13 @@ impl SessionMachine {
         if let Some(turn) = self
             .turn
             .as_mut()
-            .filter(|turn| turn.id == *id && turn.stage != Stage::Finishing)
+            .filter(|turn| turn.id == *id && !turn.is_settled())
             && turn.verdict.is_none()
         {
+            if *error == StreamError::Missed {
+                turn.missed = true;
+                return;
+            }
             turn.verdict = Some(Ending::because(
                 Outcome::Failed,
                 "stream_refused",
@@ -243,14 +258,16 @@ impl SessionMachine {
         {
             return;
         }
-        self.turn = None;
+        let turn = self.turn.take();
         self.turns_served += 1;
         self.idle_since = Some(now);
         match result {
-            // Open there, answered here: claimed again, looked up and recovered.
+            // Open there, answered here: claimed again, looked up and recovered. No snapshot says so, nothing has changed there.
             Err(error) if error.is_transient() => {
                 self.last_error = Some(error.to_string());
                 self.not_before = now + AGAIN_MS;
+                let open = turn.map(|turn| turn.as_open(&self.session));
+                self.wanted = self.wanted.take().or(open);
             }
             _ => {
                 self.leave(id);

@@ -11,6 +11,7 @@ mod earlier;
 mod guard;
 mod machine;
 mod settle;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -39,11 +40,16 @@ pub enum Input {
     LookedUp(Result<StoredTurn, AgentError>),
     Delivered(Result<(), AgentError>),
     Event(AgentEvent),
-    /// This turn's stream takes no more.
+    /// This turn's stream takes no more, or had no room for a part of it.
     StreamRefused(TurnId, StreamError),
+    /// What the assistant's store has of this turn is in its stream, or is refused there.
+    Recovered(TurnId, Result<(), StreamError>),
     /// The deployment answered the finish of this turn.
     Finished(TurnId, Result<Finished, CallError>),
-    /// The planned stop of the child is done; its lease is free.
+    /// The deployment failed to take this word; some time has passed since.
+    Unsaid(Saying),
+    /// The planned stop of the child is over: it is gone, or was given up on and its lifeline is closed. Whoever opens the next
+    /// one waits for its lease.
     ChildStopped,
     /// Time passed.
     Tick,
@@ -51,6 +57,8 @@ pub enum Input {
     Release,
     /// A person wants the child replaced, or the session un-parked.
     Restart,
+    /// A person wants the child up without a turn, or kept up.
+    Wake,
     /// The session's actor is to end.
     Close(Closing),
 }
@@ -135,6 +143,8 @@ pub enum Effect {
     Abort(ConversationId),
     Reject(RequestId, String),
     Push(TurnId, Vec<Draft>),
+    /// What the assistant's store has; waits for room. Answered by [`Input::Recovered`].
+    Recover(TurnId, Vec<Draft>),
     Finish(TurnId, Ending),
     /// People call the session this.
     Title(String),

@@ -1,11 +1,9 @@
 //! Settling a turn: from the assistant's store, from its events, by guards, by the owner's abort.
 
-use super::earlier::settle_earlier;
 use super::machine::{Child, SessionMachine};
 use super::turn::{Request, Stage};
 use super::{Effect, Prompt};
 use crate::domain::assistant::{AgentError, AgentEvent, TurnEnd};
-use crate::domain::item::Draft;
 use crate::domain::turn::{Ending, Outcome, StoredTurn};
 
 impl SessionMachine {
@@ -30,8 +28,7 @@ impl SessionMachine {
             match result {
                 Ok(stored) => {
                     let earlier = granted.unsettled.remove(0);
-                    settle_earlier(earlier, stored, out);
-                    out.extend(turn.next_lookup());
+                    self.settle_earlier(earlier, stored, out);
                 }
                 Err(error) => self.not_answered(error.to_string(), now, jitter, out),
             }
@@ -52,12 +49,19 @@ impl SessionMachine {
             (Ok(StoredTurn::Unanswered), Some(_), _) => Ok(StoredTurn::Begun),
             (result, ..) => result,
         };
+        // Asked only for what was missed: without it the end stays as the assistant told it.
+        let ended = match &result {
+            Err(_) | Ok(StoredTurn::Complete { .. }) => None,
+            Ok(_) => turn.ended.take(),
+        };
+        if let Some(ended) = ended {
+            return self.finish(ended, out);
+        }
         match result {
             Err(error) => self.not_answered(error.to_string(), now, jitter, out),
             Ok(StoredTurn::Absent | StoredTurn::Unanswered) => self.deliver_or_close(now, out),
             Ok(StoredTurn::Complete { parts, usage }) => {
-                self.recover(parts, out);
-                self.finish(Ending::complete(usage), out);
+                self.recover(parts, Ending::complete(usage), out);
             }
             Ok(StoredTurn::Failed {
                 parts,
@@ -65,7 +69,6 @@ impl SessionMachine {
                 aborted,
                 usage,
             }) => {
-                self.recover(parts, out);
                 let failed = Ending {
                     outcome: Outcome::Failed,
                     error: Some(error),
@@ -82,7 +85,7 @@ impl SessionMachine {
                 } else {
                     failed
                 };
-                self.finish(ending, out);
+                self.recover(parts, ending, out);
             }
             Ok(StoredTurn::Begun) => {
                 let begun = self.begun();
@@ -132,13 +135,6 @@ impl SessionMachine {
             content: granted.content.clone(),
             model: granted.model.clone(),
         })));
-    }
-
-    /// What the store has replaces what was streamed: the parts come with a reset each.
-    fn recover(&mut self, parts: Vec<Draft>, out: &mut Vec<Effect>) {
-        let Some(turn) = &mut self.turn else { return };
-        turn.items += parts.len() as u64;
-        out.push(Effect::Push(turn.id.clone(), parts));
     }
 
     pub(super) fn delivered(
@@ -228,7 +224,13 @@ impl SessionMachine {
     fn turn_ended(&mut self, ended: TurnEnd, out: &mut Vec<Effect>) {
         let ending = match ended {
             // An answer that was complete before a stop reached it stays complete.
-            TurnEnd::Complete { usage } if !self.has_lost_items() => Ending::complete(usage),
+            TurnEnd::Complete { usage } if !self.has_lost_items() => {
+                let complete = Ending::complete(usage);
+                if self.look_for_what_was_missed(&complete, out) {
+                    return;
+                }
+                complete
+            }
             TurnEnd::Complete { usage } => {
                 let incomplete = Ending::because(
                     Outcome::Failed,

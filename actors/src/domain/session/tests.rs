@@ -1,6 +1,9 @@
 //! The machine against a scripted world: each test says what happened and what had to follow.
 
 mod follows;
+mod recovery;
+mod standing;
+mod wake;
 
 use proptest::prelude::*;
 
@@ -40,6 +43,12 @@ impl World {
     fn after(&mut self, ms: u64, input: Input) -> Vec<Effect> {
         self.now += ms;
         self.on(input)
+    }
+
+    fn until_claimed(&mut self, granted: Granted) {
+        self.on(want("t"));
+        self.on(Input::Opened(Ok(())));
+        self.on(Input::Claimed(Ok(Claim::Granted(Box::new(granted)))));
     }
 
     /// Brings a turn to the lookup.
@@ -219,7 +228,11 @@ fn an_abort_in_the_store_is_the_owners_only_when_the_owner_asked() {
         let mut world = World::new();
         world.until_lookup(Granted { abort, ..granted() });
         let effects = world.on(Input::LookedUp(Ok(stored())));
-        assert_eq!(effects[0], Effect::Push("t".into(), vec![draft("so far")]));
+        assert_eq!(
+            effects,
+            [Effect::Recover("t".into(), vec![draft("so far")])]
+        );
+        let effects = world.on(Input::Recovered("t".into(), Ok(())));
         assert_eq!(outcome_of(&effects), expected);
     }
 }
@@ -235,7 +248,8 @@ fn an_answer_that_was_complete_in_the_store_is_recovered_whole() {
         parts: vec![draft("all")],
         usage: None,
     })));
-    assert_eq!(effects[0], Effect::Push("t".into(), vec![draft("all")]));
+    assert_eq!(effects, [Effect::Recover("t".into(), vec![draft("all")])]);
+    let effects = world.on(Input::Recovered("t".into(), Ok(())));
     assert_eq!(outcome_of(&effects), Outcome::Complete);
 }
 
@@ -534,7 +548,10 @@ fn closing_stops_the_child_first_and_interrupts_the_answer() {
     );
     let effects = world.on(ended(TurnEnd::Aborted { usage: None }));
     assert_eq!(outcome_of(&effects), Outcome::Interrupted);
-    assert_eq!(world.on(Input::ChildStopped), [Effect::Done]);
+    assert_eq!(
+        world.on(Input::ChildStopped),
+        [Effect::Say(Saying::Idle, None), Effect::Done]
+    );
 }
 
 #[test]
@@ -550,7 +567,10 @@ fn closing_leaves_an_undelivered_turn_to_the_next_start() {
             .count(),
         0
     );
-    assert_eq!(world.on(Input::ChildStopped), [Effect::Done]);
+    assert_eq!(
+        world.on(Input::ChildStopped),
+        [Effect::Say(Saying::Idle, None), Effect::Done]
+    );
 }
 
 /// Every input that the world can produce at random times.
@@ -574,6 +594,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         }))),
         Just(Input::Delivered(Ok(()))),
         Just(Input::Delivered(Err(AgentError::Failed("x".to_owned())))),
+        Just(Input::Recovered("t".into(), Ok(()))),
+        Just(Input::StreamRefused("t".into(), StreamError::Missed)),
         Just(item("x")),
         Just(ended(TurnEnd::Complete { usage: None })),
         Just(ended(TurnEnd::Aborted { usage: None })),

@@ -1,7 +1,7 @@
 //! The turn that a session works on.
 
 use crate::domain::assistant::RequestId;
-use crate::domain::ids::{ConversationId, TurnId};
+use crate::domain::ids::{ConversationId, SessionId, TurnId};
 use crate::domain::inbox::{OpenState, OpenTurn};
 use crate::domain::turn::Ending;
 
@@ -18,6 +18,8 @@ pub enum Stage {
     Delivering,
     /// The assistant answers.
     Streaming,
+    /// What the store has of it, or of an earlier turn, waits for room in its stream. No child is needed for that.
+    Recovering,
     /// Its end is handed to the link.
     Finishing,
 }
@@ -48,6 +50,12 @@ pub(super) struct Turn {
     pub unanswered: u32,
     /// Children that were lost while they worked on it.
     pub lost_children: u32,
+    /// A part of what was streamed had no room.
+    pub missed: bool,
+    /// How the assistant ended it, while its store is asked for what was missed.
+    pub ended: Option<Ending>,
+    /// The end that follows when a recovery is through, of this turn or an earlier one.
+    pub recovering: Option<(TurnId, Ending)>,
 }
 
 /// A permission or question that the assistant waits for.
@@ -77,6 +85,9 @@ impl Turn {
             items: 0,
             unanswered: 0,
             lost_children: 0,
+            missed: false,
+            ended: None,
+            recovering: None,
         }
     }
 
@@ -98,6 +109,25 @@ impl Turn {
         Some(Effect::Lookup(conversation, turn.clone()))
     }
 
+    /// It as a snapshot would name it.
+    pub fn as_open(&self, session: &SessionId) -> OpenTurn {
+        OpenTurn {
+            turn_id: self.id.clone(),
+            session_id: session.clone(),
+            state: if self.is_claimed() {
+                OpenState::Claimed
+            } else {
+                OpenState::Queued
+            },
+            abort: self.abort,
+        }
+    }
+
+    /// Its end is decided: nothing that happens to a child changes it.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.stage, Stage::Finishing | Stage::Recovering)
+    }
+
     /// The assistant may be working on it.
     pub fn is_running(&self) -> bool {
         matches!(self.stage, Stage::Delivering | Stage::Streaming)
@@ -105,7 +135,10 @@ impl Turn {
 
     /// The child it was worked on with is gone: back to the step that looks the truth up.
     pub fn lose_child(&mut self) {
-        if self.stage != Stage::Finishing && self.stage != Stage::Claiming {
+        if !matches!(
+            self.stage,
+            Stage::Finishing | Stage::Recovering | Stage::Claiming
+        ) {
             self.stage = Stage::NeedsChild;
         }
         self.requests.clear();

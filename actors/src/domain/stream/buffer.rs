@@ -166,6 +166,40 @@ impl Buffer {
     }
 }
 
+/// What a tool's last state may cost when there is no room: a few words of what came out of it.
+const LEAN_TEXT: usize = 512;
+
+/// The last state of a tool without its bulk; `None` for one that another will follow.
+pub(super) fn lean_final_tool(draft: Draft) -> Option<Draft> {
+    let mut state: ToolState = serde_json::from_str(&draft.content).ok()?;
+    if !matches!(state.status.as_str(), "completed" | "error") {
+        return None;
+    }
+    if draft.content.len() <= LEAN_TEXT {
+        return Some(draft);
+    }
+    state.metadata = serde_json::Value::Null;
+    state.input = serde_json::Value::Null;
+    cut(&mut state, LEAN_TEXT);
+    let content = serde_json::to_string(&state).ok()?;
+    Some(if content.len() < draft.content.len() {
+        Draft { content, ..draft }
+    } else {
+        draft
+    })
+}
+
+/// Cuts every text of a tool's state.
+fn cut(state: &mut ToolState, most: usize) {
+    let long = [&mut state.output, &mut state.error, &mut state.title];
+    for text in long.into_iter().flatten() {
+        text.truncate(boundary(text, most));
+    }
+    for text in [&mut state.tool, &mut state.call_id, &mut state.status] {
+        text.truncate(boundary(text, 256));
+    }
+}
+
 /// The largest length ≤ `at_most` that does not cut a character.
 fn boundary(text: &str, at_most: usize) -> usize {
     if text.len() <= at_most {
@@ -186,14 +220,7 @@ fn fitting_tool(content: String) -> String {
     let mut state: ToolState = serde_json::from_str(&content).unwrap_or_default();
     state.metadata = serde_json::Value::Null;
     // A control character takes six bytes in JSON.
-    let most = MAX_ITEM_BYTES / 32;
-    let long = [&mut state.output, &mut state.error, &mut state.title];
-    for text in long.into_iter().flatten() {
-        text.truncate(boundary(text, most));
-    }
-    for text in [&mut state.tool, &mut state.call_id, &mut state.status] {
-        text.truncate(boundary(text, 256));
-    }
+    cut(&mut state, MAX_ITEM_BYTES / 32);
     if state.input.to_string().len() > MAX_ITEM_BYTES / 4 {
         state.input = serde_json::Value::Null;
     }

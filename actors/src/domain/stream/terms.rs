@@ -15,7 +15,7 @@ pub struct Limits {
     pub batch: usize,
     /// Items in one append or finish: each one is a row of the same transaction.
     pub batch_items: usize,
-    /// Unacknowledged items of one turn. One push may go beyond it: a recovered answer comes as one.
+    /// Unacknowledged items of one turn. One push may go beyond it; a recovered answer waits far below it.
     pub stream: usize,
     /// Unacknowledged items of all turns. With it an outage of hours costs less than 10 MB.
     pub total: usize,
@@ -37,6 +37,14 @@ impl Default for Limits {
 pub struct Right {
     pub token: Arc<WorkerToken>,
     pub epoch: u64,
+}
+
+/// How much of what was handed over has its place in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Whole,
+    /// There was no room for the rest.
+    InPart,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -563,3 +563,115 @@ fn an_unknown_or_ended_turn_takes_nothing() {
     );
     assert_eq!(book.rest(&turn(9)), Rest::Gone);
 }
+
+fn small_book() -> StreamBook {
+    StreamBook::new(Limits {
+        stream: 4_000,
+        total: 8_000,
+        ..Limits::default()
+    })
+}
+
+fn rounds(book: &mut StreamBook, there: &mut Deployment) {
+    while let Some(batches) = book.next_batch() {
+        let results = there.append(&batches);
+        book.acknowledge(&results);
+    }
+}
+
+#[test]
+fn a_recovered_answer_that_meets_a_full_link_waits_for_room_and_leaves_the_rest_to_what_streams() {
+    let mut book = small_book();
+    let mut there = Deployment::default();
+    open_with(&mut book, 0, &"x".repeat(3_000));
+    let parts: Vec<Draft> = (0..40)
+        .map(|n| draft(n, ItemKind::Text, &"y".repeat(500)))
+        .collect();
+    let mut waiting = VecDeque::from(parts.clone());
+    book.open(turn(1), right(1), 0);
+    let mut waits = 0;
+    while book.recover(&turn(1), &mut waiting, 1) == Ok(Taken::InPart) {
+        waits += 1;
+        assert!(book.weight() < 4_000, "{}", book.weight());
+        let live = book.push(&turn(0), vec![text("live")], 1);
+        assert_eq!(live, Ok(Taken::Whole));
+        rounds(&mut book, &mut there);
+    }
+    assert!(waits > 5, "{waits}");
+    finish(&mut book, &mut there, &turn(1));
+    assert_eq!(of_items(&there.stored[&turn(1)]), of_drafts(&parts));
+}
+
+#[test]
+fn a_note_of_what_is_missing_is_void_when_the_whole_answer_comes_after_all() {
+    let mut book = small_book();
+    let mut there = Deployment::default();
+    open_with(&mut book, 0, &"x".repeat(4_000));
+    let missed = book.push(&turn(0), vec![text("lost")], 1);
+    assert_eq!(missed, Ok(Taken::InPart));
+    rounds(&mut book, &mut there);
+    book.push(&turn(0), vec![text("later")], 1).unwrap();
+    rounds(&mut book, &mut there);
+    let stored = &there.stored[&turn(0)];
+    let note = stored
+        .iter()
+        .find(|item| item.part_id.starts_with("missing-"));
+    let note = note.unwrap().part_id.clone();
+    let mut whole = VecDeque::from([draft(0, ItemKind::Reset, ""), text("all of it")]);
+    assert_eq!(book.recover(&turn(0), &mut whole, 1), Ok(Taken::Whole));
+    finish(&mut book, &mut there, &turn(0));
+    let stored = &there.stored[&turn(0)];
+    let voided = stored
+        .iter()
+        .any(|item| item.part_id == note && item.kind == ItemKind::Reset);
+    assert!(voided, "{stored:?}");
+    assert_eq!(stored.last().unwrap().content, "all of it");
+}
+
+#[test]
+fn the_final_state_of_a_tool_is_taken_by_a_full_stream_without_its_bulk_and_within_a_bound() {
+    let tool = |part: usize, status: &str| {
+        let state = crate::domain::item::ToolState {
+            tool: "bash".into(),
+            status: status.into(),
+            output: Some("o".repeat(5_000)),
+            ..Default::default()
+        };
+        draft(
+            part,
+            ItemKind::Tool,
+            &serde_json::to_string(&state).unwrap(),
+        )
+    };
+    let mut book = StreamBook::new(Limits {
+        stream: 16_000,
+        ..Limits::default()
+    });
+    let mut there = Deployment::default();
+    open_with(&mut book, 0, "before");
+    book.push(&turn(0), vec![tool(1, "running")], 1).unwrap();
+    // It has left, and cannot change any more.
+    let batches = book.next_batch().unwrap();
+    book.push(&turn(0), vec![text(&"x".repeat(11_500))], 1)
+        .unwrap();
+    // One that another state follows is nobody's loss.
+    let running = book.push(&turn(0), vec![tool(1, "running")], 1);
+    assert_eq!(running, Ok(Taken::Whole));
+    let cut = book.push(&turn(0), vec![tool(1, "completed")], 1);
+    assert_eq!(cut, Ok(Taken::InPart));
+    for part in 2..100 {
+        book.push(&turn(0), vec![tool(part, "completed")], 1)
+            .unwrap();
+    }
+    assert!(
+        book.weight() < 16_000 + 6_000 + 16_000 / 8 + 1_000,
+        "{}",
+        book.weight()
+    );
+    let results = there.append(&batches);
+    book.acknowledge(&results);
+    finish(&mut book, &mut there, &turn(0));
+    let stored = &there.stored[&turn(0)];
+    let last = stored.iter().rfind(|item| item.part_id == "part1").unwrap();
+    assert!(last.content.contains("completed"), "{}", last.content);
+}

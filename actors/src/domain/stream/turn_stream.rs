@@ -1,7 +1,7 @@
 //! One turn in the book: its items, in whose name they are written, and whether the deployment takes them.
 
-use super::buffer::Buffer;
-use super::terms::{AppendResult, AppendStatus, Refusal, Right};
+use super::buffer::{Buffer, lean_final_tool};
+use super::terms::{AppendResult, AppendStatus, Refusal, Right, Taken};
 use crate::domain::item::{Draft, Item, ItemKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) struct TurnStream {
     pub(super) refusal: Option<Refusal>,
     /// What was said while there was no room for it.
     pub(super) hole: Option<Hole>,
+    /// The parts in which the stream itself says what is missing.
+    notes: Vec<String>,
 }
 
 /// A stretch of a turn that is lost.
@@ -44,29 +46,55 @@ impl TurnStream {
             suspects: None,
             refusal: None,
             hole: None,
+            notes: Vec::new(),
         }
     }
 
     /// There is no room for these. A reset is taken all the same, it is a few bytes: what it voids would otherwise stand beside
-    /// what comes in its place.
-    pub(super) fn miss(&mut self, drafts: Vec<Draft>, now_wall_ms: u64) {
-        let (resets, drafts): (Vec<_>, Vec<_>) = drafts
-            .into_iter()
-            .partition(|draft| draft.kind == ItemKind::Reset);
-        for reset in resets {
-            self.buffer.push(reset, now_wall_ms);
+    /// what comes in its place. So is the last state of a tool, without its bulk, while `room` is left for it: the tool would
+    /// seem to run for ever.
+    pub(super) fn miss(&mut self, drafts: Vec<Draft>, mut room: usize, now_wall_ms: u64) -> Taken {
+        let mut missing = 0;
+        for draft in drafts {
+            let before = self.buffer.weight();
+            let bytes = draft.content.len();
+            let taken = match draft.kind {
+                ItemKind::Reset => Some(draft),
+                ItemKind::Tool => match lean_final_tool(draft) {
+                    Some(lean) => (lean.content.len() < room).then_some(lean),
+                    // Another one follows and wins.
+                    None => continue,
+                },
+                ItemKind::Text | ItemKind::Reasoning => None,
+            };
+            missing += bytes - taken.as_ref().map_or(0, |taken| taken.content.len());
+            if let Some(draft) = taken {
+                self.buffer.push(draft, now_wall_ms);
+            }
+            room = room.saturating_sub(self.buffer.weight().saturating_sub(before));
         }
-        if drafts.is_empty() {
-            return;
+        if missing == 0 {
+            return Taken::Whole;
         }
         let hole = self.hole.get_or_insert(Hole {
             bytes: 0,
             since_wall_ms: now_wall_ms,
         });
-        hole.bytes += drafts
-            .iter()
-            .map(|draft| draft.content.len())
-            .sum::<usize>();
+        hole.bytes += missing;
+        Taken::InPart
+    }
+
+    /// The whole answer comes: nothing of it is missing.
+    pub(super) fn void_the_notes(&mut self, now_wall_ms: u64) {
+        self.hole = None;
+        for part_id in std::mem::take(&mut self.notes) {
+            let reset = Draft {
+                part_id,
+                kind: ItemKind::Reset,
+                content: String::new(),
+            };
+            self.buffer.push(reset, now_wall_ms);
+        }
     }
 
     /// Says in the stream itself what is missing there, as a part of its own.
@@ -80,6 +108,7 @@ impl TurnStream {
                 hole.bytes
             ),
         };
+        self.notes.push(note.part_id.clone());
         self.buffer.push(note, now_wall_ms);
     }
 

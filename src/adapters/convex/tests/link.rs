@@ -380,3 +380,22 @@ async fn there_is_one_link_per_deployment() {
     ));
     assert!(!Arc::ptr_eq(&a, &b));
 }
+
+#[tokio::test]
+async fn the_link_of_a_removed_deployment_is_dropped_when_nobody_holds_it_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = FileOutbox::open(&folder.path().join("outbox.ndjson")).unwrap();
+    let links = ConvexLinks::new(Arc::new(outbox));
+    let (kept, removed) = (
+        DeploymentUrl::new("http://127.0.0.1:1"),
+        DeploymentUrl::new("http://127.0.0.1:2"),
+    );
+    let (idle, flushing) = (links.link(&kept), links.link(&removed));
+    let (idle, watched) = (Arc::downgrade(&idle), Arc::downgrade(&flushing));
+    links.keep(&[&kept].into());
+    assert!(Arc::ptr_eq(&flushing, &links.link(&removed)));
+    drop(flushing);
+    links.keep(&[&kept].into());
+    assert!(watched.upgrade().is_none());
+    assert!(idle.upgrade().is_some());
+}

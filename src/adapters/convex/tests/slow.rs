@@ -7,10 +7,11 @@ use std::time::Duration;
 use orchestrator_actors::domain::ids::TurnId;
 use orchestrator_actors::domain::item::{Draft, ItemKind};
 use orchestrator_actors::domain::turn::Ending;
-use orchestrator_actors::ports::link::{Finished, Link};
+use orchestrator_actors::ports::link::{Finished, Link, StreamError};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::connection::{Settings, lock};
 use super::link::{Rig, credential, text};
@@ -141,12 +142,20 @@ async fn a_hundred_thousand_deltas_meet_a_stalled_deployment() {
     let mut rig = Rig::in_folder(&server, settings, tempfile::tempdir().unwrap());
     let turns = turns(&rig, 10);
     let delta = "0123456789 ".repeat(20);
+    let mut missed = 0;
     for n in 0..100_000 {
-        rig.link.push(&turns[n % 10], text(&delta)).unwrap();
+        let pushed = rig.link.push(&turns[n % 10], text(&delta));
+        // A full stream goes on, and says so to whoever can have the answer from elsewhere.
+        assert!(
+            matches!(pushed, Ok(()) | Err(StreamError::Missed)),
+            "{pushed:?}"
+        );
+        missed += usize::from(pushed.is_err());
         if n % 1_000 == 0 {
             tokio::task::yield_now().await;
         }
     }
+    assert!(missed > 10_000, "{missed}");
     let held = rig.link.unacknowledged();
     assert!((7_000_000..10_000_000).contains(&held), "{held} bytes wait");
 
@@ -169,6 +178,40 @@ async fn a_hundred_thousand_deltas_meet_a_stalled_deployment() {
         missing += note.split(' ').next().unwrap().parse::<usize>().unwrap();
     }
     assert_eq!(kept + missing, 100_000 * delta.len());
+    assert_eq!(rig.link.unacknowledged(), 0);
+}
+
+#[tokio::test]
+async fn a_recovered_answer_that_meets_a_stalled_deployment_waits_for_room_and_arrives_whole() {
+    let server = Server::with_faults(|_| Some(Fault::Silence)).await;
+    let settings = Settings {
+        call_timeout: Duration::from_mins(10),
+        read_timeout: Duration::from_mins(10),
+        ..quick()
+    };
+    let mut rig = Rig::in_folder(&server, settings, tempfile::tempdir().unwrap());
+    let turns = turns(&rig, 2);
+    let piece = "0123456789abcdef".repeat(3 * 1024);
+    for _ in 0..50 {
+        rig.link.push(&turns[1], text(&piece)).unwrap();
+    }
+    let held = rig.link.unacknowledged();
+    let whole: Vec<Draft> = (0..200).flat_map(|_| text(&piece)).collect();
+    let mut recovery =
+        AbortOnDropHandle::new(tokio::spawn(rig.link.recover(turns[0].clone(), whole)));
+    let waits = tokio::time::timeout(Duration::from_millis(200), &mut recovery).await;
+    assert!(waits.is_err(), "{waits:?}");
+    assert_eq!(rig.link.unacknowledged(), held, "copies of what waits");
+
+    server.script(|_| None);
+    rig.drive_again();
+    within("a recovery", recovery).await.unwrap().unwrap();
+    for turn in &turns {
+        let ending = Ending::complete(None);
+        let finish = rig.link.finish(turn.clone(), credential(1), ending);
+        assert_eq!(within("a finish", finish).await, Ok(Finished::Closed));
+    }
+    assert_eq!(server.world().turns["t0"].text(), piece.repeat(200));
     assert_eq!(rig.link.unacknowledged(), 0);
 }
 

@@ -6,6 +6,7 @@
 //! Exactly one `TurnEnded` is given for each turn, and nothing of the turn after it.
 
 mod parts;
+mod shown;
 mod turn;
 
 use std::collections::{HashMap, HashSet};

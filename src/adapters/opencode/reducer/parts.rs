@@ -3,6 +3,7 @@
 
 use orchestrator_actors::domain::item::ItemKind;
 
+use super::shown::Shown;
 use super::turn::Turn;
 use super::{Effect, TOOL_EVERY_MS};
 use crate::adapters::opencode::content;
@@ -13,7 +14,7 @@ pub(super) struct PartState {
     pub(super) kind: ItemKind,
     pub(super) message: String,
     /// What was streamed and not reset.
-    pub(super) shown: String,
+    pub(super) shown: Shown,
     pub(super) phase: Phase,
     /// Of a tool: its last status and when its last output was shown.
     pub(super) status: String,
@@ -85,7 +86,7 @@ impl Turn {
         let state = PartState {
             kind,
             message: part.message.clone(),
-            shown: String::new(),
+            shown: Shown::default(),
             phase,
             status: String::new(),
             shown_at: 0,
@@ -113,12 +114,9 @@ impl Turn {
             return;
         };
         state.phase = Phase::Closed;
-        if state.shown == part.text {
-            return;
-        }
         let kind = state.kind;
-        let shown = std::mem::replace(&mut state.shown, part.text.clone());
-        let missing = if let Some(missing) = part.text.strip_prefix(&shown) {
+        let shown = std::mem::replace(&mut state.shown, Shown::of(&part.text));
+        let missing = if let Some(missing) = shown.rest_of(&part.text) {
             missing
         } else {
             self.emit(content::reset(&part.id), out);
@@ -169,7 +167,7 @@ impl Turn {
             .or_insert_with(|| PartState {
                 kind: ItemKind::Tool,
                 message: part.message.clone(),
-                shown: String::new(),
+                shown: Shown::default(),
                 phase: Phase::Open,
                 status: String::new(),
                 shown_at: 0,

@@ -1,11 +1,14 @@
 //! What a supervisor tells while it starts, serves and stops, as people read it.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use orchestrator_actors::machine::WorkerStart;
+use tracing::warn;
 
+use crate::adapters::process::background;
 use crate::cli::commands::config::warning_text;
 use crate::cli::commands::reload::done;
 use crate::cli::failure::Failure;
@@ -20,14 +23,17 @@ const USUAL_SIZE: u64 = 180 * 1024 * 1024;
 
 pub(super) struct Printer {
     ui: Ui,
+    /// Where what is said goes once we are up, when nobody stays to hear it.
+    leave_for: Option<PathBuf>,
     /// Of a running installation, when somebody watches.
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Printer {
-    pub fn new(ui: Ui) -> Self {
+    pub fn new(ui: Ui, leave_for: Option<PathBuf>) -> Self {
         Self {
             ui,
+            leave_for,
             bar: Mutex::default(),
         }
     }
@@ -99,9 +105,19 @@ impl Announce for Printer {
             ));
         }
         self.failed_workers(&summary.workers);
-        ui.line(
-            "talk to it: orchestrator chat   ·   look at it: orchestrator ps   ·   stop: Ctrl+C",
-        );
+        let stop = match &self.leave_for {
+            Some(_) => "orchestrator stop",
+            None => "Ctrl+C",
+        };
+        ui.line(format!(
+            "talk to it: orchestrator chat   ·   look at it: orchestrator ps   ·   stop: {stop}"
+        ));
+        if let Some(log) = &self.leave_for
+            && let Err(error) = background::leave(log)
+        {
+            // Whoever waits sees our end of the pipes go with us.
+            warn!(%error, log = %log.display(), "cannot go into the background");
+        }
     }
 
     fn reloaded(&self, result: Result<&Reloaded, &Refusal>) {

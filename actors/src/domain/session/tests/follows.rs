@@ -121,7 +121,12 @@ fn what_was_closed_provisionally_is_settled_from_the_store_before_the_next_turn(
                 turn: "a".into(),
                 next_index: 2
             },
-            Effect::Push("a".into(), vec![draft("all")]),
+            Effect::Recover("a".into(), vec![draft("all")]),
+        ]
+    );
+    assert_eq!(
+        world.on(Input::Recovered("a".into(), Ok(()))),
+        [
             Effect::Finish("a".into(), Ending::complete(None)),
             Effect::Lookup("c".into(), "b".into()),
         ]
@@ -208,4 +213,36 @@ fn a_call_that_is_refused_because_too_many_wait_is_made_again() {
     assert_eq!(world.on(Input::Finished("t".into(), Err(full()))), []);
     // Open there, settled here: the truth is looked up again.
     assert_eq!(world.after(2_000, Input::Tick), [Effect::Claim("t".into())]);
+}
+
+#[test]
+fn a_finish_that_the_deployment_failed_to_take_is_made_again_without_a_snapshot_that_says_so() {
+    let mut world = World::new();
+    world.until_streaming();
+    // Nothing changes there, so no snapshot comes: the turn is neither wanted again nor relaxed.
+    world.on(ended(TurnEnd::Complete { usage: None }));
+    let failed = CallError::Server("six times in a row".to_owned());
+    assert_eq!(world.on(Input::Finished("t".into(), Err(failed))), []);
+    assert!(world.machine.has_timers());
+    assert_eq!(world.after(2_000, Input::Tick), [Effect::Claim("t".into())]);
+}
+
+#[test]
+fn a_parked_sessions_close_that_fails_is_made_again_after_a_pause_and_not_at_once() {
+    let mut world = World::new();
+    world.until_streaming();
+    for crash in 1..=5 {
+        let mut effects = world.on(exited());
+        while crash < 5 && !effects.contains(&Effect::OpenChild) {
+            effects = world.after(500, Input::Tick);
+        }
+        world.on(Input::Opened(Ok(())));
+    }
+    let failed = CallError::Server("not today".to_owned());
+    assert_eq!(world.on(Input::Finished("t".into(), Err(failed))), []);
+    let effects = world.after(2_000, Input::Tick);
+    assert_eq!(
+        finish_of(&effects).unwrap().error.as_ref().unwrap().code,
+        "parked"
+    );
 }

@@ -1,0 +1,12 @@
+//! What a task is, without a process, a repository or a deployment: how its branch is named, how it can fail and what
+//! follows from that, and which phase of its way a restarted loop finds it in. Pure, like all of `domain`.
+
+mod branch;
+mod failure;
+mod patience;
+mod phase;
+
+pub use branch::{BranchChange, BranchName, BranchNameError, CommitId, cyrb53};
+pub use failure::{Class, Failure};
+pub use patience::Patience;
+pub use phase::{Entry, Phase, Resume};

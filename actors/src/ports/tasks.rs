@@ -1,0 +1,141 @@
+//! What the task loop needs besides git: a queue to take tasks from, somebody who does them, and a journal that
+//! survives a kill. Implemented by `src/adapters`; scripted in tests.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::Pending;
+use super::git::GitError;
+use crate::domain::ids::TaskId;
+use crate::domain::task::{BranchName, CommitId, Entry, Failure};
+
+/// A task that was taken from the queue. It is ours until it is acknowledged or withdrawn.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub id: TaskId,
+    pub description: String,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The right under which it was taken; every word about it carries it.
+    pub lease: String,
+    /// Cancelled when its owner calls it off, or the queue has given it to somebody else.
+    pub withdrawn: CancellationToken,
+}
+
+/// What a pull came to.
+#[derive(Clone, Debug)]
+pub enum Pulled {
+    Task(Task),
+    /// There will be none: the queue is closed, or the pull was called off.
+    Ended,
+}
+
+/// What the queue hears about a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acknowledgement {
+    Done(Artifact),
+    /// It was tried and failed; the queue decides whether it is tried again.
+    Failed(Failure),
+    /// It was not tried, or the try does not count: it goes back to its place.
+    Returned(String),
+}
+
+/// Where the work is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    pub branch: BranchName,
+    pub previous: BranchName,
+    pub base: CommitId,
+    pub commit: CommitId,
+    /// `false`: the repository has no remote.
+    pub pushed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The task belongs to somebody else by now; nothing more may be said about it.
+    #[error("the task was given to somebody else")]
+    Lost,
+    /// The queue does not work for us any more.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A queue with one task in hand at a time.
+pub trait Queue: Send + Sync + 'static {
+    /// Waits for a task. With `known`, the lease of a task that a dead supervisor had in hand: that one first, if it is
+    /// still ours.
+    fn pull(&self, known: Option<Entry>) -> Pending<Result<Pulled, QueueError>>;
+
+    /// Resolves when the queue has it. Saying it twice is harmless.
+    fn acknowledge(&self, task: Task, what: Acknowledgement) -> Pending<Result<(), QueueError>>;
+}
+
+/// What the assistant is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    pub task: TaskId,
+    pub description: String,
+    pub directory: PathBuf,
+}
+
+/// What a run that did not fail says about itself. Whether it did any work is git's to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunReport {
+    /// The end of what the assistant said.
+    pub summary: String,
+    pub turns: u32,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    /// How often the command was started.
+    pub tries: u32,
+}
+
+/// Does tasks: one command for each, of which nothing is left when the future is done.
+pub trait Runner: Send + Sync + 'static {
+    /// When `abort` is cancelled the assistant is asked to end, then ended; the answer is a failure of the class `aborted`.
+    /// Dropping the future ends it at once.
+    fn run(
+        &self,
+        assignment: Assignment,
+        abort: CancellationToken,
+    ) -> Pending<Result<RunReport, Failure>>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JournalError(pub String);
+
+/// One entry, on disk.
+pub trait TaskJournal: Send + Sync + 'static {
+    /// Resolves when the entry has taken the place of the one before (fsync).
+    fn write(&self, entry: Entry) -> Pending<Result<(), JournalError>>;
+    fn clear(&self) -> Pending<Result<(), JournalError>>;
+    fn read(&self) -> Pending<Result<Option<Entry>, JournalError>>;
+}
+
+/// Why a loop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoopEnd {
+    /// It was told to stop, or the queue has ended.
+    Stopped,
+    /// Nothing can be done here until somebody has looked. The task was given back.
+    Blocked(Blocked),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Blocked {
+    /// What keeps a task from beginning.
+    #[error("{0}")]
+    NotClean(String),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error("the task journal cannot be written: {0}")]
+    Journal(#[from] JournalError),
+    #[error("the queue refuses: {0}")]
+    Queue(String),
+}

@@ -1,0 +1,48 @@
+//! What a loop is given. The parts are ports, so that each can be replaced by itself.
+
+use std::time::Duration;
+
+use super::progress::Progress;
+use crate::domain::task::Patience;
+use crate::ports::Pending;
+use crate::ports::git::Git;
+use crate::ports::tasks::{Queue, Runner, TaskJournal};
+
+/// The loop's dependencies: `pullTask` and `ackTask` are the queue's, `runWorker` the runner's.
+pub trait LooperDeps: Send + Sync {
+    fn queue(&self) -> &dyn Queue;
+    fn runner(&self) -> &dyn Runner;
+    fn git(&self) -> &dyn Git;
+    fn journal(&self) -> &dyn TaskJournal;
+
+    /// Monotonic milliseconds, for metrics.
+    fn now_ms(&self) -> u64;
+
+    fn sleep(&self, time: Duration) -> Pending<()>;
+
+    /// Hears of every step. Must not block.
+    fn log(&self, progress: Progress);
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoopSettings {
+    /// Put before a branch's number; empty by default.
+    pub branch_prefix: String,
+    /// Of git over a network, and of a repository that another git has locked.
+    pub git: Patience,
+    /// After a failure, before the next task.
+    pub pause: Duration,
+    /// A description longer than this is refused.
+    pub longest_description: usize,
+}
+
+impl Default for LoopSettings {
+    fn default() -> Self {
+        Self {
+            branch_prefix: String::new(),
+            git: Patience::GIT,
+            pause: Duration::from_secs(1),
+            longest_description: 256 * 1024,
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! The loop itself, and the way of one attempt through its steps. What was under way when a supervisor died comes first
+//! ([`super::resume`]).
+
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::deps::{LoopSettings, LooperDeps};
+use super::progress::Progress;
+use super::step::{Attempt, Stop, aborted, unless_lost};
+use crate::domain::task::{BranchChange, BranchName, Class, CommitId, Failure, Phase};
+use crate::ports::git::Undo;
+use crate::ports::tasks::{Acknowledgement, Artifact, Assignment, Blocked, LoopEnd, Pulled, Task};
+
+/// Takes and does tasks, one at a time, until it is told to stop or cannot go on.
+pub async fn run_loop(
+    deps: &dyn LooperDeps,
+    settings: &LoopSettings,
+    stop: CancellationToken,
+) -> LoopEnd {
+    match run(deps, settings, &stop).await {
+        Ok(()) => LoopEnd::Stopped,
+        Err(blocked) => LoopEnd::Blocked(blocked),
+    }
+}
+
+async fn run(
+    deps: &dyn LooperDeps,
+    settings: &LoopSettings,
+    stop: &CancellationToken,
+) -> Result<(), Blocked> {
+    super::resume::resume(deps, settings, stop).await?;
+    loop {
+        let pulled = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            pulled = deps.queue().pull(None) => pulled,
+        };
+        let task = match pulled {
+            Ok(Pulled::Task(task)) => task,
+            Ok(Pulled::Ended) => return Ok(()),
+            Err(error) => return Err(Blocked::Queue(error.to_string())),
+        };
+        deps.log(Progress::Began {
+            task: task.id.clone(),
+            attempt: task.attempt,
+        });
+        let span = tracing::info_span!("task", id = %task.id, attempt = task.attempt);
+        let mut attempt = Attempt::new(deps, settings, stop, task);
+        let succeeded = Box::pin(attempt.go()).instrument(span).await?;
+        if !succeeded {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = deps.sleep(settings.pause) => {}
+            }
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// The whole attempt, whatever becomes of it. Returns whether it succeeded.
+    async fn go(&mut self) -> Result<bool, Blocked> {
+        let change = match self.begin().await {
+            Ok(change) => change,
+            Err((change, why)) => return self.give_up(change, None, why, false).await,
+        };
+        if let Err(why) = self.work(&change).await {
+            return self.give_up(Some(change), None, why, false).await;
+        }
+        self.deliver(change, false).await
+    }
+
+    /// From the queue to the task's branch.
+    async fn begin(&mut self) -> Result<BranchChange, (Option<BranchChange>, Stop)> {
+        let nothing_yet = |why| (None, why);
+        self.enter(Phase::Pulled).await.map_err(nothing_yet)?;
+        let name = self
+            .branch_name()
+            .map_err(|failure| (None, Stop::Failed(failure)))?;
+        let start = self.now();
+        let git = self.deps.git();
+        let found = self.git(|| git.is_clean()).await.map_err(nothing_yet)?;
+        if let Some(obstacle) = found.obstacle() {
+            return Err((None, Stop::Blocked(Blocked::NotClean(obstacle))));
+        }
+        self.metrics.check_ms = self.since(start);
+        let start = self.now();
+        let prepared = self.git(|| git.prepare(name.clone())).await;
+        let change = prepared.map_err(nothing_yet)?;
+        let begun = async {
+            let entered = change.clone();
+            self.enter(Phase::Branching { change: entered }).await?;
+            self.git(|| git.branch(change.clone())).await
+        };
+        if let Err(why) = begun.await {
+            return Err((Some(change), why));
+        }
+        self.metrics.branch_ms = self.since(start);
+        self.deps.log(Progress::Branched {
+            task: self.task.id.clone(),
+            branch: change.created.clone(),
+        });
+        Ok(change)
+    }
+
+    fn branch_name(&self) -> Result<BranchName, Failure> {
+        let bad = |why: String| Failure::new(Class::BadTask, why);
+        let text = &self.task.description;
+        if text.trim().is_empty() {
+            return Err(bad("the task is empty".to_owned()));
+        }
+        if text.len() > self.settings.longest_description {
+            return Err(bad(format!(
+                "the task has {} bytes, {} are the most",
+                text.len(),
+                self.settings.longest_description
+            )));
+        }
+        BranchName::of_task(&self.settings.branch_prefix, text).map_err(|e| bad(e.to_string()))
+    }
+
+    /// The assistant's part, and the proof that it did something.
+    async fn work(&mut self, change: &BranchChange) -> Result<(), Stop> {
+        let entered = change.clone();
+        self.enter(Phase::Running { change: entered }).await?;
+        let start = self.now();
+        let ran = self.run_assistant(change).await;
+        self.metrics.run_ms = self.since(start);
+        self.metrics.run = Some(ran?);
+        let git = self.deps.git();
+        let evidence = self.git(|| git.evidence(change.clone())).await?;
+        if evidence.is_work() {
+            return Ok(());
+        }
+        Err(Stop::Failed(Failure::new(
+            Class::NoChanges,
+            "the assistant says that it is done, but nothing has changed",
+        )))
+    }
+
+    /// Asked to end before it is ended, so that it can put away what it has open.
+    async fn run_assistant(
+        &self,
+        change: &BranchChange,
+    ) -> Result<crate::ports::tasks::RunReport, Stop> {
+        let abort = CancellationToken::new();
+        let mut run = self.deps.runner().run(
+            Assignment {
+                task: self.task.id.clone(),
+                description: self.task.description.clone(),
+                directory: change.directory.clone(),
+            },
+            abort.clone(),
+        );
+        let why = tokio::select! {
+            biased;
+            ran = &mut run => return ran.map_err(Stop::Failed),
+            () = self.stop.cancelled() => Stop::Stopping,
+            () = self.task.withdrawn.cancelled() => Stop::Withdrawn,
+        };
+        abort.cancel();
+        // Whatever it says now, the attempt is over; but it must have ended before anything is undone.
+        let _ = run.await;
+        Err(why)
+    }
+
+    /// From work in the tree to the acknowledged artifact. Called again from the start after a kill.
+    pub async fn deliver(
+        &mut self,
+        change: BranchChange,
+        after_restart: bool,
+    ) -> Result<bool, Blocked> {
+        let start = self.now();
+        let entered = change.clone();
+        if let Err(why) = self.enter(Phase::Committing { change: entered }).await {
+            return self.keep_or_give_up(change, None, why, after_restart).await;
+        }
+        let (git, message) = (self.deps.git(), self.message());
+        let committed = self
+            .git_to_its_end(|| git.commit(change.clone(), message.clone()))
+            .await;
+        self.metrics.commit_ms = self.since(start);
+        match committed {
+            Ok(commit) => self.push(change, commit, after_restart).await,
+            Err(error) => {
+                let why = Stop::Failed(error.into());
+                self.give_up(Some(change), None, why, after_restart).await
+            }
+        }
+    }
+
+    pub async fn push(
+        &mut self,
+        change: BranchChange,
+        commit: CommitId,
+        after_restart: bool,
+    ) -> Result<bool, Blocked> {
+        let start = self.now();
+        let (entered, pushing) = (change.clone(), commit.clone());
+        let git = self.deps.git();
+        let pushed = async {
+            self.enter(Phase::Pushing {
+                change: entered,
+                commit: pushing,
+            })
+            .await?;
+            let pushed = self.git(|| git.push(change.clone())).await?;
+            self.git_to_its_end(|| git.settle(change.clone())).await?;
+            Ok(pushed)
+        };
+        let pushed = pushed.await;
+        self.metrics.push_ms = self.since(start);
+        match pushed {
+            Ok(pushed) => self.acknowledge(change, commit, pushed).await,
+            Err(why) => {
+                let commit = Some(commit);
+                self.keep_or_give_up(change, commit, why, after_restart)
+                    .await
+            }
+        }
+    }
+
+    /// Work that is committed is kept when the loop stops or is blocked: the journal has it, the next start goes on.
+    async fn keep_or_give_up(
+        &mut self,
+        change: BranchChange,
+        commit: Option<CommitId>,
+        why: Stop,
+        after_restart: bool,
+    ) -> Result<bool, Blocked> {
+        match why {
+            Stop::Stopping => Ok(false),
+            Stop::Blocked(blocked) => Err(blocked),
+            why => self.give_up(Some(change), commit, why, after_restart).await,
+        }
+    }
+
+    pub async fn acknowledge(
+        &mut self,
+        change: BranchChange,
+        commit: CommitId,
+        pushed: bool,
+    ) -> Result<bool, Blocked> {
+        let phase = Phase::Acknowledging {
+            change: change.clone(),
+            commit: commit.clone(),
+            pushed,
+        };
+        if let Err(Stop::Blocked(blocked)) = self.enter(phase).await {
+            return Err(blocked);
+        }
+        let artifact = Artifact {
+            branch: change.created,
+            previous: change.previous,
+            base: change.base,
+            commit,
+            pushed,
+        };
+        let said = Acknowledgement::Done(artifact.clone());
+        if self.tell(said).await? {
+            self.deps.log(Progress::Done {
+                task: self.task.id.clone(),
+                artifact,
+                metrics: self.metrics.clone(),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Undoes what was begun and tells the queue. `change` is there when something was.
+    pub async fn give_up(
+        &mut self,
+        change: Option<BranchChange>,
+        commit: Option<CommitId>,
+        why: Stop,
+        after_restart: bool,
+    ) -> Result<bool, Blocked> {
+        let (failure, blocked) = match why {
+            Stop::Failed(failure) => (failure, None),
+            Stop::Withdrawn => (aborted(), None),
+            Stop::Stopping => {
+                let returned = "the supervisor stops".to_owned();
+                return self
+                    .give_back(change, returned, after_restart)
+                    .await
+                    .map(|()| false);
+            }
+            // Nobody has worked yet: the repository is at fault, not the task.
+            Stop::Blocked(blocked) if self.metrics.run.is_none() => {
+                let why = blocked.to_string();
+                self.give_back(change, why, after_restart).await?;
+                return Err(blocked);
+            }
+            Stop::Blocked(blocked) => {
+                let failure = Failure::new(Class::Repository, blocked.to_string());
+                (failure, Some(blocked))
+            }
+        };
+        if let Some(change) = change {
+            self.clean_up(change, commit, failure.clone(), after_restart)
+                .await?;
+        }
+        self.fail(failure).await?;
+        blocked.map_or(Ok(false), Err)
+    }
+
+    /// To the state before the attempt. When that does not succeed, the journal keeps the phase and the loop ends.
+    pub async fn clean_up(
+        &mut self,
+        change: BranchChange,
+        commit: Option<CommitId>,
+        failure: Failure,
+        after_restart: bool,
+    ) -> Result<(), Blocked> {
+        let start = self.now();
+        let phase = Phase::CleaningUp {
+            change: change.clone(),
+            commit: commit.clone(),
+            failure,
+        };
+        if let Err(Stop::Blocked(blocked)) = self.enter(phase).await {
+            return Err(blocked);
+        }
+        let done = self.undo(change, commit, after_restart).await;
+        self.metrics.clean_up_ms = self.since(start);
+        done
+    }
+
+    pub async fn undo(
+        &self,
+        change: BranchChange,
+        commit: Option<CommitId>,
+        after_restart: bool,
+    ) -> Result<(), Blocked> {
+        let undo = Undo {
+            change,
+            commit,
+            after_restart,
+        };
+        let git = self.deps.git();
+        let done = self.git_to_its_end(|| git.clean_up(undo.clone())).await;
+        done.map_err(|error| {
+            self.deps.log(Progress::NotCleaned {
+                task: self.task.id.clone(),
+                why: error.to_string(),
+            });
+            Blocked::Git(error)
+        })
+    }
+
+    pub async fn fail(&mut self, failure: Failure) -> Result<(), Blocked> {
+        self.metrics.class = Some(failure.class);
+        let phase = Phase::Failing {
+            failure: failure.clone(),
+        };
+        if let Err(Stop::Blocked(blocked)) = self.enter(phase).await {
+            return Err(blocked);
+        }
+        if self.tell(Acknowledgement::Failed(failure.clone())).await? {
+            self.deps.log(Progress::Failed {
+                task: self.task.id.clone(),
+                failure,
+                metrics: self.metrics.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The attempt does not count. Undone from the phase that the journal has, so that a kill in here repeats it.
+    pub async fn give_back(
+        &mut self,
+        change: Option<BranchChange>,
+        why: String,
+        after_restart: bool,
+    ) -> Result<(), Blocked> {
+        if let Some(change) = change {
+            self.undo(change, None, after_restart).await?;
+        }
+        if self.tell(Acknowledgement::Returned(why.clone())).await? {
+            let task = self.task.id.clone();
+            self.deps.log(Progress::Returned { task, why });
+        }
+        Ok(())
+    }
+
+    /// Tells the queue, then forgets the task. `false`: the loop stops before the queue has answered, and the next
+    /// start says it again.
+    async fn tell(&self, what: Acknowledgement) -> Result<bool, Blocked> {
+        let said = self.deps.queue().acknowledge(self.task.clone(), what);
+        let answer = tokio::select! {
+            biased;
+            answer = said => answer,
+            () = self.stopped_for_a_while() => return Ok(false),
+        };
+        unless_lost(answer)?;
+        self.deps.journal().clear().await?;
+        Ok(true)
+    }
+
+    /// A queue that is away must not keep a supervisor from stopping.
+    async fn stopped_for_a_while(&self) {
+        self.stop.cancelled().await;
+        self.deps.sleep(super::step::LAST_WORDS).await;
+    }
+
+    /// The task's text is the commit's: its first line, cut, is the subject.
+    fn message(&self) -> String {
+        commit_message(&self.task)
+    }
+}
+
+const SUBJECT_CHARS: usize = 72;
+
+fn commit_message(task: &Task) -> String {
+    let text = task.description.trim();
+    let line = text.lines().next().unwrap_or_default().trim();
+    let plain = |c: &char| !c.is_control();
+    let mut subject: String = line.chars().filter(plain).take(SUBJECT_CHARS).collect();
+    let id = &task.id;
+    if subject.len() == line.len() && text.len() == line.len() {
+        return format!("{subject}\n\nTask: {id}\n");
+    }
+    if subject.chars().count() == SUBJECT_CHARS {
+        subject.pop();
+        subject.push('…');
+    }
+    format!("{subject}\n\n{text}\n\nTask: {id}\n")
+}
+
+#[cfg(test)]
+mod message_tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        commit_message(&Task {
+            id: "t1".into(),
+            description: text.to_owned(),
+            attempt: 1,
+            lease: "l".to_owned(),
+            withdrawn: CancellationToken::new(),
+        })
+    }
+
+    #[test]
+    fn a_short_task_is_the_subject_and_a_long_one_is_repeated_whole() {
+        assert_eq!(message("implement login"), "implement login\n\nTask: t1\n");
+        let two = message("one\ntwo");
+        assert_eq!(two, "one\n\none\ntwo\n\nTask: t1\n");
+        let long = message(&"x".repeat(100));
+        let subject = long.lines().next().unwrap();
+        assert_eq!(subject.chars().count(), SUBJECT_CHARS);
+        assert!(subject.ends_with('…') && long.contains(&"x".repeat(100)));
+    }
+}

@@ -1,0 +1,6 @@
+//! The loop over fakes: the order of its steps, every failure of every step, and whatever can be called off or killed at
+//! every point of it.
+
+mod interruptions;
+mod steps;
+mod world;

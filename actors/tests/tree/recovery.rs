@@ -1,0 +1,91 @@
+//! Answers that the assistant's store has whole, and a link or a deployment that cannot take them just now.
+
+use std::time::Duration;
+
+use orchestrator_actors::domain::item::ItemKind;
+use orchestrator_actors::domain::turn::Outcome;
+
+use crate::script::item;
+use crate::world::World;
+
+/// More than a link holds of one turn, and of all.
+const PIECES: usize = 200;
+
+fn piece() -> String {
+    "0123456789abcdef".repeat(4 * 1024)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_met_a_full_link_is_whole_when_the_deployment_is_back() {
+    let world = World::start().await;
+    world.streaming("s", "t", "").await;
+    world.link.set_online(false);
+    for _ in 0..PIECES {
+        let delta = item("t", "p", ItemKind::Text, &piece());
+        world.agents.emit("s", delta).await;
+    }
+    let whole = piece().repeat(PIECES);
+    world.agents.complete("s", "t", &whole).await;
+    tokio::time::sleep(Duration::from_hours(5)).await;
+    world.link.set_online(true);
+    let (outcome, text) = world.deployment.ended("t").await;
+    assert_eq!(outcome, Outcome::Complete);
+    assert!(text == whole, "{} of {}", text.len(), whole.len());
+    assert_eq!(world.agents.deliveries("t"), 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_killed_while_a_recovery_waits_for_room_recovers_all_of_it_at_the_next_start()
+{
+    let mut world = World::start().await;
+    world.streaming("s", "t", "").await;
+    world.link.set_online(false);
+    for _ in 0..PIECES {
+        let delta = item("t", "p", ItemKind::Text, &piece());
+        world.agents.emit("s", delta).await;
+    }
+    let whole = piece().repeat(PIECES);
+    world.agents.complete("s", "t", &whole).await;
+    world.quiet().await;
+    world.kill().await;
+    world.start_again("boot").await;
+    let (outcome, text) = world.deployment.ended("t").await;
+    assert_eq!(outcome, Outcome::Complete);
+    assert!(text == whole, "{} of {}", text.len(), whole.len());
+    assert_eq!(world.agents.deliveries("t"), 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_that_the_deployment_failed_to_take_does_not_wait_for_the_next_message() {
+    let world = World::start().await;
+    world.streaming("s", "t", "whole").await;
+    // Claimed already: nothing in the inbox changes any more.
+    world.quiet().await;
+    world.deployment.fail_finishes(3);
+    let begun = tokio::time::Instant::now();
+    world.agents.complete("s", "t", "whole").await;
+    assert_eq!(
+        world.deployment.ended("t").await,
+        (Outcome::Complete, "whole".to_owned())
+    );
+    assert!(begun.elapsed() < Duration::from_secs(30), "idle stop");
+    assert_eq!(world.agents.deliveries("t"), 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_looked_up_in_the_conversation_that_was_confirmed_meanwhile() {
+    let world = World::start().await;
+    world.deployment.confirm_meanwhile("s", "ses_another");
+    world.deployment.send("s", "t");
+    world.delivered("t").await;
+    assert_eq!(
+        world.agents.looked_up_in("t").as_deref(),
+        Some("ses_another")
+    );
+    world.agents.complete("s", "t", "whole").await;
+    assert_eq!(world.deployment.ended("t").await.0, Outcome::Complete);
+    world.stop().await;
+}

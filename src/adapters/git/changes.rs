@@ -1,0 +1,313 @@
+//! The steps that change a repository, of a task that goes well: its branch, its commit, its push, its end. What
+//! undoes them is in [`super::cleanup`].
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use orchestrator_actors::domain::task::{BranchChange, BranchName, CommitId};
+use orchestrator_actors::ports::git::{Evidence, GitError};
+
+use super::call::Call;
+use super::place::{self, Place};
+use super::{GitCli, Isolation, status, trust};
+use crate::adapters::process::command::Finished;
+
+/// Names the branch of the last task that succeeded, where tasks have work trees of their own: the next one starts there,
+/// although the user's checkout has stayed where it was.
+const CHAIN: &str = "refs/orchestrator/chain";
+
+pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, GitError> {
+    let place = place::find(git).await?;
+    let now = status::read(git, &place).await?;
+    let commit = now.commit.ok_or(GitError::NoCommits)?;
+    let branch = now.branch.and_then(|name| BranchName::new(name).ok());
+    let here = branch.ok_or_else(|| GitError::Detached(commit.chars().take(10).collect()))?;
+    if tip(git, &place, &created.full()).await?.is_some() {
+        return Err(GitError::BranchExists(created));
+    }
+    let base = CommitId::new(commit);
+    let Isolation::Worktree(folder) = &git.config.isolation else {
+        return Ok(BranchChange {
+            previous: here,
+            created,
+            base,
+            directory: git.config.directory.clone(),
+        });
+    };
+    let (previous, base) = match end_of_chain(git, &place, &base).await? {
+        Some(end) => end,
+        None => (here, base),
+    };
+    let below = git.config.directory.canonicalize().unwrap_or_default();
+    let below = below
+        .strip_prefix(&place.work_tree)
+        .unwrap_or(Path::new(""));
+    let directory = own_tree(folder, &created).join(below);
+    Ok(BranchChange {
+        previous,
+        created,
+        base,
+        directory,
+    })
+}
+
+/// The last task's branch, unless the user's checkout has gone on without it.
+async fn end_of_chain(
+    git: &GitCli,
+    place: &Place,
+    here: &CommitId,
+) -> Result<Option<(BranchName, CommitId)>, GitError> {
+    let named = Call::at(git, place)
+        .reading()
+        .try_run(["symbolic-ref", "-q", CHAIN])
+        .await?;
+    let named = named.stdout_text();
+    let Some(last) = named
+        .strip_prefix("refs/heads/")
+        .and_then(|name| BranchName::new(name).ok())
+    else {
+        return Ok(None);
+    };
+    let Some(end) = tip(git, place, &last.full()).await? else {
+        return Ok(None);
+    };
+    let goes_on = is_ancestor(git, place, here.as_str(), end.as_str()).await?;
+    Ok(goes_on.then_some((last, end)))
+}
+
+/// The root of a task's own work tree.
+pub fn own_tree(folder: &Path, branch: &BranchName) -> PathBuf {
+    folder.join(branch.as_str().replace('/', "-"))
+}
+
+pub async fn branch(git: &GitCli, change: &BranchChange) -> Result<(), GitError> {
+    let place = place::find(git).await?;
+    let (name, base) = (change.created.as_str(), change.base.as_str());
+    let made = match &git.config.isolation {
+        Isolation::Worktree(folder) => {
+            let tree = own_tree(folder, &change.created);
+            let tree = tree.to_string_lossy();
+            Call::at(git, &place).run(["worktree", "prune"]).await?;
+            let args = [
+                "worktree",
+                "add",
+                "-q",
+                "--no-track",
+                "-b",
+                name,
+                &*tree,
+                base,
+            ];
+            Call::at(git, &place).run(args).await
+        }
+        Isolation::Off | Isolation::Config => {
+            let args = ["switch", "-q", "--no-guess", "-c", name, base];
+            Call::at(git, &place).run(args).await
+        }
+    };
+    match made {
+        Ok(_) => Ok(()),
+        Err(GitError::Failed { said, .. }) if said.contains("already exists") => {
+            Err(GitError::BranchExists(change.created.clone()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub async fn evidence(git: &GitCli, change: &BranchChange) -> Result<Evidence, GitError> {
+    let place = place::find_at(git, &change.directory).await?;
+    trust::check(git, &place).await?;
+    let now = status::read(git, &place).await?;
+    is_on(&now, change)?;
+    let (base, tip) = (change.base.as_str(), change.created.full());
+    if !is_ancestor(git, &place, base, &tip).await? {
+        return Err(GitError::Failed {
+            what: "merge-base".to_owned(),
+            said: format!("the history before {} was rewritten", change.created),
+        });
+    }
+    let range = format!("{base}..{tip}");
+    let counted = Call::at(git, &place)
+        .reading()
+        .run(["rev-list", "--count", &range])
+        .await?;
+    Ok(Evidence {
+        changed: now.changed.len(),
+        commits: counted.stdout_text().parse().unwrap_or(0),
+    })
+}
+
+fn is_on(now: &status::Status, change: &BranchChange) -> Result<(), GitError> {
+    if now.branch.as_deref() == Some(change.created.as_str()) {
+        return Ok(());
+    }
+    Err(GitError::Moved {
+        expected: change.created.clone(),
+        found: now.branch.clone().unwrap_or_else(|| "no branch".to_owned()),
+    })
+}
+
+pub async fn commit(
+    git: &GitCli,
+    change: &BranchChange,
+    message: &str,
+) -> Result<CommitId, GitError> {
+    let place = place::find_at(git, &change.directory).await?;
+    trust::check(git, &place).await?;
+    let now = status::read(git, &place).await?;
+    is_on(&now, change)?;
+    if !now.changed.is_empty() {
+        Call::at(git, &place).run(["add", "-A"]).await?;
+        let file = write_message(&place, message)?;
+        let file = file.to_string_lossy();
+        let args = [
+            "commit",
+            "-q",
+            "--no-verify",
+            "--cleanup=verbatim",
+            "-F",
+            &*file,
+        ];
+        let finished = Call::at(git, &place)
+            .with(identity(git))
+            .try_run(args)
+            .await?;
+        check_commit(&finished)?;
+    }
+    let tip = tip(git, &place, &change.created.full()).await?;
+    tip.ok_or_else(|| GitError::Failed {
+        what: "rev-parse".to_owned(),
+        said: format!("the branch {} is gone", change.created),
+    })
+}
+
+/// Nothing to commit is no failure: what was changed is ignored, or is inside a submodule.
+fn check_commit(finished: &Finished) -> Result<(), GitError> {
+    let nothing = finished.stdout_text().contains("nothing to commit")
+        || finished.stdout_text().contains("nothing added to commit");
+    if finished.success() || nothing {
+        return Ok(());
+    }
+    Err(super::call::meaning_of("commit".to_owned(), finished))
+}
+
+/// Never guessed from the machine's name.
+pub fn identity(git: &GitCli) -> Vec<String> {
+    let mut settings = vec!["user.useConfigOnly=true".to_owned()];
+    if let Some(who) = &git.config.identity {
+        settings.push(format!("user.name={}", who.name));
+        settings.push(format!("user.email={}", who.email));
+    }
+    settings
+}
+
+/// In a file, because a task's text may be longer than an argument. Made anew: under this name an assistant could have
+/// put a link to somewhere else.
+fn write_message(place: &Place, message: &str) -> Result<PathBuf, GitError> {
+    let path = place.git_dir.join("ORCHESTRATOR_COMMIT_MESSAGE");
+    let _ = fs::remove_file(&path);
+    fs::File::create_new(&path)
+        .and_then(|mut file| file.write_all(message.as_bytes()))
+        .map_err(|error| GitError::Failed {
+            what: "commit".to_owned(),
+            said: format!("could not write {}: {error}", path.display()),
+        })?;
+    Ok(path)
+}
+
+pub async fn push(git: &GitCli, change: &BranchChange) -> Result<bool, GitError> {
+    let place = place::find(git).await?;
+    trust::check(git, &place).await?;
+    if !has_remote(git, &place).await? {
+        return Ok(false);
+    }
+    let name = change.created.full();
+    let refspec = format!("{name}:{name}");
+    let args = ["push", "-q", "-u", "--no-verify"].map(str::to_owned);
+    let to = [git.config.remote.clone(), refspec];
+    let call = Call::at(git, &place).over_the_network();
+    match call.try_run(args.into_iter().chain(to)).await {
+        Ok(finished) if finished.success() => Ok(true),
+        Ok(finished) if is_refused(&finished) => Err(GitError::Rejected {
+            branch: change.created.clone(),
+            said: finished.last_words(),
+        }),
+        Ok(finished) => Err(super::call::meaning_of("push".to_owned(), &finished)),
+        Err(GitError::TimedOut { within, .. }) => Err(GitError::Unreachable(format!(
+            "the push took longer than {} s",
+            within.as_secs()
+        ))),
+        Err(error) => Err(error),
+    }
+}
+
+/// By the remote's rules or because it has other commits there: neither passes by itself.
+fn is_refused(finished: &Finished) -> bool {
+    let said = String::from_utf8_lossy(&finished.stderr);
+    said.contains("[rejected]") || said.contains("[remote rejected]")
+}
+
+pub async fn has_remote(git: &GitCli, place: &Place) -> Result<bool, GitError> {
+    let key = format!("remote.{}.url", git.config.remote);
+    let asked = Call::at(git, place).reading();
+    Ok(asked.try_run(["config", "--get", &key]).await?.success())
+}
+
+pub async fn settle(git: &GitCli, change: &BranchChange) -> Result<(), GitError> {
+    let Isolation::Worktree(folder) = &git.config.isolation else {
+        let place = place::find_at(git, &change.directory).await?;
+        return nothing_left(git, &place).await;
+    };
+    let tree = own_tree(folder, &change.created);
+    let main = place::find(git).await?;
+    if tree.exists() {
+        nothing_left(git, &place::find_at(git, &change.directory).await?).await?;
+        remove_tree(git, &main, &tree).await?;
+    }
+    let end = change.created.full();
+    Call::at(git, &main)
+        .run(["symbolic-ref", CHAIN, &end])
+        .await?;
+    Ok(())
+}
+
+async fn nothing_left(git: &GitCli, place: &Place) -> Result<(), GitError> {
+    let now = status::read(git, place).await?;
+    if now.changed.is_empty() {
+        Ok(())
+    } else {
+        Err(GitError::StillDirty(now.shown()))
+    }
+}
+
+pub async fn remove_tree(git: &GitCli, main: &Place, tree: &Path) -> Result<(), GitError> {
+    let tree = tree.to_string_lossy();
+    let args = ["worktree", "remove", "--force", "--force", &*tree];
+    let removed = Call::at(git, main).try_run(args).await?;
+    if !removed.success() {
+        // It may be half made or half removed.
+        let _ = fs::remove_dir_all(&*tree);
+        Call::at(git, main).run(["worktree", "prune"]).await?;
+    }
+    Ok(())
+}
+
+/// The commit at the end of a ref; `None` when there is no such ref.
+pub async fn tip(git: &GitCli, place: &Place, full: &str) -> Result<Option<CommitId>, GitError> {
+    let wanted = format!("{full}^{{commit}}");
+    let args = ["rev-parse", "--verify", "-q", "--end-of-options", &wanted];
+    let found = Call::at(git, place).reading().try_run(args).await?;
+    Ok(found.success().then(|| CommitId::new(found.stdout_text())))
+}
+
+pub async fn is_ancestor(
+    git: &GitCli,
+    place: &Place,
+    older: &str,
+    newer: &str,
+) -> Result<bool, GitError> {
+    let asked = Call::at(git, place).reading();
+    let args = ["merge-base", "--is-ancestor", older, newer];
+    Ok(asked.try_run(args).await?.success())
+}

@@ -1,0 +1,218 @@
+//! Undoing an attempt, however far it came. The order is proved: throw changes away, then go back, then delete the
+//! branch; the other way round git refuses. Ignored files stay (`node_modules`, `.env`).
+//!
+//! Before anything is thrown away it is kept: uncommitted changes and commits of the attempt stay under
+//! `refs/orchestrator/left/<branch>` until the next attempt of the same task fails. So even somebody who came to work
+//! in the directory after a crash loses nothing.
+
+use std::fs;
+
+use orchestrator_actors::domain::task::{BranchChange, CommitId};
+use orchestrator_actors::ports::git::{GitError, Undo};
+
+use super::call::Call;
+use super::changes::{has_remote, identity, is_ancestor, own_tree, remove_tree, tip};
+use super::place::{self, Place};
+use super::status::{self, Status};
+use super::{GitCli, Identity, Isolation, trust};
+
+/// Commits what is kept; nobody's in particular.
+fn keeper() -> Identity {
+    Identity {
+        name: "orchestrator".to_owned(),
+        email: "orchestrator@localhost".to_owned(),
+    }
+}
+
+pub async fn clean_up(git: &GitCli, undo: &Undo) -> Result<(), GitError> {
+    let change = &undo.change;
+    let main = place::find(git).await?;
+    if let Isolation::Worktree(folder) = &git.config.isolation {
+        let tree = own_tree(folder, &change.created);
+        if let Ok(own) = place::find_at(git, &tree).await {
+            let at = Workshop::open(git, own, change).await?;
+            let now = at.status().await?;
+            at.keep(&now).await?;
+        }
+        remove_tree(git, &main, &tree).await?;
+    } else {
+        let at = Workshop::open(git, main.clone(), change).await?;
+        at.go_back(undo.after_restart).await?;
+    }
+    let at = Workshop::open(git, main, change).await?;
+    at.delete_branch().await?;
+    if let Some(commit) = &undo.commit {
+        at.delete_at_remote(commit).await?;
+    }
+    Ok(())
+}
+
+/// A work tree in which nothing of the repository's own choice is run.
+struct Workshop<'a> {
+    git: &'a GitCli,
+    place: Place,
+    change: &'a BranchChange,
+    disarmed: Vec<String>,
+}
+
+impl<'a> Workshop<'a> {
+    async fn open(
+        git: &'a GitCli,
+        place: Place,
+        change: &'a BranchChange,
+    ) -> Result<Self, GitError> {
+        let disarmed = trust::disarmed(git, &place).await?;
+        Ok(Self {
+            git,
+            place,
+            change,
+            disarmed,
+        })
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call::at(self.git, &self.place).with(self.disarmed.iter().cloned())
+    }
+
+    async fn status(&self) -> Result<Status, GitError> {
+        status::read_by(self.call()).await
+    }
+
+    async fn go_back(&self, after_restart: bool) -> Result<(), GitError> {
+        let now = self.status().await?;
+        let previous = self.change.previous.as_str();
+        let on = now.branch.as_deref();
+        let on_ours = on == Some(self.change.created.as_str());
+        if after_restart && !on_ours {
+            if on == Some(previous) {
+                // The branch was not made yet, or was left already. What lies about here is not the task's.
+                return Ok(());
+            }
+            return Err(GitError::Moved {
+                expected: self.change.created.clone(),
+                found: on.unwrap_or("no branch").to_owned(),
+            });
+        }
+        let untouched =
+            now.changed.is_empty() && now.commit.as_deref() == Some(self.change.base.as_str());
+        if untouched && on == Some(previous) {
+            return Ok(());
+        }
+        self.keep(&now).await?;
+        self.call().run(["reset", "-q", "--hard"]).await?;
+        // A repository inside this one cannot be kept aside: it goes only when it is certainly the task's.
+        let force = if after_restart { "-fdq" } else { "-ffdq" };
+        self.call().run(["clean", force]).await?;
+        if on != Some(previous) {
+            self.call()
+                .run(["switch", "-q", "--no-guess", "--discard-changes", previous])
+                .await?;
+        }
+        if !after_restart {
+            self.take_back_commits_on_previous().await?;
+        }
+        Ok(())
+    }
+
+    /// The directory was the task's alone, so commits on the branch before are the assistant's.
+    async fn take_back_commits_on_previous(&self) -> Result<(), GitError> {
+        let base = self.change.base.as_str();
+        let tip = tip(self.git, &self.place, &self.change.previous.full()).await?;
+        let moved = tip.is_some_and(|tip| tip != self.change.base);
+        if moved {
+            self.keep(&self.status().await?).await?;
+            self.call().run(["reset", "-q", "--hard", base]).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the tree as it is, and with it the commits below it, when the attempt has made any of it.
+    async fn keep(&self, now: &Status) -> Result<(), GitError> {
+        let Some(head) = now.commit.as_deref() else {
+            return Ok(());
+        };
+        let kept = if now.changed.is_empty() {
+            head.to_owned()
+        } else {
+            self.commit_aside(head).await?
+        };
+        if kept == self.change.base.as_str() {
+            return Ok(());
+        }
+        let name = format!("refs/orchestrator/left/{}", self.change.created);
+        self.call().run(["update-ref", &name, &kept]).await?;
+        Ok(())
+    }
+
+    /// A commit of everything that is not ignored, made with an index of its own, on no branch.
+    async fn commit_aside(&self, head: &str) -> Result<String, GitError> {
+        let index = self.place.git_dir.join("orchestrator-index");
+        let _ = fs::remove_file(&index);
+        let _ = fs::copy(self.place.git_dir.join("index"), &index);
+        let made = async {
+            let aside = || self.call().env("GIT_INDEX_FILE", &index);
+            // Something that cannot be added must not keep the rest from being kept.
+            aside().try_run(["add", "-A", "--ignore-errors"]).await?;
+            let tree = aside().run(["write-tree"]).await?.stdout_text();
+            let mut settings = identity(self.git);
+            let who = keeper();
+            settings.push(format!("user.name={}", who.name));
+            settings.push(format!("user.email={}", who.email));
+            let message = format!("What a failed attempt left on {}", self.change.created);
+            let args = ["commit-tree", &tree, "-p", head, "-m", &message];
+            let made = aside().with(settings).run(args).await?;
+            Ok::<_, GitError>(made.stdout_text())
+        };
+        let made = made.await;
+        let _ = fs::remove_file(&index);
+        made
+    }
+
+    /// Deletes the task's branch with what it has; that is kept by now.
+    async fn delete_branch(&self) -> Result<(), GitError> {
+        let name = self.change.created.full();
+        let Some(end) = tip(self.git, &self.place, &name).await? else {
+            return Ok(());
+        };
+        let base = self.change.base.as_str();
+        if end != self.change.base && is_ancestor(self.git, &self.place, base, end.as_str()).await?
+        {
+            let kept = format!("refs/orchestrator/left/{}", self.change.created);
+            let is_kept = match tip(self.git, &self.place, &kept).await? {
+                Some(kept) => {
+                    is_ancestor(self.git, &self.place, end.as_str(), kept.as_str()).await?
+                }
+                None => false,
+            };
+            if !is_kept {
+                self.call().run(["update-ref", &kept, end.as_str()]).await?;
+            }
+        }
+        let short = self.change.created.as_str();
+        self.call().run(["branch", "-q", "-D", "--", short]).await?;
+        Ok(())
+    }
+
+    /// A push that got no answer may have arrived. Only what is exactly ours is deleted.
+    async fn delete_at_remote(&self, commit: &CommitId) -> Result<(), GitError> {
+        if !has_remote(self.git, &self.place).await? {
+            return Ok(());
+        }
+        let (remote, name) = (&self.git.config.remote, self.change.created.full());
+        let listed = self
+            .call()
+            .over_the_network()
+            .run(["ls-remote", remote, &name])
+            .await?;
+        if listed.stdout_text().split_whitespace().next() != Some(commit.as_str()) {
+            return Ok(());
+        }
+        let lease = format!("--force-with-lease={name}:{commit}");
+        let nothing = format!(":{name}");
+        self.call()
+            .over_the_network()
+            .run(["push", "-q", "--no-verify", &lease, remote, &nothing])
+            .await?;
+        Ok(())
+    }
+}

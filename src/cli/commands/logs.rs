@@ -1,0 +1,165 @@
+//! `orchestrator logs`: the supervisor's log, or what the assistants printed, from the files that rotate; also when none runs.
+
+mod line;
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::cli::rows::read;
+use crate::cli::supervisor::{SHORT, Supervisor};
+use crate::config::parse_duration;
+use crate::control::Verb;
+use crate::control::report::Report;
+use crate::telemetry::reading::past;
+use crate::telemetry::{ASSISTANTS, SUPERVISOR};
+use line::{Line, Wanted};
+
+/// Unless more is asked for.
+const LINES: usize = 100;
+/// How often it is looked for more.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Show the supervisor's log, whether it runs or not
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    follow: bool,
+
+    /// So many lines [default: 100; with --since all]
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    lines: Option<usize>,
+
+    /// From then on: a time before now (10m, 2h), or a time (2026-11-20T09:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<String>,
+
+    /// This level, and what is worse
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    level: Option<Level>,
+
+    /// Of this worker (name or id) and its sessions
+    #[arg(long, value_name = "NAME")]
+    worker: Option<String>,
+
+    /// Of this session (its id, or a start of it)
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// What the assistants printed, instead of what the supervisor tells
+    #[arg(long, conflicts_with_all = ["level", "worker"])]
+    raw: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// As the log writes times, so that they compare as texts.
+fn since(text: &str) -> Result<String, String> {
+    let wrong = || "neither a time before now (10m) nor a time (2026-11-20T09:00:00Z)".to_owned();
+    let time = if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        time
+    } else {
+        let before = parse_duration(text).map_err(|_| wrong())?;
+        let before = jiff::SignedDuration::try_from(before).map_err(|_| wrong())?;
+        jiff::Timestamp::now()
+            .checked_sub(before)
+            .map_err(|_| wrong())?
+    };
+    Ok(time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
+}
+
+impl Logs {
+    pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
+        let name = if self.raw { ASSISTANTS } else { SUPERVISOR };
+        let wanted = self.wanted(app).await;
+        let folder = app.paths.logs();
+        let unreadable = |error: std::io::Error| {
+            Failure::failed(format!(
+                "cannot read the log in {}: {error}",
+                folder.display()
+            ))
+        };
+        let most = match (self.lines, &self.since) {
+            (Some(lines), _) => Some(lines),
+            (None, Some(_)) => None,
+            (None, None) => Some(LINES),
+        };
+        let take = |text: &str| Line::parse(text).filter(|line| wanted.takes(line));
+        let (lines, mut follower) = past(&folder, name, most, take).map_err(unreadable)?;
+        if lines.is_empty() && !self.follow && !folder.join(format!("{name}.log")).exists() {
+            return Err(Failure::failed(format!(
+                "there is no log in {}",
+                app.paths.shown(&folder)
+            ))
+            .hint("it begins with the first orchestrator run"));
+        }
+        for line in lines {
+            self.show(app, &line);
+        }
+        if !self.follow {
+            return Ok(Exit::Ok);
+        }
+        loop {
+            follower
+                .more(|text| {
+                    if let Some(line) = take(text) {
+                        self.show(app, &line);
+                    }
+                })
+                .map_err(unreadable)?;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn show(&self, app: &App, line: &Line) {
+        if self.json {
+            app.ui.line(line.json());
+        } else if self.raw {
+            app.ui.line(line.raw(self.session.is_none()));
+        } else {
+            app.ui.line(line.text());
+        }
+    }
+
+    /// Lines name a worker by its name or its id, and some a session only: a supervisor that runs knows what belongs together.
+    async fn wanted(&self, app: &App) -> Wanted {
+        let mut wanted = Wanted {
+            since: self.since.clone(),
+            level: self.level,
+            session: self.session.clone(),
+            workers: self.worker.iter().cloned().collect(),
+            sessions: Vec::new(),
+        };
+        if let Some(name) = &self.worker
+            && let Ok(supervisor) = Supervisor::find(app)
+            && let Ok(answer) = supervisor.ask(Verb::Ps, SHORT).await
+            && let Ok(report) = read::<Report>("ps", answer)
+        {
+            let meant = report
+                .workers
+                .into_iter()
+                .filter(|worker| worker.name == *name || worker.id == *name);
+            for worker in meant {
+                wanted.workers.extend([worker.name, worker.id]);
+                let sessions = worker.sessions.into_iter().map(|session| session.id);
+                wanted.sessions.extend(sessions);
+            }
+        }
+        wanted
+    }
+}

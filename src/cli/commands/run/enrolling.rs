@@ -1,0 +1,69 @@
+//! A start with a machine's token: this installation gets all of the machine's workers, with credentials of its own,
+//! before the configuration is read. With MACHINE_TOKEN and CONVEX_URL an empty HOME is enough, at every start.
+//!
+//! A worker's token under that name is development mode's, and none of this file's business.
+
+use orchestrator_actors::domain::token::{MachineToken, Token};
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::config::dev::{CONVEX_URL, MACHINE_TOKEN};
+use crate::config::{deployment_url, env};
+use crate::daemon::enrol::enrol;
+use crate::ui::format::plural;
+
+/// Takes the machine's workers over, if the environment has its token.
+pub(super) async fn enrol_first(app: &App) -> Result<(), Failure> {
+    // A path that was named is a path that was meant: nothing is written there.
+    if app.globals.config.is_some() {
+        return Ok(());
+    }
+    let Some(token) = given()? else {
+        return Ok(());
+    };
+    let url = app.globals.url.clone().or_else(|| setting(CONVEX_URL));
+    let url = url.ok_or_else(|| {
+        Failure::new(
+            Exit::Config,
+            format!("{MACHINE_TOKEN} is set, and no deployment is named"),
+        )
+        .hint(format!("set {CONVEX_URL}, or name one with --url"))
+    })?;
+    let url = deployment_url(&url, app.url_rule())
+        .map_err(|message| Failure::new(Exit::Config, format!("{CONVEX_URL}: {message}")))?;
+    match enrol(&app.paths, &url, &token).await {
+        Ok(enrolled) => app.ui.say(format!(
+            "machine {} ({}): {} and {} are here again",
+            enrolled.name,
+            enrolled.machine_id,
+            plural(enrolled.workers.len(), "worker"),
+            plural(enrolled.sessions, "session"),
+        )),
+        // What an earlier start got still serves, and a deployment that is away is waited for.
+        Err(error) if app.paths.workers_file.exists() => app.ui.error(&format!(
+            "warning: the machine could not be enrolled again, its workers stay as they are: {error}"
+        )),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn given() -> Result<Option<MachineToken>, Failure> {
+    let Some(text) = setting(MACHINE_TOKEN) else {
+        return Ok(None);
+    };
+    match Token::parse(text.trim()) {
+        Ok(Token::Machine(token)) => Ok(Some(token)),
+        Ok(Token::Worker(_)) => Ok(None),
+        Err(_) => Err(Failure::new(
+            Exit::Config,
+            "Machine token must be in format: machine_<machine_id>:secret_<secret>",
+        )
+        .hint("it is in MACHINE_TOKEN; orchestrator machine token --rotate prints one")),
+    }
+}
+
+fn setting(name: &str) -> Option<String> {
+    env::get(&format!("ORCHESTRATOR_{name}")).or_else(|| env::get(name))
+}

@@ -1,0 +1,54 @@
+//! `orchestrator session list`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::connection::Connection;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::globals::App;
+use crate::cli::resolve::{sessions, worker_name, workers};
+use crate::ui::format::{age, short};
+
+/// The newest sessions
+#[derive(Debug, Args)]
+pub struct List {
+    /// Ended ones, too
+    #[arg(long)]
+    all: bool,
+
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl List {
+    pub async fn execute(self, app: &App, connection: &Connection) -> Result<Exit, Failure> {
+        if self.json {
+            let args = json!({"includeEnded": self.all});
+            let rows = connection.client.query("sessions:list", args).await?;
+            app.ui.json(&json!({"schema": 1, "sessions": rows}));
+            return Ok(Exit::Ok);
+        }
+        let workers = workers(connection).await?;
+        let rows = sessions(connection, self.all).await?;
+        if rows.is_empty() {
+            app.ui.say("no sessions yet; orchestrator chat starts one");
+        }
+        let now = jiff::Timestamp::now().as_millisecond() as f64;
+        for row in rows {
+            app.ui.line(format!(
+                "{}  {:8}  {:>4}  {}  \"{}\"{}",
+                row.session_id,
+                row.status,
+                age((now - row.last_activity_at).max(0.0) as u64),
+                worker_name(&workers, &row.worker_id),
+                short(&row.title, 60),
+                row.reason
+                    .map(|reason| format!("  {}", short(&reason, 120)))
+                    .unwrap_or_default()
+            ));
+        }
+        Ok(Exit::Ok)
+    }
+}

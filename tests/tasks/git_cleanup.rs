@@ -1,0 +1,98 @@
+//! Undoing an attempt: whatever it did, the tree and the branches are as they were, and what it had is kept aside.
+
+use orchestrator_actors::ports::git::{Git, GitError};
+
+use crate::repository::{Repository, begin, undo};
+
+#[tokio::test]
+async fn conflicting_dirt_and_commits_are_undone_and_kept_aside() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let before = repository.head();
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("README.md", "committed\n");
+    repository.git(&["commit", "-q", "-am", "half"]);
+    repository.write("README.md", "and changed again\n");
+    repository.write("new/file.txt", "new");
+    repository.write(".env", "KEY=1");
+    repository.git(&["init", "-q", "nested"]);
+    git.clean_up(undo(&change)).await.unwrap();
+    repository.is_as_before("main", &before);
+    assert!(repository.has(".env"), "ignored files stay");
+    assert!(!repository.has("nested") && !repository.has("new"));
+    let left = format!("refs/orchestrator/left/{}", change.created);
+    assert_eq!(
+        repository.git(&["show", &format!("{left}:README.md")]),
+        "and changed again"
+    );
+    assert_eq!(
+        repository.git(&["show", &format!("{left}:new/file.txt")]),
+        "new"
+    );
+    assert!(repository.is_ancestor(&before, &left));
+    // Again, as after a crash in the middle of it.
+    git.clean_up(undo(&change)).await.unwrap();
+    repository.is_as_before("main", &before);
+}
+
+#[tokio::test]
+async fn an_assistant_that_went_back_and_committed_there_is_undone() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let before = repository.head();
+    let change = begin(&git, "x").await.unwrap();
+    repository.git(&["switch", "-q", "main"]);
+    repository.write("README.md", "on main\n");
+    repository.git(&["commit", "-q", "-am", "on main"]);
+    repository.write("README.md", "dirty\n");
+    let error = git.evidence(change.clone()).await.unwrap_err();
+    assert!(matches!(error, GitError::Moved { .. }), "{error:?}");
+    git.clean_up(undo(&change)).await.unwrap();
+    repository.is_as_before("main", &before);
+    let left = format!("refs/orchestrator/left/{}:README.md", change.created);
+    assert!(["dirty", "on main"].contains(&repository.git(&["show", &left]).as_str()));
+}
+
+#[tokio::test]
+async fn an_attempt_without_a_trace_leaves_none() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let before = repository.head();
+    let change = git.prepare(crate::repository::name_of("x")).await.unwrap();
+    git.clean_up(undo(&change)).await.unwrap();
+    git.branch(change.clone()).await.unwrap();
+    git.clean_up(undo(&change)).await.unwrap();
+    repository.is_as_before("main", &before);
+    assert_eq!(repository.git(&["for-each-ref", "refs/orchestrator"]), "");
+}
+
+#[tokio::test]
+async fn after_a_restart_what_the_user_did_meanwhile_is_left_alone() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let change = begin(&git, "x").await.unwrap();
+    let mut later = undo(&change);
+    later.after_restart = true;
+    // The user went back, works on main, and has not committed.
+    repository.git(&["switch", "-q", "main"]);
+    repository.write("README.md", "the user's\n");
+    repository.write("new.txt", "the user's");
+    git.clean_up(later.clone()).await.unwrap();
+    assert_eq!(repository.read("README.md"), "the user's\n");
+    assert!(repository.has("new.txt"));
+    assert_eq!(repository.branches(), ["main"], "the task's branch is gone");
+
+    // The user is on a branch of another name.
+    repository.git(&["add", "-A"]);
+    repository.git(&["commit", "-q", "-m", "the user's"]);
+    repository.git(&["push", "-q"]);
+    let change = begin(&git, "y").await.unwrap();
+    repository.git(&["switch", "-q", "-c", "mine"]);
+    repository.write("README.md", "mine\n");
+    later.change = change.clone();
+    let error = git.clean_up(later).await.unwrap_err();
+    assert!(matches!(error, GitError::Moved { .. }) && error.stops_the_loop());
+    assert_eq!(repository.branch(), "mine");
+    assert_eq!(repository.read("README.md"), "mine\n");
+    assert!(repository.branches().contains(&change.created.to_string()));
+}
