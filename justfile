@@ -17,6 +17,10 @@ coverage *ARGS:
 lint:
     cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
 
+# the page, into web/dist; the next build of the binary has it in
+web:
+    npm install --ignore-scripts --no-audit --no-fund && npm run web
+
 typecheck:
     npm run typecheck
 

@@ -10,5 +10,6 @@ pub mod functions;
 pub mod server;
 
 pub use server::{
-    AuthProvider, Deployment, DeploymentConfig, Instance, Phase, ServerConfig, StartError, Tuning,
+    AuthProvider, Deployment, DeploymentConfig, Instance, Phase, ServerConfig, Site, StartError,
+    Tuning,
 };

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use orchestrator_backend::{Deployment, DeploymentConfig, Instance};
+use orchestrator_backend::{Deployment, DeploymentConfig, Instance, Site};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
@@ -30,6 +30,7 @@ pub fn main(file: &str) {
         identity: Vec::new(),
         allowed_origins: Vec::new(),
         instance: Instance::default(),
+        site: Site::default(),
     };
     common::runtime().block_on(async {
         let deployment = Deployment::start(config).await.expect("it starts");

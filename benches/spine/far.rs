@@ -12,7 +12,7 @@ use orchestrator_actors::domain::item::{Draft, ItemKind};
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::ports::link::{Credential, Link};
 use orchestrator_actors::ports::outbox::Outbox;
-use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance};
+use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance, Site};
 use orchestrator_test_support::Proxy;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -59,6 +59,7 @@ impl Far {
             }],
             allowed_origins: Vec::new(),
             instance: Instance::default(),
+            site: Site::default(),
         };
         let deployment = Deployment::start(config).await.expect("a deployment");
         let owner = OwnerClient::connect(&deployment.url(), key as _, LIMIT)

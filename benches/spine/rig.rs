@@ -21,7 +21,7 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{AgentError, Agents};
 use orchestrator_actors::ports::outbox::Outbox;
 use orchestrator_actors::ports::role::{Player, RoleSpec, Roles};
-use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance};
+use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance, Site};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -162,6 +162,7 @@ async fn deploy(data: PathBuf, key: &OwnerKey) -> Deployment {
         }],
         allowed_origins: Vec::new(),
         instance: Instance::default(),
+        site: Site::default(),
     };
     Deployment::start(config)
         .await

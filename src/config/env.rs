@@ -35,6 +35,8 @@ pub const DEMO_MODEL: &str = "ORCHESTRATOR_DEMO_MODEL";
 pub const QUEUED_LIMIT: &str = "ORCHESTRATOR_QUEUED_LIMIT";
 /// How long the embedded deployment lets a claimed turn wait for a supervisor that is gone.
 pub const ABANDONED_LIMIT: &str = "ORCHESTRATOR_ABANDONED_LIMIT";
+/// A folder with a built page that the embedded deployment serves in the place of the one in the binary.
+pub const PAGE: &str = "ORCHESTRATOR_PAGE";
 /// The least time between two appends of streamed text to a deployment.
 pub const APPEND_SPACING: &str = "ORCHESTRATOR_APPEND_SPACING";
 /// How long a graceful shutdown may take.

@@ -15,6 +15,7 @@ use super::database_file::make_private;
 use super::error::RunError;
 use super::functions::{deployed, settings};
 use super::instance::{Instance, LockError};
+use super::page::page;
 use super::signals::Signals;
 use crate::adapters::clock::wall_ms;
 use crate::adapters::embedded::EmbeddedPort;
@@ -56,6 +57,7 @@ impl Embedded {
             }],
             allowed_origins: origins,
             instance: Named::default(),
+            site: page()?,
         };
         let deployment = Deployment::start(config)
             .await

@@ -21,6 +21,7 @@ mod manager;
 mod models;
 mod news;
 mod options;
+mod page;
 mod paused;
 mod reload;
 mod run;

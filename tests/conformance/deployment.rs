@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use orchestrator::adapters::identity::{AUDIENCE, ISSUER, OwnerKey};
-use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance};
+use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance, Site};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
@@ -74,6 +74,7 @@ impl Served {
             }],
             allowed_origins: Vec::new(),
             instance: Instance::default(),
+            site: Site::default(),
         };
         let deployment = Deployment::start(config).await.expect("a deployment");
         Self {

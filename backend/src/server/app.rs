@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::engine_thread::EngineHandle;
 use super::http::BodyRoom;
 use super::identity::Verifier;
+use super::site::Site;
 use super::subscriptions::ConnectionId;
 use super::tuning::Tuning;
 
@@ -32,6 +33,7 @@ pub(super) struct App {
     pub(super) engine: EngineHandle,
     pub(super) verifier: Verifier,
     pub(super) instance: Instance,
+    pub(super) site: Site,
     pub(super) tuning: Tuning,
     pub(super) http_calls: Semaphore,
     pub(super) http_bodies: BodyRoom,
@@ -46,6 +48,7 @@ impl App {
         engine: EngineHandle,
         verifier: Verifier,
         instance: Instance,
+        site: Site,
         tuning: Tuning,
         stop: CancellationToken,
     ) -> Self {
@@ -53,6 +56,7 @@ impl App {
             engine,
             verifier,
             instance,
+            site,
             http_calls: Semaphore::new(tuning.http_calls),
             http_bodies: BodyRoom::new(tuning.http_bodies),
             tuning,

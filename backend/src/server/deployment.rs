@@ -20,6 +20,7 @@ use super::engine_thread::{EngineHandle, ExecutorFactory, Phase, Supervisor, ope
 use super::identity::{AuthProvider, ProviderError, Verifier};
 use super::listener::{self, BoundedListener};
 use super::origin::{OriginError, OriginPolicy};
+use super::site::Site;
 use super::tuning::Tuning;
 use crate::engine::{EngineConfig, Functions, Limits, OpenError, Store};
 
@@ -38,6 +39,8 @@ pub struct DeploymentConfig {
     /// Web pages that may talk to this deployment, besides its own: `https://chat.example`.
     pub allowed_origins: Vec<String>,
     pub instance: Instance,
+    /// The page at the deployment's address.
+    pub site: Site,
 }
 
 /// The part of the configuration that is not the engine's: what listens, and who may come.
@@ -47,6 +50,7 @@ pub struct ServerConfig {
     pub identity: Vec<AuthProvider>,
     pub allowed_origins: Vec<String>,
     pub instance: Instance,
+    pub site: Site,
     pub tuning: Tuning,
 }
 
@@ -57,6 +61,7 @@ impl ServerConfig {
             identity: Vec::new(),
             allowed_origins: Vec::new(),
             instance: Instance::default(),
+            site: Site::default(),
             tuning: Tuning::default(),
         }
     }
@@ -104,6 +109,7 @@ impl Deployment {
             identity: config.identity,
             allowed_origins: config.allowed_origins,
             instance: config.instance,
+            site: config.site,
             tuning: Tuning::default(),
         };
         Self::start_with(server, open_engine(engine)).await
@@ -136,6 +142,7 @@ impl Deployment {
             supervisor.handle().clone(),
             verifier,
             config.instance,
+            config.site,
             config.tuning,
             stop_serving.clone(),
         ));

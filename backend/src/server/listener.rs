@@ -27,7 +27,7 @@ use super::app::App;
 use super::origin::{self, OriginPolicy};
 use super::stream::Bounded;
 use super::tuning::Tuning;
-use super::{http, sync};
+use super::{http, site, sync};
 
 /// After an accept that failed for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -45,9 +45,9 @@ pub(super) fn router(app: Arc<App>, policy: Arc<OriginPolicy>) -> Router {
         .route("/version", get(http::version))
         .route("/instance_name", get(http::instance_name))
         .route("/instance_version", get(http::version))
-        .route("/", get(http::root))
+        .route("/", get(site::index))
         .method_not_allowed_fallback(http::method_not_allowed)
-        .fallback(http::not_found)
+        .fallback(site::file)
         .with_state(app)
         .layer(middleware::from_fn_with_state(policy, origin::guard))
 }

@@ -1,7 +1,7 @@
 //! What listens: the sync protocol, the HTTP API, identity, the Origin check.
 //!
 //! [`Deployment`] owns the port and an engine on a thread of its own (`engine_thread`). A request passes `origin`, then
-//! becomes a call in `http` or a connection in `sync`; `identity` says who calls. `subscriptions`, on the engine's thread,
+//! becomes a call in `http`, a connection in `sync` or a file of the page in `site`; `identity` says who calls. `subscriptions`, on the engine's thread,
 //! says which queries a commit made stale. A panic of the engine restarts that thread only; the port stays.
 
 mod app;
@@ -11,6 +11,7 @@ mod http;
 mod identity;
 mod listener;
 mod origin;
+mod site;
 mod stream;
 mod subscriptions;
 mod sync;
@@ -21,4 +22,5 @@ pub use deployment::{Deployment, DeploymentConfig, ServerConfig, StartError};
 pub use engine_thread::{Executor, ExecutorFactory, Phase, open_engine};
 pub use identity::{AuthProvider, ProviderError};
 pub use origin::OriginError;
+pub use site::Site;
 pub use tuning::Tuning;

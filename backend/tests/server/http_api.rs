@@ -229,3 +229,13 @@ async fn it_says_which_instance_it_is() {
     }
     deployment.stop().await;
 }
+
+#[tokio::test]
+async fn a_deployment_without_a_page_says_how_to_get_one() {
+    let deployment = deployment(&World::default(), |_| {}).await;
+    let answer = reqwest::get(deployment.url()).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    let said = answer.text().await.unwrap();
+    assert!(said.contains("just web"), "{said}");
+    deployment.stop().await;
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use futures_util::StreamExt;
 use orchestrator_backend::engine::OpenError;
 use orchestrator_backend::server::{DeploymentConfig, StartError};
-use orchestrator_backend::{Deployment, Instance, Phase};
+use orchestrator_backend::{Deployment, Instance, Phase, Site};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Owner, eventually, field_ts};
@@ -70,6 +70,7 @@ fn config(folder: &Path, owner: &Owner) -> DeploymentConfig {
         identity: vec![owner.provider.clone()],
         allowed_origins: Vec::new(),
         instance: Instance::default(),
+        site: Site::default(),
     }
 }
 

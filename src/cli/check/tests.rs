@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance};
+use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance, Site};
 use tokio::sync::Notify;
 
 use super::*;
@@ -26,6 +26,7 @@ async fn deploy(folder: &std::path::Path, key: &OwnerKey) -> Deployment {
         }],
         allowed_origins: Vec::new(),
         instance: Instance::default(),
+        site: Site::default(),
     };
     Deployment::start(config).await.unwrap()
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
 use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKeys, previous_path};
+use crate::cli::connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
@@ -36,6 +37,9 @@ enum Command {
         /// Who it speaks for
         #[arg(long, default_value = "owner", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         subject: String,
+        /// Print the link that opens the deployment's page with it
+        #[arg(long)]
+        link: bool,
     },
     /// Print the public half, as a deployment's identity provider takes it
     Jwks,
@@ -67,10 +71,18 @@ impl Owner {
                     .say(format!("owner's key  {}", app.paths.shown(&path)));
                 tell_deployments(app, &keys);
             }
-            Command::Token { ttl, subject } => {
+            Command::Token { ttl, subject, link } => {
                 let keys = OwnerKeys::load(&path)?;
-                app.ui
-                    .line(keys.current.jwt(&subject, ttl)?.expose_secret());
+                let token = keys.current.jwt(&subject, ttl)?;
+                let token = token.expose_secret();
+                if link {
+                    // Behind the `#` it stays in the browser: it reaches neither a server's log nor a referrer.
+                    let url = connection::find(app)?.url;
+                    app.ui
+                        .line(format!("{}/#token={token}", url.trim_end_matches('/')));
+                } else {
+                    app.ui.line(token);
+                }
             }
             Command::Jwks => app.ui.json(&OwnerKeys::load(&path)?.jwks()),
             Command::Rotate { finish: false } => {

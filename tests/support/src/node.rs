@@ -19,7 +19,7 @@ use crate::home::{Home, Ran};
 const MANIFEST: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
 /// What the package's scripts and the clients need of the repository.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     "package.json",
     "vitest.config.mjs",
     "scripts",
@@ -27,6 +27,8 @@ const SOURCES: [&str; 7] = [
     "backend/functions",
     "tests/clients",
     "tests/conformance",
+    "tests/web",
+    "web",
 ];
 
 const VERSION_LIMIT: Duration = Duration::from_mins(1);
@@ -135,8 +137,13 @@ impl Package {
 
     /// A program of `tests/clients`, with the environment of `home`.
     pub fn client(&self, home: &Home, script: &str) -> Command {
+        self.program(home, &format!("tests/clients/{script}"))
+    }
+
+    /// Any program of the copy, by its path, with the environment of `home`.
+    pub fn program(&self, home: &Home, script: &str) -> Command {
         let mut command = home.foreign(&self.node.program);
-        command.arg(self.path("tests/clients").join(script));
+        command.arg(self.path(script));
         command
     }
 }
@@ -150,7 +157,7 @@ fn is_new_enough(version: &str) -> bool {
         .is_some_and(|version| version >= LEAST)
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
     if from.is_file() {
         fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
@@ -160,7 +167,7 @@ fn copy_tree(from: &Path, to: &Path) {
     let entries = fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
     for entry in entries {
         let entry = entry.expect("an entry");
-        if entry.file_name() != "node_modules" {
+        if entry.file_name() != "node_modules" && entry.file_name() != "dist" {
             copy_tree(&entry.path(), &to.join(entry.file_name()));
         }
     }

@@ -110,11 +110,7 @@ pub(super) async fn instance_name(State(app): State<Arc<App>>) -> String {
     app.instance.name.clone()
 }
 
-pub(super) async fn root() -> &'static str {
-    "This Convex deployment is running.\n"
-}
-
-pub(super) async fn not_found() -> Refusal {
+pub(super) fn not_found() -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
         "NotFound",

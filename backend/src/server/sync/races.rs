@@ -40,6 +40,7 @@ impl Played {
             EngineHandle::played(),
             Verifier::new(&[]).unwrap(),
             Instance::default(),
+            crate::server::Site::default(),
             Tuning::default(),
             CancellationToken::new(),
         );

@@ -9,7 +9,7 @@ use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::{Ending, Outcome, Usage};
 use orchestrator_actors::ports::link::{Credential, Finished, Link};
 use orchestrator_actors::ports::outbox::Outbox;
-use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance};
+use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance, Site};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -39,6 +39,7 @@ async fn deploy(folder: &Path, port: u16, key: &OwnerKey) -> Deployment {
         }],
         allowed_origins: Vec::new(),
         instance: Instance::default(),
+        site: Site::default(),
     };
     Deployment::start(config).await.unwrap()
 }

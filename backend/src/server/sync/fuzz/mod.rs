@@ -50,6 +50,7 @@ impl Rig {
             supervisor.handle().clone(),
             Verifier::new(&[]).unwrap(),
             Instance::default(),
+            crate::server::Site::default(),
             tuning,
             CancellationToken::new(),
         );

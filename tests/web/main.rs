@@ -1,0 +1,160 @@
+//! The page as people see it: a real browser on a real supervisor with the scripted model. Each test is one scenario of
+//! `drive/`, which is a program of its own and ends with its browser; what is left behind fails the test. In all of them
+//! a page that logs an error, asks another host or opens a dialog fails, too.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on says so by panicking, and shows the figures that it took"
+)]
+
+mod served;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use orchestrator_test_support::{Api, Package, Stage, Supervisor, built_page, chromium, to_end};
+use serde_json::json;
+
+/// The binary under test.
+const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");
+
+/// A supervisor that serves the page of the present sources.
+struct Theatre {
+    stage: Stage,
+    package: Package,
+}
+
+impl Theatre {
+    fn new() -> Self {
+        let mut stage = Stage::new(ORCHESTRATOR);
+        let page = built_page();
+        stage
+            .home
+            .set("ORCHESTRATOR_PAGE", page.display().to_string());
+        let package = Package::get();
+        Self { stage, package }
+    }
+
+    /// Plays a scenario to its end.
+    fn play(&self, supervisor: &Supervisor<'_>, name: &str, environment: &[(&str, &str)]) {
+        let api = self.stage.api(supervisor);
+        self.play_as(&api, name, environment);
+    }
+
+    fn play_as(&self, api: &Api, name: &str, environment: &[(&str, &str)]) {
+        let mut driver = self
+            .package
+            .program(&self.stage.home, "tests/web/drive/run.mjs");
+        let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+        driver
+            .arg(name)
+            .env("PAGE_URL", api.url())
+            .env("ORCHESTRATOR_OWNER_TOKEN", api.token())
+            .env("PAGE_CHROMIUM", chromium())
+            .env("PAGE_SHOTS", shots)
+            .envs(environment.iter().copied().collect::<BTreeMap<_, _>>());
+        let ran = to_end(driver, "", SCENARIO_LIMIT).exits(0);
+        eprint!("{}", ran.stdout);
+    }
+}
+
+/// On a loaded machine, a browser's start included.
+const SCENARIO_LIMIT: std::time::Duration = std::time::Duration::from_mins(5);
+
+/// Plays it on the usual stage.
+fn holds(scenario: &str) {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    theatre.play(&supervisor, scenario, &[]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn an_answer_is_seen_as_it_is_made() {
+    holds("chat");
+}
+
+#[test]
+fn a_turn_is_stopped_and_one_behind_it_withdrawn() {
+    holds("abort");
+}
+
+#[test]
+fn a_browser_that_comes_late_catches_up() {
+    holds("late");
+}
+
+#[test]
+fn hostile_content_does_nothing() {
+    holds("hostile");
+}
+
+#[test]
+fn what_is_sent_while_offline_arrives_once() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    theatre.play(&supervisor, "offline", &[]);
+    assert_eq!(theatre.stage.starts("after the outage"), 1);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn workers_stand_as_they_do_and_are_approved_and_revoked() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let api = theatre.stage.api(&supervisor);
+    let machine = supervisor.ps()["machine"]["id"].clone();
+    let second = json!({"workerId": "second", "machineId": machine, "name": "second", "directory": "/srv/second"});
+    api.mutation("workers:create", &second);
+    theatre.play(&supervisor, "machines", &[]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn only_the_owner_gets_in_and_an_expired_token_takes_nothing_along() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    // Tokens last 15 minutes, and are taken for one more.
+    let expired = theatre.token_of("-2h");
+    let ending = theatre.token_of("-940s");
+    let link = theatre.stage.home.run(["owner", "token", "--link"]);
+    let link = link.exits(0).stdout.trim().to_owned();
+    let tokens = [
+        ("PAGE_EXPIRED_TOKEN", expired.as_str()),
+        ("PAGE_ENDING_TOKEN", ending.as_str()),
+        ("PAGE_LINK", link.as_str()),
+    ];
+    theatre.play(&supervisor, "identity", &tokens);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn many_sessions_and_parts_cost_no_more_than_few() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let machine = theatre
+        .stage
+        .api(&supervisor)
+        .query("machines:list", &json!({}))[0]["machineId"]
+        .clone();
+    let machine = machine.as_str().expect("a machine").to_owned();
+    theatre.play(&supervisor, "scale", &[("PAGE_MACHINE", &machine)]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn every_control_has_a_name_and_the_views_have_pictures() {
+    holds("controls");
+}
+
+impl Theatre {
+    /// An owner's token as it would have been made at another time.
+    fn token_of(&self, when: &str) -> String {
+        let mut command = self.stage.home.foreign("faketime");
+        command.args(["-f", when, ORCHESTRATOR, "owner", "token"]);
+        let ran = self.stage.home.finish(command, "").exits(0);
+        ran.stdout.trim().to_owned()
+    }
+}

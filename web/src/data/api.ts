@@ -1,0 +1,30 @@
+// The deployment's functions as the page calls them. Names and types are those of `convex/`, imported as types only, so
+// that a change there is an error here.
+
+import { anyApi, type ApiFromModules, type FunctionReturnType } from "convex/server";
+import type * as chunks from "../../../convex/chunks";
+import type * as machines from "../../../convex/machines";
+import type * as messages from "../../../convex/messages";
+import type * as presence from "../../../convex/presence";
+import type * as sessions from "../../../convex/sessions";
+import type * as workers from "../../../convex/workers";
+
+type Modules = {
+  chunks: typeof chunks;
+  machines: typeof machines;
+  messages: typeof messages;
+  presence: typeof presence;
+  sessions: typeof sessions;
+  workers: typeof workers;
+};
+export const api = anyApi as unknown as ApiFromModules<Modules>;
+
+export type Machine = FunctionReturnType<typeof api.machines.list>[number];
+export type Worker = FunctionReturnType<typeof api.workers.list>[number];
+export type Beat = FunctionReturnType<typeof api.presence.list>[number];
+export type Session = FunctionReturnType<typeof api.sessions.list>[number];
+export type Message = FunctionReturnType<typeof api.messages.list>["messages"][number];
+export type Page = FunctionReturnType<typeof api.chunks.page>;
+export type Item = Page["items"][number];
+export type Part = NonNullable<Message["parts"]>[number];
+export type Usage = NonNullable<Message["usage"]>;

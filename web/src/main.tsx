@@ -1,0 +1,51 @@
+// The page's beginning: what a link has brought is taken out of the address at once, the connection is made, the views
+// take over.
+
+import { render } from "preact";
+import { api } from "./data/api";
+import { chooseDeployment, deploymentUrl } from "./data/address";
+import { Connection } from "./data/connection";
+import { WorldContext } from "./data/hooks";
+import { given, keepToken, storedToken } from "./data/identity";
+import { Outbox } from "./data/outbox";
+import { App } from "./views/App";
+
+function takeLink(): void {
+  const { token, deployment } = given(location.hash);
+  if (deployment !== undefined) chooseDeployment(deployment);
+  if (token !== undefined) keepToken(token);
+  // A token in the address would end in the history and in what people copy.
+  if (token !== undefined || deployment !== undefined) history.replaceState(null, "", "#/");
+}
+
+function start(): void {
+  takeLink();
+  const connection = new Connection(deploymentUrl());
+  const outbox = new Outbox((message) => connection.client.mutation(api.messages.send, message));
+  let wasIn = false;
+  connection.listen(() => {
+    const isIn = connection.standing().sign === "in";
+    if (isIn && !wasIn) outbox.resume();
+    wasIn = isIn;
+  });
+  const token = storedToken();
+  if (token !== null) connection.signIn(token);
+  // A link that is opened while the page is: the same as if it had been opened with it.
+  addEventListener("hashchange", () => {
+    const link = given(location.hash);
+    takeLink();
+    if (link.deployment !== undefined) location.reload();
+    else if (link.token !== undefined) connection.signIn(link.token);
+  });
+  const place = document.getElementById("page");
+  if (!place) return;
+  place.replaceChildren();
+  render(
+    <WorldContext.Provider value={{ connection, outbox }}>
+      <App />
+    </WorldContext.Provider>,
+    place,
+  );
+}
+
+start();

@@ -1,0 +1,125 @@
+// Who are you? Takes an owner's token by hand, says what became of the last one, and lets somebody name another
+// deployment. Drafts and messages on their way are untouched by all of it.
+
+import { useState } from "preact/hooks";
+import { chooseDeployment } from "../data/address";
+import type { Connection, Sign } from "../data/connection";
+import { claims, forgetToken, keepToken } from "../data/identity";
+
+export function SignIn({ sign, connection }: { sign: Sign; connection: Connection }) {
+  const [token, setToken] = useState("");
+  const [problem, setProblem] = useState<string | null>(null);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const text = token.trim();
+    if (claims(text) === null) {
+      setProblem(
+        text.startsWith("machine_")
+          ? "That is a worker's token: it proves a machine. An owner's token comes from `orchestrator owner token`."
+          : "That is not an owner's token: it has three parts with dots between them.",
+      );
+      return;
+    }
+    setProblem(null);
+    setToken("");
+    keepToken(text);
+    connection.signIn(text);
+  };
+  return (
+    <main class="sign-in">
+      <h1 data-heading tabIndex={-1}>
+        orchestrator
+      </h1>
+      <Said sign={sign} expiresAt={connection.expiresAt()} />
+      {sign === "checking" ? (
+        <button type="button" onClick={() => (forgetToken(), connection.signOut())}>
+          Use another token
+        </button>
+      ) : (
+        <form onSubmit={submit}>
+          <label for="token">Owner's token</label>
+          <input
+            id="token"
+            type="password"
+            autocomplete="off"
+            spellcheck={false}
+            required
+            value={token}
+            aria-describedby="token-help token-problem"
+            aria-invalid={problem !== null}
+            onInput={(event) => setToken(event.currentTarget.value)}
+          />
+          <p id="token-problem" class="problem" role="alert">
+            {problem}
+          </p>
+          <p id="token-help" class="help">
+            On the machine that has your key, this prints one: <code>orchestrator owner token</code>. It lasts 15 minutes;{" "}
+            <code>--ttl 12h</code> makes it last longer, and <code>--link</code> makes it a link to this page. It stays in this
+            browser.
+          </p>
+          <button class="primary" type="submit">
+            Sign in
+          </button>
+        </form>
+      )}
+      <Deployment connection={connection} />
+    </main>
+  );
+}
+
+function Said({ sign, expiresAt }: { sign: Sign; expiresAt: number | null }) {
+  const at = expiresAt === null ? "" : ` (${new Date(expiresAt).toLocaleTimeString()})`;
+  switch (sign) {
+    case "checking":
+      return <p role="status">Signing in…</p>;
+    case "expired":
+      return (
+        <p role="alert" class="problem" data-sign="expired">
+          Your token has expired{at}. Paste a new one to go on where you were; nothing you wrote is lost.
+        </p>
+      );
+    case "refused":
+      return (
+        <p role="alert" class="problem" data-sign="refused">
+          The deployment does not accept this token. It may be of another owner or for another deployment; or this machine's
+          key was exchanged since.
+        </p>
+      );
+    default:
+      return <p>Sessions with the assistants on your machines.</p>;
+  }
+}
+
+function Deployment({ connection }: { connection: Connection }) {
+  const [url, setUrl] = useState(connection.url);
+  const [problem, setProblem] = useState<string | null>(null);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const wrong = chooseDeployment(url.trim());
+    setProblem(wrong);
+    if (wrong === null) location.reload();
+  };
+  return (
+    <details class="deployment">
+      <summary>
+        Deployment: <code>{connection.url}</code>
+      </summary>
+      <form onSubmit={submit}>
+        <label for="deployment">Another deployment's address</label>
+        <input
+          id="deployment"
+          type="url"
+          inputMode="url"
+          autocomplete="off"
+          value={url}
+          aria-describedby="deployment-problem"
+          onInput={(event) => setUrl(event.currentTarget.value)}
+        />
+        <p id="deployment-problem" class="problem" role="alert">
+          {problem}
+        </p>
+        <button type="submit">Use it</button>
+      </form>
+    </details>
+  );
+}
