@@ -26,6 +26,8 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
         "lib/server",
         "lib/settings",
         "lib/stream",
+        "lib/taskJobs",
+        "lib/tasking",
         "lib/tokens",
         "lib/turns",
         "lib/values",
@@ -34,6 +36,7 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
         "presence",
         "schema",
         "sessions",
+        "tasks",
         "work",
         "workers",
     ]
