@@ -7,4 +7,8 @@ mod git_bad_input;
 mod git_cleanup;
 mod git_hostile;
 mod git_steps;
+mod goose;
+mod goose_failures;
 mod repository;
+mod scenarios;
+mod stage;

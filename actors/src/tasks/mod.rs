@@ -10,6 +10,7 @@
 
 mod deps;
 mod looper;
+mod memory_queue;
 mod progress;
 mod resume;
 mod step;
@@ -18,4 +19,5 @@ mod tests;
 
 pub use deps::{LoopSettings, LooperDeps};
 pub use looper::run_loop;
+pub use memory_queue::{Acknowledged, MemoryQueue};
 pub use progress::{Metrics, Progress};
