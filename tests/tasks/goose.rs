@@ -16,8 +16,8 @@ async fn runs_sequential_tasks_with_real_goose_ai() {
         "read hello.txt and create a response.txt file",
     ];
     let stage = Stage::with_goose(&tasks, |config| {
-        config.limits.process = Duration::from_secs(30);
-        config.limits.hard = Duration::from_secs(35);
+        config.common.limits.process = Duration::from_secs(30);
+        config.common.limits.hard = Duration::from_secs(35);
     })
     .await;
     assert_eq!(stage.run().await, LoopEnd::Stopped);

@@ -110,11 +110,11 @@ async fn turns_that_are_used_up_after_work_was_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_says_nothing_and_a_run_that_takes_too_long() {
     let hang = answering(r#"{"hang":true}"#);
-    let silent = |config: &mut GooseConfig| config.limits.silence = Duration::from_secs(1);
+    let silent = |config: &mut GooseConfig| config.common.limits.silence = Duration::from_secs(1);
     fails_as(Class::Network, &hang, silent).await;
     let too_long = |config: &mut GooseConfig| {
-        config.limits.process = Duration::from_secs(3);
-        config.limits.hard = Duration::from_secs(10);
+        config.common.limits.process = Duration::from_secs(3);
+        config.common.limits.hard = Duration::from_secs(10);
     };
     fails_as(Class::ProcessTimeout, &hang, too_long).await;
 }
@@ -129,9 +129,9 @@ async fn a_run_that_does_not_end_when_asked_is_killed() {
     );
     std::fs::set_permissions(&stubborn, std::fs::Permissions::from_mode(0o755)).unwrap();
     let change = |config: &mut GooseConfig| {
-        config.binary = stubborn;
-        config.limits.process = Duration::from_millis(500);
-        config.limits.hard = Duration::from_secs(1);
+        config.common.binary = stubborn;
+        config.common.limits.process = Duration::from_millis(500);
+        config.common.limits.hard = Duration::from_secs(1);
     };
     fails_as(Class::HardTimeout, "x", change).await;
 }
@@ -139,7 +139,7 @@ async fn a_run_that_does_not_end_when_asked_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn goose_that_is_not_there() {
     let said = fails_as(Class::Missing, "x", |config| {
-        config.binary = "/nowhere/goose".into();
+        config.common.binary = "/nowhere/goose".into();
     })
     .await;
     assert!(said.contains("/nowhere/goose"), "{said}");
@@ -158,7 +158,7 @@ async fn a_run_that_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_by_itself_is_run_again_only_while_no_tool_was_used() {
     let patient = |config: &mut GooseConfig| {
-        config.patience = Patience {
+        config.common.patience = Patience {
             retries: 1,
             first: Duration::from_millis(10),
             longest: Duration::from_millis(10),

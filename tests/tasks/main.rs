@@ -9,6 +9,7 @@ mod git_hostile;
 mod git_steps;
 mod goose;
 mod goose_failures;
+mod opencode;
 mod repository;
 mod scenarios;
 mod stage;

@@ -2,13 +2,14 @@
 //! under the scripted model.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orchestrator::adapters::clock::SystemClock;
 use orchestrator::adapters::git::GitCli;
 use orchestrator::adapters::goose::{GooseConfig, GooseRunner};
+use orchestrator::adapters::oneshot::{Common, Limits};
 use orchestrator::adapters::tasks::{FileJournal, SystemDeps};
 use orchestrator_actors::domain::task::{Class, Failure, Patience};
 use orchestrator_actors::ports::Pending;
@@ -198,15 +199,7 @@ pub fn goose_config(repository: &Repository, binary: PathBuf, model: &str) -> Go
         "machine_a:worker_b:secret_c".to_owned(),
     );
     environment.insert("HOME".to_owned(), folder.join("home").display().to_string());
-    let mut config = GooseConfig::new(
-        binary,
-        environment,
-        folder.join("state"),
-        folder.join("run"),
-        orchestrator(),
-    );
-    std::fs::create_dir_all(folder.join("state")).unwrap();
-    std::fs::create_dir_all(folder.join("run/locks")).unwrap();
+    let mut config = GooseConfig::new(common(&folder, binary), environment);
     config.provider = "openai".to_owned();
     config.model = "scripted".to_owned();
     config.settings = BTreeMap::from([
@@ -214,8 +207,22 @@ pub fn goose_config(repository: &Repository, binary: PathBuf, model: &str) -> Go
         ("GOOSE_PROVIDER_SKIP_BACKOFF".to_owned(), "true".to_owned()),
     ]);
     config.max_turns = 5;
-    config.patience = Patience::NONE;
-    config.limits.process = Duration::from_mins(1);
-    config.limits.hard = Duration::from_secs(70);
     config
+}
+
+pub fn common(folder: &Path, binary: PathBuf) -> Common {
+    std::fs::create_dir_all(folder.join("state")).unwrap();
+    std::fs::create_dir_all(folder.join("run/locks")).unwrap();
+    Common {
+        binary,
+        limits: Limits {
+            process: Duration::from_mins(1),
+            hard: Duration::from_secs(70),
+            ..Limits::default()
+        },
+        patience: Patience::NONE,
+        state_dir: folder.join("state"),
+        run_dir: folder.join("run"),
+        warden: orchestrator(),
+    }
 }

@@ -6,29 +6,27 @@
 //! to say. The task's text goes into a file outside the repository, keys only into the child's environment.
 
 mod command;
-mod run;
 mod transcript;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use orchestrator_actors::domain::task::{Failure, Patience};
+use orchestrator_actors::domain::task::Failure;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::tasks::{Assignment, RunReport, Runner};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::process::marker::MarkerPrefix;
+use crate::adapters::oneshot::{self, Common, End, Folder, OneShot};
+use crate::adapters::process::WardSpec;
 
 /// The version that the tests install.
 pub const PINNED_VERSION: &str = "1.52.0";
 
 #[derive(Clone, Debug)]
 pub struct GooseConfig {
-    pub binary: PathBuf,
+    pub common: Common,
     pub provider: String,
     pub model: String,
     /// The environment that Goose's is made of; only what an assistant may see is taken.
@@ -40,51 +38,13 @@ pub struct GooseConfig {
     /// Providers' keys by the name of their variable.
     pub keys: BTreeMap<String, SecretString>,
     pub max_turns: u32,
-    pub limits: Limits,
-    /// Of the command, for what passes by itself, and only while the assistant has not used a tool.
-    pub patience: Patience,
-    /// The supervisor's state folder: the child journal, and what the markers are named after.
-    pub state_dir: PathBuf,
-    /// Locks, temporary folders, and Goose's own.
-    pub run_dir: PathBuf,
-    pub warden: PathBuf,
-}
-
-/// How long a run may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Then it is asked to end.
-    pub process: Duration,
-    /// Then it is ended, counted from the start; later than `process`.
-    pub hard: Duration,
-    /// From the request of somebody who calls it off to its end.
-    pub abort: Duration,
-    /// A provider that says nothing for this long is given up by Goose itself, where it has a setting for it.
-    pub silence: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            process: Duration::from_mins(30),
-            hard: Duration::from_secs(30 * 60 + 30),
-            abort: Duration::from_secs(2),
-            silence: Duration::from_mins(5),
-        }
-    }
 }
 
 impl GooseConfig {
     /// With everything else as it is by default.
-    pub fn new(
-        binary: impl Into<PathBuf>,
-        environment: BTreeMap<String, String>,
-        state_dir: impl Into<PathBuf>,
-        run_dir: impl Into<PathBuf>,
-        warden: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn new(common: Common, environment: BTreeMap<String, String>) -> Self {
         Self {
-            binary: binary.into(),
+            common,
             provider: "openrouter".to_owned(),
             model: "anthropic/claude-sonnet-4".to_owned(),
             environment,
@@ -92,11 +52,6 @@ impl GooseConfig {
             settings: BTreeMap::new(),
             keys: BTreeMap::new(),
             max_turns: 100,
-            limits: Limits::default(),
-            patience: Patience::RUN,
-            state_dir: state_dir.into(),
-            run_dir: run_dir.into(),
-            warden: warden.into(),
         }
     }
 }
@@ -105,17 +60,33 @@ impl GooseConfig {
 #[derive(Clone, Debug)]
 pub struct GooseRunner {
     config: Arc<GooseConfig>,
-    markers: MarkerPrefix,
 }
 
 impl GooseRunner {
     pub fn new(config: GooseConfig) -> Self {
-        let state = config.state_dir.canonicalize();
-        let state = state.unwrap_or_else(|_| config.state_dir.clone());
         Self {
-            markers: MarkerPrefix::of_state_folder(&state),
             config: Arc::new(config),
         }
+    }
+}
+
+impl OneShot for GooseRunner {
+    type Transcript = transcript::Transcript;
+
+    fn name(&self) -> &'static str {
+        "goose"
+    }
+
+    fn common(&self) -> &Common {
+        &self.config.common
+    }
+
+    fn describe(&self, assignment: &Assignment, folder: &Folder) -> (WardSpec, Vec<String>) {
+        command::describe(self, assignment, folder)
+    }
+
+    fn verdict(&self, end: &End, transcript: &Self::Transcript) -> Result<RunReport, Failure> {
+        verdict::verdict(end, transcript)
     }
 }
 
@@ -126,6 +97,6 @@ impl Runner for GooseRunner {
         abort: CancellationToken,
     ) -> Pending<Result<RunReport, Failure>> {
         let goose = self.clone();
-        Box::pin(async move { run::run(&goose, &assignment, &abort).await })
+        Box::pin(async move { oneshot::run(&goose, &assignment, &abort).await })
     }
 }

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::adapters::oneshot;
+
 /// The most that is kept of the last answer.
 const SUMMARY_BYTES: usize = 4096;
 
@@ -13,7 +15,7 @@ const OWN_WORDS: usize = 16;
 pub struct Transcript {
     /// The last answer of the model.
     pub summary: String,
-    summary_of: Option<String>,
+    pub(super) summary_of: Option<String>,
     /// Requests to the model that were answered.
     pub turns: u32,
     /// Tools that were called: the tree may have changed.
@@ -42,8 +44,16 @@ pub enum Last {
     Error(String),
 }
 
-impl Transcript {
-    pub fn read_line(&mut self, line: &str) {
+impl oneshot::Transcript for Transcript {
+    fn is_complete(&self) -> bool {
+        self.last != Last::None
+    }
+
+    fn has_used_tools(&self) -> bool {
+        self.tools > 0
+    }
+
+    fn read_line(&mut self, line: &str) {
         // An interrupted Goose puts words before its last object, on the same line.
         let object = line.find("{\"type\":").map_or(line, |at| &line[at..]);
         let Ok(value) = serde_json::from_str::<Value>(object) else {
@@ -63,7 +73,9 @@ impl Transcript {
             _ => {}
         }
     }
+}
 
+impl Transcript {
     fn read_message(&mut self, message: &Value) {
         if message["role"] != "assistant" {
             return;
@@ -113,6 +125,7 @@ impl Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::oneshot::Transcript as _;
 
     fn read(lines: &[&str]) -> Transcript {
         let mut transcript = Transcript::default();

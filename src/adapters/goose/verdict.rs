@@ -5,43 +5,9 @@ use orchestrator_actors::domain::task::{Class, Failure};
 use orchestrator_actors::ports::tasks::RunReport;
 
 use super::transcript::{Last, OwnWords, Transcript};
-
-/// How the process ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct End {
-    pub code: Option<i32>,
-    pub signal: Option<i32>,
-    /// We ended it.
-    pub ended_by: Option<EndedBy>,
-    /// The end of what it said, without secrets.
-    pub last_words: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndedBy {
-    Abort,
-    /// Its time was over, and it ended when it was asked to.
-    ProcessTimeout,
-    /// Its time was over, and it did not.
-    HardTimeout,
-}
+use crate::adapters::oneshot::End;
 
 pub fn verdict(end: &End, transcript: &Transcript) -> Result<RunReport, Failure> {
-    let fail = |class, message: String| Err(Failure::new(class, message));
-    match end.ended_by {
-        Some(EndedBy::Abort) => return fail(Class::Aborted, "the run was called off".to_owned()),
-        Some(EndedBy::ProcessTimeout) => {
-            return fail(
-                Class::ProcessTimeout,
-                "the run took too long and was ended".to_owned(),
-            );
-        }
-        Some(EndedBy::HardTimeout) => {
-            let message = "the run took too long, did not end when it was asked to, and was killed";
-            return fail(Class::HardTimeout, message.to_owned());
-        }
-        None => {}
-    }
     if let Some(failure) = by_own_words(&transcript.own_words) {
         return Err(failure);
     }
@@ -54,21 +20,7 @@ pub fn verdict(end: &End, transcript: &Transcript) -> Result<RunReport, Failure>
             output_tokens: transcript.output_tokens,
             tries: 1,
         }),
-        _ => Err(unspoken(end)),
-    }
-}
-
-/// It ended without a last word.
-fn unspoken(end: &End) -> Failure {
-    let how = match (end.code, end.signal) {
-        (Some(code), _) => format!("goose ended with exit code {code}"),
-        (None, Some(signal)) => format!("goose was ended by signal {signal}"),
-        (None, None) => "goose ended".to_owned(),
-    };
-    if end.last_words.is_empty() {
-        Failure::new(Class::Assistant, how)
-    } else {
-        Failure::new(Class::Assistant, format!("{how}: {}", end.last_words))
+        _ => Err(end.unspoken("goose")),
     }
 }
 
@@ -237,32 +189,6 @@ mod tests {
     fn an_end_without_a_last_word_is_a_failure_with_its_reason() {
         assert_eq!(class_of(0, Vec::new(), Last::None), Class::Assistant);
         assert_eq!(class_of(1, Vec::new(), Last::Complete), Class::Assistant);
-        let end = End {
-            signal: Some(9),
-            last_words: "panicked".to_owned(),
-            ..End::default()
-        };
-        let failure = verdict(&end, &Transcript::default()).unwrap_err();
-        assert_eq!(failure.message, "goose was ended by signal 9: panicked");
-    }
-
-    #[test]
-    fn what_we_ended_is_not_blamed_on_anybody_else() {
-        for (by, class) in [
-            (EndedBy::Abort, Class::Aborted),
-            (EndedBy::ProcessTimeout, Class::ProcessTimeout),
-            (EndedBy::HardTimeout, Class::HardTimeout),
-        ] {
-            let end = End {
-                ended_by: Some(by),
-                ..exit(0)
-            };
-            let transcript = Transcript {
-                last: Last::Complete,
-                ..Transcript::default()
-            };
-            assert_eq!(verdict(&end, &transcript).unwrap_err().class, class);
-        }
     }
 
     #[test]

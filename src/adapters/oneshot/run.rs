@@ -1,6 +1,4 @@
-//! A run from its start to its verdict: the two limits, the abort, and the tries again. A command is started again only
-//! for what passes by itself, and only while the assistant has used no tool: whatever changed a tree has to be
-//! undone first, which is not the runner's to do.
+//! A run from its start to its verdict: the two limits, the abort, and the tries again.
 
 use std::io;
 use std::time::Duration;
@@ -10,10 +8,7 @@ use orchestrator_actors::ports::tasks::{Assignment, RunReport};
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
-use super::GooseRunner;
-use super::command::{Folder, describe, key_of};
-use super::transcript::Transcript;
-use super::verdict::{End, EndedBy, verdict};
+use super::{End, EndedBy, Folder, OneShot, Transcript, key_of};
 use crate::adapters::process::{ExitRecord, Source, SpawnError, Ward, WardSpec, environment};
 
 /// For what a dead supervisor left of the same task: its warden needs a moment to end it.
@@ -23,15 +18,15 @@ const LEASE_TRIES: u32 = 25;
 /// Of what it said last, for people.
 const LAST_LINES: usize = 5;
 
-pub async fn run(
-    goose: &GooseRunner,
+pub async fn run<Kind: OneShot>(
+    kind: &Kind,
     assignment: &Assignment,
     abort: &CancellationToken,
 ) -> Result<RunReport, Failure> {
     let mut tried = 0;
     loop {
         tried += 1;
-        let (ended, touched) = once(goose, assignment, abort).await?;
+        let (ended, touched) = once(kind, assignment, abort).await?;
         let failure = match ended {
             Ok(mut report) => {
                 report.tries = tried;
@@ -40,12 +35,12 @@ pub async fn run(
             Err(failure) => failure,
         };
         let again = failure.class.passes_by_itself() && !touched;
-        let pause = goose.config.patience.pause(tried).filter(|_| again);
+        let pause = kind.common().patience.pause(tried).filter(|_| again);
         let Some(pause) = pause else {
             return Err(failure);
         };
         let asked = Duration::from_secs(failure.retry_after_s.unwrap_or(0));
-        let pause = pause.max(asked).min(goose.config.patience.longest);
+        let pause = pause.max(asked).min(kind.common().patience.longest);
         tracing::warn!(task = %assignment.task, class = ?failure.class, tried, "the run is tried again");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -59,23 +54,24 @@ pub async fn run(
 /// The verdict, and whether the tree may have changed.
 type Once = (Result<RunReport, Failure>, bool);
 
-async fn once(
-    goose: &GooseRunner,
+async fn once<Kind: OneShot>(
+    kind: &Kind,
     assignment: &Assignment,
     abort: &CancellationToken,
 ) -> Result<Once, Failure> {
-    let config = &goose.config;
-    if !config.binary.is_file() {
-        return Err(missing(goose, "there is no such file"));
+    let common = kind.common();
+    if !common.binary.is_file() {
+        return Err(missing(kind, "there is no such file"));
     }
-    let folder = Folder::make(config, &key_of(assignment)).map_err(|error| no_folder(&error))?;
+    let folder = Folder::make(&common.run_dir, kind.name(), &key_of(assignment))
+        .map_err(|error| no_folder(&error))?;
     std::fs::write(folder.instructions(), &assignment.description)
         .map_err(|error| no_folder(&error))?;
-    let (spec, secrets) = describe(goose, assignment, &folder);
-    let mut ward = spawn(goose, spec).await?;
+    let (spec, secrets) = kind.describe(assignment, &folder);
+    let mut ward = spawn(kind, spec).await?;
     let lines = ward.take_lines();
     let reading = async {
-        let mut transcript = Transcript::default();
+        let mut transcript = Kind::Transcript::default();
         if let Some(mut lines) = lines {
             while let Some(line) = lines.recv().await {
                 if line.source == Source::Stdout {
@@ -86,9 +82,9 @@ async fn once(
         transcript
     };
     let (mut transcript, (record, ended_by)) =
-        tokio::join!(reading, to_its_end(goose, &ward, abort));
+        tokio::join!(reading, to_its_end(kind, &ward, abort));
     // Lines that came faster than they were read are lost; the last ones never are.
-    if transcript.last == super::transcript::Last::None {
+    if !transcript.is_complete() {
         for line in &record.last_lines {
             transcript.read_line(line);
         }
@@ -99,14 +95,18 @@ async fn once(
         ended_by,
         last_words: last_words(&record, &secrets),
     };
-    let verdict = verdict(&end, &transcript).map_err(|mut failure| {
+    let verdict = match end.by_us() {
+        Some(failure) => Err(failure),
+        None => kind.verdict(&end, &transcript),
+    };
+    let verdict = verdict.map_err(|mut failure| {
         failure.message = environment::redacted(&failure.message, &secrets);
         failure
     });
-    Ok((verdict, transcript.tools > 0))
+    Ok((verdict, transcript.has_used_tools()))
 }
 
-async fn spawn(goose: &GooseRunner, spec: WardSpec) -> Result<Ward, Failure> {
+async fn spawn(kind: &impl OneShot, spec: WardSpec) -> Result<Ward, Failure> {
     let mut tried = 0;
     loop {
         match Ward::spawn(spec.clone()).await {
@@ -119,7 +119,7 @@ async fn spawn(goose: &GooseRunner, spec: WardSpec) -> Result<Ward, Failure> {
             Err(SpawnError::Shortage(message)) => {
                 return Err(Failure::new(Class::Assistant, message));
             }
-            Err(SpawnError::Failed(message)) => return Err(missing(goose, &message)),
+            Err(SpawnError::Failed(message)) => return Err(missing(kind, &message)),
         }
         tried += 1;
         tokio::time::sleep(LEASE_RETRY).await;
@@ -128,11 +128,11 @@ async fn spawn(goose: &GooseRunner, spec: WardSpec) -> Result<Ward, Failure> {
 
 /// Waits for the end, or sees to it.
 async fn to_its_end(
-    goose: &GooseRunner,
+    kind: &impl OneShot,
     ward: &Ward,
     abort: &CancellationToken,
 ) -> (ExitRecord, Option<EndedBy>) {
-    let limits = goose.config.limits;
+    let limits = kind.common().limits;
     tokio::select! {
         biased;
         record = ward.exited() => (record, None),
@@ -164,13 +164,13 @@ fn last_words(record: &ExitRecord, secrets: &[String]) -> String {
     lines.join(" / ")
 }
 
-fn missing(goose: &GooseRunner, why: &str) -> Failure {
-    let path = goose.config.binary.display();
-    let message = format!("goose cannot be started ({path}): {why}");
+fn missing(kind: &impl OneShot, why: &str) -> Failure {
+    let (name, path) = (kind.name(), kind.common().binary.display());
+    let message = format!("{name} cannot be started ({path}): {why}");
     Failure::new(Class::Missing, message)
 }
 
 fn no_folder(error: &io::Error) -> Failure {
-    let message = format!("could not make a folder for goose: {error}");
+    let message = format!("could not make a folder for the run: {error}");
     Failure::new(Class::Assistant, message)
 }
