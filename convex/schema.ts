@@ -7,6 +7,7 @@
 
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
+import { taskFields } from "./lib/tasking";
 import {
   agentRun,
   commandState,
@@ -207,4 +208,11 @@ export default defineSchema({
   })
     .index("by_turn", ["turnId", "ordinal"])
     .index("by_part", ["turnId", "partId", "ordinal"]),
+
+  tasks: defineTable(taskFields)
+    .index("by_task", ["taskId"])
+    .index("by_worker", ["workerId", "seq"])
+    .index("by_worker_state", ["workerId", "state", "seq"]),
+
+  taskTexts: defineTable({ taskId: v.string(), text: v.string() }).index("by_task", ["taskId"]),
 });

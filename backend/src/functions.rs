@@ -33,6 +33,8 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
         "lib/server",
         "lib/settings",
         "lib/stream",
+        "lib/taskJobs",
+        "lib/tasking",
         "lib/tokens",
         "lib/turns",
         "lib/values",
@@ -41,6 +43,7 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
         "presence",
         "schema",
         "sessions",
+        "tasks",
         "work",
         "workers",
     ]

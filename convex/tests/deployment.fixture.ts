@@ -13,6 +13,7 @@ import type * as messages from "../messages";
 import type * as presence from "../presence";
 import schema from "../schema";
 import type * as sessions from "../sessions";
+import type * as tasks from "../tasks";
 import type * as work from "../work";
 import type * as workers from "../workers";
 import type { Item } from "../lib/values";
@@ -25,6 +26,7 @@ type Modules = {
   messages: typeof messages;
   presence: typeof presence;
   sessions: typeof sessions;
+  tasks: typeof tasks;
   work: typeof work;
   workers: typeof workers;
 };

@@ -10,9 +10,9 @@ const PIECE_PAUSE_MS: u64 = 25;
 /// The operations that answer a prompt without a script.
 pub fn to(request: &ChatRequest) -> Vec<Op> {
     let prompt = request.prompt();
-    if looks_like_a_task(&prompt) && request.offers("write") {
+    if looks_like_a_task(&prompt, request) && request.offers("write") {
         return match request.step() {
-            0 => write_a_file(&prompt),
+            0 => write_a_file(&prompt, request),
             _ => after_the_file(request),
         };
     }
@@ -28,16 +28,18 @@ pub fn to(request: &ChatRequest) -> Vec<Op> {
     ))
 }
 
-fn looks_like_a_task(prompt: &str) -> bool {
-    const VERBS: &[&str] = &[
-        "create",
-        "write",
-        "implement",
-        "add",
-        "make",
-        "build",
-        "generate",
-    ];
+const VERBS: &[&str] = &[
+    "create",
+    "write",
+    "implement",
+    "add",
+    "make",
+    "build",
+    "generate",
+];
+
+/// Goose is the only one that offers `tree`, and is only ever given tasks: there, an order alone is one.
+fn looks_like_a_task(prompt: &str, request: &ChatRequest) -> bool {
     const THINGS: &[&str] = &[
         "file", "script", "program", "function", "module", "page", "test", "readme", "class",
     ];
@@ -47,7 +49,7 @@ fn looks_like_a_task(prompt: &str) -> bool {
             .split(|c: char| !c.is_alphanumeric())
             .any(|word| list.contains(&word))
     };
-    has(VERBS) && (has(THINGS) || named_file(&prompt).is_some())
+    has(VERBS) && (has(THINGS) || named_file(&prompt).is_some() || request.offers("tree"))
 }
 
 /// A word with an extension, as in "create notes.md". Folders are cut off: the demo writes into the working directory only.
@@ -69,8 +71,19 @@ fn named_file(prompt: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn write_a_file(prompt: &str) -> Vec<Op> {
-    let name = named_file(prompt).unwrap_or_else(|| "demo.txt".to_owned());
+fn write_a_file(prompt: &str, request: &ChatRequest) -> Vec<Op> {
+    // "read a.txt and create b.txt" is about the second one.
+    let words: Vec<&str> = prompt.split_whitespace().collect();
+    let is_verb = |word: &&str| VERBS.contains(&word.to_lowercase().as_str());
+    let order = words.iter().position(is_verb).unwrap_or(0);
+    let name = named_file(&words[order..].join(" "))
+        .or_else(|| named_file(prompt))
+        .unwrap_or_else(|| "demo.txt".to_owned());
+    let path = if request.takes("write", "path") {
+        "path"
+    } else {
+        "filePath"
+    };
     let mut ops = vec![Op::Reason {
         reason: "A small file will do. ".to_owned(),
     }];
@@ -78,7 +91,7 @@ fn write_a_file(prompt: &str) -> Vec<Op> {
     ops.push(Op::Tool {
         tool: "write".to_owned(),
         args: serde_json::json!({
-            "filePath": name,
+            path: name,
             "content": format!("Written by the scripted model of the demo.\nThe task was: {}\n", shortened(prompt)),
         }),
         chunks: 4,
@@ -155,9 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn gooses_tools_are_called_by_its_names_for_them() {
+        let mut request = request("implement login");
+        assert!(!to(&request).iter().any(|op| matches!(op, Op::Tool { .. })));
+        request.tools = vec![
+            json!({"function": {"name": "tree"}}),
+            json!({"function": {"name": "write", "parameters": {"properties": {"path": {"type": "string"}}}}}),
+        ];
+        let args = to(&request).into_iter().find_map(|op| match op {
+            Op::Tool { args, .. } => Some(args),
+            _ => None,
+        });
+        assert_eq!(args.unwrap()["path"], "demo.txt");
+    }
+
+    #[test]
     fn a_task_gets_a_file_in_the_working_directory() {
         assert_eq!(file_of("Write a file with a greeting").unwrap(), "demo.txt");
         assert_eq!(file_of("please create docs/notes.md.").unwrap(), "notes.md");
+        assert_eq!(
+            file_of("read hello.txt and create a response.txt file").unwrap(),
+            "response.txt"
+        );
         assert_eq!(
             file_of("create ../../etc/passwd.txt").unwrap(),
             "passwd.txt"

@@ -62,9 +62,20 @@ impl ChatRequest {
     }
 
     pub fn offers(&self, tool: &str) -> bool {
+        self.tool(tool).is_some()
+    }
+
+    /// Whether a tool on offer takes an argument of this name: assistants call the same thing by different names.
+    pub fn takes(&self, tool: &str, argument: &str) -> bool {
+        let of =
+            |offered: &Value| offered["function"]["parameters"]["properties"][argument].is_object();
+        self.tool(tool).is_some_and(of)
+    }
+
+    fn tool(&self, name: &str) -> Option<&Value> {
         self.tools
             .iter()
-            .any(|offered| offered["function"]["name"] == tool)
+            .find(|offered| offered["function"]["name"] == name)
     }
 }
 

@@ -262,6 +262,38 @@ async fn git_that_hangs_is_ended_with_all_it_has_started() {
     tokio::task::block_in_place(|| eventually("nothing is left", || carrying(&home) == 0));
 }
 
+#[tokio::test]
+async fn a_git_that_is_still_being_ended_is_waited_for() {
+    let repository = Repository::new();
+    let mut config = repository.config();
+    let bin = repository.folder.path().join("bin");
+    // It holds the index for as long as it lives, and takes its time to go.
+    put(
+        &bin.join("git"),
+        "#!/bin/sh\nlock=.git/index.lock\ntrap 'sleep 0.2; rm -f $lock; exit 1' TERM\n: > $lock\nwhile :; do sleep 0.05; done\n",
+    );
+    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), config.environment["PATH"]);
+    config.environment.insert("PATH".to_owned(), path);
+    let slow = GitCli::new(config).is_clean();
+    let _ = tokio::time::timeout(Duration::from_secs(20), async {
+        tokio::select! {
+            _ = slow => {}
+            () = async {
+                while !repository.has(".git/index.lock") {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            } => {}
+        }
+    })
+    .await;
+    assert!(
+        repository.has(".git/index.lock"),
+        "it is at work when it is dropped"
+    );
+    begin(&repository.cli(), "x").await.unwrap();
+}
+
 /// Processes with this HOME.
 fn carrying(home: &str) -> usize {
     let wanted = format!("HOME={home}");

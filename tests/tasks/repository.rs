@@ -61,7 +61,12 @@ impl Repository {
     }
 
     pub fn config(&self) -> GitConfig {
-        let mut config = GitConfig::new(&self.path, self.environment(), orchestrator());
+        let mut config = GitConfig::new(
+            &self.path,
+            self.environment(),
+            orchestrator(),
+            self.folder.path().join("session-git.lock"),
+        );
         config.identity = Some(Identity {
             name: "Task Bot".to_owned(),
             email: "bot@example.com".to_owned(),

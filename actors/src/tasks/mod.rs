@@ -9,7 +9,9 @@
 //! (and, for git over a network, [`step`]'s).
 
 mod deps;
+mod link_queue;
 mod looper;
+mod memory_queue;
 mod progress;
 mod resume;
 mod step;
@@ -17,5 +19,7 @@ mod step;
 mod tests;
 
 pub use deps::{LoopSettings, LooperDeps};
+pub use link_queue::LinkQueue;
 pub use looper::run_loop;
+pub use memory_queue::{Acknowledged, MemoryQueue};
 pub use progress::{Metrics, Progress};

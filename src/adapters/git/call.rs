@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orchestrator_actors::ports::git::GitError;
+use tokio::time::Instant;
 
 use super::place::Place;
 use super::{GitCli, Isolation};
 use crate::adapters::process::command::{self, Finished};
+use crate::adapters::process::lease::LeaseSpec;
 use crate::adapters::process::{SpawnError, WardSpec};
 
 /// What git and ssh need of the user's environment. No provider's key is among it, and no `GIT_DIR` or its like.
@@ -62,6 +64,10 @@ const SETTINGS: &[&str] = &[
 const PROTOCOLS: &str = "file:ssh:https:http";
 
 const CAPTURE_BYTES: usize = 8 * 1024 * 1024;
+
+/// A git that is being ended has 300 ms, and its warden a little more.
+const TURN: Duration = Duration::from_secs(10);
+const TURN_LOOK: Duration = Duration::from_millis(10);
 
 pub struct Call<'a> {
     git: &'a GitCli,
@@ -133,15 +139,11 @@ impl<'a> Call<'a> {
         spec.env = self.environment();
         spec.args = self.arguments();
         spec.capture_bytes = CAPTURE_BYTES;
-        let finished = command::run(spec, within)
-            .await
-            .map_err(|error| GitError::Failed {
-                what: what.clone(),
-                said: match error {
-                    SpawnError::Busy(held) => format!("somebody holds {held}"),
-                    SpawnError::Shortage(said) | SpawnError::Failed(said) => said,
-                },
-            })?;
+        spec.lease = LeaseSpec {
+            session: Some(self.git.config.lock.clone()),
+            directory: None,
+        };
+        let finished = in_its_turn(&what, spec, within).await?;
         if finished.timed_out {
             return Err(GitError::TimedOut { what, within });
         }
@@ -215,6 +217,26 @@ impl<'a> Call<'a> {
         }
         env.extend(self.env.clone());
         env
+    }
+}
+
+/// Runs it as soon as the git before it is gone.
+async fn in_its_turn(what: &str, spec: WardSpec, within: Duration) -> Result<Finished, GitError> {
+    let until = Instant::now() + TURN;
+    loop {
+        let said = match command::run(spec.clone(), within).await {
+            Ok(finished) => return Ok(finished),
+            Err(SpawnError::Busy(held)) if Instant::now() >= until => {
+                return Err(GitError::Locked(held.to_string()));
+            }
+            Err(SpawnError::Busy(_)) => {
+                tokio::time::sleep(TURN_LOOK).await;
+                continue;
+            }
+            Err(SpawnError::Shortage(said) | SpawnError::Failed(said)) => said,
+        };
+        let what = what.to_owned();
+        return Err(GitError::Failed { what, said });
     }
 }
 

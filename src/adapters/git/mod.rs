@@ -59,6 +59,8 @@ pub struct GitConfig {
     pub environment: BTreeMap<String, String>,
     /// The binary that becomes the warden.
     pub warden: PathBuf,
+    /// Held by the warden of each call: a git that is being ended, or that a dead supervisor left, is waited for.
+    pub lock: PathBuf,
     pub limits: Limits,
 }
 
@@ -84,6 +86,7 @@ impl GitConfig {
         directory: impl Into<PathBuf>,
         environment: BTreeMap<String, String>,
         warden: impl Into<PathBuf>,
+        lock: impl Into<PathBuf>,
     ) -> Self {
         Self {
             directory: directory.into(),
@@ -93,6 +96,7 @@ impl GitConfig {
             in_sync: true,
             environment,
             warden: warden.into(),
+            lock: lock.into(),
             limits: Limits::default(),
         }
     }

@@ -26,6 +26,7 @@ mod reducer;
 mod settings;
 mod sse;
 mod stored;
+pub mod task;
 mod told;
 mod wire;
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, TurnId};
 use orchestrator_actors::domain::item::{Draft, ItemKind};
@@ -312,4 +313,71 @@ async fn strangers_are_refused() {
     let beat = within("the refusal", rig.link.mutate("presence:beat", args)).await;
     assert_eq!(beat.unwrap_err().code(), "unauthorized");
     until("nothing waits", || rig.link.status().waiting == 0).await;
+}
+
+#[tokio::test]
+async fn tasks_are_pulled_called_off_and_acknowledged() {
+    use orchestrator_actors::domain::task::{BranchName, Class, CommitId, Failure};
+    use orchestrator_actors::ports::tasks::{Acknowledgement, Artifact, Pulled, Queue, QueueError};
+    use orchestrator_actors::tasks::LinkQueue;
+
+    let rig = Rig::start().await;
+    let queue = LinkQueue::new(Arc::clone(&rig.link), rig.credential.clone());
+    // It waits until there is one.
+    let waiting = tokio::spawn(queue.pull(None));
+    let tasks = json!([{"id": "a", "text": "do a"}, {"id": "b", "text": "do b"}]);
+    let adding = json!({"workerId": "w", "tasks": tasks});
+    rig.owner.mutation("tasks:add", adding).await.unwrap();
+    let Pulled::Task(first) = within("a task", waiting).await.unwrap().unwrap() else {
+        panic!("no task");
+    };
+    assert_eq!(
+        (first.id.as_str(), first.description.as_str(), first.attempt),
+        ("a", "do a", 1)
+    );
+
+    let cancel = json!({"taskId": "a"});
+    rig.owner.mutation("tasks:cancel", cancel).await.unwrap();
+    within("the mark", first.withdrawn.cancelled()).await;
+    let failure = Failure::new(Class::Aborted, "called off");
+    let said = Acknowledgement::Failed(failure);
+    within("an answer", queue.acknowledge(first.clone(), said.clone()))
+        .await
+        .unwrap();
+    // Again, as after a crash.
+    within("an answer", queue.acknowledge(first, said))
+        .await
+        .unwrap();
+
+    let Pulled::Task(second) = within("a task", queue.pull(None)).await.unwrap() else {
+        panic!("no task");
+    };
+    let name = |name: &str| BranchName::new(name).unwrap();
+    let done = Acknowledgement::Done(Artifact {
+        branch: name("12"),
+        previous: name("main"),
+        base: CommitId::new("b"),
+        commit: CommitId::new("c"),
+        pushed: true,
+    });
+    // A subscription that still shows the time before the pull calls nothing off.
+    let early = tokio::time::timeout(Duration::from_millis(300), second.withdrawn.cancelled());
+    assert!(early.await.is_err());
+    let mut other = second.clone();
+    other.lease = "somebody-elses".to_owned();
+    let lost = within("an answer", queue.acknowledge(other, done.clone())).await;
+    assert_eq!(lost, Err(QueueError::Lost));
+    within("an answer", queue.acknowledge(second, done))
+        .await
+        .unwrap();
+    let list = rig
+        .owner
+        .query("tasks:list", json!({"workerId": "w"}))
+        .await
+        .unwrap();
+    let states: Vec<&str> = [0, 1]
+        .map(|at| list["tasks"][at]["state"].as_str().unwrap())
+        .to_vec();
+    assert_eq!(states, ["done", "canceled"]);
+    assert_eq!(list["tasks"][0]["artifact"]["branch"], "12");
 }

@@ -1,0 +1,172 @@
+// Generated from convex/lib/tasking.ts by `npm run strip`: change that file, not this one.
+// The life of a task: queued → running → done, failed or canceled. A running task is held by a lease: whoever shows its
+// id may speak about the task, and nobody else gets the task before the lease has run out. Of one worker one task
+// runs at a time, because a directory has one user at a time.
+
+import { v,            } from "convex/values";
+import { refusal } from "./errors";
+import { checkLease as scheduledCheckLease } from "./taskJobs";
+import { SECOND, SECOND_LOOK_MS } from "./limits";
+
+
+/** Renewed by every pull that shows it. Longer than any pause of a supervisor that is alive. */
+export const LEASE_MS = 300 * SECOND;
+export const TASK_BYTES = 262_144;
+export const TASKS_PER_ADD = 100;
+export const OPEN_TASKS_PER_WORKER = 1_000;
+export const LIST_TASKS_DEFAULT = 50;
+export const LIST_TASKS_MAX = 200;
+/** Further attempts after the first one, if nothing else is said. */
+export const RETRIES_DEFAULT = 2;
+export const RETRIES_MAX = 100;
+export const REPORT_CHARS = 8_000;
+export const TITLE_CHARS = 200;
+
+export const taskState = v.union(
+  v.literal("queued"),
+  v.literal("running"),
+  v.literal("done"),
+  v.literal("failed"),
+  v.literal("canceled"),
+);
+
+
+/** Where the work of a task is. */
+export const artifact = v.object({
+  branch: v.string(),
+  previous: v.string(),
+  base: v.string(),
+  commit: v.string(),
+  pushed: v.boolean(),
+});
+
+/** Why the last attempt failed: a class that programs know, and a text for people. */
+export const taskFailure = v.object({ class: v.string(), message: v.string() });
+
+export const taskResult = v.union(
+  v.object({ status: v.literal("done"), artifact }),
+  v.object({ status: v.literal("failed"), failure: taskFailure, retry: v.boolean() }),
+  v.object({ status: v.literal("returned") }),
+);
+
+
+export const taskFields = {
+  taskId: v.string(),
+  owner: v.string(),
+  workerId: v.string(),
+  /** The order in which the worker does them; a task that is tried again keeps its place. */
+  seq: v.number(),
+  /** The first line. The text is in a table of its own. */
+  title: v.string(),
+  state: taskState,
+  /** Attempts that were begun and count. */
+  attempt: v.number(),
+  maxRetries: v.number(),
+  cancelRequested: v.boolean(),
+  leaseId: v.optional(v.string()),
+  /** Whose it is: another start of the same install is known not to run it any more. */
+  leaseInstallId: v.optional(v.string()),
+  leaseUntil: v.optional(v.number()),
+  /** The lease that last brought the task to an end, so that saying it twice is harmless. */
+  settledLeaseId: v.optional(v.string()),
+  artifact: v.optional(artifact),
+  failure: v.optional(taskFailure),
+  /** Figures of the last attempt, as JSON. */
+  report: v.optional(v.string()),
+  createdAt: v.number(),
+  startedAt: v.optional(v.number()),
+  finishedAt: v.optional(v.number()),
+};
+
+
+
+export async function findTask(ctx          , taskId        )                       {
+  return await ctx.db
+    .query("tasks")
+    .withIndex("by_task", (q) => q.eq("taskId", taskId))
+    .unique();
+}
+
+export async function ownedTask(ctx          , owner        , taskId        )                {
+  const task = await findTask(ctx, taskId);
+  if (!task) throw refusal("not_found", `task ${taskId} does not exist here: check the id and the deployment`);
+  if (task.owner !== owner) throw refusal("forbidden", `task ${taskId} belongs to somebody else`);
+  return task;
+}
+
+export async function findText(ctx          , taskId        )                                   {
+  return await ctx.db
+    .query("taskTexts")
+    .withIndex("by_task", (q) => q.eq("taskId", taskId))
+    .unique();
+}
+
+export async function runningTask(ctx          , workerId        )                       {
+  return await oldestIn(ctx, workerId, "running");
+}
+
+export async function oldestIn(ctx          , workerId        , state           )                       {
+  return await ctx.db
+    .query("tasks")
+    .withIndex("by_worker_state", (q) => q.eq("workerId", workerId).eq("state", state))
+    .first();
+}
+
+const free = { leaseId: undefined, leaseInstallId: undefined, leaseUntil: undefined };
+
+/** Gives the task to whoever shows this lease. */
+export async function lease(ctx             , worker                , task      , leaseId        )                  {
+  const now = Date.now();
+  const attempt = task.attempt + 1;
+  const leaseUntil = now + LEASE_MS;
+  await ctx.db.patch(task._id, {
+    state: "running",
+    attempt,
+    leaseId,
+    ...(worker.installId === undefined ? {} : { leaseInstallId: worker.installId }),
+    leaseUntil,
+    startedAt: now,
+    finishedAt: undefined,
+  });
+  await ctx.scheduler.runAt(leaseUntil, scheduledCheckLease, { taskId: task.taskId, leaseId });
+  return attempt;
+}
+
+/** Back to its place, as if this attempt had not been. */
+export async function giveBack(ctx             , task      )                     {
+  if (task.cancelRequested) return await cancelNow(ctx, task);
+  await ctx.db.patch(task._id, { ...free, state: "queued", attempt: Math.max(0, task.attempt - 1) });
+  return "queued";
+}
+
+/** An attempt that failed. What may be tried again, and has attempts left, waits in its place. */
+export async function fail(ctx             , task      , failure                           , retry         )                     {
+  if (task.cancelRequested) return await cancelNow(ctx, task);
+  if (retry && task.attempt <= task.maxRetries) {
+    await ctx.db.patch(task._id, { ...free, state: "queued", failure });
+    return "queued";
+  }
+  await ctx.db.patch(task._id, { ...free, state: "failed", failure, finishedAt: Date.now() });
+  return "failed";
+}
+
+export async function finish(ctx             , task      , made                        )                     {
+  await ctx.db.patch(task._id, { ...free, state: "done", artifact: made, failure: undefined, finishedAt: Date.now() });
+  return "done";
+}
+
+export async function cancelNow(ctx             , task      )                     {
+  await ctx.db.patch(task._id, { ...free, state: "canceled", finishedAt: Date.now() });
+  return "canceled";
+}
+
+/** Whether nobody can be at work under the lease any more. A deployment that was itself away looks a second time. */
+export function hasRunOut(task      )          {
+  return Date.now() >= (task.leaseUntil ?? 0) + SECOND_LOOK_MS;
+}
+
+/** The lease has run out: the attempt counts, because nobody knows what it did. */
+export async function runOut(ctx             , task      )                     {
+  const message = "the supervisor that ran the task has not been heard of since";
+  return await fail(ctx, task, { class: "lost", message }, true);
+}

@@ -1,0 +1,367 @@
+// Generated from convex/tasks.ts by `npm run strip`: change that file, not this one.
+// The task queue. Owners add tasks to a worker; its supervisor pulls them one at a time under a lease, and acknowledges
+// each with the branch it made or the reason why it did not. How often a task is tried is decided here; how often a
+// command is, by whoever runs it.
+
+import { v,            } from "convex/values";
+import { refusal } from "./lib/errors";
+import { SECOND_LOOK_MS, checkId, cut, exceeds } from "./lib/limits";
+import { requireOwner, ownedWorker, usableWorker } from "./lib/owners";
+import { internalMutation, mutation, query,                            } from "./lib/server";
+import { checkLease as scheduledCheckLease } from "./lib/taskJobs";
+import {
+  LEASE_MS,
+  LIST_TASKS_DEFAULT,
+  LIST_TASKS_MAX,
+  OPEN_TASKS_PER_WORKER,
+  REPORT_CHARS,
+  RETRIES_DEFAULT,
+  RETRIES_MAX,
+  TASKS_PER_ADD,
+  TASK_BYTES,
+  TITLE_CHARS,
+  artifact,
+  cancelNow,
+  fail,
+  findTask,
+  findText,
+  finish,
+  giveBack,
+  hasRunOut,
+  lease,
+  oldestIn,
+  ownedTask,
+  runOut,
+  runningTask,
+  taskFailure,
+  taskResult,
+  taskState,
+
+
+} from "./lib/tasking";
+import { requireServing } from "./lib/tokens";
+
+const shownTask = v.object({
+  taskId: v.string(),
+  workerId: v.string(),
+  seq: v.number(),
+  title: v.string(),
+  state: taskState,
+  attempt: v.number(),
+  maxRetries: v.number(),
+  cancelRequested: v.boolean(),
+  artifact: v.optional(artifact),
+  failure: v.optional(taskFailure),
+  report: v.optional(v.string()),
+  createdAt: v.number(),
+  startedAt: v.optional(v.number()),
+  finishedAt: v.optional(v.number()),
+});
+
+/** Puts tasks at the end of a worker's queue, in their order. The ids make it idempotent. */
+export const add = mutation({
+  args: {
+    workerId: v.string(),
+    tasks: v.array(v.object({ id: v.string(), text: v.string() })),
+    maxRetries: v.optional(v.number()),
+  },
+  returns: v.object({ taskIds: v.array(v.string()) }),
+  handler: async (ctx, { workerId, tasks, maxRetries = RETRIES_DEFAULT }) => {
+    const owner = await requireOwner(ctx);
+    const worker = await usableWorker(ctx, owner, workerId);
+    if (tasks.length === 0 || tasks.length > TASKS_PER_ADD) {
+      throw refusal("invalid", `1 to ${TASKS_PER_ADD} tasks can be added at once, these are ${tasks.length}`);
+    }
+    checkRetries(maxRetries);
+    if (exceeds(tasks.map(({ text }) => text), 4 * 1_024 * 1_024)) {
+      throw refusal("too_large", "the tasks together have more than 4 MiB: add fewer at once");
+    }
+    let seq = await nextSeq(ctx, workerId);
+    let fresh = 0;
+    for (const { id, text } of tasks) {
+      checkId("a task's id", id);
+      checkTask(text);
+      if (await isThere(ctx, worker, id, text)) continue;
+      await insert(ctx, worker, { id, text, seq, maxRetries });
+      seq += 1;
+      fresh += 1;
+    }
+    if (fresh > 0) await checkRoom(ctx, workerId);
+    return { taskIds: tasks.map(({ id }) => id) };
+  },
+});
+
+/** A worker's tasks, newest first. */
+export const list = query({
+  args: { workerId: v.string(), limit: v.optional(v.number()), beforeSeq: v.optional(v.number()) },
+  returns: v.object({ tasks: v.array(shownTask) }),
+  handler: async (ctx, { workerId, limit = LIST_TASKS_DEFAULT, beforeSeq }) => {
+    await ownedWorker(ctx, await requireOwner(ctx), workerId);
+    if (!Number.isSafeInteger(limit) || limit < 1 || limit > LIST_TASKS_MAX) {
+      throw refusal("invalid", `limit must be a whole number from 1 to ${LIST_TASKS_MAX}`);
+    }
+    const rows = await ctx.db
+      .query("tasks")
+      .withIndex("by_worker", (q) => {
+        const all = q.eq("workerId", workerId);
+        return beforeSeq === undefined ? all : all.lt("seq", beforeSeq);
+      })
+      .order("desc")
+      .take(limit);
+    return { tasks: rows.map(shown) };
+  },
+});
+
+/** One task with its whole text; null when there is none. */
+export const get = query({
+  args: { taskId: v.string() },
+  returns: v.union(v.null(), v.object({ task: shownTask, text: v.string() })),
+  handler: async (ctx, { taskId }) => {
+    const owner = await requireOwner(ctx);
+    if (!(await findTask(ctx, taskId))) return null;
+    const task = await ownedTask(ctx, owner, taskId);
+    return { task: shown(task), text: (await findText(ctx, taskId))?.text ?? "" };
+  },
+});
+
+/** Puts a task that failed or was canceled back to its place, with all its attempts before it. */
+export const retry = mutation({
+  args: { taskId: v.string() },
+  returns: v.object({ state: taskState }),
+  handler: async (ctx, { taskId })                                => {
+    const task = await ownedTask(ctx, await requireOwner(ctx), taskId);
+    if (task.state === "done") {
+      throw refusal("conflict", `task ${taskId} is done: add it again with another text`);
+    }
+    if (task.state === "queued" || task.state === "running") return { state: task.state };
+    await usableWorker(ctx, task.owner, task.workerId);
+    await ctx.db.patch(task._id, { state: "queued", attempt: 0, cancelRequested: false, finishedAt: undefined });
+    await checkRoom(ctx, task.workerId);
+    return { state: "queued" };
+  },
+});
+
+/** Calls a task off: a waiting one at once, a running one by a mark that its supervisor sees. */
+export const cancel = mutation({
+  args: { taskId: v.string() },
+  returns: v.object({ state: taskState }),
+  handler: async (ctx, { taskId })                                => {
+    const task = await ownedTask(ctx, await requireOwner(ctx), taskId);
+    if (task.state === "queued") return { state: await cancelNow(ctx, task) };
+    if (task.state === "running" && !task.cancelRequested) await ctx.db.patch(task._id, { cancelRequested: true });
+    return { state: task.state };
+  },
+});
+
+/** Forgets a task. Its branch stays. */
+export const drop = mutation({
+  args: { taskId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { taskId }) => {
+    const owner = await requireOwner(ctx);
+    if (!(await findTask(ctx, taskId))) return null;
+    const task = await ownedTask(ctx, owner, taskId);
+    if (task.state === "running") throw refusal("conflict", `task ${taskId} is running: cancel it first`);
+    const text = await findText(ctx, taskId);
+    if (text) await ctx.db.delete(text._id);
+    await ctx.db.delete(task._id);
+    return null;
+  },
+});
+
+/** What a supervisor watches: whether it is worth pulling, and whether what it has in hand was called off. */
+export const waiting = query({
+  args: { token: v.string(), epoch: v.number() },
+  returns: v.object({
+    queued: v.boolean(),
+    running: v.union(v.null(), v.object({ taskId: v.string(), canceled: v.boolean() })),
+  }),
+  handler: async (ctx, { token, epoch }) => {
+    const { workerId } = await requireServing(ctx, token, epoch);
+    const running = await runningTask(ctx, workerId);
+    return {
+      queued: (await oldestIn(ctx, workerId, "queued")) !== null,
+      running: running && { taskId: running.taskId, canceled: running.cancelRequested },
+    };
+  },
+});
+
+const pulled = v.union(
+  v.object({
+    status: v.literal("task"),
+    taskId: v.string(),
+    text: v.string(),
+    attempt: v.number(),
+    leaseId: v.string(),
+    /** From now. To be renewed, by the same pull, well before. */
+    leaseMs: v.number(),
+    canceled: v.boolean(),
+  }),
+  v.object({ status: v.literal("none") }),
+  /** Another installation may still be at work on this worker's task. */
+  v.object({ status: v.literal("busy") }),
+  /** The known lease is nobody's any more. */
+  v.object({ status: v.literal("lost") }),
+);
+
+/**
+ * Takes the worker's next task under the lease, or renews the lease when it is held already. `known`: the lease of a
+ * task that an earlier start had in hand; that task or none.
+ */
+export const pull = mutation({
+  args: { token: v.string(), epoch: v.number(), leaseId: v.string(), known: v.optional(v.string()) },
+  returns: pulled,
+  handler: async (ctx, { token, epoch, leaseId, known })                                => {
+    checkId("a lease's id", leaseId);
+    const worker = await requireServing(ctx, token, epoch);
+    const running = await runningTask(ctx, worker.workerId);
+    if (running && (running.leaseId === leaseId || (known !== undefined && running.leaseId === known))) {
+      await ctx.db.patch(running._id, { leaseUntil: Date.now() + LEASE_MS });
+      return await handed(ctx, running, running.attempt);
+    }
+    if (known !== undefined) return { status: "lost" };
+    if (running) {
+      // Its own installation does not know of it, so it never began.
+      if (running.leaseInstallId === worker.installId) await giveBack(ctx, running);
+      else if (hasRunOut(running)) await runOut(ctx, running);
+      else return { status: "busy" };
+    }
+    const next = await oldestIn(ctx, worker.workerId, "queued");
+    if (!next) return { status: "none" };
+    const attempt = await lease(ctx, worker, next, leaseId);
+    return await handed(ctx, { ...next, leaseId }, attempt);
+  },
+});
+
+/** What became of a task. The first word under a lease counts; a task that was given to somebody else is `lost`. */
+export const acknowledge = mutation({
+  args: {
+    token: v.string(),
+    epoch: v.number(),
+    taskId: v.string(),
+    leaseId: v.string(),
+    result: taskResult,
+    report: v.optional(v.string()),
+  },
+  returns: v.object({
+    status: v.union(v.literal("ok"), v.literal("already"), v.literal("lost")),
+    state: v.union(v.null(), taskState),
+  }),
+  handler: async (ctx, { token, epoch, taskId, leaseId, result, report }) => {
+    const worker = await requireServing(ctx, token, epoch);
+    const task = await findTask(ctx, taskId);
+    if (!task) return { status: "lost"         , state: null };
+    if (task.workerId !== worker.workerId) throw refusal("forbidden", `task ${taskId} belongs to another worker`);
+    if (task.state !== "running" || task.leaseId !== leaseId) {
+      const status = task.settledLeaseId === leaseId ? ("already"         ) : ("lost"         );
+      return { status, state: task.state };
+    }
+    const told = report === undefined ? {} : { report: report.slice(0, REPORT_CHARS) };
+    await ctx.db.patch(task._id, { settledLeaseId: leaseId, ...told });
+    if (result.status === "done") return { status: "ok"         , state: await finish(ctx, task, result.artifact) };
+    if (result.status === "returned") return { status: "ok"         , state: await giveBack(ctx, task) };
+    const failure = { class: result.failure.class.slice(0, 64), message: cut(result.failure.message) };
+    return { status: "ok"         , state: await fail(ctx, task, failure, result.retry) };
+  },
+});
+
+/** The end of a lease that nobody renews. One look for each lease at a time; a renewed one is looked at again later. */
+export const checkLease = internalMutation({
+  args: { taskId: v.string(), leaseId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { taskId, leaseId }) => {
+    const task = await findTask(ctx, taskId);
+    if (task?.state !== "running" || task.leaseId !== leaseId) return null;
+    if (hasRunOut(task)) await runOut(ctx, task);
+    else await ctx.scheduler.runAt((task.leaseUntil ?? 0) + SECOND_LOOK_MS, scheduledCheckLease, { taskId, leaseId });
+    return null;
+  },
+});
+
+async function handed(ctx             , task      , attempt        )                                {
+  return {
+    status: "task",
+    taskId: task.taskId,
+    text: (await findText(ctx, task.taskId))?.text ?? "",
+    attempt,
+    leaseId: task.leaseId ?? "",
+    leaseMs: LEASE_MS,
+    canceled: task.cancelRequested,
+  };
+}
+
+function shown(task      )                          {
+  const { taskId, workerId, seq, title, state, attempt, maxRetries, cancelRequested, createdAt } = task;
+  return {
+    ...{ taskId, workerId, seq, title, state, attempt, maxRetries, cancelRequested, createdAt },
+    ...(task.artifact && { artifact: task.artifact }),
+    ...(task.failure && { failure: task.failure }),
+    ...(task.report !== undefined && { report: task.report }),
+    ...(task.startedAt !== undefined && { startedAt: task.startedAt }),
+    ...(task.finishedAt !== undefined && { finishedAt: task.finishedAt }),
+  };
+}
+
+function checkTask(text        )       {
+  if (text.trim() === "") throw refusal("invalid", "a task is empty: say what is to be done");
+  if (exceeds([text], TASK_BYTES)) throw refusal("too_large", `a task can have ${TASK_BYTES} bytes at most`);
+}
+
+function checkRetries(maxRetries        )       {
+  if (!Number.isSafeInteger(maxRetries) || maxRetries < 0 || maxRetries > RETRIES_MAX) {
+    throw refusal("invalid", `maxRetries must be a whole number from 0 to ${RETRIES_MAX}`);
+  }
+}
+
+/** Whether this very task was added before. The same id for something else is a conflict. */
+async function isThere(ctx             , worker                , id        , text        )                   {
+  const task = await findTask(ctx, id);
+  if (!task) return false;
+  const same = task.workerId === worker.workerId && (await findText(ctx, id))?.text === text;
+  if (!same) throw refusal("conflict", `task ${id} exists with another text or worker: choose another id`);
+  return true;
+}
+
+async function insert(
+  ctx             ,
+  worker                ,
+  { id, text, seq, maxRetries }                                                               ,
+)                {
+  await ctx.db.insert("tasks", {
+    taskId: id,
+    owner: worker.owner,
+    workerId: worker.workerId,
+    seq,
+    title: titleOf(text),
+    state: "queued",
+    attempt: 0,
+    maxRetries,
+    cancelRequested: false,
+    createdAt: Date.now(),
+  });
+  await ctx.db.insert("taskTexts", { taskId: id, text });
+}
+
+function titleOf(text        )         {
+  const line = text.trim().split("\n", 1)[0] .trim();
+  return [...line].slice(0, TITLE_CHARS).join("");
+}
+
+async function nextSeq(ctx             , workerId        )                  {
+  const last = await ctx.db
+    .query("tasks")
+    .withIndex("by_worker", (q) => q.eq("workerId", workerId))
+    .order("desc")
+    .first();
+  return last ? last.seq + 1 : 0;
+}
+
+async function checkRoom(ctx             , workerId        )                {
+  const queued = await ctx.db
+    .query("tasks")
+    .withIndex("by_worker_state", (q) => q.eq("workerId", workerId).eq("state", "queued"))
+    .take(OPEN_TASKS_PER_WORKER + 1);
+  if (queued.length > OPEN_TASKS_PER_WORKER) {
+    throw refusal("queue_full", `${OPEN_TASKS_PER_WORKER} tasks can wait for a worker at most: let it do some first`);
+  }
+}
