@@ -49,9 +49,10 @@ async fn one_session_more_than_there_are_places_waits_for_the_quietest_to_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_is_free_again_after_a_failed_boot_a_dropped_one_and_a_kill() {
     let world = FakeWorld::with("well", |config| config.most_children = 1);
-    let mut spec = world.spec("nowhere");
-    spec.directory = orchestrator_actors::domain::ids::WorkerDir::canonical("/no/such".into());
-    assert!(world.agents.open(spec).await.is_err());
+    let program = std::fs::read(&world.config.binary).unwrap();
+    std::fs::write(&world.config.binary, "#!/bin/sh\nexit 3\n").unwrap();
+    assert!(world.agents.open(world.spec("failed")).await.is_err());
+    std::fs::write(&world.config.binary, program).unwrap();
     drop(
         tokio::time::timeout(
             Duration::from_millis(20),
