@@ -51,7 +51,7 @@ pub(super) struct Drain {
     pub captured: Arc<Mutex<Captured>>,
     pub capture_bytes: usize,
     pub to: mpsc::Sender<Line>,
-    /// Whose child it is, when its words are kept.
+    /// Whose child it is, when what comes here is logged.
     pub session: Option<String>,
 }
 
@@ -70,9 +70,9 @@ impl Drain {
             into.extend_from_slice(&bytes[..bytes.len().min(room)]);
         };
         lines::drain(from, keep, |text| {
-            self.ring.push(&text);
+            let kept = self.ring.push(&text);
             if let Some(session) = &self.session {
-                info!(target: ASSISTANT, session, source = ?self.source, "{text}");
+                info!(target: ASSISTANT, session, source = ?self.source, "{kept}");
             }
             // A listener that does not keep up loses lines; the pipe is drained all the same.
             let _ = self.to.try_send(Line {
