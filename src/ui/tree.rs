@@ -267,7 +267,7 @@ fn session(item: &SessionReport, shown: Shown) -> Row {
             alarm(&item.health),
             pid,
             memory,
-            item.detail.clone(),
+            shown.cut(&item.detail, REASON),
             turn,
             format!("restarts {}", item.restarts),
             trouble,
