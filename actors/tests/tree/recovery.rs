@@ -92,7 +92,7 @@ async fn a_finish_that_is_refused_for_hours_writes_the_answer_once_and_counts_it
     assert_eq!(outcome, Outcome::Complete);
     assert!(text == whole, "{} of {}", text.len(), whole.len());
     assert!(
-        begun.elapsed() > Duration::from_secs(1_800),
+        begun.elapsed() > Duration::from_mins(30),
         "{:?}",
         begun.elapsed()
     );

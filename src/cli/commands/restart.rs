@@ -22,7 +22,7 @@ const OUTCOME: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A start may install the assistant; whoever waits that long in vain is told where to look.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 /// Between stop and start nobody holds the lock, but not for long.
 const GAP: Duration = Duration::from_secs(5);
 
