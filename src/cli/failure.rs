@@ -16,6 +16,7 @@ use crate::daemon::RunError;
 use crate::daemon::enrol::EnrolError;
 use crate::service::ServiceError;
 use crate::ui::Ui;
+use crate::ui::format::printable_lines;
 
 /// A command's failure.
 #[derive(Debug)]
@@ -95,15 +96,17 @@ impl Failure {
         }
     }
 
+    /// What others said may be in any of it; only a drawn problem has colours.
     pub fn show(&self, ui: Ui) {
+        let say = |text: &str| ui.error(&printable_lines(text));
         match &self.detail {
-            Detail::None => ui.error(&format!("error: {}", self.message)),
-            Detail::Bare => ui.error(&self.message),
+            Detail::None => say(&format!("error: {}", self.message)),
+            Detail::Bare => say(&self.message),
             Detail::Lines(lines) => {
                 for line in lines {
-                    ui.error(line);
+                    say(line);
                 }
-                ui.error(&format!("error: {}", self.message));
+                say(&format!("error: {}", self.message));
             }
             Detail::Problems {
                 source_text,
@@ -114,15 +117,15 @@ impl Failure {
                         (Some(source), _) if problem.line > 0 => {
                             ui.error(render(problem, source, ui).trim_end());
                         }
-                        (_, Some(help)) => ui.error(&format!("{problem}; {help}")),
-                        (_, None) => ui.error(&problem.to_string()),
+                        (_, Some(help)) => say(&format!("{problem}; {help}")),
+                        (_, None) => say(&problem.to_string()),
                     }
                 }
-                ui.error(&format!("error: {}", self.message));
+                say(&format!("error: {}", self.message));
             }
         }
         if let Some(hint) = &self.hint {
-            ui.error(&format!("hint: {hint}"));
+            say(&format!("hint: {hint}"));
         }
     }
 

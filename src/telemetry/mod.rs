@@ -1,6 +1,8 @@
 //! Logs: fields, to stderr by level (`limited`) and to files in the state folder, one JSON object a line (`rolling`: five, each
 //! bounded). What assistants print has files of its own. `reading` is how `orchestrator logs` goes through them.
-//! Secrets never get here: tokens print as `secret_def4…`, and contents of messages are not logged at all.
+//! Tokens print as `secret_def4…`. Of what assistants print, whoever logs it gives the cut line without their environment's
+//! secrets, and nothing of an output that is a conversation (`adapters::process`); the supervisor's own lines have no contents of
+//! messages.
 
 mod limited;
 pub mod reading;

@@ -1,5 +1,6 @@
-//! Numbers as people read them. Machines get raw values in JSON instead.
+//! Numbers as people read them, and texts as a terminal may have them. Machines get raw values in JSON instead.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// `850 ms`, `12s`, `3m`, `5h`, `2d`: one unit, rounded down.
@@ -40,8 +41,61 @@ pub fn count(number: f64) -> String {
     }
 }
 
-/// At most `limit` characters, with an ellipsis when something is left out; one line.
+/// One line of what somebody else wrote (an assistant, a deployment), without what moves a cursor, changes a colour or talks to
+/// the terminal.
+pub fn printable(text: &str) -> String {
+    without_controls(text, |c| c == '\t')
+}
+
+/// The same of a text of many lines.
+pub fn printable_lines(text: &str) -> String {
+    without_controls(text, |c| matches!(c, '\t' | '\n'))
+}
+
+/// A return before a line's end is that end's, so it goes without a trace, as any other return does.
+fn without_controls(text: &str, is_fine: impl Fn(char) -> bool) -> String {
+    text.chars()
+        .filter(|c| *c != '\r')
+        .map(|c| {
+            if c.is_control() && !is_fine(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// The last belt of everything that is printed: colours, which are mostly ours, and no other escape.
+pub fn only_colours(text: &str) -> Cow<'_, str> {
+    let is_fine = |c: char| !c.is_control() || matches!(c, '\t' | '\n');
+    if text.chars().all(is_fine) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| !is_fine(c)) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let colour = rest.strip_prefix("\x1b[").and_then(|after| {
+            let end = after.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+            after[end..].starts_with('m').then_some(end + 3)
+        });
+        let taken = colour.unwrap_or_else(|| rest.chars().next().map_or(0, char::len_utf8));
+        shown.push_str(match colour {
+            Some(length) => &rest[..length],
+            None if rest.starts_with("\r\n") => "",
+            None => "\u{fffd}",
+        });
+        rest = &rest[taken..];
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
+}
+
+/// At most `limit` characters, with an ellipsis when something is left out; one line, without control characters.
 pub fn short(text: &str, limit: usize) -> String {
+    let text = &printable_lines(text);
     let line = text.lines().next().unwrap_or_default();
     let more = text.lines().nth(1).is_some() || line.chars().count() > limit;
     if !more {
@@ -99,5 +153,29 @@ mod tests {
         assert_eq!(short("日本語テキスト", 4), "日本語…");
         assert_eq!(short("one\ntwo", 10), "one…");
         assert_eq!(short_id("5f0cd1c2-aaaa"), "5f0c…");
+    }
+
+    #[test]
+    fn what_an_assistant_says_reaches_a_terminal_without_its_escapes() {
+        // A title, the clipboard, the cursor, and what eight bits say the same with.
+        let nasty =
+            "a\x1b]0;title\x07b\x1b]52;c;eA==\x07c\x1b[2Jd\u{9b}31me\rf\x08\n\tg\x1b[31mh\x1b[0m";
+        for shown in [
+            printable(nasty),
+            printable_lines(nasty),
+            short(nasty, 200),
+            only_colours(nasty).into_owned(),
+        ] {
+            let plain = shown.replace("\x1b[31m", "").replace("\x1b[0m", "");
+            let left = plain
+                .chars()
+                .find(|c| c.is_control() && !"\n\t".contains(*c));
+            assert_eq!(left, None, "{shown:?}");
+        }
+        assert!(!printable(nasty).contains('\n') && !printable_lines(nasty).contains('\x1b'));
+        assert!(printable_lines(nasty).contains("\n\tg"));
+        assert!(only_colours(nasty).ends_with("\n\tg\x1b[31mh\x1b[0m"));
+        assert_eq!(only_colours("\x1b[3"), "\u{fffd}[3");
+        assert_eq!(only_colours("one\r\ntwo"), "one\ntwo");
     }
 }

@@ -9,6 +9,8 @@ use std::io::{IsTerminal, Write};
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::format::{only_colours, printable_lines};
+
 /// How much to say and in which colours; fixed at start.
 #[derive(Clone, Copy, Debug)]
 pub struct Ui {
@@ -29,7 +31,9 @@ impl Ui {
     /// Data as it is, flushed at once, because somebody may be watching it grow.
     pub fn data(&self, text: &str) {
         let mut out = AutoStream::new(std::io::stdout(), self.color).lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let written = out
+            .write_all(only_colours(text).as_bytes())
+            .and_then(|()| out.flush());
         match written {
             Ok(()) => {}
             // The reader is gone; there is nobody left to tell.
@@ -39,6 +43,11 @@ impl Ui {
                 std::process::exit(1);
             }
         }
+    }
+
+    /// Data that somebody else wrote: its lines, and no escapes.
+    pub fn foreign(&self, text: &str) {
+        self.data(&printable_lines(text));
     }
 
     /// An empty screen for what is drawn again and again; for a terminal only.
@@ -71,12 +80,13 @@ impl Ui {
     /// Talk that must be seen.
     pub fn error(&self, text: &str) {
         let mut err = AutoStream::new(std::io::stderr(), self.color).lock();
-        let _ = writeln!(err, "{text}");
+        let _ = writeln!(err, "{}", only_colours(text));
     }
 
     /// Talk without a newline, for prompts and progress.
     pub fn ask(&self, text: &str) {
         let mut err = AutoStream::new(std::io::stderr(), self.color).lock();
+        let text = only_colours(text);
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
 

@@ -3,7 +3,7 @@
 use owo_colors::OwoColorize;
 use termtree::Tree;
 
-use super::format::{age, bytes, plural, short, short_id};
+use super::format::{age, bytes, plural, printable, short, short_id};
 use crate::control::report::{
     BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, RoleReport, SessionReport,
     WorkerReport,
@@ -41,7 +41,8 @@ impl Shown {
 
     fn cut(self, text: &str, most: usize) -> String {
         if self.full {
-            text.split_whitespace().collect::<Vec<_>>().join(" ")
+            let words: Vec<&str> = text.split_whitespace().collect();
+            words.join(" ")
         } else {
             short(text, most)
         }
@@ -56,9 +57,22 @@ struct Row {
     below: Vec<Row>,
 }
 
+impl Row {
+    /// Names, reasons and details come from assistants, deployments and files.
+    fn printable(self) -> Self {
+        Self {
+            name: printable(&self.name),
+            phase: printable(&self.phase),
+            age: self.age,
+            detail: printable(&self.detail),
+            below: self.below.into_iter().map(Self::printable).collect(),
+        }
+    }
+}
+
 /// The whole tree, one row a line, with colours that a plain stream strips.
 pub fn draw(report: &Report, home: Option<&str>, shown: Shown) -> String {
-    let root = rows(report, home, shown);
+    let root = rows(report, home, shown).printable();
     let name_width = width(&root, 0);
     let phase_width = widest(&root, &|row| row.phase.chars().count());
     let age_width = widest(&root, &|row| row.age.chars().count());
@@ -267,7 +281,7 @@ fn session(item: &SessionReport, shown: Shown) -> Row {
             alarm(&item.health),
             pid,
             memory,
-            item.detail.clone(),
+            shown.cut(&item.detail, REASON),
             turn,
             format!("restarts {}", item.restarts),
             trouble,
@@ -391,6 +405,28 @@ mod tests {
         let text = draw(&report, Some("/home/me"), Shown::default());
         assert!(text.contains("stuck in Snapshot for 12s, ~/shop"), "{text}");
         assert!(text.contains("1234 messages wait, pid 4711"), "{text}");
+    }
+
+    #[test]
+    fn the_last_words_of_an_assistant_do_not_reach_the_terminal_as_they_are() {
+        let mut report = crate::control::report::tests::sample();
+        report.workers[0].name = "shop\x1b]0;x\x07".to_owned();
+        let session = &mut report.workers[0].sessions[0];
+        session.phase = "restarting".to_owned();
+        session.title = "a\u{9b}2Jb".to_owned();
+        session.detail = "given\x1b[2J up\nat once".to_owned();
+        session.last_error = Some("its last line: \x1b[31mred\x1b]52;c;eA==\x07".to_owned());
+        for full in [false, true] {
+            let shown = Shown {
+                full,
+                ..Shown::default()
+            };
+            let text = draw(&report, None, shown);
+            assert!(!text.contains(['\u{9b}', '\x07']), "{text:?}");
+            assert!(!text.contains("\x1b]") && !text.contains("\x1b[2J"));
+            assert!(!text.contains("\x1b[31mred"), "{text:?}");
+            assert!(text.contains("its last line: "), "{text:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use serde_json::json;
 
 use crate::harness::{self, Answer, Session, World, eventually, kill_9, parent_of, script};
 
+/// A stop that waits for what it has to end, a tool of ten minutes, lasts longer than this; one on a busy machine does not.
+const NEVER: Duration = Duration::from_mins(1);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_of_opencode_in_mid_answer_leaves_a_begun_turn_that_is_not_given_again() {
     let world = World::new().await;
@@ -245,11 +248,9 @@ async fn a_dropped_agent_leaves_nothing_and_a_stopped_one_says_why_it_ended() {
     let stopping = Instant::now();
     session.agent.stop().await;
     assert!(world.left().is_empty(), "{:?}", world.left());
-    assert!(
-        stopping.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        stopping.elapsed()
-    );
+    let took = stopping.elapsed();
+    println!("stopped in {took:?}");
+    assert!(took < NEVER, "{took:?}");
     // Temporary folders go with their child, and so does the session's lock; the directory's stays.
     assert!(!world.config.run_dir.join("tmp/s1").exists());
     let locks = std::fs::read_dir(world.config.run_dir.join("locks")).unwrap();
@@ -276,11 +277,9 @@ async fn an_opencode_that_hangs_is_stopped_all_the_same() {
     assert!(matches!(lookup, Err(AgentError::Failed(_))), "{lookup:?}");
     let stopping = Instant::now();
     session.agent.stop().await;
-    assert!(
-        stopping.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        stopping.elapsed()
-    );
+    let took = stopping.elapsed();
+    println!("stopped in {took:?}");
+    assert!(took < NEVER, "{took:?}");
     assert!(world.left().is_empty(), "{:?}", world.left());
     world.end().await;
 }

@@ -90,7 +90,7 @@ impl Report<'_> {
         for (name, kinds) in rows {
             let _ = writeln!(out, "{name:<52}{:>8}", self.count(kinds));
         }
-        let others = ["late", "ended", "file"];
+        let others = ["late", "ended", "file", "respawn"];
         let _ = writeln!(
             out,
             "{:<52}{:>8}\n",

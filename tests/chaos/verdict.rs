@@ -5,7 +5,7 @@ use std::time::Instant;
 
 #[derive(Clone, Debug)]
 pub struct Wrong {
-    /// `lost`, `duplicated`, `orphan`, `leak`, `order`, `chunks`, `text`, `late`, `ended`, `file`.
+    /// `lost`, `duplicated`, `orphan`, `leak`, `order`, `chunks`, `text`, `late`, `ended`, `file`, `respawn`.
     pub kind: &'static str,
     pub what: String,
 }

@@ -164,6 +164,41 @@ fn an_assistant_is_started_in_its_directory_with_the_deployments_prompt_and_stop
 }
 
 #[test]
+fn what_an_assistant_prints_reaches_the_log_without_its_keys_its_conversation_and_the_rest_of_long_lines()
+ {
+    const KEY: &str = "not/to/be/seen/0123456789";
+    let server = Home::new(ORCHESTRATOR);
+    let deployment = server.deployment();
+    let api = deployment.api();
+    let mut post = Post::new(&server, &api, deployment.url());
+    post.site.home.set("AWS_SECRET_ACCESS_KEY", KEY);
+    post.tool(
+        "claude",
+        "env >&2; env; echo '{\"type\":\"assistant\",\"text\":\"between us\"}'\nhead -c 50000 /dev/zero | tr '\\0' x >&2; echo >&2\necho 'all is said' >&2; exec sleep 1000",
+    );
+    let supervisor = post.site.home.supervisor(["run", "--demo", "--no-input"]);
+    supervisor.workers_are("ready");
+    api.mutation("commands:send", &start("c1", "claude"));
+    assert_eq!(ended(&api, "c1")["state"], "completed");
+    let file = post.site.home.state().join("logs/assistants.log");
+    let log = until("its words are in the log", || {
+        let log = std::fs::read_to_string(&file).ok()?;
+        log.contains("all is said").then_some(log)
+    });
+    assert!(log.contains("AWS_SECRET_ACCESS_KEY=[secret]"), "{log}");
+    assert!(log.contains("xxx"), "{log}");
+    let longest = log.lines().map(str::len).max().unwrap_or_default();
+    assert!(longest < 3_000, "a line of {longest} bytes");
+    let raw = post.site.run(&["logs", "--raw"]).exits(0).stdout;
+    for kept in [&log, &raw] {
+        assert!(!kept.contains(KEY) && !kept.contains("between us"));
+    }
+    api.mutation("commands:send", &stop("c2"));
+    assert_eq!(ended(&api, "c2")["state"], "completed");
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn what_keeps_an_assistant_from_starting_reaches_its_row() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();

@@ -315,8 +315,11 @@ fn a_person_enters_a_session_and_its_password_is_in_no_argument() {
     let entered = || try_request("GET", &health, &headers, "").ok();
     let (status, body) = until("OpenCode answers whoever has the password", entered);
     assert_eq!(status, 200, "{body}");
-    let log = std::fs::read_to_string(stage.home.state().join("logs/orchestrator.log")).unwrap();
-    assert!(!log.contains(password) && !supervisor.printed().contains(password));
+    for file in ["orchestrator.log", "assistants.log"] {
+        let log = std::fs::read_to_string(stage.home.state().join("logs").join(file)).unwrap();
+        assert!(!log.contains(password), "{file}");
+    }
+    assert!(!supervisor.printed().contains(password));
     let mut attach = stage.home.command(["session", "attach", &session]);
     attach.env("ORCHESTRATOR_OPENCODE_BIN", &client);
     let mut terminal = Terminal::open(attach);

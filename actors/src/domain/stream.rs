@@ -351,6 +351,17 @@ impl StreamBook {
         self.ring.retain(|one| one != turn);
     }
 
+    /// Forgets a turn whose finish was given up on: it begins anew.
+    pub fn close_sealed(&mut self, turn: &TurnId) {
+        if self
+            .streams
+            .get(turn)
+            .is_some_and(|stream| stream.phase != Phase::Open)
+        {
+            self.close(turn);
+        }
+    }
+
     /// Bytes that wait for an acknowledgement.
     pub fn weight(&self) -> usize {
         self.streams.values().map(|s| s.buffer.weight()).sum()

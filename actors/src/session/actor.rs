@@ -188,6 +188,7 @@ impl SessionState {
                     .waiting
                     .get()
                     .or(waits)
+                    .or(view.refused)
                     .or(released)
                     .unwrap_or_default();
                 card.last_error = view.last_error;

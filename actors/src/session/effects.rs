@@ -98,7 +98,13 @@ impl SessionState {
                     async move { Input::Recovered(turn, recovered.await) },
                 );
             }
-            Effect::Finish(turn, ending) => self.finish(myself, turn, ending),
+            Effect::Finish(turn, ending) => {
+                self.args.table.counters().turn(ending.outcome);
+                info!(session = %self.args.session, worker = %self.args.worker.id(), %turn, outcome = ?ending.outcome,
+                    reason = ending.error.as_ref().map(|error| error.code.as_str()), "turn ended");
+                self.finish(myself, turn, ending);
+            }
+            Effect::FinishAgain(turn, ending) => self.finish(myself, turn, ending),
             Effect::Say(saying, reason) => self.say(myself, saying, reason),
             Effect::Done => myself.stop(),
         }
@@ -148,9 +154,6 @@ impl SessionState {
 
     /// The link owns a finish: it goes on when this actor is gone, only nobody hears of its answer then.
     fn finish(&mut self, myself: &Address<SessionMsg>, turn: TurnId, ending: Ending) {
-        self.args.table.counters().turn(ending.outcome);
-        info!(session = %self.args.session, worker = %self.args.worker.id(), %turn, outcome = ?ending.outcome,
-            reason = ending.error.as_ref().map(|error| error.code.as_str()), "turn ended");
         let answer = self
             .args
             .link

@@ -146,8 +146,15 @@ impl FakeLink {
         self.spawn(async move {
             let turn = record.turn.clone();
             let result = this.deliver(record).await;
-            this.0.settling.lock().unwrap().remove(&turn);
-            this.0.book.lock().unwrap().close(&turn);
+            {
+                let mut settling = this.0.settling.lock().unwrap();
+                let mut book = this.0.book.lock().unwrap();
+                match &result {
+                    Err(CallError::Server(_)) => book.unfinished(&turn, true),
+                    _ => book.close(&turn),
+                }
+                settling.remove(&turn);
+            }
             this.bump();
             done.send_replace(Some(result));
         });
@@ -265,9 +272,13 @@ impl Link for FakeLink {
     }
 
     fn open_stream(&self, turn: TurnId, credential: Credential, next_index: u64) {
+        let settling = self.0.settling.lock().unwrap();
         let mut book = self.0.book.lock().unwrap();
+        if !settling.contains_key(&turn) {
+            book.close_sealed(&turn);
+        }
         book.open(turn, right(credential), next_index);
-        drop(book);
+        drop((book, settling));
         self.bump();
     }
 

@@ -76,6 +76,35 @@ async fn a_finish_that_the_deployment_failed_to_take_does_not_wait_for_the_next_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_finish_that_is_refused_for_hours_writes_the_answer_once_and_counts_it_once() {
+    let mut world = World::start().await;
+    world.streaming("s", "t", "").await;
+    world.deployment.fail_finishes(20);
+    // The next supervisor has the answer from the store: a recovery.
+    let whole = piece().repeat(PIECES);
+    world.link.set_online(false);
+    world.agents.complete("s", "t", &whole).await;
+    world.quiet().await;
+    world.kill().await;
+    world.start_again("boot").await;
+    let begun = tokio::time::Instant::now();
+    let (outcome, text) = world.deployment.ended("t").await;
+    assert_eq!(outcome, Outcome::Complete);
+    assert!(text == whole, "{} of {}", text.len(), whole.len());
+    assert!(
+        begun.elapsed() > Duration::from_mins(30),
+        "{:?}",
+        begun.elapsed()
+    );
+    let items = world.deployment.turn("t").items;
+    let bytes: usize = items.iter().map(|item| item.content.len()).sum();
+    // What the outbox had, and the recovery beside it.
+    assert!(bytes <= 2 * whole.len(), "{bytes} of {}", whole.len());
+    assert_eq!(world.agents.deliveries("t"), 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_turn_is_looked_up_in_the_conversation_that_was_confirmed_meanwhile() {
     let world = World::start().await;
     world.deployment.confirm_meanwhile("s", "ses_another");

@@ -135,7 +135,14 @@ impl Link for ConvexLink {
     }
 
     fn open_stream(&self, turn: TurnId, credential: Credential, next_index: u64) {
-        lock(&self.core.book).open(turn, right(credential), next_index);
+        // Lock order: settling, then the book.
+        let settling = lock(&self.core.settling);
+        let mut book = lock(&self.core.book);
+        if !settling.contains_key(&turn) {
+            book.close_sealed(&turn);
+        }
+        book.open(turn, right(credential), next_index);
+        drop((book, settling));
         self.core.bump();
     }
 

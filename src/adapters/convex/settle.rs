@@ -21,7 +21,7 @@ use super::state::Core;
 
 pub type Done = Result<Finished, CallError>;
 
-/// A function that fails for reasons of its own is tried this often; its record stays for the next start.
+/// A function that fails for reasons of its own is tried this often in a row; then whoever asked knows, and its record stays.
 const TRIES: u32 = 6;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 
@@ -95,7 +95,12 @@ async fn run(
     }
     {
         let mut settling = lock(&core.settling);
-        lock(&core.book).close(&turn);
+        let mut book = lock(&core.book);
+        match &result {
+            // Whoever asked says it again: what is left, and whether something of it was refused, is not to be lost till then.
+            Err(CallError::Server(_)) => book.unfinished(&turn, true),
+            _ => book.close(&turn),
+        }
         settling.remove(&turn);
     }
     core.bump();

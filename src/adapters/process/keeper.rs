@@ -6,7 +6,7 @@
 //! its lock. So a stop always comes to an end, unless the warden says why it does not.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) struct Drain {
     pub captured: Arc<Mutex<Captured>>,
     pub capture_bytes: usize,
     pub to: mpsc::Sender<Line>,
-    /// Whose child it is, when its words are kept.
+    /// Whose child it is, when what comes here is logged.
     pub session: Option<String>,
 }
 
@@ -70,9 +70,9 @@ impl Drain {
             into.extend_from_slice(&bytes[..bytes.len().min(room)]);
         };
         lines::drain(from, keep, |text| {
-            self.ring.push(&text);
+            let kept = self.ring.push(&text);
             if let Some(session) = &self.session {
-                info!(target: ASSISTANT, session, source = ?self.source, "{text}");
+                info!(target: ASSISTANT, session, source = ?self.source, "{kept}");
             }
             // A listener that does not keep up loses lines; the pipe is drained all the same.
             let _ = self.to.try_send(Line {
@@ -183,14 +183,14 @@ impl Keeper {
         let _ = warden.wait().await;
         let was_started = self.entry.is_some();
         let warden_lost = record.is_none() && was_started;
-        if warden_lost {
-            self.sweep().await;
-        }
+        let is_free = !warden_lost || self.sweep().await;
         let _ = tokio::time::timeout(LAST_WORDS, async {
             while drains.join_next().await.is_some() {}
         })
         .await;
-        self.forget().await;
+        if is_free {
+            self.forget().await;
+        }
         let (code, signal) = record.unwrap_or_default();
         ExitRecord {
             code,
@@ -254,10 +254,11 @@ impl Keeper {
         }
     }
 
-    /// Ends what a killed warden left, files too. Without the lock somebody else has taken the session, and has swept.
-    async fn sweep(&mut self) {
+    /// Ends what a killed warden left, files too, and says whether nothing of it is left. Without the lock somebody else has
+    /// taken the session, and has swept.
+    async fn sweep(&mut self) -> bool {
         let (lease, Some(marker)) = (self.lease.clone(), self.marker.clone()) else {
-            return;
+            return true;
         };
         let folder = self.temporary.take();
         let swept = tokio::task::spawn_blocking(move || -> io::Result<marker::Swept> {
@@ -267,21 +268,31 @@ impl Keeper {
             };
             let lease = Lease::try_take(&only_session).map_err(io::Error::other)?;
             let swept = marker::sweep(&marker, SWEEP);
-            if let Some(folder) = folder {
-                temporary::remove(&folder);
-            }
-            lease.give_back();
+            tidy_up(lease, folder.as_deref(), &swept);
             Ok(swept)
         })
         .await;
-        if let Ok(Ok(marker::Swept { hit, left })) = swept {
-            warn!(
-                swept = hit,
-                ?left,
-                "a warden was killed; its session is swept"
-            );
-        }
+        let Ok(Ok(marker::Swept { hit, left })) = swept else {
+            return true;
+        };
+        warn!(
+            swept = hit,
+            ?left,
+            "a warden was killed; its session is swept"
+        );
+        left.is_empty()
     }
+}
+
+/// While somebody is left of the session its files stay: by them the next owner, or the next start, finds who it is.
+fn tidy_up(lease: Lease, folder: Option<&Path>, swept: &marker::Swept) {
+    if !swept.left.is_empty() {
+        return;
+    }
+    if let Some(folder) = folder {
+        temporary::remove(folder);
+    }
+    lease.give_back();
 }
 
 /// A failure shows as the end of the reports.
@@ -294,5 +305,43 @@ async fn tell(warden: &mut OwnedWriteHalf, control: &Control) {
 fn answer(to: &mut Option<Started>, answer: Result<(u32, usize), SpawnError>) {
     if let Some(to) = to.take() {
         let _ = to.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lease::session_lock;
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_session_stay_while_a_process_of_it_cannot_be_ended() {
+        let run = tempfile::tempdir().unwrap();
+        let (lock, folder) = (
+            session_lock(&run.path().join("locks"), "s"),
+            run.path().join("tmp"),
+        );
+        std::fs::create_dir(&folder).unwrap();
+        let spec = LeaseSpec {
+            session: Some(lock.clone()),
+            directory: None,
+        };
+        let left = |left: Vec<i32>| marker::Swept { hit: 1, left };
+        tidy_up(
+            Lease::try_take(&spec).unwrap(),
+            Some(&folder),
+            &left(vec![4711]),
+        );
+        assert!(lock.exists() && folder.exists());
+        // Another test's child may have the descriptor, and with it the lock, until its exec.
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        let lease = loop {
+            match Lease::try_take(&spec) {
+                Ok(lease) => break lease,
+                Err(error) => assert!(std::time::Instant::now() < until, "{error}"),
+            }
+            std::thread::yield_now();
+        };
+        tidy_up(lease, Some(&folder), &left(Vec::new()));
+        assert!(!lock.exists() && !folder.exists());
     }
 }

@@ -41,8 +41,9 @@ impl Ring {
         }
     }
 
-    pub fn push(&self, line: &str) {
-        let line = if line.len() < MAX_LINE_BYTES {
+    /// Gives back what it keeps of the line: nothing else of it may be shown or written.
+    pub fn push(&self, line: &str) -> String {
+        let mut line = if line.len() < MAX_LINE_BYTES {
             redacted(line, &self.secrets)
         } else {
             redacted_cut(line, &self.secrets)
@@ -51,11 +52,15 @@ impl Ring {
         while !line.is_char_boundary(end) {
             end -= 1;
         }
+        line.truncate(end);
+        // Otherwise the room of the whole line stays with it.
+        line.shrink_to_fit();
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == RING_LINES {
             lines.pop_front();
         }
-        lines.push_back(line[..end].to_owned());
+        lines.push_back(line.clone());
+        line
     }
 
     pub fn lines(&self) -> Vec<String> {
@@ -144,7 +149,7 @@ mod tests {
         let ring = Ring::without(vec![secret.clone()]);
         for before in 0..=secret.len() {
             let line = format!("{}{secret} and more", "x".repeat(RING_LINE_BYTES - before));
-            ring.push(&line);
+            assert_eq!(Some(&ring.push(&line)), ring.lines().last());
         }
         // As the splitter cuts it.
         let line = format!("{}{secret}", secret.repeat(MAX_LINE_BYTES / secret.len()));

@@ -49,6 +49,8 @@ pub struct WardSpec {
     pub temporary: Option<PathBuf>,
     /// Where the child is written down, and under which session.
     pub journal: Option<(Journal, String)>,
+    /// Its stdout is what it was asked for, a conversation: only its stderr is logged.
+    pub answers_on_stdout: bool,
     /// How many bytes of each of stdout and stderr to keep for [`Ward::captured`].
     pub capture_bytes: usize,
 }
@@ -71,6 +73,7 @@ impl WardSpec {
             marker: None,
             temporary: None,
             journal: None,
+            answers_on_stdout: false,
             capture_bytes: 0,
         }
     }
@@ -209,7 +212,11 @@ impl Ward {
             captured: captured.clone(),
             capture_bytes: spec.capture_bytes,
             to: lines_to.clone(),
-            session: spec.journal.as_ref().map(|(_, session)| session.clone()),
+            session: spec
+                .journal
+                .as_ref()
+                .filter(|_| source == Source::Stderr || !spec.answers_on_stdout)
+                .map(|(_, session)| session.clone()),
         };
         if let Some(stdout) = warden.stdout.take() {
             drains.spawn(drain(Source::Stdout).run(stdout));

@@ -101,6 +101,7 @@ async fn describe(
     ward.marker = Some(Marker::new(&traces.prefix, &name));
     ward.temporary = Some(traces.temporary.join(&key));
     ward.journal = Some((traces.journal.clone(), name));
+    ward.answers_on_stdout = true;
     Ok((ward, secrets))
 }
 

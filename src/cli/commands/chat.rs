@@ -18,7 +18,7 @@ use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
 use crate::cli::turn::{Closed, Submitted, follow, model_name, submit, tell_unserved};
-use crate::ui::format::{count, duration, short};
+use crate::ui::format::{count, duration, printable, short};
 
 /// Talk with a worker; the session is made on the first message
 #[derive(Debug, Args)]
@@ -244,7 +244,7 @@ struct Screen<'a> {
 impl Screen<'_> {
     fn show(&mut self, parts: &[PartRow]) {
         let text = self.printer.update(&answer(parts));
-        self.app.ui.data(&text);
+        self.app.ui.foreign(&text);
         let Some(told) = &mut self.tools else {
             return;
         };
@@ -260,7 +260,7 @@ impl Screen<'_> {
                 };
                 self.app
                     .ui
-                    .data(&format!("{newline}      {}\n", line.dimmed()));
+                    .data(&format!("{newline}      {}\n", printable(&line).dimmed()));
                 told.push(part.part_id.clone());
             }
         }
@@ -268,7 +268,7 @@ impl Screen<'_> {
 
     fn end(&mut self, parts: &[PartRow]) {
         let rest = self.printer.finish(&answer(parts));
-        self.app.ui.data(&rest);
+        self.app.ui.foreign(&rest);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::cli::globals::App;
 use crate::cli::rows::read;
 use crate::config::parse_duration;
 use crate::daemon::compose;
+use crate::ui::format::printable;
 
 #[derive(Debug, Subcommand)]
 pub enum MachineCommand {
@@ -164,7 +165,8 @@ async fn ask(app: &App, kind: &str, asked: Asked, more: Value) -> Result<Exit, F
     }
     if row.state == "completed" {
         if !asked.json {
-            app.ui.line(row.result.unwrap_or_default());
+            let result = row.result.unwrap_or_default();
+            app.ui.foreign(&format!("{result}\n"));
         }
         return Ok(Exit::Ok);
     }
@@ -208,20 +210,44 @@ async fn list(app: &App, machine: Option<String>, as_json: bool) -> Result<Exit,
         app.ui.say("nothing was asked of this machine");
     }
     for row in rows {
-        let target = match (&row.room, &row.role) {
-            (Some(room), Some(role)) => format!("{room}/{role}"),
-            _ => String::new(),
-        };
-        let why = row
-            .error
-            .as_ref()
-            .and_then(|error| error["message"].as_str());
-        app.ui.line(format!(
-            "{:<10}  {:<11}  {target}  {}",
-            row.state,
-            row.kind,
-            why.unwrap_or_default()
-        ));
+        app.ui.line(listed(&row));
     }
     Ok(Exit::Ok)
+}
+
+fn listed(row: &Row) -> String {
+    let target = match (&row.room, &row.role) {
+        (Some(room), Some(role)) => format!("{room}/{role}"),
+        _ => String::new(),
+    };
+    let why = row
+        .error
+        .as_ref()
+        .and_then(|error| error["message"].as_str());
+    printable(&format!(
+        "{:<10}  {:<11}  {target}  {}",
+        row.state,
+        row.kind,
+        why.unwrap_or_default()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_assistant_said_at_its_end_is_listed_without_its_escapes_in_one_line() {
+        let row: Row = serde_json::from_value(json!({
+            "commandId": "c1", "type": "start-agent", "state": "failed", "room": "den", "role": "builder",
+            "error": {"message": "it ended; \u{1b}]52;c;eA==\u{7}its last line:\n\u{1b}[2Jlog in"},
+        }))
+        .unwrap();
+        let line = listed(&row);
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        assert!(
+            line.contains("den/builder  it ended") && line.ends_with("log in"),
+            "{line:?}"
+        );
+    }
 }

@@ -136,7 +136,7 @@ impl Send {
         let closed = if live {
             let mut grow = |parts: &[PartRow]| {
                 let text = printer.update(&answer(parts));
-                app.ui.data(&text);
+                app.ui.foreign(&text);
             };
             follow(connection, turn, Some(&mut grow), &say).await?
         } else {
@@ -144,7 +144,7 @@ impl Send {
         };
         if !self.json {
             let rest = printer.finish(&answer(&closed.parts));
-            app.ui.data(&rest);
+            app.ui.foreign(&rest);
         }
         Ok(closed)
     }

@@ -28,6 +28,8 @@ impl SessionMachine {
             self.advance_waiting(now, out);
         } else if turn.is_running() {
             self.advance_running(now, out);
+        } else if turn.stage == Stage::Finishing {
+            self.advance_finishing(now, out);
         }
     }
 
@@ -60,6 +62,16 @@ impl SessionMachine {
                 }
             },
             Child::Opening | Child::Stopping => {}
+        }
+    }
+
+    /// An end that was not taken is said again.
+    fn advance_finishing(&mut self, now: u64, out: &mut Vec<Effect>) {
+        let Some(turn) = &mut self.turn else { return };
+        if turn.again_at.take_if(|at| *at <= now).is_some()
+            && let Some(ending) = turn.ending.clone()
+        {
+            out.push(Effect::FinishAgain(turn.id.clone(), ending));
         }
     }
 
@@ -107,6 +119,7 @@ impl SessionMachine {
         if let Some(turn) = &mut self.turn {
             turn.stage = Stage::Finishing;
             turn.requests.clear();
+            turn.ending = Some(ending.clone());
             out.push(Effect::Finish(turn.id.clone(), ending));
         }
     }

@@ -182,7 +182,11 @@ impl SessionMachine {
     }
 
     pub(super) fn release(&mut self, out: &mut Vec<Effect>) {
-        if self.turn.is_none() && self.wanted.is_none() && self.child == Child::Up {
+        let is_idle = match &self.turn {
+            Some(turn) => turn.waits_to_be_finished(),
+            None => self.wanted.is_none(),
+        };
+        if is_idle && self.child == Child::Up {
             self.stop_child(out);
         }
     }

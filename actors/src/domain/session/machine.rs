@@ -22,6 +22,8 @@ pub struct SessionLimits {
 
 /// The pause before a call that the deployment failed to answer properly is made again.
 const AGAIN_MS: u64 = 2_000;
+/// It doubles for an end that is not taken, up to this: functions of another version refuse it until somebody changes them.
+const AGAIN_CAP_MS: u64 = 300_000;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Child {
@@ -73,6 +75,8 @@ pub struct View {
     pub waits_for: Option<String>,
     /// Why the last child was given up before its idle time was over.
     pub released_for: Option<String>,
+    /// How often the deployment failed to take the end of the turn, and why the last time.
+    pub refused: Option<String>,
 }
 
 impl SessionMachine {
@@ -118,7 +122,7 @@ impl SessionMachine {
             Input::Event(event) => self.event(event, now_ms, &mut out),
             Input::StreamRefused(turn, error) => self.stream_refused(&turn, &error),
             Input::Recovered(turn, result) => self.recovered(&turn, result, &mut out),
-            Input::Finished(turn, result) => self.finished(&turn, result, now_ms),
+            Input::Finished(turn, result) => self.finished(&turn, result, now_ms, jitter),
             Input::Unsaid(saying) => self.unsaid(saying),
             Input::ChildStopped => self.child_stopped(now_ms, &mut out),
             Input::Tick => self.tick(now_ms, &mut out),
@@ -139,6 +143,8 @@ impl SessionMachine {
                 Some(open) if open.turn_id == turn.id => turn.abort |= open.abort,
                 // Nothing was given to the assistant yet, and the deployment has closed it.
                 _ if turn.granted.is_none() && turn.stage == Stage::NeedsChild => self.turn = None,
+                // The deployment has closed it, so it takes the end now.
+                _ if turn.again_at.is_some() => turn.again_at = Some(0),
                 _ => {}
             }
         }
@@ -250,26 +256,38 @@ impl SessionMachine {
         }
     }
 
-    fn finished(&mut self, id: &TurnId, result: Result<Finished, CallError>, now: u64) {
-        if self
+    fn finished(
+        &mut self,
+        id: &TurnId,
+        result: Result<Finished, CallError>,
+        now: u64,
+        jitter: f64,
+    ) {
+        let Some(turn) = self
             .turn
-            .as_ref()
-            .is_none_or(|turn| turn.id != *id || turn.stage != Stage::Finishing)
-        {
+            .as_mut()
+            .filter(|turn| turn.id == *id && turn.stage == Stage::Finishing)
+        else {
             return;
-        }
-        let turn = self.turn.take();
-        self.turns_served += 1;
+        };
         self.idle_since = Some(now);
         match result {
-            // Open there, answered here: claimed again, looked up and recovered. No snapshot says so, nothing has changed there.
+            // The link has what was not stored yet, and keeps it: only the end is said again. A claim and a look into the store
+            // would write the whole answer once more each time.
             Err(error) if error.is_transient() => {
-                self.last_error = Some(error.to_string());
-                self.not_before = now + AGAIN_MS;
-                let open = turn.map(|turn| turn.as_open(&self.session));
-                self.wanted = self.wanted.take().or(open);
+                let pause = AGAIN_MS << turn.refusals.min(16);
+                let spread = 0.8 + 0.4 * jitter.clamp(0.0, 1.0);
+                turn.refusals += 1;
+                turn.again_at = Some(now + (pause.min(AGAIN_CAP_MS) as f64 * spread) as u64);
+                self.last_error = Some(format!(
+                    "the deployment did not take the end of a turn: {error}"
+                ));
             }
             _ => {
+                if turn.refusals > 0 {
+                    self.last_error = None;
+                }
+                self.turns_served += 1;
                 self.leave(id);
                 self.last_closed = Some(id.clone());
             }
@@ -280,6 +298,9 @@ impl SessionMachine {
         self.ledger.forgive();
         self.not_before = 0;
         self.last_error = None;
+        if let Some(turn) = &mut self.turn {
+            turn.again_at = turn.again_at.and(Some(0));
+        }
         self.stop_child(out);
     }
 
@@ -315,7 +336,17 @@ impl SessionMachine {
                 .and_then(|turn| turn.requests.iter().find(|request| !request.rejected))
                 .map(|request| request.what.clone()),
             released_for: self.released_for.clone(),
+            refused: self.refused(),
         }
+    }
+
+    fn refused(&self) -> Option<String> {
+        let turn = self
+            .turn
+            .as_ref()
+            .filter(|turn| turn.waits_to_be_finished())?;
+        let error = self.last_error.as_deref().unwrap_or_default();
+        Some(format!("tried {} times: {error}", turn.refusals))
     }
 
     fn phase(&self) -> Phase {

@@ -146,6 +146,8 @@ pub enum Effect {
     /// What the assistant's store has; waits for room. Answered by [`Input::Recovered`].
     Recover(TurnId, Vec<Draft>),
     Finish(TurnId, Ending),
+    /// The same once more: the deployment failed to take it.
+    FinishAgain(TurnId, Ending),
     /// People call the session this.
     Title(String),
     /// Tell the deployment how the session stands.

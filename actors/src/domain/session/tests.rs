@@ -155,7 +155,7 @@ fn wants_to_go() -> Input {
 
 fn finish_of(effects: &[Effect]) -> Option<&Ending> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Finish(_, ending) => Some(ending),
+        Effect::Finish(_, ending) | Effect::FinishAgain(_, ending) => Some(ending),
         _ => None,
     })
 }

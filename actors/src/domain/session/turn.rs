@@ -1,7 +1,7 @@
 //! The turn that a session works on.
 
 use crate::domain::assistant::RequestId;
-use crate::domain::ids::{ConversationId, SessionId, TurnId};
+use crate::domain::ids::{ConversationId, TurnId};
 use crate::domain::inbox::{OpenState, OpenTurn};
 use crate::domain::turn::Ending;
 
@@ -54,6 +54,11 @@ pub(super) struct Turn {
     pub missed: bool,
     /// How the assistant ended it, while its store is asked for what was missed.
     pub ended: Option<Ending>,
+    /// Its end, once that is handed to the link.
+    pub ending: Option<Ending>,
+    /// How often the deployment failed to take it, and when it gets it again.
+    pub refusals: u32,
+    pub again_at: Option<u64>,
     /// The end that follows when a recovery is through, of this turn or an earlier one.
     pub recovering: Option<(TurnId, Ending)>,
 }
@@ -87,6 +92,9 @@ impl Turn {
             lost_children: 0,
             missed: false,
             ended: None,
+            ending: None,
+            refusals: 0,
+            again_at: None,
             recovering: None,
         }
     }
@@ -109,23 +117,14 @@ impl Turn {
         Some(Effect::Lookup(conversation, turn.clone()))
     }
 
-    /// It as a snapshot would name it.
-    pub fn as_open(&self, session: &SessionId) -> OpenTurn {
-        OpenTurn {
-            turn_id: self.id.clone(),
-            session_id: session.clone(),
-            state: if self.is_claimed() {
-                OpenState::Claimed
-            } else {
-                OpenState::Queued
-            },
-            abort: self.abort,
-        }
-    }
-
     /// Its end is decided: nothing that happens to a child changes it.
     pub fn is_settled(&self) -> bool {
         matches!(self.stage, Stage::Finishing | Stage::Recovering)
+    }
+
+    /// Everything of it is at the deployment but its end, which that fails to take.
+    pub fn waits_to_be_finished(&self) -> bool {
+        self.stage == Stage::Finishing && self.refusals > 0
     }
 
     /// The assistant may be working on it.

@@ -280,6 +280,56 @@ async fn a_bad_item_fails_its_own_turn_and_that_turn_can_still_be_finished() {
 }
 
 #[tokio::test]
+async fn a_finish_that_fails_again_and_again_brings_the_answer_twice_at_most_and_closes_once() {
+    let server = Server::start().await;
+    server.world().refuses_finishes = true;
+    let rig = Rig::new(&server);
+    let turn = TurnId::from("t");
+    let whole = numbers(20_000);
+    rig.link.open_stream(turn.clone(), credential(1), 0);
+    rig.link.push(&turn, text(&whole)).unwrap();
+    let mut brought = Vec::new();
+    for _ in 0..3 {
+        let ending = Ending::complete(None);
+        let finish = rig.link.finish(turn.clone(), credential(1), ending);
+        let refused = tokio::time::timeout(Duration::from_secs(60), finish).await;
+        assert_eq!(refused.unwrap().unwrap_err().code(), "server");
+        assert_eq!(server.world().turns["t"].text(), whole);
+        assert_eq!(rig.outbox.depth(), 1);
+        brought.push(server.world().brought);
+    }
+    // With the finish, once more with it, and then as appends.
+    assert!(brought[0] <= 3 * whole.len(), "{brought:?}");
+    assert_eq!(brought[0], brought[2], "{brought:?}");
+
+    server.world().refuses_finishes = false;
+    let finish = rig.link.finish(turn, credential(1), Ending::complete(None));
+    assert_eq!(within("the finish", finish).await, Ok(Finished::Closed));
+    let stored = server.world().turns["t"].clone();
+    assert_eq!((stored.text(), stored.finishes), (whole, 1));
+    assert_eq!(rig.outbox.depth(), 0);
+}
+
+#[tokio::test]
+async fn a_part_that_was_refused_is_not_forgotten_between_two_tries_of_a_finish() {
+    let server = Server::start().await;
+    server.world().refuses_finishes = true;
+    let rig = Rig::new(&server);
+    let turn = TurnId::from("t");
+    rig.link.open_stream(turn.clone(), credential(1), 0);
+    rig.link.push(&turn, text("☠")).unwrap();
+    let finish = |ending| rig.link.finish(turn.clone(), credential(1), ending);
+    let refused = tokio::time::timeout(Duration::from_secs(60), finish(Ending::complete(None)));
+    assert_eq!(refused.await.unwrap().unwrap_err().code(), "server");
+    server.world().refuses_finishes = false;
+    let finished = within("the finish", finish(Ending::complete(None))).await;
+    assert_eq!(finished, Ok(Finished::Closed));
+    let closed = server.world().turns["t"].closed.clone().unwrap();
+    assert_eq!(closed["outcome"], "failed", "{closed}");
+    assert_eq!(closed["error"]["code"], "stream_refused");
+}
+
+#[tokio::test]
 async fn flush_says_whether_everything_is_there() {
     let mut server = Server::start().await;
     let rig = Rig::new(&server);

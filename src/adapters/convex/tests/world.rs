@@ -43,6 +43,10 @@ pub struct World {
     /// Tokens that are an owner's.
     pub tokens: Vec<String>,
     pub subscribed: usize,
+    /// Finishes fail as functions of another version do.
+    pub refuses_finishes: bool,
+    /// Bytes of content that calls of any kind have brought.
+    pub brought: usize,
     /// Turns in the order in which they were closed.
     pub closed: Vec<String>,
     pub largest_append: usize,
@@ -83,9 +87,8 @@ impl World {
         self.widest_append = self.widest_append.max(batches.len());
         refuse_bad(batches.iter().flat_map(|batch| list(&batch["items"])))?;
         let items = batches.iter().flat_map(|batch| list(&batch["items"]));
-        let bytes = items
-            .map(|item| item["content"].as_str().map_or(0, str::len))
-            .sum();
+        let bytes = content_bytes(&items.collect::<Vec<_>>());
+        self.brought += bytes;
         self.largest_append = self.largest_append.max(bytes);
         if bytes > 256 * 1024 {
             return Err(refusal("too_large", "more than 256 KiB"));
@@ -113,6 +116,10 @@ impl World {
                 "displaced",
                 "another supervisor serves this worker",
             ));
+        }
+        self.brought += content_bytes(&list(&args["items"]));
+        if self.refuses_finishes {
+            return Err(Failure::Plain("ArgumentValidationError".to_owned()));
         }
         refuse_bad(list(&args["items"]))?;
         let turn = self.turns.entry(string(&args["turnId"])).or_default();
@@ -160,6 +167,13 @@ fn refuse_bad(items: impl IntoIterator<Item = Value>) -> Result<(), Failure> {
 
 fn refusal(code: &str, message: &str) -> Failure {
     Failure::Convex(code.to_owned(), message.to_owned())
+}
+
+fn content_bytes(items: &[Value]) -> usize {
+    let contents = items.iter().map(|item| &item["content"]);
+    contents
+        .map(|content| content.as_str().map_or(0, str::len))
+        .sum()
 }
 
 fn list(value: &Value) -> Vec<Value> {

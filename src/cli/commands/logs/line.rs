@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Level;
+use crate::ui::format::printable;
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 pub(super) struct Line {
@@ -157,19 +158,6 @@ impl Line {
             _ => word.dimmed().to_string(),
         }
     }
-}
-
-/// Without what moves a cursor or changes a colour.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Show {
             if self.json {
                 put_parts(&mut value["messages"][at], &parts);
             } else {
-                app.ui.line(text_of(&row, &parts));
+                app.ui.foreign(&format!("{}\n", text_of(&row, &parts)));
             }
         }
         if self.json {

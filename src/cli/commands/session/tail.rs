@@ -171,7 +171,7 @@ impl<'a> Told<'a> {
                 "error": error_of(row.error.as_ref()),
             }));
         } else {
-            self.app.ui.line(text_of(row, parts));
+            self.app.ui.foreign(&format!("{}\n", text_of(row, parts)));
         }
     }
 
@@ -209,14 +209,14 @@ impl<'a> Told<'a> {
             self.piece(&row.id, rest.trim_end_matches('\n'));
             self.closed(&row.id, &closed);
         } else {
-            self.app.ui.data(&rest);
+            self.app.ui.foreign(&rest);
             let row = MessageRow {
                 state: Some(closed.state),
                 error: closed.error,
                 ..row.clone()
             };
             if let Some(standing) = standing(&row) {
-                self.app.ui.line(standing);
+                self.app.ui.foreign(&format!("{standing}\n"));
             }
         }
         Ok(())
@@ -224,7 +224,7 @@ impl<'a> Told<'a> {
 
     fn piece(&self, turn: &str, text: &str) {
         if !self.json {
-            self.app.ui.data(text);
+            self.app.ui.foreign(text);
         } else if !text.is_empty() {
             self.event(&json!({"schema": 1, "event": "text", "id": turn, "text": text}));
         }
@@ -235,7 +235,7 @@ impl<'a> Told<'a> {
             self.event(&json!({"schema": 1, "event": "tool", "id": turn, "text": line}));
         } else {
             let newline = if at_line_start { "" } else { "\n" };
-            self.app.ui.data(&format!("{newline}      {line}\n"));
+            self.app.ui.foreign(&format!("{newline}      {line}\n"));
         }
     }
 

@@ -211,8 +211,11 @@ fn a_call_that_is_refused_because_too_many_wait_is_made_again() {
     world.on(Input::LookedUp(Ok(StoredTurn::Begun)));
     world.on(want("t"));
     assert_eq!(world.on(Input::Finished("t".into(), Err(full()))), []);
-    // Open there, settled here: the truth is looked up again.
-    assert_eq!(world.after(2_000, Input::Tick), [Effect::Claim("t".into())]);
+    // Open there, settled here: its end is said again.
+    assert!(matches!(
+        world.after(2_000, Input::Tick)[..],
+        [Effect::FinishAgain(..)]
+    ));
 }
 
 #[test]
@@ -224,7 +227,71 @@ fn a_finish_that_the_deployment_failed_to_take_is_made_again_without_a_snapshot_
     let failed = CallError::Server("six times in a row".to_owned());
     assert_eq!(world.on(Input::Finished("t".into(), Err(failed))), []);
     assert!(world.machine.has_timers());
-    assert_eq!(world.after(2_000, Input::Tick), [Effect::Claim("t".into())]);
+    assert_eq!(
+        world.after(2_000, Input::Tick),
+        [Effect::FinishAgain("t".into(), Ending::complete(None))]
+    );
+}
+
+fn refuses() -> Input {
+    let failed = CallError::Server("ArgumentValidationError".to_owned());
+    Input::Finished("t".into(), Err(failed))
+}
+
+#[test]
+fn an_end_that_is_never_taken_is_said_ever_more_rarely_and_its_answer_is_not_written_again() {
+    let mut world = World::new();
+    world.until_lookup(granted());
+    world.on(Input::LookedUp(Ok(StoredTurn::Complete {
+        parts: vec![draft("the whole answer")],
+        usage: None,
+    })));
+    let first = world.on(Input::Recovered("t".into(), Ok(())));
+    assert_eq!(first, [Effect::Finish("t".into(), Ending::complete(None))]);
+    let again = [Effect::FinishAgain("t".into(), Ending::complete(None))];
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        assert_eq!(world.on(refuses()), []);
+        let asked = world.now;
+        loop {
+            let effects = world.after(499, Input::Tick);
+            // An idle assistant goes meanwhile; nothing else happens.
+            let others = effects.iter().filter(|one| **one != Effect::StopChild);
+            let others: Vec<_> = others.cloned().collect();
+            if others == again {
+                break;
+            }
+            assert_eq!(others, []);
+        }
+        pauses.push((world.now - asked) / 1_000);
+    }
+    assert_eq!(pauses[..8], [2, 4, 8, 16, 32, 64, 128, 256]);
+    assert_eq!(pauses[8..], [300; 4]);
+    world.on(refuses());
+    let shown = world.machine.view().refused.expect("it is shown");
+    assert!(
+        shown.contains("13 times") && shown.contains("ArgumentValidationError"),
+        "{shown}"
+    );
+    // It heals.
+    assert_eq!(world.after(301_000, Input::Tick), again);
+    world.on(Input::Finished("t".into(), Ok(Finished::Closed)));
+    let view = world.machine.view();
+    assert_eq!((view.turns_served, view.turn), (1, None));
+    assert_eq!((view.refused, view.last_error), (None, None));
+}
+
+#[test]
+fn an_end_that_was_not_taken_is_said_at_once_when_the_turn_is_closed_there_or_somebody_asks() {
+    for said in [Input::Wanted(None), want("another"), Input::Restart] {
+        let mut world = World::new();
+        world.until_streaming();
+        world.on(ended(TurnEnd::Complete { usage: None }));
+        world.on(refuses());
+        let effects = world.on(said);
+        let again = Effect::FinishAgain("t".into(), Ending::complete(None));
+        assert!(effects.contains(&again), "{effects:?}");
+    }
 }
 
 #[test]
