@@ -116,6 +116,8 @@ export default defineSchema({
     revoked: v.boolean(),
     /** The install that enrolled for it; absent for one that was shown to a person. */
     installId: v.optional(v.string()),
+    /** A supervisor has connected with it: its install has it written down. */
+    used: v.optional(v.boolean()),
     createdAt: v.number(),
   })
     .index("by_hash", ["workerId", "hash"])

@@ -11,7 +11,7 @@ import { CLOSE_PAGE, KEEP_OLDER_MS, LIST_WORKERS, NAME_CHARS, PATH_CHARS, checkI
 import { findWorker, ownedMachine, ownedWorker, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { internalMutation, mutation, query,                            } from "./lib/server";
-import { forgetCredentials, hasLiveCredential, liveCredentials, mintToken, requireEpoch, requireToken, revokeCredentials } from "./lib/tokens";
+import { forgetCredentials, hasLiveCredential, liveCredentials, mintToken, requireCredential, requireEpoch, revokeCredentials, takeIntoUse } from "./lib/tokens";
 import { closeTurn,           } from "./lib/turns";
 import { workerState } from "./lib/values";
 
@@ -174,12 +174,13 @@ export const connect = mutation({
   },
   returns: connected,
   handler: async (ctx, { token, takeOver, machine, ...supervisor })                                   => {
-    const worker = await requireToken(ctx, token);
+    const { worker, credential } = await requireCredential(ctx, token);
     for (const [what, id] of Object.entries(supervisor)) checkText(what, id, NAME_CHARS);
     checkText("hostname", machine.hostname, NAME_CHARS);
     checkText("os", machine.os, NAME_CHARS);
     checkTools(machine.tools);
     const epoch = await takeConnection(ctx, worker, supervisor, takeOver);
+    await takeIntoUse(ctx, credential);
     const row = await ctx.db
       .query("machines")
       .withIndex("by_machine", (q) => q.eq("machineId", worker.machineId))
