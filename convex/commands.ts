@@ -2,7 +2,7 @@
 // things that the deployment knows; which program runs where, and what it is told, is decided here and on the machine.
 
 import { v, type Infer } from "convex/values";
-import { end, findCommand, openCommands, target, type Command } from "./lib/commanding";
+import { end, findCommand, moveRole, openCommands, target, type Command } from "./lib/commanding";
 import { refusal } from "./lib/errors";
 import { expireCommand } from "./lib/jobs";
 import {
@@ -147,6 +147,7 @@ export const ack = mutation({
           takenAt: Date.now(),
         });
         await ctx.scheduler.runAfter(COMMAND_PROCESSING_LIMIT_MS, expireCommand, { commandId });
+        await moveRole(ctx, command, worker.workerId);
       } else if (command.state !== "processing" || !mine) {
         return { status: "passed", state: command.state };
       }

@@ -1,7 +1,7 @@
 // The life of a command: pending → processing → completed or failed. The first supervisor that takes it carries it out;
 // what its end leaves behind is ended with a reason, so that an owner never waits for nobody.
 
-import { configRows, runAfter } from "./enrolling";
+import { configOf, configRows, runAfter } from "./enrolling";
 import { refusal } from "./errors";
 import { ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
 import { ownedWorker } from "./owners";
@@ -40,10 +40,7 @@ export async function target(ctx: QueryCtx, machine: Doc<"machines">, asking: As
   if (room === undefined || role === undefined) throw refusal("invalid", `${type} needs a room and a role`);
   checkId("room", room);
   checkId("role", role);
-  const known = await ctx.db
-    .query("machineAgentConfigs")
-    .withIndex("by_role", (q) => q.eq("machineId", machine.machineId).eq("room", room).eq("role", role))
-    .unique();
+  const known = await configOf(ctx, machine.machineId, room, role);
   const chosen = workerId ?? known?.workerId;
   if (chosen === undefined) {
     throw refusal("not_found", `machine ${machine.machineId} has no ${role} of room ${room} yet: name a worker and a tool`);
@@ -92,6 +89,20 @@ export async function commandsFor(ctx: QueryCtx, worker: Doc<"workers">): Promis
   return open.filter((command) => {
     if (command.takenBy) return command.takenBy.workerId === worker.workerId;
     return command.workerId === undefined || command.workerId === worker.workerId;
+  });
+}
+
+/** A role that another worker of the machine has had is the worker's that was told to start it. */
+export async function moveRole(ctx: MutationCtx, { type, machineId, room, role, tool, workingDirectory }: Command, workerId: string): Promise<void> {
+  if (type !== "start-agent" || room === undefined || role === undefined) return;
+  const known = await configOf(ctx, machineId, room, role);
+  if (!known || known.workerId === workerId) return;
+  await ctx.db.patch(known._id, {
+    workerId,
+    agentType: tool ?? known.agentType,
+    workingDirectory: workingDirectory ?? known.workingDirectory,
+    run: { state: "none" },
+    updatedAt: Date.now(),
   });
 }
 

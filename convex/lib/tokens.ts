@@ -178,9 +178,17 @@ export async function requireEpoch(ctx: QueryCtx, text: string, epoch: number): 
   return worker;
 }
 
+/** The worker, if it is approved: for a command beside its supervisor, which has no epoch. */
+export async function requireApproved(ctx: QueryCtx, text: string): Promise<Doc<"workers">> {
+  return approved(await requireToken(ctx, text));
+}
+
 /** The worker, by its present supervisor, and approved: what every function that serves sessions asks for. */
 export async function requireServing(ctx: QueryCtx, text: string, epoch: number): Promise<Doc<"workers">> {
-  const worker = await requireEpoch(ctx, text, epoch);
+  return approved(await requireEpoch(ctx, text, epoch));
+}
+
+function approved(worker: Doc<"workers">): Doc<"workers"> {
   if (worker.state !== "approved") {
     throw refusal("pending", "the worker waits for its owner's approval");
   }

@@ -171,7 +171,7 @@ describe("a role's assistant", () => {
   test("that ran under a supervisor is not running any more when its successor connects", async () => {
     const t = deployment();
     const worker = await servedWorker(t);
-    const report = { token: worker.token, ...REPORT };
+    const report = { ...worker, ...REPORT };
     await t.mutation(api.agentConfigs.update, { ...report, run: { state: "running" } });
     await t.mutation(api.agentConfigs.update, { ...report, role: "done", run: { state: "failed", reason: "it broke" } });
     const again = async () => await ownerOf(t).query(api.agentConfigs.list, { machineId: "m1" });
@@ -182,10 +182,45 @@ describe("a role's assistant", () => {
     expect(await again()).toMatchObject([{ run: ended }, { run: { state: "failed", reason: "it broke" } }]);
   });
 
+  test("of one worker is not another's to take over, until their owner starts it there", async () => {
+    const t = deployment();
+    const first = await servedWorker(t, "w1");
+    const second = await servedWorker(t, "w2");
+    const running = { ...REPORT, run: { state: "running" as const } };
+    await t.mutation(api.agentConfigs.update, { ...first, ...running });
+    expect(await code(t.mutation(api.agentConfigs.update, { ...second, ...running }))).toBe("forbidden");
+    expect(await code(t.mutation(api.agentConfigs.update, { token: second.token, ...REPORT }))).toBe("forbidden");
+    const rows = async () => await ownerOf(t).query(api.agentConfigs.list, { machineId: "m1" });
+    expect(await rows()).toMatchObject([{ workerId: "w1", run: { state: "running" } }]);
+    await asked(t, "c1", { type: "start-agent", ...ROLE, workerId: "w2" });
+    expect(await rows()).toMatchObject([{ workerId: "w1" }]);
+    await take(t, second, "c1");
+    await t.mutation(api.agentConfigs.update, { ...second, ...running });
+    expect(await rows()).toMatchObject([{ workerId: "w2", run: { state: "running" } }]);
+    expect(await code(t.mutation(api.agentConfigs.update, { ...first, ...REPORT, run: { state: "ended" } }))).toBe("forbidden");
+  });
+
+  test("is not reported by a displaced supervisor, by one that waits for approval, or without an epoch", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const running = { ...REPORT, run: { state: "running" as const } };
+    const { epoch } = await t.mutation(api.workers.connect, { token: worker.token, ...SUPERVISOR, startId: "start-2" });
+    await t.mutation(api.agentConfigs.update, { token: worker.token, epoch, ...running });
+    const late = { ...worker, ...REPORT, run: { state: "ended" as const } };
+    expect(await code(t.mutation(api.agentConfigs.update, late))).toBe("displaced");
+    expect(await code(t.mutation(api.agentConfigs.update, { token: worker.token, ...running }))).toBe("invalid");
+    const [row] = await ownerOf(t).query(api.agentConfigs.list, { machineId: "m1" });
+    expect(row!.run.state).toBe("running");
+    const token = await createWorker(ownerOf(t), "w2");
+    const { epoch: waiting } = await t.mutation(api.workers.connect, { token, ...SUPERVISOR });
+    expect(await code(t.mutation(api.agentConfigs.update, { token, epoch: waiting, ...running, role: "other" }))).toBe("pending");
+    expect(await code(t.mutation(api.agentConfigs.update, { token, ...REPORT, role: "other" }))).toBe("pending");
+  });
+
   test("is reported by its worker and read by its owner alone", async () => {
     const t = deployment();
     const worker = await servedWorker(t);
-    const update = (change: object) => t.mutation(api.agentConfigs.update, { token: worker.token, ...REPORT, ...change });
+    const update = (change: object) => t.mutation(api.agentConfigs.update, { ...worker, ...REPORT, ...change });
     await update({ run: { state: "running" } });
     await update({ workingDirectory: "/home/me/other" });
     expect(await ownerOf(t).query(api.agentConfigs.list, { machineId: "m1" })).toMatchObject([

@@ -179,9 +179,17 @@ export async function requireEpoch(ctx          , text        , epoch        )  
   return worker;
 }
 
+/** The worker, if it is approved: for a command beside its supervisor, which has no epoch. */
+export async function requireApproved(ctx          , text        )                          {
+  return approved(await requireToken(ctx, text));
+}
+
 /** The worker, by its present supervisor, and approved: what every function that serves sessions asks for. */
 export async function requireServing(ctx          , text        , epoch        )                          {
-  const worker = await requireEpoch(ctx, text, epoch);
+  return approved(await requireEpoch(ctx, text, epoch));
+}
+
+function approved(worker                )                 {
   if (worker.state !== "approved") {
     throw refusal("pending", "the worker waits for its owner's approval");
   }
