@@ -88,6 +88,9 @@ export default defineSchema({
     .index("by_command", ["commandId"])
     .index("by_machine", ["machineId", "open"]),
 
+  /** Ids of commands that have ended and are not kept: they are remembered for a while, against replays. */
+  usedCommands: defineTable({ commandId: v.string() }).index("by_command", ["commandId"]),
+
   workers: defineTable({
     workerId: v.string(),
     machineId: v.string(),

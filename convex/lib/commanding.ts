@@ -3,7 +3,8 @@
 
 import { configOf, configRows, runAfter } from "./enrolling";
 import { refusal } from "./errors";
-import { ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
+import { forgetCommand } from "./jobs";
+import { COMMAND_ID_KEPT_MS, ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
 import { ownedWorker } from "./owners";
 import { initPrompt } from "./prompts";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
@@ -76,6 +77,14 @@ export async function findCommand(ctx: QueryCtx, commandId: string): Promise<Com
     .unique();
 }
 
+/** The id of a command that is not kept any more. */
+export async function findUsed(ctx: QueryCtx, commandId: string): Promise<Doc<"usedCommands"> | null> {
+  return await ctx.db
+    .query("usedCommands")
+    .withIndex("by_command", (q) => q.eq("commandId", commandId))
+    .unique();
+}
+
 export async function openCommands(ctx: QueryCtx, machineId: string): Promise<Command[]> {
   return await ctx.db
     .query("machineCommands")
@@ -131,13 +140,15 @@ export async function endRunsLeftBehind(ctx: MutationCtx, worker: Doc<"workers">
   }
 }
 
-/** Ended commands are kept for their owner to read, a bounded number of them. */
+/** Ended commands are kept for their owner to read, a bounded number of them; of others the id, for a time. */
 async function prune(ctx: MutationCtx, machineId: string): Promise<void> {
   const ended = await ctx.db
     .query("machineCommands")
     .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("open", false))
     .take(ENDED_COMMANDS_KEPT + OPEN_COMMANDS_PER_MACHINE);
-  for (const command of ended.slice(0, Math.max(0, ended.length - ENDED_COMMANDS_KEPT))) {
-    await ctx.db.delete(command._id);
+  for (const { _id, commandId } of ended.slice(0, Math.max(0, ended.length - ENDED_COMMANDS_KEPT))) {
+    await ctx.db.delete(_id);
+    await ctx.db.insert("usedCommands", { commandId });
+    await ctx.scheduler.runAfter(COMMAND_ID_KEPT_MS, forgetCommand, { commandId });
   }
 }

@@ -76,6 +76,8 @@ export const AGENT_CONFIGS_PER_MACHINE = 200;
 export const OPEN_COMMANDS_PER_MACHINE = 50;
 /** Ended commands that are kept of a machine. */
 export const ENDED_COMMANDS_KEPT = 100;
+/** The id of a command that is not kept any more is refused for this long, so that no replay of it runs anew. */
+export const COMMAND_ID_KEPT_MS = 24 * HOUR;
 export const LIST_COMMANDS = 100;
 export const RESULT_CHARS = 16_384;
 /** Turns that one transaction closes when a worker is revoked or removed. */

@@ -126,6 +126,34 @@ describe("a command", () => {
     expect(rows.length).toBe(100);
     expect((await listed(t))[0]!.commandId).toBe("c129");
   });
+
+  test("that ended long ago does not run anew when its id is replayed", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    for (let i = 0; i < 101; i++) {
+      await asked(t, `c${i}`);
+      await take(t, worker, `c${i}`);
+      await t.mutation(api.commands.ack, { ...worker, commandId: `c${i}`, state: "completed" });
+    }
+    expect(await code(asked(t, "c0"))).toBe("conflict");
+    expect(await asked(t, "c1")).toMatchObject({ state: "completed" });
+    await pass(t, 24 * 3_600_000);
+    const remembered = await t.run((ctx) => ctx.db.query("usedCommands").collect());
+    expect(remembered).toEqual([]);
+  });
+
+  test("under the id of one with another tool or for another worker is a conflict", async () => {
+    const t = deployment();
+    await servedWorker(t, "w1");
+    await servedWorker(t, "w2");
+    const start = { type: "start-agent", ...ROLE, workerId: "w1", tool: "opencode" };
+    await asked(t, "c1", start);
+    expect(await asked(t, "c1", start)).toMatchObject({ state: "pending" });
+    expect(await code(asked(t, "c1", { ...start, tool: "git" }))).toBe("conflict");
+    expect(await code(asked(t, "c1", { ...start, workerId: "w2" }))).toBe("conflict");
+    await asked(t, "c2");
+    expect(await code(asked(t, "c2", { workerId: "w1" }))).toBe("conflict");
+  });
 });
 
 describe("starting an assistant", () => {

@@ -4,7 +4,8 @@
 
 import { configOf, configRows, runAfter } from "./enrolling";
 import { refusal } from "./errors";
-import { ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
+import { forgetCommand } from "./jobs";
+import { COMMAND_ID_KEPT_MS, ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
 import { ownedWorker } from "./owners";
 import { initPrompt } from "./prompts";
 
@@ -77,6 +78,14 @@ export async function findCommand(ctx          , commandId        )             
     .unique();
 }
 
+/** The id of a command that is not kept any more. */
+export async function findUsed(ctx          , commandId        )                                      {
+  return await ctx.db
+    .query("usedCommands")
+    .withIndex("by_command", (q) => q.eq("commandId", commandId))
+    .unique();
+}
+
 export async function openCommands(ctx          , machineId        )                     {
   return await ctx.db
     .query("machineCommands")
@@ -132,13 +141,15 @@ export async function endRunsLeftBehind(ctx             , worker                
   }
 }
 
-/** Ended commands are kept for their owner to read, a bounded number of them. */
+/** Ended commands are kept for their owner to read, a bounded number of them; of others the id, for a time. */
 async function prune(ctx             , machineId        )                {
   const ended = await ctx.db
     .query("machineCommands")
     .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("open", false))
     .take(ENDED_COMMANDS_KEPT + OPEN_COMMANDS_PER_MACHINE);
-  for (const command of ended.slice(0, Math.max(0, ended.length - ENDED_COMMANDS_KEPT))) {
-    await ctx.db.delete(command._id);
+  for (const { _id, commandId } of ended.slice(0, Math.max(0, ended.length - ENDED_COMMANDS_KEPT))) {
+    await ctx.db.delete(_id);
+    await ctx.db.insert("usedCommands", { commandId });
+    await ctx.scheduler.runAfter(COMMAND_ID_KEPT_MS, forgetCommand, { commandId });
   }
 }
