@@ -7,7 +7,7 @@ import { openCommands } from "./lib/commanding";
 import { enrolPage, enrolment } from "./lib/enrolling";
 import { refusal } from "./lib/errors";
 import { AGENT_CONFIGS_PER_MACHINE, ENDED_COMMANDS_KEPT, LIST_MACHINES, NAME_CHARS, checkId, checkText, checkTools } from "./lib/limits";
-import { mintMachineToken, requireMachineToken, revokeMachineTokens } from "./lib/machineTokens";
+import { deleteMachineTokens, forgetMachineTokens, mintMachineToken, requireMachineToken, revokeMachineTokens } from "./lib/machineTokens";
 import { findMachine, ownedMachine, requireOwner } from "./lib/owners";
 import { mutation, query,                            } from "./lib/server";
 
@@ -87,7 +87,7 @@ export const remove = mutation({
     if (worker) {
       throw refusal("conflict", `machine ${machineId} still has worker ${worker.workerId}: remove its workers first`);
     }
-    await revokeMachineTokens(ctx, machineId);
+    await deleteMachineTokens(ctx, machineId);
     await forgetRoles(ctx, machineId);
     await ctx.db.delete(known._id);
     return null;
@@ -101,6 +101,7 @@ export const rotate = mutation({
   handler: async (ctx, { machineId }) => {
     const known = await ownedMachine(ctx, await requireOwner(ctx), machineId);
     await revokeMachineTokens(ctx, known.machineId);
+    await forgetMachineTokens(ctx, known.machineId);
     return { token: await mintMachineToken(ctx, known.machineId) };
   },
 });

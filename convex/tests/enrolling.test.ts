@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { MACHINE, SUPERVISOR, api, code, createWorker, deployment, ownerOf, pass, refusal, send, servedWorker, strangerOf, type Deployment } from "./deployment.fixture";
+import { MACHINE, SUPERVISOR, api, code, countRows, createWorker, deployment, ownerOf, pass, refusal, send, servedWorker, strangerOf, type Deployment } from "./deployment.fixture";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -43,7 +43,18 @@ describe("a machine token", () => {
     await ownerOf(t).mutation(api.machines.remove, { machineId: "m1" });
     expect(await code(t.mutation(api.machines.enrol, { token, ...INSTALL }))).toBe("unauthorized");
     await ownerOf(t).mutation(api.machines.register, MACHINE);
-    expect(await code(t.mutation(api.machines.enrol, { token, ...INSTALL }))).toBe("revoked");
+    expect(await code(t.mutation(api.machines.enrol, { token, ...INSTALL }))).toBe("unauthorized");
+    expect(await t.run((ctx) => ctx.db.query("machineCredentials").collect())).toEqual([]);
+  });
+
+  test("made over and over does not grow the table, nor does enrolling over and over", async () => {
+    const t = deployment();
+    await servedWorker(t);
+    for (let i = 0; i < 25; i++) await machineToken(t);
+    expect(await t.run(async (ctx) => (await ctx.db.query("machineCredentials").collect()).length)).toBe(21);
+    const token = await machineToken(t);
+    for (let i = 0; i < 60; i++) await t.mutation(api.machines.enrol, { token, ...INSTALL });
+    expect(await countRows(t, "credentials")).toBe(40);
   });
 });
 
