@@ -5,7 +5,7 @@
 import { v } from "convex/values";
 import { configOf, configsOf, runAfter, shownConfig } from "./lib/enrolling";
 import { refusal } from "./lib/errors";
-import { AGENT_CONFIGS_PER_MACHINE, NAME_CHARS, PATH_CHARS, checkId, checkText } from "./lib/limits";
+import { AGENT_CONFIGS_PER_MACHINE, NAME_CHARS, PATH_CHARS, checkId, checkLine } from "./lib/limits";
 import { ownedMachine, requireOwner } from "./lib/owners";
 import { mutation, query } from "./lib/server";
 import { requireApproved, requireServing } from "./lib/tokens";
@@ -32,8 +32,8 @@ export const update = mutation({
     const worker = epoch === undefined ? await requireApproved(ctx, token) : await requireServing(ctx, token, epoch);
     checkId("room", report.room);
     checkId("role", report.role);
-    checkText("agentType", report.agentType, NAME_CHARS);
-    checkText("workingDirectory", report.workingDirectory, PATH_CHARS);
+    checkLine("agentType", report.agentType, NAME_CHARS);
+    checkLine("workingDirectory", report.workingDirectory, PATH_CHARS);
     const { machineId, workerId, owner } = worker;
     const known = await configOf(ctx, machineId, report.room, report.role);
     if (known && known.workerId !== workerId) {
