@@ -2,18 +2,23 @@
 // beside it) reports it with its worker's token; the owner reads it, and starts from it.
 
 import { v } from "convex/values";
-import { configsOf, runAfter, shownConfig } from "./lib/enrolling";
+import { configOf, configsOf, runAfter, shownConfig } from "./lib/enrolling";
 import { refusal } from "./lib/errors";
-import { AGENT_CONFIGS_PER_MACHINE, NAME_CHARS, PATH_CHARS, checkId, checkText } from "./lib/limits";
+import { AGENT_CONFIGS_PER_MACHINE, NAME_CHARS, PATH_CHARS, checkId, checkLine } from "./lib/limits";
 import { ownedMachine, requireOwner } from "./lib/owners";
 import { mutation, query } from "./lib/server";
-import { requireToken } from "./lib/tokens";
+import { requireApproved, requireServing } from "./lib/tokens";
 import { agentConfig, runReport } from "./lib/values";
 
-/** One row a role: the last report stands. Without `run` what is known of a running assistant stays. */
+/**
+ * One row a role: the last report stands. A worker reaches its own roles alone: one of another worker's becomes its own
+ * when it takes that worker's owner's `start-agent`. How a role runs is for the worker's present supervisor to say, with
+ * its epoch; without `run` what is known of a running assistant stays.
+ */
 export const update = mutation({
   args: {
     token: v.string(),
+    epoch: v.optional(v.number()),
     room: v.string(),
     role: v.string(),
     agentType: v.string(),
@@ -21,19 +26,20 @@ export const update = mutation({
     run: v.optional(runReport),
   },
   returns: v.null(),
-  handler: async (ctx, { token, run, ...report }) => {
-    const worker = await requireToken(ctx, token);
+  handler: async (ctx, { token, epoch, run, ...report }) => {
+    if (run !== undefined && epoch === undefined) throw refusal("invalid", "how a role runs is reported with an epoch");
+    const worker = epoch === undefined ? await requireApproved(ctx, token) : await requireServing(ctx, token, epoch);
     checkId("room", report.room);
     checkId("role", report.role);
-    checkText("agentType", report.agentType, NAME_CHARS);
-    checkText("workingDirectory", report.workingDirectory, PATH_CHARS);
+    checkLine("agentType", report.agentType, NAME_CHARS);
+    checkLine("workingDirectory", report.workingDirectory, PATH_CHARS);
     const { machineId, workerId, owner } = worker;
-    const known = await ctx.db
-      .query("machineAgentConfigs")
-      .withIndex("by_role", (q) => q.eq("machineId", machineId).eq("room", report.room).eq("role", report.role))
-      .unique();
+    const known = await configOf(ctx, machineId, report.room, report.role);
+    if (known && known.workerId !== workerId) {
+      throw refusal("forbidden", `${report.role} of room ${report.room} is worker ${known.workerId}'s: its owner moves it with start-agent`);
+    }
     const now = Date.now();
-    const fields = { ...report, workerId, updatedAt: now, ...(run === undefined ? {} : { run: runAfter(known?.run, run, now) }) };
+    const fields = { ...report, updatedAt: now, ...(run === undefined ? {} : { run: runAfter(known?.run, run, now) }) };
     if (known) {
       await ctx.db.patch(known._id, fields);
       return null;
@@ -41,7 +47,7 @@ export const update = mutation({
     if ((await configsOf(ctx, machineId)).length === AGENT_CONFIGS_PER_MACHINE) {
       throw refusal("queue_full", `machine ${machineId} has ${AGENT_CONFIGS_PER_MACHINE} roles already`);
     }
-    await ctx.db.insert("machineAgentConfigs", { run: { state: "none" }, ...fields, machineId, owner });
+    await ctx.db.insert("machineAgentConfigs", { run: { state: "none" }, ...fields, machineId, workerId, owner });
     return null;
   },
 });

@@ -88,6 +88,9 @@ export default defineSchema({
     .index("by_command", ["commandId"])
     .index("by_machine", ["machineId", "open"]),
 
+  /** Ids of commands that have ended and are not kept: they are remembered for a while, against replays. */
+  usedCommands: defineTable({ commandId: v.string() }).index("by_command", ["commandId"]),
+
   workers: defineTable({
     workerId: v.string(),
     machineId: v.string(),
@@ -117,6 +120,8 @@ export default defineSchema({
     revoked: v.boolean(),
     /** The install that enrolled for it; absent for one that was shown to a person. */
     installId: v.optional(v.string()),
+    /** A supervisor has connected with it: its install has it written down. */
+    used: v.optional(v.boolean()),
     createdAt: v.number(),
   })
     .index("by_hash", ["workerId", "hash"])

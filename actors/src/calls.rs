@@ -258,14 +258,13 @@ pub fn report_role(
         run["reason"] = reason.into();
     }
     let args = json!({
-        "token": credential.token.expose(),
         "room": casting.part.room,
         "role": casting.part.role,
         "agentType": casting.tool,
         "workingDirectory": casting.directory,
         "run": run,
     });
-    link.mutate("agentConfigs:update", args)
+    link.mutate("agentConfigs:update", authorized(credential, args))
 }
 
 fn authorized(credential: &Credential, mut args: Value) -> Value {

@@ -102,6 +102,9 @@ pub struct ActorCard {
     pub max_sessions: Option<usize>,
     /// Of a worker.
     pub deployment: Option<String>,
+    /// Of a worker: the machine that its token names.
+    #[serde(skip)]
+    pub machine: Option<String>,
     /// Of its mailbox and handler, live. An actor that is between two lives has an empty one.
     #[serde(skip)]
     pub gauge: Gauge,
@@ -133,6 +136,7 @@ impl ActorCard {
             directory: None,
             max_sessions: None,
             deployment: None,
+            machine: None,
             gauge: Gauge::default(),
         }
     }

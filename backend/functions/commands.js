@@ -3,7 +3,7 @@
 // things that the deployment knows; which program runs where, and what it is told, is decided here and on the machine.
 
 import { v,            } from "convex/values";
-import { end, findCommand, openCommands, target,              } from "./lib/commanding";
+import { end, findCommand, findUsed, moveRole, openCommands, target,                           } from "./lib/commanding";
 import { refusal } from "./lib/errors";
 import { expireCommand } from "./lib/jobs";
 import {
@@ -43,6 +43,9 @@ export const send = mutation({
         throw refusal("conflict", `command id ${id} is taken by another command: make a new id`);
       }
       return { commandId: id, state: known.state };
+    }
+    if (await findUsed(ctx, id)) {
+      throw refusal("conflict", `command id ${id} is taken by a command that ended a while ago: make a new id`);
     }
     const open = await openCommands(ctx, machineId);
     if (open.length === OPEN_COMMANDS_PER_MACHINE) {
@@ -148,6 +151,7 @@ export const ack = mutation({
           takenAt: Date.now(),
         });
         await ctx.scheduler.runAfter(COMMAND_PROCESSING_LIMIT_MS, expireCommand, { commandId });
+        await moveRole(ctx, command, worker.workerId);
       } else if (command.state !== "processing" || !mine) {
         return { status: "passed", state: command.state };
       }
@@ -185,13 +189,28 @@ export const expire = internalMutation({
   },
 });
 
-function sameAsking(known         , owner        , machineId        , asking                                                )          {
+/** An id that was remembered for long enough. */
+export const forget = internalMutation({
+  args: { commandId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { commandId }) => {
+    const used = await findUsed(ctx, commandId);
+    if (used) await ctx.db.delete(used._id);
+    return null;
+  },
+});
+
+/** What the caller leaves open may have been filled in; what it names must be what the command has. */
+function sameAsking(known         , owner        , machineId        , asking        )          {
+  const { type, room, role, workerId, tool } = asking;
   return (
     known.owner === owner &&
     known.machineId === machineId &&
-    known.type === asking.type &&
-    known.room === asking.room &&
-    known.role === asking.role
+    known.type === type &&
+    known.room === room &&
+    known.role === role &&
+    (workerId === undefined || known.workerId === workerId) &&
+    (tool === undefined || known.tool === tool)
   );
 }
 

@@ -6,8 +6,8 @@ import { v } from "convex/values";
 import { openCommands } from "./lib/commanding";
 import { enrolPage, enrolment } from "./lib/enrolling";
 import { refusal } from "./lib/errors";
-import { AGENT_CONFIGS_PER_MACHINE, ENDED_COMMANDS_KEPT, LIST_MACHINES, NAME_CHARS, checkId, checkText, checkTools } from "./lib/limits";
-import { mintMachineToken, requireMachineToken, revokeMachineTokens } from "./lib/machineTokens";
+import { AGENT_CONFIGS_PER_MACHINE, ENDED_COMMANDS_KEPT, LIST_MACHINES, NAME_CHARS, checkId, checkLine, checkTools } from "./lib/limits";
+import { deleteMachineTokens, forgetMachineTokens, mintMachineToken, requireMachineToken, revokeMachineTokens } from "./lib/machineTokens";
 import { findMachine, ownedMachine, requireOwner } from "./lib/owners";
 import { mutation, query,                            } from "./lib/server";
 
@@ -34,9 +34,9 @@ export const register = mutation({
   handler: async (ctx, args) => {
     const owner = await requireOwner(ctx);
     checkId("machineId", args.machineId);
-    checkText("name", args.name, NAME_CHARS);
-    checkText("hostname", args.hostname, NAME_CHARS);
-    checkText("os", args.os, NAME_CHARS);
+    checkLine("name", args.name, NAME_CHARS);
+    checkLine("hostname", args.hostname, NAME_CHARS);
+    checkLine("os", args.os, NAME_CHARS);
     checkTools(args.tools);
     const now = Date.now();
     if (await findMachine(ctx, args.machineId)) {
@@ -87,7 +87,7 @@ export const remove = mutation({
     if (worker) {
       throw refusal("conflict", `machine ${machineId} still has worker ${worker.workerId}: remove its workers first`);
     }
-    await revokeMachineTokens(ctx, machineId);
+    await deleteMachineTokens(ctx, machineId);
     await forgetRoles(ctx, machineId);
     await ctx.db.delete(known._id);
     return null;
@@ -101,6 +101,7 @@ export const rotate = mutation({
   handler: async (ctx, { machineId }) => {
     const known = await ownedMachine(ctx, await requireOwner(ctx), machineId);
     await revokeMachineTokens(ctx, known.machineId);
+    await forgetMachineTokens(ctx, known.machineId);
     return { token: await mintMachineToken(ctx, known.machineId) };
   },
 });
@@ -116,9 +117,9 @@ export const enrol = mutation({
   returns: enrolment,
   handler: async (ctx, { token, installId, machine: report, after = "" }) => {
     const known = await requireMachineToken(ctx, token);
-    checkText("installId", installId, NAME_CHARS);
-    checkText("hostname", report.hostname, NAME_CHARS);
-    checkText("os", report.os, NAME_CHARS);
+    checkLine("installId", installId, NAME_CHARS);
+    checkLine("hostname", report.hostname, NAME_CHARS);
+    checkLine("os", report.os, NAME_CHARS);
     checkTools(report.tools);
     await ctx.db.patch(known._id, { ...report, lastSeenAt: Date.now() });
     return await enrolPage(ctx, known, installId, after);

@@ -7,11 +7,11 @@ import { v,            } from "convex/values";
 import { takeConnection } from "./lib/connection";
 import { refusal } from "./lib/errors";
 import { closeTurns as scheduledCloseTurns, revokeReplaced as scheduledRevoke } from "./lib/jobs";
-import { CLOSE_PAGE, KEEP_OLDER_MS, LIST_WORKERS, NAME_CHARS, PATH_CHARS, checkId, checkText, checkTools } from "./lib/limits";
+import { CLOSE_PAGE, KEEP_OLDER_MS, LIST_WORKERS, NAME_CHARS, PATH_CHARS, checkId, checkLine, checkTools } from "./lib/limits";
 import { findWorker, ownedMachine, ownedWorker, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { internalMutation, mutation, query,                            } from "./lib/server";
-import { forgetCredentials, hasLiveCredential, liveCredentials, mintToken, requireEpoch, requireToken, revokeCredentials } from "./lib/tokens";
+import { forgetCredentials, hasLiveCredential, liveCredentials, mintToken, requireCredential, requireEpoch, revokeCredentials, takeIntoUse } from "./lib/tokens";
 import { closeTurn,           } from "./lib/turns";
 import { workerState } from "./lib/values";
 
@@ -22,8 +22,8 @@ export const create = mutation({
   handler: async (ctx, args) => {
     const owner = await requireOwner(ctx);
     checkId("workerId", args.workerId);
-    checkText("name", args.name, NAME_CHARS);
-    checkText("directory", args.directory, PATH_CHARS);
+    checkLine("name", args.name, NAME_CHARS);
+    checkLine("directory", args.directory, PATH_CHARS);
     await ownedMachine(ctx, owner, args.machineId);
     const known = await findWorker(ctx, args.workerId);
     if (known) {
@@ -174,12 +174,13 @@ export const connect = mutation({
   },
   returns: connected,
   handler: async (ctx, { token, takeOver, machine, ...supervisor })                                   => {
-    const worker = await requireToken(ctx, token);
-    for (const [what, id] of Object.entries(supervisor)) checkText(what, id, NAME_CHARS);
-    checkText("hostname", machine.hostname, NAME_CHARS);
-    checkText("os", machine.os, NAME_CHARS);
+    const { worker, credential } = await requireCredential(ctx, token);
+    for (const [what, id] of Object.entries(supervisor)) checkLine(what, id, NAME_CHARS);
+    checkLine("hostname", machine.hostname, NAME_CHARS);
+    checkLine("os", machine.os, NAME_CHARS);
     checkTools(machine.tools);
     const epoch = await takeConnection(ctx, worker, supervisor, takeOver);
+    await takeIntoUse(ctx, credential);
     const row = await ctx.db
       .query("machines")
       .withIndex("by_machine", (q) => q.eq("machineId", worker.machineId))

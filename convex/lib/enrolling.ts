@@ -90,6 +90,19 @@ export async function configRows(ctx: QueryCtx, machineId: string): Promise<Doc<
     .take(AGENT_CONFIGS_PER_MACHINE);
 }
 
+/** The one row of a role. */
+export async function configOf(
+  ctx: QueryCtx,
+  machineId: string,
+  room: string,
+  role: string,
+): Promise<Doc<"machineAgentConfigs"> | null> {
+  return await ctx.db
+    .query("machineAgentConfigs")
+    .withIndex("by_role", (q) => q.eq("machineId", machineId).eq("room", room).eq("role", role))
+    .unique();
+}
+
 export async function configsOf(ctx: QueryCtx, machineId: string): Promise<Infer<typeof agentConfig>[]> {
   return (await configRows(ctx, machineId)).map(shownConfig);
 }

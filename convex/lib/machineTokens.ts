@@ -2,6 +2,7 @@
 // the machine and mints a credential for each of its workers. It serves nothing by itself.
 
 import { refusal } from "./errors";
+import { CLOSE_PAGE, CREDENTIALS_PER_WORKER } from "./limits";
 import { hashSecret, makeSecret } from "./secrets";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
 
@@ -23,6 +24,26 @@ export async function revokeMachineTokens(ctx: MutationCtx, machineId: string): 
     .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("revoked", false));
   for await (const credential of live) {
     await ctx.db.patch(credential._id, { revoked: true });
+  }
+}
+
+/** Of the revoked ones the newest stay, so that whoever still has one hears why it does not enrol. */
+export async function forgetMachineTokens(ctx: MutationCtx, machineId: string): Promise<void> {
+  const newestFirst = await ctx.db
+    .query("machineCredentials")
+    .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("revoked", true))
+    .order("desc")
+    .take(CREDENTIALS_PER_WORKER + CLOSE_PAGE);
+  for (const old of newestFirst.slice(CREDENTIALS_PER_WORKER)) await ctx.db.delete(old._id);
+}
+
+/** All of them, with their machine. */
+export async function deleteMachineTokens(ctx: MutationCtx, machineId: string): Promise<void> {
+  for (const revoked of [false, true]) {
+    const rows = ctx.db
+      .query("machineCredentials")
+      .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("revoked", revoked));
+    for await (const credential of rows) await ctx.db.delete(credential._id);
   }
 }
 

@@ -2,7 +2,8 @@
 // only a hash of the secret, so nothing that reads the database can act as a worker.
 
 import { refusal } from "./errors";
-import { CREDENTIALS_PER_WORKER, CLOSE_PAGE, LIVE_CREDENTIALS } from "./limits";
+import { revokeReplaced } from "./jobs";
+import { CREDENTIALS_PER_WORKER, CLOSE_PAGE, KEEP_OLDER_MS, LIVE_CREDENTIALS } from "./limits";
 import { hashSecret, makeSecret } from "./secrets";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
 
@@ -66,28 +67,44 @@ export async function liveCredentials(ctx: QueryCtx, workerId: string): Promise<
 }
 
 /**
- * The credential of an install that enrolled: it replaces the one that the same install got before, so that enrolling
- * at every start does not pile them up. The oldest ones of other installs give way at the bound.
+ * A credential for an install that enrols. Those that the same install got before stay valid: its supervisor may be
+ * serving with one, and whether the install can write the new one down is not known here. They go when a supervisor
+ * connects with it (`takeIntoUse`). At the bound enrolled ones give way, first the oldest that never served.
  */
 export async function mintForInstall(ctx: MutationCtx, worker: Doc<"workers">, installId: string): Promise<string> {
   const { workerId } = worker;
-  const former = await ctx.db
-    .query("credentials")
-    .withIndex("by_install", (q) => q.eq("workerId", workerId).eq("installId", installId).eq("revoked", false))
-    .first();
-  if (former) await ctx.db.patch(former._id, { revoked: true });
   const live = await ctx.db
     .query("credentials")
     .withIndex("by_worker", (q) => q.eq("workerId", workerId).eq("revoked", false))
     .take(CREDENTIALS_PER_WORKER);
   if (live.length === CREDENTIALS_PER_WORKER) {
-    const oldest = live.find((credential) => credential.installId !== undefined);
+    const enrolled = live.filter((credential) => credential.installId !== undefined);
+    const [oldest] = [...enrolled.filter(({ used }) => !used), ...enrolled];
     if (!oldest) {
       throw refusal("queue_full", `worker ${workerId} has ${live.length} valid tokens already: rotate it to drop them`);
     }
     await ctx.db.patch(oldest._id, { revoked: true });
   }
+  await forgetCredentials(ctx, workerId);
   return await mintToken(ctx, worker, installId);
+}
+
+/**
+ * A supervisor has connected with the credential. The first time, those that its install enrolled for before have served
+ * their time: they end after a while, so that a supervisor can change over in the middle of an answer.
+ */
+export async function takeIntoUse(ctx: MutationCtx, credential: Doc<"credentials">): Promise<void> {
+  const { workerId, installId } = credential;
+  if (credential.used) return;
+  await ctx.db.patch(credential._id, { used: true });
+  if (installId === undefined) return;
+  const live = await ctx.db
+    .query("credentials")
+    .withIndex("by_install", (q) => q.eq("workerId", workerId).eq("installId", installId).eq("revoked", false))
+    .take(LIVE_CREDENTIALS);
+  const former = live.filter((other) => other._creationTime < credential._creationTime);
+  if (former.length === 0) return;
+  await ctx.scheduler.runAfter(KEEP_OLDER_MS, revokeReplaced, { credentials: former.map(({ _id }) => _id) });
 }
 
 export async function hasLiveCredential(ctx: QueryCtx, workerId: string): Promise<boolean> {
@@ -99,7 +116,7 @@ export async function hasLiveCredential(ctx: QueryCtx, workerId: string): Promis
 }
 
 export type TokenVerdict =
-  | { status: "ok"; worker: Doc<"workers"> }
+  | { status: "ok"; worker: Doc<"workers">; credential: Doc<"credentials"> }
   | { status: "unauthorized" | "revoked"; message: string };
 
 /** Who the token is, as a value: callers that serve several tokens at once must not fail for one of them. */
@@ -132,14 +149,19 @@ export async function checkToken(ctx: QueryCtx, text: string): Promise<TokenVerd
   if (credential.revoked) {
     return { status: "revoked", message: "the token was replaced by a newer one: use that, or make another" };
   }
-  return { status: "ok", worker };
+  return { status: "ok", worker, credential };
 }
 
 /** The worker that the token belongs to. */
 export async function requireToken(ctx: QueryCtx, text: string): Promise<Doc<"workers">> {
+  return (await requireCredential(ctx, text)).worker;
+}
+
+/** The same, with what is known of the token itself. */
+export async function requireCredential(ctx: QueryCtx, text: string) {
   const verdict = await checkToken(ctx, text);
   if (verdict.status !== "ok") throw refusal(verdict.status, verdict.message);
-  return verdict.worker;
+  return verdict;
 }
 
 /** Whether the epoch is that of the supervisor that connected last. */
@@ -156,9 +178,17 @@ export async function requireEpoch(ctx: QueryCtx, text: string, epoch: number): 
   return worker;
 }
 
+/** The worker, if it is approved: for a command beside its supervisor, which has no epoch. */
+export async function requireApproved(ctx: QueryCtx, text: string): Promise<Doc<"workers">> {
+  return approved(await requireToken(ctx, text));
+}
+
 /** The worker, by its present supervisor, and approved: what every function that serves sessions asks for. */
 export async function requireServing(ctx: QueryCtx, text: string, epoch: number): Promise<Doc<"workers">> {
-  const worker = await requireEpoch(ctx, text, epoch);
+  return approved(await requireEpoch(ctx, text, epoch));
+}
+
+function approved(worker: Doc<"workers">): Doc<"workers"> {
   if (worker.state !== "approved") {
     throw refusal("pending", "the worker waits for its owner's approval");
   }

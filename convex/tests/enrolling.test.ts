@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { MACHINE, SUPERVISOR, api, code, createWorker, deployment, ownerOf, refusal, send, servedWorker, strangerOf, type Deployment } from "./deployment.fixture";
+import { MACHINE, SUPERVISOR, api, code, countRows, createWorker, deployment, ownerOf, pass, refusal, send, servedWorker, strangerOf, type Deployment } from "./deployment.fixture";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -43,7 +43,18 @@ describe("a machine token", () => {
     await ownerOf(t).mutation(api.machines.remove, { machineId: "m1" });
     expect(await code(t.mutation(api.machines.enrol, { token, ...INSTALL }))).toBe("unauthorized");
     await ownerOf(t).mutation(api.machines.register, MACHINE);
-    expect(await code(t.mutation(api.machines.enrol, { token, ...INSTALL }))).toBe("revoked");
+    expect(await code(t.mutation(api.machines.enrol, { token, ...INSTALL }))).toBe("unauthorized");
+    expect(await t.run((ctx) => ctx.db.query("machineCredentials").collect())).toEqual([]);
+  });
+
+  test("made over and over does not grow the table, nor does enrolling over and over", async () => {
+    const t = deployment();
+    await servedWorker(t);
+    for (let i = 0; i < 25; i++) await machineToken(t);
+    expect(await t.run(async (ctx) => (await ctx.db.query("machineCredentials").collect()).length)).toBe(21);
+    const token = await machineToken(t);
+    for (let i = 0; i < 60; i++) await t.mutation(api.machines.enrol, { token, ...INSTALL });
+    expect(await countRows(t, "credentials")).toBe(40);
   });
 });
 
@@ -72,7 +83,7 @@ describe("enrolling", () => {
     expect(await t.query(api.work.inbox, { token: served.token, epoch: 2 })).toMatchObject({ displaced: false });
   });
 
-  test("again by the same install replaces its credential and leaves other installs theirs", async () => {
+  test("cuts nobody off: what the same install got before serves until the new one does, and a while beyond", async () => {
     const t = deployment();
     await servedWorker(t);
     const token = await machineToken(t);
@@ -80,11 +91,30 @@ describe("enrolling", () => {
       (await t.mutation(api.machines.enrol, { token, ...INSTALL, installId })).workers[0]!.token;
     const other = await enrol("other");
     const first = await enrol("mine");
+    const inbox = async (token: string) => (await t.query(api.work.inbox, { token, epoch: 1 })).state;
+    const connect = (token: string) => t.mutation(api.workers.connect, { token, ...SUPERVISOR });
+    await connect(first);
     const second = await enrol("mine");
-    const inbox = (token: string) => t.query(api.work.inbox, { token, epoch: 1 });
-    expect(await inbox(first)).toMatchObject({ state: "revoked" });
-    expect(await inbox(second)).toMatchObject({ state: "approved" });
-    expect(await inbox(other)).toMatchObject({ state: "approved" });
+    const third = await enrol("mine");
+    await connect(first);
+    await pass(t, 400_000);
+    expect(await Promise.all([other, first, second, third].map(inbox))).toEqual(Array(4).fill("approved"));
+    await connect(second);
+    expect(await inbox(first)).toBe("approved");
+    await pass(t, 300_000);
+    expect(await inbox(first)).toBe("revoked");
+    expect(await Promise.all([other, second, third].map(inbox))).toEqual(Array(3).fill("approved"));
+  });
+
+  test("that never leads to a connection takes nothing from the credential that serves", async () => {
+    const t = deployment();
+    await servedWorker(t);
+    const token = await machineToken(t);
+    const enrol = async () => (await t.mutation(api.machines.enrol, { token, ...INSTALL })).workers[0]!.token;
+    const serving = await enrol();
+    await t.mutation(api.workers.connect, { token: serving, ...SUPERVISOR });
+    for (let i = 0; i < 25; i++) await enrol();
+    expect(await t.query(api.work.inbox, { token: serving, epoch: 1 })).toMatchObject({ state: "approved" });
   });
 
   test("by ever new installs keeps a bounded number of credentials, the owner's own among them", async () => {

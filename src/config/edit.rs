@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstRootNode};
+use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::WorkerToken;
 
 use super::load::jsonc;
 use super::paths::{private_dir, write_private};
+use super::url::{UrlRule, deployment_url};
 
 /// Another command's edit takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -109,15 +111,13 @@ impl Edit {
 
     /// Another token for the worker's entry. False when there is none.
     pub fn set_token(&mut self, worker: &str, token: &str) -> bool {
-        let property = self
-            .entry(worker)
-            .and_then(|entry| entry.as_object())
-            .and_then(|entry| entry.get("token"));
-        let found = property.is_some();
-        if let Some(property) = property {
-            property.set_value(CstInputValue::String(token.to_owned()));
-        }
-        found
+        set_token(self.entry(worker), token)
+    }
+
+    /// The same for the worker of this deployment: another one may have a worker of the same id.
+    pub fn set_token_at(&mut self, worker: &str, url: &DeploymentUrl, token: &str) -> bool {
+        let mut entries = self.entries(worker);
+        set_token(entries.find(|entry| is_at(entry, url)), token)
     }
 
     pub fn write(self) -> Result<(), String> {
@@ -130,11 +130,37 @@ impl Edit {
     }
 
     fn entry(&self, worker: &str) -> Option<CstNode> {
-        let elements = self.workers()?.elements();
-        elements
-            .into_iter()
-            .find(|element| worker_of(element).as_deref() == Some(worker))
+        self.entries(worker).next()
     }
+
+    fn entries(&self, worker: &str) -> impl Iterator<Item = CstNode> {
+        let elements = self.workers().map(|list| list.elements());
+        elements
+            .unwrap_or_default()
+            .into_iter()
+            .filter(move |element| worker_of(element).as_deref() == Some(worker))
+    }
+}
+
+fn set_token(entry: Option<CstNode>, token: &str) -> bool {
+    let property = entry
+        .and_then(|entry| entry.as_object())
+        .and_then(|entry| entry.get("token"));
+    let found = property.is_some();
+    if let Some(property) = property {
+        property.set_value(CstInputValue::String(token.to_owned()));
+    }
+    found
+}
+
+/// However the address is written; whether it may be used is not asked here.
+fn is_at(entry: &CstNode, url: &DeploymentUrl) -> bool {
+    let any = UrlRule {
+        allow_insecure: true,
+    };
+    text_of(entry, "convex_url")
+        .and_then(|text| deployment_url(&text, any).ok())
+        .is_some_and(|theirs| theirs == *url)
 }
 
 /// Adds one worker, making the file when there is none. The token goes to the file alone (0600).
@@ -151,10 +177,13 @@ pub fn append_worker(
 }
 
 fn worker_of(entry: &CstNode) -> Option<String> {
-    let value = entry.as_object()?.get("token")?.value()?;
-    let text = value.as_string_lit()?.decoded_value().ok()?;
-    let token = WorkerToken::parse(&text).ok()?;
+    let token = WorkerToken::parse(&text_of(entry, "token")?).ok()?;
     Some(token.worker().to_string())
+}
+
+fn text_of(entry: &CstNode, field: &str) -> Option<String> {
+    let value = entry.as_object()?.get(field)?.value()?;
+    value.as_string_lit()?.decoded_value().ok()
 }
 
 /// Beside the file, because the file itself is replaced. It goes with the process, however that ends.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::*;
@@ -273,6 +274,34 @@ fn a_token_is_replaced_where_it_stands() {
     let text = edited(|edit| assert!(edit.set_token("shop", "machine_m:worker_shop:secret_new")));
     assert_eq!(text, FILE.replace("secret_one", "secret_new"));
     assert_eq!(edited(|edit| assert!(!edit.set_token("none", "x"))), FILE);
+}
+
+#[test]
+fn a_worker_of_the_same_id_elsewhere_keeps_its_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("workers.json");
+    let there = DeploymentUrl::new("https://there.example");
+    let mut edit = Edit::open(&path).unwrap();
+    for (secret, url) in [
+        ("here", "https://here.example/"),
+        ("there", "https://THERE.example/"),
+    ] {
+        let token = format!("machine_m:worker_shop:secret_{secret}");
+        edit.append(&token, Path::new("/"), url, None).unwrap();
+    }
+    assert!(edit.set_token_at("shop", &there, "machine_m:worker_shop:secret_new"));
+    let nowhere = DeploymentUrl::new("https://nowhere.example");
+    assert!(!edit.set_token_at("shop", &nowhere, "machine_m:worker_shop:secret_lost"));
+    edit.write().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("secret_here") && text.contains("secret_new"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("secret_there") && !text.contains("secret_lost"),
+        "{text}"
+    );
 }
 
 #[test]

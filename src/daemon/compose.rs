@@ -68,7 +68,8 @@ pub(super) fn named_by<'t>(
     first.as_str().parse().ok()
 }
 
-fn known(paths: &Paths, identity: Machine, name: Option<&str>) -> KnownMachine {
+/// The same of an identity that may not have been written down yet.
+pub(super) fn known(paths: &Paths, identity: Machine, name: Option<&str>) -> KnownMachine {
     let search = tools::Search::from_environment(paths.home.clone());
     let tools = glance(&search, &identity.available_tools);
     KnownMachine {

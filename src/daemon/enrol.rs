@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::compose;
+use super::compose::{self, KnownMachine};
 use crate::adapters::convex::{ClientError, OwnerClient};
-use crate::adapters::identity::{Machine, install_id};
+use crate::adapters::identity::{CHATROOM_FILE, Machine, install_id};
 use crate::config::paths::private_dir;
 use crate::config::{Edit, Paths};
 
@@ -62,15 +62,17 @@ struct Page {
     next: Option<String>,
 }
 
-/// Asks the deployment for everything of the token's machine and writes it down here.
+/// Asks the deployment for everything of the token's machine and writes it down here, page by page. What cannot be
+/// written down is found out before the deployment is asked; and what this installation had before serves on until a
+/// supervisor has connected with what it got now.
 pub async fn enrol(
     paths: &Paths,
     url: &DeploymentUrl,
     token: &MachineToken,
 ) -> Result<Enrolled, EnrolError> {
     let files = |error: String| EnrolError::Files(error);
-    take_identity(paths, token).map_err(files)?;
-    let machine = compose::machine(paths, None).map_err(files)?;
+    drop(Edit::open(&paths.workers_file).map_err(files)?);
+    let machine = identity(paths, token).map_err(files)?;
     private_dir(&paths.state).map_err(|error| files(error.to_string()))?;
     let state = std::fs::canonicalize(&paths.state).map_err(|error| files(error.to_string()))?;
     let client = OwnerClient::connect_without_identity(url.as_str(), TIMEOUT).await?;
@@ -94,6 +96,8 @@ pub async fn enrol(
         let answer = client.mutation("machines:enrol", args.clone()).await?;
         let page: Page = serde_json::from_value(answer)
             .map_err(|error| EnrolError::Answer(error.to_string()))?;
+        keep_identity(paths, &machine.identity).map_err(files)?;
+        write_down(paths, url, &page.workers).map_err(files)?;
         enrolled.machine_id = page.machine_id;
         enrolled.name = page.name;
         enrolled.sessions += page.sessions.len();
@@ -103,26 +107,32 @@ pub async fn enrol(
             None => break,
         }
     }
-    write_down(paths, url, &enrolled.workers).map_err(files)?;
     Ok(enrolled)
 }
 
-/// An installation without an identity becomes the machine that the token names.
-fn take_identity(paths: &Paths, token: &MachineToken) -> Result<(), String> {
-    let path = paths.machine_file();
-    let Ok(id) = token.machine().as_str().parse() else {
-        return Ok(());
+/// Who this installation is; one without an identity becomes the machine that the token names. Nothing is written: the
+/// token may be refused.
+fn identity(paths: &Paths, token: &MachineToken) -> Result<KnownMachine, String> {
+    let known = Machine::load(&paths.machine_file()).map_err(|error| error.to_string())?;
+    if known.is_some() {
+        return compose::machine(paths, None);
+    }
+    let identity = match token.machine().as_str().parse() {
+        Ok(id) => Machine::named(id),
+        Err(_) => Machine::unwritten(Some(&paths.home.join(CHATROOM_FILE))),
     };
-    if Machine::load(&path)
-        .map_err(|error| error.to_string())?
-        .is_some()
-    {
+    Ok(compose::known(paths, identity, None))
+}
+
+/// The deployment has taken the token: what was only thought of is this machine's identity from now on.
+fn keep_identity(paths: &Paths, identity: &Machine) -> Result<(), String> {
+    let path = paths.machine_file();
+    let known = Machine::load(&path).map_err(|error| error.to_string())?;
+    if known.is_some() {
         return Ok(());
     }
     private_dir(&paths.config).map_err(|error| error.to_string())?;
-    Machine::named(id)
-        .save(&path)
-        .map_err(|error| error.to_string())
+    identity.save(&path).map_err(|error| error.to_string())
 }
 
 fn write_down(
@@ -132,7 +142,7 @@ fn write_down(
 ) -> Result<(), String> {
     let mut edit = Edit::open(&paths.workers_file)?;
     for worker in workers {
-        if !edit.set_token(&worker.worker_id, &worker.token) {
+        if !edit.set_token_at(&worker.worker_id, url, &worker.token) {
             let name = Some(worker.name.as_str());
             edit.append(&worker.token, &worker.directory, url.as_str(), name)?;
         }

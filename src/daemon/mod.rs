@@ -39,6 +39,6 @@ pub use models::KnownModels;
 pub use options::{LocalOptions, Mode, RunOptions};
 pub use paused::Paused;
 pub use reload::Reloaded;
-pub use run::run;
+pub use run::{hold, run};
 pub use signals::StopSignals;
 pub use state_file::{DaemonFile, Exited};

@@ -25,21 +25,33 @@ use super::signals::{Asked as Signal, Signals};
 use super::start::{Up, bring_up, prepare, take_down};
 use super::state_file::{DaemonFile, Exited};
 use crate::adapters::clock::wall_ms;
-use crate::config::Source;
 use crate::config::paths::private_dir;
+use crate::config::{Paths, Source};
 use crate::control::report::rfc3339;
 use crate::control::socket_path;
 
-/// Runs until it is told to stop.
-pub async fn run(options: RunOptions, announce: &dyn Announce) -> Result<Ended, RunError> {
-    let mut signals = Signals::register().map_err(|error| setup(&error))?;
-    private_dir(&options.paths.state).map_err(|error| state_folder(&error))?;
-    let instance = Instance::acquire(&options.paths.lock_file(), wall_ms())
+/// Becomes this installation's one supervisor, for whoever has something to do before it runs as such.
+pub async fn hold(paths: &Paths) -> Result<Instance, RunError> {
+    private_dir(&paths.state).map_err(|error| state_folder(&error))?;
+    Instance::acquire(&paths.lock_file(), wall_ms())
         .await
         .map_err(|error| match error {
             LockError::Held { holder, .. } => RunError::AlreadyRunning(holder),
             other @ LockError::Unusable { .. } => state_folder(&other),
-        })?;
+        })
+}
+
+/// Runs until it is told to stop.
+pub async fn run(
+    options: RunOptions,
+    held: Option<Instance>,
+    announce: &dyn Announce,
+) -> Result<Ended, RunError> {
+    let mut signals = Signals::register().map_err(|error| setup(&error))?;
+    let instance = match held {
+        Some(instance) => instance,
+        None => hold(&options.paths).await?,
+    };
     let file = daemon_file(&options, &instance)?;
     let path = options.paths.daemon_file();
     let result = live(options, announce, &mut signals, &instance, file.clone()).await;

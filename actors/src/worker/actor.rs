@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::Semaphore;
 use tracing::info;
 
-use super::messages::{DISPLACED, Standing, WorkerMsg};
+use super::messages::{CommandMsg, DISPLACED, Standing, WorkerMsg};
 use super::state::{WorkerArgs, WorkerState};
 use crate::domain::inbox::{Inbox, WorkerState as Approval};
 use crate::domain::phase::Phase;
@@ -16,6 +17,9 @@ use crate::ports::link::Credential;
 use crate::session::SessionMsg;
 use crate::supervision::{Address, Envelope, Tasks, child_end};
 use crate::table::{ActorCard, ActorKey, ActorKind, CardGuard};
+
+/// At a stop, for the results of commands that were carried out.
+const LAST_RESULTS: Duration = Duration::from_secs(2);
 
 pub struct WorkerActor;
 
@@ -42,6 +46,7 @@ impl Actor for WorkerActor {
         card.since_ms = args.ports.clock.boottime_ms();
         card.detail.push_str("waits for its deployment");
         card.deployment = Some(args.spec.url.to_string());
+        card.machine = Some(args.spec.token.machine().to_string());
         card.directory = Some(args.spec.directory.to_string());
         card.max_sessions = Some(args.spec.max_sessions);
         card.gauge = args.gauge.clone();
@@ -57,9 +62,11 @@ impl Actor for WorkerActor {
             inbox: None,
             sessions: BTreeMap::new(),
             roles: BTreeMap::new(),
+            reports: BTreeMap::new(),
             in_hand: BTreeSet::new(),
             closing: BTreeSet::new(),
             stopping: false,
+            leaving: false,
             tasks: Tasks::default(),
             _card: guard,
         })
@@ -225,10 +232,21 @@ impl WorkerState {
         self.stop_when_empty(myself);
     }
 
-    pub(super) fn stop_when_empty(&self, myself: &Address<WorkerMsg>) {
+    pub(super) fn stop_when_empty(&mut self, myself: &Address<WorkerMsg>) {
         let no_session = self.sessions.values().all(|entry| entry.actor.is_none());
-        if self.stopping && no_session && self.roles.is_empty() {
-            myself.stop();
+        if !self.stopping || !no_session || !self.roles.is_empty() {
+            return;
+        }
+        if self.in_hand.is_empty() {
+            return myself.stop();
+        }
+        // Whoever asked for something hears how it ended; of a deployment that is away the successor ends it.
+        if !std::mem::replace(&mut self.leaving, true) {
+            let myself = myself.clone();
+            self.tasks.spawn(async move {
+                tokio::time::sleep(LAST_RESULTS).await;
+                let _ = myself.cast(WorkerMsg::Command(CommandMsg::Leave));
+            });
         }
     }
 

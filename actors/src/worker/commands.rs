@@ -24,6 +24,9 @@ const RESULT_CHARS: usize = 16_000;
 impl WorkerState {
     /// Takes what nobody has, ends what a predecessor of this actor had taken.
     pub(super) fn take_commands(&mut self, myself: &Address<WorkerMsg>) {
+        if self.stopping {
+            return;
+        }
         let Some(inbox) = &self.inbox else { return };
         for todo in todo(&inbox.commands, &self.in_hand) {
             match todo {
@@ -63,6 +66,11 @@ impl WorkerState {
         match message {
             CommandMsg::Over(command) => {
                 self.in_hand.remove(&command);
+                self.stop_when_empty(myself);
+            }
+            CommandMsg::Leave => {
+                self.in_hand.clear();
+                self.stop_when_empty(myself);
             }
             CommandMsg::Taken(command, order) => {
                 info!(%command, what = name_of(&order), "command taken");
@@ -115,11 +123,16 @@ impl WorkerState {
         });
     }
 
-    /// What of this machine the deployment's owner may see: the workers of this deployment and what is below them.
+    /// What the command's owner may see: the workers of the machine that it was sent to, which is theirs, and what is
+    /// below them. This supervisor may serve workers of other machines, and so of other owners, at the same deployment.
     fn tree(&self) -> Value {
         let cards = self.args.table.snapshot();
-        let url = Some(self.args.spec.url.to_string());
-        let is_ours = |card: &ActorCard| card.kind == ActorKind::Worker && card.deployment == url;
+        let spec = &self.args.spec;
+        let url = Some(spec.url.to_string());
+        let machine = Some(spec.token.machine().to_string());
+        let is_ours = |card: &ActorCard| {
+            card.kind == ActorKind::Worker && card.deployment == url && card.machine == machine
+        };
         let mut length = 0;
         let mut rows: Vec<Value> = Vec::new();
         let mut left_out = 0;

@@ -74,6 +74,8 @@ pub enum CommandMsg {
     Taken(CommandId, Result<Order, Refused>),
     /// Nothing more is to be done about it: it has ended, or is somebody else's.
     Over(CommandId),
+    /// The worker stops and waits for no result any more.
+    Leave,
 }
 
 pub enum RoleNews {

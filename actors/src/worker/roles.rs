@@ -18,6 +18,10 @@ use crate::role::{RoleActor, RoleArgs, RoleMsg};
 use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
 use crate::table::{ActorCard, ActorKey, ActorKind};
 
+/// A report that did not get through is made again after this time, and given up after so many.
+const AGAIN: Duration = Duration::from_secs(2);
+const REPORTS: usize = 30;
+
 /// Assistants of one directory that may play at once.
 const MOST_ROLES: usize = 8;
 
@@ -182,7 +186,9 @@ impl WorkerState {
         if let Some(command) = entry.asked.take() {
             self.end(myself, command, Err(Refused::new("spawn", error.clone())));
             self.report(&casting, Run::Failed, Some(error));
-            self.forget_role(part);
+            if let Some(entry) = self.forget_role(part) {
+                self.end_stops(myself, part, entry.stops);
+            }
             return;
         }
         if entry.stopping {
@@ -255,7 +261,11 @@ impl WorkerState {
             };
             self.end(myself, command, result);
         }
-        for command in entry.stops {
+        self.end_stops(myself, part, entry.stops);
+    }
+
+    fn end_stops(&mut self, myself: &Address<WorkerMsg>, part: &Part, stops: Vec<CommandId>) {
+        for command in stops {
             self.end(myself, command, Ok(format!("nobody plays {part} any more")));
         }
     }
@@ -267,25 +277,46 @@ impl WorkerState {
     }
 
     /// What the deployment shows is written again under a new right: it was told that the earlier supervisor has ended.
-    pub(super) fn report_roles(&self) {
-        for role in self.roles.values() {
-            if role.actor.is_some() && role.asked.is_none() {
-                self.report(&role.casting, Run::Running, None);
-            }
+    pub(super) fn report_roles(&mut self) {
+        let playing = self.roles.values();
+        let playing = playing.filter(|role| role.actor.is_some() && role.asked.is_none());
+        let castings: Vec<Arc<Casting>> = playing.map(|role| role.casting.clone()).collect();
+        for casting in castings {
+            self.report(&casting, Run::Running, None);
         }
     }
 
-    fn report(&self, casting: &Casting, run: Run, reason: Option<String>) {
-        let Some(credential) = &self.credential else {
+    /// Tells the deployment how a role's assistant stands. A later report takes the place of one that is still to be
+    /// made again.
+    fn report(&mut self, casting: &Arc<Casting>, run: Run, reason: Option<String>) {
+        let Some(credential) = self.credential.clone() else {
             return;
         };
-        let answer = calls::report_role(&self.args.link, credential, casting, run, reason);
-        // It outlives this actor: the link owns it.
-        tokio::spawn(async move {
-            if let Err(error) = answer.await {
-                warn!(%error, "a role's state could not be reported");
+        if let Some(former) = self.reports.remove(&casting.part) {
+            former.abort();
+        }
+        self.reports.retain(|_, report| !report.is_finished());
+        let (link, told) = (self.args.link.clone(), casting.clone());
+        // The link has it from here on, whatever becomes of this actor.
+        let mut answer = calls::report_role(&link, &credential, &told, run, reason.clone());
+        let report = self.tasks.spawn(async move {
+            for _ in 0..REPORTS {
+                match answer.await {
+                    Ok(_) => return,
+                    Err(error) if error.is_transient() => {
+                        warn!(part = %told.part, %error, "a role's state is reported again");
+                    }
+                    Err(error) => {
+                        warn!(part = %told.part, %error, "a role's state could not be reported");
+                        return;
+                    }
+                }
+                tokio::time::sleep(AGAIN).await;
+                answer = calls::report_role(&link, &credential, &told, run, reason.clone());
             }
+            warn!(part = %told.part, "a role's state could not be reported, and is given up");
         });
+        self.reports.insert(casting.part.clone(), report);
     }
 }
 

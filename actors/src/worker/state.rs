@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::domain::command::{Casting, Part};
 use crate::domain::ids::{CommandId, SessionId, TurnId};
@@ -59,12 +60,16 @@ pub struct WorkerState {
     pub(super) inbox: Option<Inbox>,
     pub(super) sessions: BTreeMap<SessionId, Entry>,
     pub(super) roles: BTreeMap<Part, RoleEntry>,
+    /// What the deployment is being told of a role.
+    pub(super) reports: BTreeMap<Part, AbortHandle>,
     /// Commands that are asked for, carried out, or whose end is not acknowledged.
     pub(super) in_hand: BTreeSet<CommandId>,
     pub(super) slots: Arc<Semaphore>,
     /// Turns that are closed here because no session can take them; the snapshot still names them.
     pub(super) closing: BTreeSet<TurnId>,
     pub(super) stopping: bool,
+    /// Nothing is left of it but results of commands on their way.
+    pub(super) leaving: bool,
     pub(super) tasks: Tasks,
     pub(super) _card: CardGuard,
 }

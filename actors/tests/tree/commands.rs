@@ -1,16 +1,19 @@
 //! What owners ask from afar: carried out once, ended with a result or a reason whatever crashes in between, and the
 //! assistants that are started so are supervised like every other child.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_actors::domain::assistant::AgentError;
 use orchestrator_actors::domain::phase::Phase;
+use orchestrator_actors::domain::token::WorkerToken;
+use orchestrator_actors::machine::{Desired, WorkerSpec};
 use orchestrator_actors::supervision::fault::Fault;
 use orchestrator_actors::table::ActorKey;
 use serde_json::{Value, json};
 
 use crate::fake_roles::code;
-use crate::world::{WORKER, World};
+use crate::world::{WORKER, World, is_serving, spec};
 
 const ROLE: &str = "role/w/shop/builder";
 const PART: &str = "shop/builder";
@@ -135,6 +138,91 @@ async fn what_keeps_an_assistant_from_starting_reaches_the_row() {
         (&*ended.state, &*ended.result),
         ("completed", "goose played shop/builder and has ended")
     );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_meets_a_failing_first_start_is_answered() {
+    let world = World::start().await;
+    world.roles.go_deaf();
+    world.deployment.ask("c1", &start());
+    world
+        .until_card(ROLE, |card| card.phase == Phase::Active)
+        .await;
+    world.deployment.ask("c2", &stop());
+    world
+        .until_card(ROLE, |card| card.phase == Phase::Stopping)
+        .await;
+    world.inject(ROLE, Fault::Panic);
+    let failed = world.deployment.answered("c1").await;
+    assert_eq!(failed.state, "failed", "{failed:?}");
+    let stopped = world.deployment.answered("c2").await;
+    assert_eq!(stopped.state, "completed", "{stopped:?}");
+    assert!(world.card(ROLE).is_none());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_stop_hands_the_results_of_open_commands_over() {
+    let world = World::start().await;
+    world.deployment.ask("c1", &start());
+    world
+        .until_card(ROLE, |card| card.phase == Phase::Active)
+        .await;
+    world.stop_machine().await;
+    let command = world.deployment.command("c1");
+    assert_eq!(
+        (&*command.state, &*command.result),
+        ("failed", "it was stopped before it had begun")
+    );
+    world.left_nothing();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_results_that_a_deployment_out_of_reach_does_not_take() {
+    let world = World::start().await;
+    world.deployment.ask("c1", &start());
+    world
+        .until_card(ROLE, |card| card.phase == Phase::Active)
+        .await;
+    world.link.set_online(false);
+    let begun = tokio::time::Instant::now();
+    world.stop_machine().await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    world.left_nothing();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_the_deployment_failed_to_take_is_made_again() {
+    let world = World::start().await;
+    world.deployment.fail_reports(3);
+    world.playing("c1").await;
+    world.runs_end_with(&["running"]).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_shows_no_worker_of_another_machine_and_so_of_another_owner() {
+    let world = World::start().await;
+    let token = "machine_theirs:worker_other:secret_s";
+    let other = WorkerSpec {
+        token: Arc::new(WorkerToken::parse(token).unwrap()),
+        ..spec("other", 300_000)
+    };
+    let workers = vec![spec("w", 300_000), spec("mate", 300_000), other];
+    world
+        .machine
+        .reload(Desired { workers }, false)
+        .await
+        .unwrap();
+    for key in ["worker/mate", "worker/other"] {
+        world.until_card(key, is_serving).await;
+    }
+    world.deployment.ask("c1", &json!({ "type": "status" }));
+    let status = world.deployment.answered("c1").await;
+    assert!(status.result.contains("worker/mate"), "{status:?}");
+    assert!(!status.result.contains("other"), "{status:?}");
     world.stop().await;
 }
 

@@ -108,6 +108,11 @@ impl FakeDeployment {
         rows.runs.get(part).cloned().unwrap_or_default()
     }
 
+    /// So many reports of roles come to nothing.
+    pub fn fail_reports(&self, times: u32) {
+        self.write(|rows| rows.failing_reports = times);
+    }
+
     pub fn set_revoked(&self, revoked: bool) {
         self.write(|rows| rows.revoked = revoked);
     }
@@ -221,8 +226,14 @@ impl FakeDeployment {
         if function == "agentConfigs:update" {
             let part = format!("{}/{}", text("room"), text("role"));
             let state = args["run"]["state"].as_str().unwrap_or_default();
-            self.write(|rows| rows.runs.entry(part).or_default().push(state.to_owned()));
-            return Ok(Value::Null);
+            return self.write(|rows| {
+                if rows.failing_reports > 0 {
+                    rows.failing_reports -= 1;
+                    return Err(CallError::Server("out of order".to_owned()));
+                }
+                rows.runs.entry(part).or_default().push(state.to_owned());
+                Ok(Value::Null)
+            });
         }
         let epoch = args["epoch"].as_f64().unwrap_or_default() as u64;
         self.write(|rows| check(rows, &worker, epoch))?;

@@ -1,6 +1,7 @@
 //! Assistants for roles without a process: each test says what becomes of the next start, and ends them as it likes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use orchestrator_actors::domain::assistant::{AgentError, ExitReport};
@@ -22,6 +23,8 @@ struct Inner {
     refuse: Mutex<Option<AgentError>>,
     /// They end by themselves, so.
     ends_at_once: Mutex<Option<ExitReport>>,
+    /// A stop is heard and nothing follows.
+    deaf: AtomicBool,
 }
 
 impl FakeRoles {
@@ -33,6 +36,11 @@ impl FakeRoles {
     /// From now on every child ends as soon as it has started.
     pub fn end_at_once(&self, report: Option<ExitReport>) {
         *self.0.ends_at_once.lock().unwrap() = report;
+    }
+
+    /// From now on no stop comes to an end.
+    pub fn go_deaf(&self) {
+        self.0.deaf.store(true, Ordering::Relaxed);
     }
 
     pub fn alive(&self) -> usize {
@@ -132,6 +140,11 @@ impl Player for FakePlayer {
 
     fn stop(&self) -> Pending<()> {
         let (roles, pid) = (self.roles.clone(), self.pid);
-        Box::pin(async move { Self::end(&roles, pid) })
+        Box::pin(async move {
+            if roles.0.deaf.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            Self::end(&roles, pid);
+        })
     }
 }

@@ -105,6 +105,7 @@ pub struct WorkerRow {
 
 #[derive(Default)]
 pub struct Rows {
+    pub failing_reports: u32,
     pub turns: Vec<FakeTurn>,
     pub conversations: BTreeMap<String, String>,
     pub status: BTreeMap<String, String>,

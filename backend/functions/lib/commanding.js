@@ -2,9 +2,10 @@
 // The life of a command: pending → processing → completed or failed. The first supervisor that takes it carries it out;
 // what its end leaves behind is ended with a reason, so that an owner never waits for nobody.
 
-import { configRows, runAfter } from "./enrolling";
+import { configOf, configRows, runAfter } from "./enrolling";
 import { refusal } from "./errors";
-import { ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
+import { forgetCommand } from "./jobs";
+import { COMMAND_ID_KEPT_MS, ENDED_COMMANDS_KEPT, OPEN_COMMANDS_PER_MACHINE, checkId } from "./limits";
 import { ownedWorker } from "./owners";
 import { initPrompt } from "./prompts";
 
@@ -41,10 +42,7 @@ export async function target(ctx          , machine                 , asking    
   if (room === undefined || role === undefined) throw refusal("invalid", `${type} needs a room and a role`);
   checkId("room", room);
   checkId("role", role);
-  const known = await ctx.db
-    .query("machineAgentConfigs")
-    .withIndex("by_role", (q) => q.eq("machineId", machine.machineId).eq("room", room).eq("role", role))
-    .unique();
+  const known = await configOf(ctx, machine.machineId, room, role);
   const chosen = workerId ?? known?.workerId;
   if (chosen === undefined) {
     throw refusal("not_found", `machine ${machine.machineId} has no ${role} of room ${room} yet: name a worker and a tool`);
@@ -80,6 +78,14 @@ export async function findCommand(ctx          , commandId        )             
     .unique();
 }
 
+/** The id of a command that is not kept any more. */
+export async function findUsed(ctx          , commandId        )                                      {
+  return await ctx.db
+    .query("usedCommands")
+    .withIndex("by_command", (q) => q.eq("commandId", commandId))
+    .unique();
+}
+
 export async function openCommands(ctx          , machineId        )                     {
   return await ctx.db
     .query("machineCommands")
@@ -93,6 +99,20 @@ export async function commandsFor(ctx          , worker                )        
   return open.filter((command) => {
     if (command.takenBy) return command.takenBy.workerId === worker.workerId;
     return command.workerId === undefined || command.workerId === worker.workerId;
+  });
+}
+
+/** A role that another worker of the machine has had is the worker's that was told to start it. */
+export async function moveRole(ctx             , { type, machineId, room, role, tool, workingDirectory }         , workerId        )                {
+  if (type !== "start-agent" || room === undefined || role === undefined) return;
+  const known = await configOf(ctx, machineId, room, role);
+  if (!known || known.workerId === workerId) return;
+  await ctx.db.patch(known._id, {
+    workerId,
+    agentType: tool ?? known.agentType,
+    workingDirectory: workingDirectory ?? known.workingDirectory,
+    run: { state: "none" },
+    updatedAt: Date.now(),
   });
 }
 
@@ -121,13 +141,15 @@ export async function endRunsLeftBehind(ctx             , worker                
   }
 }
 
-/** Ended commands are kept for their owner to read, a bounded number of them. */
+/** Ended commands are kept for their owner to read, a bounded number of them; of others the id, for a time. */
 async function prune(ctx             , machineId        )                {
   const ended = await ctx.db
     .query("machineCommands")
     .withIndex("by_machine", (q) => q.eq("machineId", machineId).eq("open", false))
     .take(ENDED_COMMANDS_KEPT + OPEN_COMMANDS_PER_MACHINE);
-  for (const command of ended.slice(0, Math.max(0, ended.length - ENDED_COMMANDS_KEPT))) {
-    await ctx.db.delete(command._id);
+  for (const { _id, commandId } of ended.slice(0, Math.max(0, ended.length - ENDED_COMMANDS_KEPT))) {
+    await ctx.db.delete(_id);
+    await ctx.db.insert("usedCommands", { commandId });
+    await ctx.scheduler.runAfter(COMMAND_ID_KEPT_MS, forgetCommand, { commandId });
   }
 }

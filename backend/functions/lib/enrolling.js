@@ -91,6 +91,19 @@ export async function configRows(ctx          , machineId        )              
     .take(AGENT_CONFIGS_PER_MACHINE);
 }
 
+/** The one row of a role. */
+export async function configOf(
+  ctx          ,
+  machineId        ,
+  room        ,
+  role        ,
+)                                             {
+  return await ctx.db
+    .query("machineAgentConfigs")
+    .withIndex("by_role", (q) => q.eq("machineId", machineId).eq("room", room).eq("role", role))
+    .unique();
+}
+
 export async function configsOf(ctx          , machineId        )                                       {
   return (await configRows(ctx, machineId)).map(shownConfig);
 }

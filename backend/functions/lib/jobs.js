@@ -10,4 +10,5 @@ export const foldChunks = makeFunctionReference                                (
 export const dropChunks = makeFunctionReference                                ("chunks:drop");
 export const closeTurns = makeFunctionReference                                  ("workers:closeTurns");
 export const expireCommand = makeFunctionReference                                   ("commands:expire");
+export const forgetCommand = makeFunctionReference                                   ("commands:forget");
 export const revokeReplaced = makeFunctionReference                                                  ("workers:revokeReplaced");

@@ -77,6 +77,8 @@ export const AGENT_CONFIGS_PER_MACHINE = 200;
 export const OPEN_COMMANDS_PER_MACHINE = 50;
 /** Ended commands that are kept of a machine. */
 export const ENDED_COMMANDS_KEPT = 100;
+/** The id of a command that is not kept any more is refused for this long, so that no replay of it runs anew. */
+export const COMMAND_ID_KEPT_MS = 24 * HOUR;
 export const LIST_COMMANDS = 100;
 export const RESULT_CHARS = 16_384;
 /** Turns that one transaction closes when a worker is revoked or removed. */
@@ -92,6 +94,9 @@ const ID_CHARS = 128;
 /** Ids are the callers' own; they end up in file names, environments and tokens, hence the alphabet. */
 const ID = /^[A-Za-z0-9_-]+$/;
 
+/** Besides the controls: what breaks a line in Unicode, and what turns its direction. */
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
+
 export function checkId(what        , id        )       {
   if (id.length > ID_CHARS || !ID.test(id)) {
     throw refusal("invalid", `${what} must be 1 to ${ID_CHARS} letters, digits, - or _`);
@@ -104,11 +109,17 @@ export function checkText(what        , text        , most        )       {
   }
 }
 
+/** A name or a path that people and assistants read: nothing in it can end a line or pass for another one. */
+export function checkLine(what        , text        , most        )       {
+  checkText(what, text, most);
+  if (CONTROL.test(text)) throw refusal("invalid", `${what} must have no line breaks and no control characters`);
+}
+
 export function checkTools(tools          )       {
   if (tools.length > TOOLS) {
     throw refusal("invalid", `tools can name ${TOOLS} programs at most, these are ${tools.length}`);
   }
-  for (const tool of tools) checkText("a tool's name", tool, NAME_CHARS);
+  for (const tool of tools) checkLine("a tool's name", tool, NAME_CHARS);
 }
 
 /** A place among a session's messages: what goes on with an interrupted turn lies between two whole ones. */

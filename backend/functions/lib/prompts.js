@@ -1,6 +1,6 @@
 // Generated from convex/lib/prompts.ts by `npm run strip`: change that file, not this one.
 // What an assistant is told when it is started for a role. The deployment writes it from what it knows; names that got
-// past `checkId` are the only thing of a caller's in it.
+// past `checkId`, and a machine's name and a path of one line (`checkLine`), are the only things of a caller's in it.
 
 
 

@@ -72,13 +72,18 @@ impl MachineError {
 }
 
 impl Machine {
+    /// Who a machine without a file would become.
+    pub fn unwritten(adopt: Option<&Path>) -> Self {
+        adopt
+            .and_then(adopted)
+            .unwrap_or_else(|| Self::named(Uuid::new_v4()))
+    }
+
     /// The machine of this file; else the one of `adopt`, if that is there and has an id; else a new one. Host name and
     /// system are brought up to date.
     pub fn load_or_create(path: &Path, adopt: Option<&Path>) -> Result<Self, MachineError> {
         let Some(mut machine) = Self::load(path)? else {
-            let machine = adopt
-                .and_then(adopted)
-                .unwrap_or_else(|| Self::named(Uuid::new_v4()));
+            let machine = Self::unwritten(adopt);
             return match machine.write(path, Existing::Keep) {
                 // Another process was first: its machine is this one.
                 Err(MachineError::File { source, .. })

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use orchestrator_actors::domain::token::Token;
 use serde_json::json;
 
+use super::worker::tell_supervisor;
 use super::{run, status, stop};
 use crate::adapters::identity::Machine as Identity;
 use crate::adapters::tools::{self, Search, State, Tool};
@@ -254,6 +255,8 @@ async fn enrolled(app: &App, token_stdin: bool) -> Result<Exit, Failure> {
         plural(enrolled.sessions, "session"),
         app.paths.shown(&app.paths.workers_file)
     ));
+    // What it serves with is valid until it has changed over.
+    tell_supervisor(app).await?;
     Ok(Exit::Ok)
 }
 

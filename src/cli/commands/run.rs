@@ -18,6 +18,7 @@ use crate::cli::globals::App;
 use crate::config::{self, Limits, env, parse_duration};
 use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine};
 use crate::telemetry;
+use enrolling::Enrolling;
 use printer::Printer;
 pub(super) use printer::needs_restart;
 
@@ -99,14 +100,24 @@ impl Run {
 
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         let background = env::get(env::IN_BACKGROUND).map(PathBuf::from);
+        let enrolling = if self.local.is_none() && !self.dev {
+            Enrolling::asked_for(app)?
+        } else {
+            None
+        };
         if self.detach && background.is_none() {
-            if self.local.is_none() {
+            // What enrols is what runs, and then there is a configuration.
+            if self.local.is_none() && enrolling.is_none() {
                 // Whoever has to be asked is here and not in the background; and a mistake is shown in its source.
                 start::configuration(app, self.dev, self.worker).await?;
             }
             return super::detach::detach(app).await;
         }
         let printer = Printer::new(app.ui, background);
+        let held = match &enrolling {
+            Some(enrolling) => Some(enrolling.enrol(app).await?),
+            None => None,
+        };
         let options = self.options(app).await?;
         let port = match &options.mode {
             Mode::Local(local) => Some(local.port),
@@ -132,7 +143,7 @@ impl Run {
             app.ui
                 .error(&format!("warning: no log is written: {reason}"));
         }
-        let ended = crate::daemon::run(options, &printer).await;
+        let ended = crate::daemon::run(options, held, &printer).await;
         drop(logging);
         match ended {
             Ok(Ended::Stopped { .. }) => Ok(Exit::Ok),

@@ -4,6 +4,8 @@ mod add;
 mod manage;
 mod token;
 
+pub(super) use manage::tell_supervisor;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 

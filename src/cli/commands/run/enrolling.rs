@@ -3,6 +3,7 @@
 //!
 //! A worker's token under that name is development mode's, and none of this file's business.
 
+use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::{MachineToken, Token};
 
 use crate::cli::exit::Exit;
@@ -11,42 +12,58 @@ use crate::cli::globals::App;
 use crate::config::dev::{CONVEX_URL, MACHINE_TOKEN};
 use crate::config::{deployment_url, env};
 use crate::daemon::enrol::enrol;
+use crate::daemon::{Instance, hold};
 use crate::ui::format::plural;
 
-/// Takes the machine's workers over, if the environment has its token.
-pub(super) async fn enrol_first(app: &App) -> Result<(), Failure> {
-    // A path that was named is a path that was meant: nothing is written there.
-    if app.globals.config.is_some() {
-        return Ok(());
+/// What a start enrols with.
+pub(super) struct Enrolling {
+    token: MachineToken,
+    url: DeploymentUrl,
+}
+
+impl Enrolling {
+    /// If the environment has a machine's token.
+    pub fn asked_for(app: &App) -> Result<Option<Self>, Failure> {
+        // A path that was named is a path that was meant: nothing is written there.
+        if app.globals.config.is_some() {
+            return Ok(None);
+        }
+        let Some(token) = given()? else {
+            return Ok(None);
+        };
+        let url = app.globals.url.clone().or_else(|| setting(CONVEX_URL));
+        let url = url.ok_or_else(|| {
+            Failure::new(
+                Exit::Config,
+                format!("{MACHINE_TOKEN} is set, and no deployment is named"),
+            )
+            .hint(format!("set {CONVEX_URL}, or name one with --url"))
+        })?;
+        let url = deployment_url(&url, app.url_rule())
+            .map_err(|message| Failure::new(Exit::Config, format!("{CONVEX_URL}: {message}")))?;
+        Ok(Some(Self { token, url }))
     }
-    let Some(token) = given()? else {
-        return Ok(());
-    };
-    let url = app.globals.url.clone().or_else(|| setting(CONVEX_URL));
-    let url = url.ok_or_else(|| {
-        Failure::new(
-            Exit::Config,
-            format!("{MACHINE_TOKEN} is set, and no deployment is named"),
-        )
-        .hint(format!("set {CONVEX_URL}, or name one with --url"))
-    })?;
-    let url = deployment_url(&url, app.url_rule())
-        .map_err(|message| Failure::new(Exit::Config, format!("{CONVEX_URL}: {message}")))?;
-    match enrol(&app.paths, &url, &token).await {
-        Ok(enrolled) => app.ui.say(format!(
-            "machine {} ({}): {} and {} are here again",
-            enrolled.name,
-            enrolled.machine_id,
-            plural(enrolled.workers.len(), "worker"),
-            plural(enrolled.sessions, "session"),
-        )),
-        // What an earlier start got still serves, and a deployment that is away is waited for.
-        Err(error) if app.paths.workers_file.exists() => app.ui.error(&format!(
-            "warning: the machine could not be enrolled again, its workers stay as they are: {error}"
-        )),
-        Err(error) => return Err(error.into()),
+
+    /// Takes the machine's workers over, as this installation's one supervisor: of a second start the deployment hears
+    /// nothing.
+    pub async fn enrol(&self, app: &App) -> Result<Instance, Failure> {
+        let held = hold(&app.paths).await?;
+        match enrol(&app.paths, &self.url, &self.token).await {
+            Ok(enrolled) => app.ui.say(format!(
+                "machine {} ({}): {} and {} are here again",
+                enrolled.name,
+                enrolled.machine_id,
+                plural(enrolled.workers.len(), "worker"),
+                plural(enrolled.sessions, "session"),
+            )),
+            // What an earlier start got still serves, and a deployment that is away is waited for.
+            Err(error) if app.paths.workers_file.exists() => app.ui.error(&format!(
+                "warning: the machine could not be enrolled again, its workers stay as they are: {error}"
+            )),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(held)
     }
-    Ok(())
 }
 
 fn given() -> Result<Option<MachineToken>, Failure> {

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use super::enrolling::enrol_first;
 use crate::cli::commands::init::first_run;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -32,9 +31,6 @@ pub(super) async fn configuration(
         only,
         url: app.globals.url.clone(),
     };
-    if !dev {
-        enrol_first(app).await?;
-    }
     if !dev && !source.file().exists() {
         missing(app).await?;
     }

@@ -70,7 +70,7 @@ pub(super) async fn remove(app: &App, name: &str, entry_only: bool) -> Result<()
 }
 
 /// Makes the running supervisor take the changed file; none running is none to tell.
-pub(super) async fn tell_supervisor(app: &App) -> Result<(), Failure> {
+pub(in crate::cli::commands) async fn tell_supervisor(app: &App) -> Result<(), Failure> {
     let Some(supervisor) = serving_the_file(app) else {
         return Ok(());
     };
