@@ -292,7 +292,7 @@ async fn a_finish_that_fails_again_and_again_brings_the_answer_twice_at_most_and
     for _ in 0..3 {
         let ending = Ending::complete(None);
         let finish = rig.link.finish(turn.clone(), credential(1), ending);
-        let refused = tokio::time::timeout(Duration::from_secs(60), finish).await;
+        let refused = tokio::time::timeout(Duration::from_mins(1), finish).await;
         assert_eq!(refused.unwrap().unwrap_err().code(), "server");
         assert_eq!(server.world().turns["t"].text(), whole);
         assert_eq!(rig.outbox.depth(), 1);
@@ -319,7 +319,7 @@ async fn a_part_that_was_refused_is_not_forgotten_between_two_tries_of_a_finish(
     rig.link.open_stream(turn.clone(), credential(1), 0);
     rig.link.push(&turn, text("☠")).unwrap();
     let finish = |ending| rig.link.finish(turn.clone(), credential(1), ending);
-    let refused = tokio::time::timeout(Duration::from_secs(60), finish(Ending::complete(None)));
+    let refused = tokio::time::timeout(Duration::from_mins(1), finish(Ending::complete(None)));
     assert_eq!(refused.await.unwrap().unwrap_err().code(), "server");
     server.world().refuses_finishes = false;
     let finished = within("the finish", finish(Ending::complete(None))).await;
