@@ -52,14 +52,14 @@ pub fn exposition(report: &Report, counters: &Counters) -> String {
         sessions(report).map(|session| session.phase.as_str()),
     );
     text.family("assistants", "gauge", "Assistants that run.");
-    let alive = sessions(report).filter(|session| session.agent_pid.is_some());
+    let alive = assistants(report).filter(|(pid, _)| pid.is_some());
     text.sample("assistants", &[], of(alive.count() as u64));
     text.family(
         "assistants_memory_bytes",
         "gauge",
         "Resident memory of all assistants.",
     );
-    let memory = sessions(report).filter_map(|session| session.agent_rss_bytes);
+    let memory = assistants(report).filter_map(|(_, memory)| memory);
     text.sample("assistants_memory_bytes", &[], of(memory.sum()));
 
     text.family(
@@ -109,6 +109,14 @@ pub fn exposition(report: &Report, counters: &Counters) -> String {
 
 fn sessions(report: &Report) -> impl Iterator<Item = &SessionReport> {
     report.workers.iter().flat_map(|worker| &worker.sessions)
+}
+
+/// Process and memory of every assistant, a chat's or a role's.
+fn assistants(report: &Report) -> impl Iterator<Item = (Option<u32>, Option<u64>)> {
+    let roles = report.workers.iter().flat_map(|worker| &worker.roles);
+    sessions(report)
+        .map(|session| (session.agent_pid, session.agent_rss_bytes))
+        .chain(roles.map(|role| (role.agent_pid, role.agent_rss_bytes)))
 }
 
 struct Text(String);
@@ -171,6 +179,7 @@ mod tests {
     use orchestrator_actors::table::ActorKind;
 
     use super::*;
+    use crate::control::report::RoleReport;
 
     #[test]
     fn the_exposition_is_what_is_documented() {
@@ -182,6 +191,25 @@ mod tests {
         let mut report = super::super::report::tests::sample();
         "1.2.3".clone_into(&mut report.machine.version);
         insta::assert_snapshot!(exposition(&report, &counters));
+    }
+
+    #[test]
+    fn a_roles_assistant_counts_with_its_memory() {
+        let mut report = super::super::report::tests::sample();
+        let memory: u64 = assistants(&report).filter_map(|(_, memory)| memory).sum();
+        let role = RoleReport {
+            agent_pid: Some(7),
+            agent_rss_bytes: Some(1_000),
+            ..RoleReport::default()
+        };
+        report.workers[0].roles.push(role);
+        let text = exposition(&report, &Counters::default());
+        assert!(text.contains("\norchestrator_assistants 2\n"), "{text}");
+        let sum = format!(
+            "\norchestrator_assistants_memory_bytes {}\n",
+            memory + 1_000
+        );
+        assert!(text.contains(&sum), "{text}");
     }
 
     #[test]

@@ -149,7 +149,7 @@ pub struct SessionReport {
 }
 
 /// An assistant that plays a role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleReport {
     /// `<room>/<role>`
     pub name: String,

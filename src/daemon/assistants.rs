@@ -108,6 +108,7 @@ impl Assistants {
             search,
             traces: agents.traces(),
             env_passthrough,
+            room: agents.room(),
             hermetic,
         });
         Ok(Self {

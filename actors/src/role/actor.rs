@@ -110,6 +110,7 @@ impl RoleState {
         }
         let player: Arc<dyn Player> = Arc::from(result.map_err(|error| error.to_string())?);
         let pid = player.pid();
+        self.args.table.counters().assistant();
         info!(part = %self.args.casting.part, tool = self.args.casting.tool, pid, "assistant started for a role");
         let exited = player.exited();
         let myself = self.myself.clone();

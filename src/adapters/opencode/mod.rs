@@ -32,6 +32,7 @@ mod wire;
 
 pub use boot::directory_lock;
 pub use models::Model;
+pub use places::{RolePlace, Room};
 pub use reach::Reach;
 pub use settings::HermeticSettings;
 
@@ -228,6 +229,14 @@ impl OpenCodeAgents {
             prefix: self.shared.markers.clone(),
             locks: config.locks(),
             temporary: config.temporary(),
+        }
+    }
+
+    /// The room that all assistants of this machine share.
+    pub fn room(&self) -> Room {
+        Room {
+            places: self.shared.places.clone(),
+            slots: self.shared.slots.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! How many OpenCodes may live at once on this machine: each takes half a gigabyte, whoever it works for. A session that finds
 //! no place waits in a queue, and meanwhile the child that has been idle the longest, of any worker, is asked to go; its
-//! session stops it as it does after its idle time. A place is free again when the child is really gone.
+//! session stops it as it does after its idle time. A place is free again when the child is really gone. Assistants of
+//! roles take the same places ([`Room`]), but never the last one: they are not idle before they end, and nobody asks them to go.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +50,8 @@ impl InUse {
 #[derive(Debug)]
 pub struct Places {
     permits: Arc<Semaphore>,
+    /// What roles may have of them.
+    roles: Arc<Semaphore>,
     most: usize,
     living: Mutex<Vec<Living>>,
     waiting: AtomicUsize,
@@ -64,6 +67,47 @@ struct Living {
     asked: Option<Instant>,
 }
 
+/// The machine's room for assistants, for those that are no chat's.
+#[derive(Clone, Debug)]
+pub struct Room {
+    pub(super) places: Arc<Places>,
+    pub(super) slots: Arc<Semaphore>,
+}
+
+/// A role's right to one living child. Dropped when it is gone.
+#[derive(Debug)]
+pub struct RolePlace {
+    _place: Place,
+    _of_roles: OwnedSemaphorePermit,
+}
+
+impl Room {
+    /// A place, if one gets free in time; what stands in the way otherwise.
+    pub async fn take(&self, limit: Duration) -> Result<RolePlace, String> {
+        let places = &self.places;
+        let full = || {
+            format!(
+                "{} assistants live on this machine already, and no place got free",
+                places.most
+            )
+        };
+        let of_roles = places.roles.clone().try_acquire_owned().map_err(|_| {
+            let most = (places.most - 1).max(1);
+            format!("{most} assistants play roles on this machine already: stop one first")
+        })?;
+        let taken = tokio::time::timeout(limit, places.take(&Waiting::default())).await;
+        Ok(RolePlace {
+            _place: taken.ok().flatten().ok_or_else(full)?,
+            _of_roles: of_roles,
+        })
+    }
+
+    /// One of the starts that may go on at once.
+    pub async fn start(&self) -> Option<OwnedSemaphorePermit> {
+        self.slots.clone().acquire_owned().await.ok()
+    }
+}
+
 /// The right to one living child. Dropped when it is gone.
 #[derive(Debug)]
 pub struct Place {
@@ -77,6 +121,7 @@ impl Places {
         let most = most.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(most)),
+            roles: Arc::new(Semaphore::new((most - 1).max(1))),
             most,
             living: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -225,6 +270,30 @@ mod tests {
         drop(taken.pop());
         waiting.await.unwrap();
         assert_eq!(said.get(), None);
+    }
+
+    #[tokio::test]
+    async fn roles_count_among_the_machines_assistants_and_leave_a_place_for_chats() {
+        let room = Room {
+            places: Places::new(3),
+            slots: Arc::new(Semaphore::new(1)),
+        };
+        let soon = Duration::from_millis(10);
+        let first = room.take(soon).await.unwrap();
+        let _second = room.take(soon).await.unwrap();
+        let refused = room.take(soon).await.unwrap_err();
+        assert!(refused.contains("2 assistants play roles"), "{refused}");
+        let chat = room.places.take(&Waiting::default()).await.unwrap();
+        let said = Waiting::default();
+        let another = room.places.take(&said);
+        assert!(tokio::time::timeout(soon, another).await.is_err());
+        // With the first role's child its place is free, for a chat or a role.
+        drop(first);
+        let _chat = room.places.take(&said).await.unwrap();
+        let refused = room.take(soon).await.unwrap_err();
+        assert!(refused.contains("3 assistants live"), "{refused}");
+        drop(chat);
+        room.take(soon).await.unwrap();
     }
 
     #[tokio::test]

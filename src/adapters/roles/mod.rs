@@ -2,7 +2,7 @@
 //! a warden with the lease, the marker and the environment that a chat's assistant has. The prompt goes in through stdin,
 //! so that it is in no argument list; what is printed is kept as last lines, without secrets.
 //!
-//! A program is only ever one that detection found under a known name. Nothing here knows a deployment.
+//! It takes one of the machine's places for assistants, as a chat's does. A program is only ever one that detection found under a known name. Nothing here knows a deployment.
 
 mod invocation;
 
@@ -14,7 +14,7 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::role::{Player, RoleSpec, Roles};
 use tokio::time::Instant;
 
-use crate::adapters::opencode::{HermeticSettings, directory_lock};
+use crate::adapters::opencode::{HermeticSettings, RolePlace, Room, directory_lock};
 use crate::adapters::process::lease::{DirectoryUse, LeaseSpec, session_lock};
 use crate::adapters::process::leftovers;
 use crate::adapters::process::marker::{Marker, file_key};
@@ -24,6 +24,8 @@ use crate::adapters::tools::{self, Places, Search, State, Tool};
 /// A role's last assistant may be just ending.
 const LEASE: Duration = Duration::from_secs(5);
 const LEASE_RETRY: Duration = Duration::from_millis(50);
+/// For a place, while chats' assistants are asked to go.
+const PLACE: Duration = Duration::from_secs(30);
 /// From TERM to KILL, on a stop.
 const TERM_MS: u64 = 2_000;
 
@@ -33,6 +35,8 @@ pub struct RoleConfig {
     /// Where children leave their traces: the chats' own places, so that one sweep finds all.
     pub traces: leftovers::Places,
     pub env_passthrough: Vec<String>,
+    /// What chats' assistants leave of the machine.
+    pub room: Room,
     /// With `--demo`: a home of its own, and the scripted model.
     pub hermetic: Option<HermeticSettings>,
 }
@@ -54,8 +58,13 @@ impl Roles for ToolRoles {
         let config = self.config.clone();
         Box::pin(async move {
             let (ward, secrets) = describe(&config, &spec).await?;
-            let ward = spawn(ward).await?;
-            Ok(Box::new(Playing { ward, secrets }) as Box<dyn Player>)
+            let place = config.room.take(PLACE).await.map_err(AgentError::Boot)?;
+            let ward = spawn(&config.room, ward).await?;
+            Ok(Box::new(Playing {
+                ward,
+                secrets,
+                _place: place,
+            }) as Box<dyn Player>)
         })
     }
 }
@@ -152,9 +161,12 @@ fn program_of(looked: &[Tool], name: &str) -> Result<PathBuf, String> {
     }
 }
 
-async fn spawn(spec: WardSpec) -> Result<Ward, AgentError> {
-    let until = Instant::now() + LEASE;
+async fn spawn(room: &Room, spec: WardSpec) -> Result<Ward, AgentError> {
+    let mut lease_until = None;
     loop {
+        let slot = room.start().await;
+        // The wait for it does not count.
+        let until = *lease_until.get_or_insert_with(|| Instant::now() + LEASE);
         match Ward::spawn(spec.clone()).await {
             Ok(ward) => return Ok(ward),
             Err(SpawnError::Busy(held)) if Instant::now() >= until => {
@@ -162,7 +174,10 @@ async fn spawn(spec: WardSpec) -> Result<Ward, AgentError> {
                     "another process still plays this role or works in this directory: it holds {held}"
                 )));
             }
-            Err(SpawnError::Busy(_)) => tokio::time::sleep(LEASE_RETRY).await,
+            Err(SpawnError::Busy(_)) => {
+                drop(slot);
+                tokio::time::sleep(LEASE_RETRY).await;
+            }
             Err(SpawnError::Shortage(message) | SpawnError::Failed(message)) => {
                 return Err(AgentError::Boot(message));
             }
@@ -173,6 +188,8 @@ async fn spawn(spec: WardSpec) -> Result<Ward, AgentError> {
 struct Playing {
     ward: Ward,
     secrets: Vec<String>,
+    /// Free again when the child is gone.
+    _place: RolePlace,
 }
 
 impl Player for Playing {
