@@ -64,7 +64,7 @@ impl Assistants {
             folder = options.paths.agents().join("demo");
             hermetic = Some(HermeticSettings::new(folder.join("home"), url));
         }
-        let mut search = tools::Search::from_environment(options.paths.home.clone());
+        let mut search = tools::Search::from_environment(&options.paths);
         // What chats use is what a role's OpenCode is, whether or not it is on the PATH.
         search
             .named

@@ -70,7 +70,7 @@ pub(super) fn named_by<'t>(
 
 /// The same of an identity that may not have been written down yet.
 pub(super) fn known(paths: &Paths, identity: Machine, name: Option<&str>) -> KnownMachine {
-    let search = tools::Search::from_environment(paths.home.clone());
+    let search = tools::Search::from_environment(paths);
     let tools = glance(&search, &identity.available_tools);
     KnownMachine {
         id: identity.id().to_string(),

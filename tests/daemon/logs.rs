@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::mpsc;
 
-use orchestrator_test_support::{Stage, eventually, until};
+use orchestrator_test_support::{Home, Stage, eventually, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -177,4 +177,18 @@ fn a_start_in_the_background_returns_when_it_serves_and_says_the_same() {
     let said = std::fs::read_to_string(log).unwrap();
     assert!(said.contains("stopped in"), "{said}");
     assert_eq!(json!(stage.home.run(["ps"]).code), json!(4));
+}
+
+/// The model of a demo is a process that the start makes, and it has the pipes of the start for good.
+#[test]
+fn a_demo_in_the_background_returns_although_its_model_holds_the_pipes() {
+    let home = Home::new(ORCHESTRATOR);
+    let args = ["run", "--local", "--demo", "--port", "0", "--detach"];
+    let ran = home.run(args).exits(0);
+    assert!(
+        ran.stderr.contains("running in the background (pid "),
+        "{}",
+        ran.stderr
+    );
+    home.run(["stop"]).exits(0);
 }

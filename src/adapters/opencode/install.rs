@@ -45,7 +45,7 @@ impl Search {
     }
 
     fn folder(&self) -> PathBuf {
-        self.data.join("agents/opencode")
+        folder_below(&self.data)
     }
 }
 
@@ -115,8 +115,18 @@ pub async fn find(search: &Search) -> Result<Option<Found>, InstallError> {
     Ok(pinned(search))
 }
 
+/// The executable of the pinned version, when it was installed below this data folder.
+pub fn installed(data: &Path) -> Option<PathBuf> {
+    let version = folder_below(data).join(PINNED_VERSION);
+    executable_below(&version.join("node_modules"))
+}
+
+fn folder_below(data: &Path) -> PathBuf {
+    data.join("agents/opencode")
+}
+
 fn pinned(search: &Search) -> Option<Found> {
-    let binary = executable_below(&search.folder().join(PINNED_VERSION).join("node_modules"))?;
+    let binary = installed(&search.data)?;
     Some(Found {
         binary,
         version: PINNED_VERSION.to_owned(),

@@ -15,6 +15,9 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 /// No text of ours has it.
 pub const MARK: u8 = 0;
 
+/// A line of its own: the pipe may stay open, because a process that we started has it, too.
+const END: &[u8] = &[MARK, b'\n'];
+
 /// Whoever manages us as a service does not manage what we start.
 const NOT_ITS_OWN: &[&str] = &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
@@ -89,10 +92,10 @@ pub fn leave(log: &Path) -> io::Result<()> {
         .open(log)?;
     // Standard error first: whoever reads has all of it when standard output says that we are up.
     let mut err = io::stderr().lock();
-    err.write_all(&[MARK])?;
+    err.write_all(END)?;
     rustix::stdio::dup2_stderr(&log)?;
     let mut out = io::stdout().lock();
-    out.write_all(&[MARK])?;
+    out.write_all(END)?;
     out.flush()?;
     rustix::stdio::dup2_stdout(&log)?;
     Ok(())

@@ -67,6 +67,7 @@ mod tests {
             path: None,
             home: "/nowhere".into(),
             named: std::collections::BTreeMap::new(),
+            installed: std::collections::BTreeMap::new(),
             warden: "/no/warden".into(),
         };
         for tool in glance(&nowhere, &[]) {

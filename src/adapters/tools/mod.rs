@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use file::{Candidate, Stamp};
 use known::{KNOWN, Known};
+
+use crate::adapters::opencode::install;
+use crate::config::paths::Paths;
 pub use places::Places;
 
 /// What is known of one assistant. The form in `machine.json` and of `machine tools --json`.
@@ -62,20 +65,26 @@ pub struct Search {
     pub home: PathBuf,
     /// Programs that the configuration names; they win.
     pub named: BTreeMap<String, PathBuf>,
+    /// What we have installed ourselves. It is looked at last.
+    pub installed: BTreeMap<String, PathBuf>,
     /// The warden's binary, under which a program is asked.
     pub warden: PathBuf,
 }
 
 impl Search {
-    /// As this process's environment says.
-    pub fn from_environment(home: PathBuf) -> Self {
+    /// As this process's environment says, and with the OpenCode that the product has installed.
+    pub fn from_environment(paths: &Paths) -> Self {
         let named = [
             ("opencode", crate::config::env::OPENCODE_BIN),
             ("goose", "ORCHESTRATOR_GOOSE_BIN"),
         ];
         Self {
             path: std::env::var_os("PATH"),
-            home,
+            home: paths.home.clone(),
+            installed: install::installed(&paths.data)
+                .map(|binary| ("opencode".to_owned(), binary))
+                .into_iter()
+                .collect(),
             named: named
                 .into_iter()
                 .filter_map(|(tool, variable)| {
@@ -114,7 +123,8 @@ pub async fn inspect(search: &Search, before: &[Tool]) -> Vec<Tool> {
 fn look(known: &Known, search: &Search, places: &Places, before: &[Tool]) -> Tool {
     let mut broken = None;
     let mut state = State::Absent;
-    for candidate in places.candidates(known, search.named.get(known.name)) {
+    let [named, installed] = [&search.named, &search.installed].map(|of| of.get(known.name));
+    for candidate in places.candidates(known, named, installed) {
         match candidate.check(places) {
             Candidate::Nothing => {}
             Candidate::Usable { path, stamp } => {

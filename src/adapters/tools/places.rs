@@ -79,16 +79,20 @@ impl Places {
         }
     }
 
-    pub(super) fn candidates(&self, known: &Known, named: Option<&PathBuf>) -> Vec<Seen> {
-        let mut seen: Vec<Seen> = named
-            .map(|path| Seen::of(path.clone(), known.programs[0]))
-            .into_iter()
-            .collect();
+    pub(super) fn candidates(
+        &self,
+        known: &Known,
+        named: Option<&PathBuf>,
+        installed: Option<&PathBuf>,
+    ) -> Vec<Seen> {
+        let itself = |path: &PathBuf| Seen::of(path.clone(), known.programs[0]);
+        let mut seen: Vec<Seen> = named.map(itself).into_iter().collect();
         let own = known.folders.iter().map(|folder| self.home.join(folder));
         let folders: Vec<PathBuf> = self.folders.iter().cloned().chain(own).collect();
         for &program in known.programs {
             seen.extend(folders.iter().map(|folder| of(folder, program)));
         }
+        seen.extend(installed.map(itself));
         seen
     }
 
@@ -158,6 +162,7 @@ mod tests {
             path: Some("/a::.:bin:/b:/a".into()),
             home: "/home/me".into(),
             named: BTreeMap::new(),
+            installed: BTreeMap::new(),
             warden: "/w".into(),
         };
         let places = Places::new(&search);

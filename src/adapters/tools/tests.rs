@@ -23,6 +23,7 @@ impl Home {
             path: Some(self.0.path().join("bin").into()),
             home: self.0.path().to_owned(),
             named: BTreeMap::new(),
+            installed: BTreeMap::new(),
             warden: "/no/warden".into(),
         }
     }
@@ -79,6 +80,17 @@ fn path_wins_over_the_installers_folder_and_a_named_program_over_both() {
     let mut search = home.search();
     search.named.insert("opencode".to_owned(), named.clone());
     assert_eq!(found(&state(&glance(&search, &[]), "opencode")), named);
+}
+
+#[test]
+fn what_the_product_has_installed_is_found_when_there_is_no_other() {
+    let home = Home::new();
+    let ours = home.file("data/agents/opencode/1/opencode", "x", 0o755);
+    let mut search = home.search();
+    search.installed.insert("opencode".to_owned(), ours.clone());
+    assert_eq!(found(&state(&glance(&search, &[]), "opencode")), ours);
+    let users = home.file("bin/opencode", "x", 0o755);
+    assert_eq!(found(&state(&glance(&search, &[]), "opencode")), users);
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl Machine {
 fn show(app: &App, as_json: bool) -> Result<Exit, Failure> {
     let known = compose::machine(&app.paths, None).map_err(Failure::failed)?;
     let found = tools::glance(
-        &Search::from_environment(app.paths.home.clone()),
+        &Search::from_environment(&app.paths),
         &known.identity.available_tools,
     );
     if as_json {
@@ -175,7 +175,7 @@ async fn rename(app: &App, name: String) -> Result<Exit, Failure> {
 
 async fn look(app: &App, as_json: bool) -> Result<Exit, Failure> {
     let mut known = compose::machine(&app.paths, None).map_err(Failure::failed)?;
-    let search = Search::from_environment(app.paths.home.clone());
+    let search = Search::from_environment(&app.paths);
     // What was known before is not believed: whoever asks for a look wants one.
     let found = tools::inspect(&search, &[]).await;
     known.identity.available_tools.clone_from(&found);
