@@ -303,6 +303,8 @@ fn bridge(card: &ActorCard, links: &[(DeploymentUrl, LinkStatus)], now_ms: u64) 
         key: card.key.to_string(),
         // The link knows it first; but while the bridge's actor is between two lives, nobody drives it.
         phase: match (card.phase, link.phase) {
+            // The card hears of a lost connection a moment later than the link.
+            (Phase::Synced | Phase::Offline, LinkPhase::Connecting) => "connecting".to_owned(),
             (Phase::Restarting, _) | (_, LinkPhase::Connecting) => phase(card),
             (_, LinkPhase::Synced) => "synced".to_owned(),
             (_, LinkPhase::Offline) => "offline".to_owned(),

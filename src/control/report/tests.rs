@@ -104,3 +104,17 @@ fn a_bridge_between_two_lives_is_restarting_whatever_its_link_last_knew() {
     };
     assert_eq!(bridge(&card, &[(url, status)], 0).phase, "restarting");
 }
+
+#[test]
+fn a_bridge_whose_card_has_not_heard_of_the_lost_connection_yet_is_not_synced() {
+    let url = DeploymentUrl::new("http://127.0.0.1:1");
+    let key = ActorKey::bridge(&url);
+    let mut card = ActorCard::new(key, None, ActorKind::Bridge, url.as_str());
+    card.phase = Phase::Synced;
+    let status = LinkStatus {
+        phase: LinkPhase::Connecting,
+        attempts: 1,
+        ..LinkStatus::default()
+    };
+    assert_eq!(bridge(&card, &[(url, status)], 0).phase, "connecting");
+}
