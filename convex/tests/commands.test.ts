@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { MACHINE, SUPERVISOR, api, code, createWorker, deployment, ownerOf, pass, servedWorker, strangerOf, type Credential, type Deployment } from "./deployment.fixture";
+import { MACHINE, SUPERVISOR, api, code, createWorker, deployment, ownerOf, pass, refusal, servedWorker, strangerOf, type Credential, type Deployment } from "./deployment.fixture";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -199,7 +199,8 @@ describe("starting an assistant", () => {
     const token = await createWorker(ownerOf(t));
     expect(await code(asked(t, "c1", { type: "start-agent" }))).toBe("invalid");
     expect(await code(asked(t, "c1", { type: "start-agent", ...ROLE }))).toBe("not_found");
-    expect(await code(asked(t, "c1", { type: "stop-agent", ...ROLE }))).toBe("not_found");
+    const nothing = await refusal(asked(t, "c1", { type: "stop-agent", ...ROLE }));
+    expect(nothing).toMatchObject({ code: "not_found", message: expect.stringMatching(/there is nothing to stop$/) });
     const request = { type: "start-agent", workerId: "w1", tool: "opencode", ...ROLE };
     expect(await code(asked(t, "c1", request))).toBe("pending");
     await ownerOf(t).mutation(api.workers.approve, { workerId: "w1" });

@@ -257,6 +257,7 @@ pub fn unknown(what: &str, name: &str, known: Vec<String>) -> Failure {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((_, candidate)) => failure.hint(format!("did you mean `{candidate}`?")),
+        None if what == "command" => failure.hint("orchestrator help lists the commands"),
         None => failure.hint("look at orchestrator worker list and orchestrator session list"),
     }
 }

@@ -12,15 +12,20 @@ const LONGEST_MS: u64 = 30 * 24 * 3_600_000;
 /// What a time that cannot be read is answered with.
 pub(super) const HELP: &str = "must be a time such as 300000 (milliseconds) or \"300s\"";
 
+const RANGE: &str = "must be longer than 0 and at most 30 days";
+
 /// Reads `300000`, `300s`, `5m`, `1h 30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let time = match text.parse::<u64>() {
         Ok(number) => Duration::from_millis(number),
-        Err(_) => humantime::parse_duration(text).map_err(|_| HELP.to_owned())?,
+        Err(_) => humantime::parse_duration(text).map_err(|error| match error {
+            humantime::DurationError::NumberOverflow => RANGE.to_owned(),
+            _ => HELP.to_owned(),
+        })?,
     };
     if time.is_zero() || time.as_millis() > u128::from(LONGEST_MS) {
-        return Err("must be longer than 0 and at most 30 days".to_owned());
+        return Err(RANGE.to_owned());
     }
     Ok(time)
 }

@@ -9,6 +9,7 @@ use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind, ActorTable, Pha
 use tokio::sync::watch;
 
 use super::announce::News;
+use crate::ui::format::quoted;
 
 /// From a change to a look at it: short losses and the steps of a restart are not told one by one.
 const CALM: Duration = Duration::from_secs(1);
@@ -118,7 +119,7 @@ fn news(card: &ActorCard, before: Option<Phase>) -> Option<News> {
 }
 
 fn of_worker(card: &ActorCard) -> Option<String> {
-    let (name, detail) = (&card.name, &card.detail);
+    let (name, detail) = (quoted(&card.name), &card.detail);
     Some(match card.phase {
         Phase::Ready => "ready".to_owned(),
         Phase::Revoked => {

@@ -93,6 +93,15 @@ pub fn only_colours(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// As a shell takes it as one word: names in commands that people paste.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// At most `limit` characters, with an ellipsis when something is left out; one line, without control characters.
 pub fn short(text: &str, limit: usize) -> String {
     let text = &printable_lines(text);
@@ -145,6 +154,13 @@ mod tests {
         assert_eq!(count(4_120.0), "4.1k");
         assert_eq!(plural(1, "session"), "1 session");
         assert_eq!(plural(0, "session"), "0 sessions");
+    }
+
+    #[test]
+    fn a_name_in_a_command_is_one_word() {
+        assert_eq!(quoted("shop-2"), "shop-2");
+        assert_eq!(quoted("sp ace"), "'sp ace'");
+        assert_eq!(quoted("it's; $(id)"), r"'it'\''s; $(id)'");
     }
 
     #[test]

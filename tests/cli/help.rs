@@ -100,6 +100,9 @@ fn every_command_has_a_manual_page() {
         "{}",
         ran.stderr
     );
+    let ran = home.run(["man", "nope"]).exits(2);
+    let hint = "hint: orchestrator help lists the commands";
+    assert!(ran.stderr.contains(hint), "{}", ran.stderr);
 }
 
 #[test]

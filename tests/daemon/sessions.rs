@@ -170,6 +170,12 @@ fn a_session_is_stopped_with_what_waits_in_it_resumed_without_a_message_and_ende
     assert_eq!(stage.starts("this one waits"), 0);
     let idle = supervisor.session("is idle", |row| row["phase"] == "idle");
     assert!(idle["agent_pid"].is_null(), "{idle}");
+    let warnings = || {
+        let ran = stage.home.run(["logs", "--level", "warn"]).exits(0);
+        // What was asked for is none; that the deployment went with its supervisor may be.
+        assert!(!ran.stdout.contains("assistant"), "{}", ran.stdout);
+    };
+    warnings();
     // Stopping what is stopped is no mistake.
     let ran = stage.home.run(["session", "stop", &session]).exits(0);
     assert!(!ran.stderr.contains("aborted"), "{}", ran.stderr);
@@ -208,6 +214,7 @@ fn a_session_is_stopped_with_what_waits_in_it_resumed_without_a_message_and_ende
     assert!(supervisor.terminate().success());
     let ran = stage.home.run(["session", "resume", &session]);
     assert_ne!(ran.code, 0);
+    warnings();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What passes between a session and its assistant: prompts one way, events the other.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use super::ids::{ConversationId, ModelId, TurnId};
@@ -72,6 +74,23 @@ pub struct ExitReport {
     pub last_lines: Vec<String>,
 }
 
+impl fmt::Display for ExitReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = &self.why {
+            return write!(f, "the assistant was ended: {why}");
+        }
+        match (self.code, self.signal) {
+            (_, Some(signal)) => write!(f, "the assistant ended by signal {signal}")?,
+            (Some(code), None) => write!(f, "the assistant ended by exit code {code}")?,
+            (None, None) => f.write_str("the assistant ended by an unknown end")?,
+        }
+        match self.last_lines.last() {
+            Some(line) => write!(f, "; its last line: {line}"),
+            None => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Error)]
 pub enum AgentError {
     /// No usable assistant on this machine. Trying again will not help.
@@ -101,5 +120,23 @@ impl AgentError {
             self,
             Self::Missing(_) | Self::Misconfigured(_) | Self::Unacceptable(_)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_in_words() {
+        let mut report = ExitReport {
+            signal: Some(15),
+            ..ExitReport::default()
+        };
+        assert_eq!(report.to_string(), "the assistant ended by signal 15");
+        report.last_lines = vec!["bye".to_owned()];
+        assert!(report.to_string().ends_with("; its last line: bye"));
+        report.why = Some("it hung".to_owned());
+        assert_eq!(report.to_string(), "the assistant was ended: it hung");
     }
 }

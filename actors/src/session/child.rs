@@ -97,8 +97,11 @@ impl SessionState {
         }
         match &input {
             Input::Event(AgentEvent::Exited { report }) => {
-                warn!(session = %self.args.session, worker = %self.args.worker.id(), ?report, "assistant ended");
-                if self.child.is_some() && !self.is_stopping_child() {
+                let (session, worker) = (&self.args.session, self.args.worker.id());
+                if self.is_stopping_child() {
+                    info!(%session, %worker, "assistant stopped");
+                } else {
+                    warn!(%session, %worker, reason = %report, "assistant ended");
                     self.child = None;
                 }
             }

@@ -45,7 +45,8 @@ export async function target(ctx          , machine                 , asking    
   const known = await configOf(ctx, machine.machineId, room, role);
   const chosen = workerId ?? known?.workerId;
   if (chosen === undefined) {
-    throw refusal("not_found", `machine ${machine.machineId} has no ${role} of room ${room} yet: name a worker and a tool`);
+    const next = type === "stop-agent" ? "there is nothing to stop" : "name a worker and a tool";
+    throw refusal("not_found", `machine ${machine.machineId} has no ${role} of room ${room} yet: ${next}`);
   }
   const worker = await workerOf(ctx, machine, chosen);
   if (type === "stop-agent") return { workerId: chosen, room, role };

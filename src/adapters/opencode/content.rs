@@ -166,12 +166,25 @@ pub fn turn_error(error: &WireError) -> TurnError {
         _ => "agent_error",
     };
     let message = error.data["message"].as_str().unwrap_or(&error.name);
+    let message = &unwrapped(message);
     let message = match error.data["statusCode"].as_u64() {
         Some(status) => format!("{message} (HTTP {status} from the model's provider)"),
         None => message.to_owned(),
     };
     // Unknown errors carry whole stack traces.
     TurnError::new(code, shortened(&message, 4096))
+}
+
+/// Some providers' bodies reach us whole, as JSON, maybe after words of OpenCode's: people are told what they say.
+fn unwrapped(message: &str) -> String {
+    let said = message.find('{').and_then(|at| {
+        let (before, body) = message.split_at(at);
+        let body: serde_json::Value = serde_json::from_str(body.trim()).ok()?;
+        let inner = body["error"]["message"].as_str();
+        let inner = inner.or_else(|| body["message"].as_str())?;
+        Some(format!("{before}{inner}"))
+    });
+    said.unwrap_or_else(|| message.to_owned())
 }
 
 /// What a turn cost: the sum over its steps. `None` when nothing was counted.
@@ -192,6 +205,20 @@ pub fn usage<'a>(steps: impl IntoIterator<Item = &'a Info>) -> Option<Usage> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_providers_json_is_unwrapped_and_other_braces_stay() {
+        let nested = r#"{"error":{"message":"no such model","type":"invalid"}}"#;
+        assert_eq!(unwrapped(nested), "no such model");
+        assert_eq!(
+            unwrapped(&format!("Bad Request: {nested}")),
+            "Bad Request: no such model"
+        );
+        assert_eq!(unwrapped(r#"{"message":"full"}"#), "full");
+        for other in ["plain", "{not json", r#"{"code":7}"#] {
+            assert_eq!(unwrapped(other), other);
+        }
+    }
 
     #[test]
     fn long_texts_are_split_between_characters() {

@@ -48,6 +48,7 @@ use tokio::sync::Semaphore;
 use crate::adapters::process::journal::Journal;
 use crate::adapters::process::leftovers::Places;
 use crate::adapters::process::marker::MarkerPrefix;
+use crate::adapters::process::private_folder;
 
 /// The version that is installed when the machine has no compatible one.
 pub const PINNED_VERSION: &str = "1.18.33";
@@ -197,7 +198,7 @@ impl OpenCodeAgents {
     /// Makes the folders. The state folder's real path names the markers, so it is resolved here.
     pub fn new(config: OpenCodeConfig) -> std::io::Result<Self> {
         for folder in [&config.data_dir, &config.run_dir, &config.state_dir] {
-            std::fs::create_dir_all(folder)?;
+            private_folder(folder)?;
         }
         if let Some(hermetic) = &config.hermetic {
             hermetic.prepare()?;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lease::{Lease, LeaseSpec, session_lock};
 use super::marker::{self, MarkerPrefix};
+use super::private::{private_folder, write_private};
 use super::sys::{self, Delivery};
 
 /// A start does not wait longer than this for the dying of one session.
@@ -62,12 +63,12 @@ impl Journal {
 
     /// Written aside and renamed: a kill in between leaves no half entry.
     pub fn record(&self, entry: &Entry) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
+        private_folder(&self.folder)?;
         let path = self.path(entry.pid, entry.start_time);
         let mut aside = path.clone().into_os_string();
         aside.push(ASIDE);
-        let written =
-            fs::write(&aside, serde_json::to_vec(entry)?).and_then(|()| fs::rename(&aside, path));
+        let written = write_private(Path::new(&aside), &serde_json::to_vec(entry)?)
+            .and_then(|()| fs::rename(&aside, path));
         // Half an entry (a full disk) names nobody.
         written.inspect_err(|_| {
             let _ = fs::remove_file(&aside);
@@ -212,6 +213,29 @@ mod tests {
         assert_eq!(sweep_unowned(&strangers, folder.path()), 0);
         assert_eq!(sweep_unowned(&prefix, folder.path()), 1);
         tool.wait().unwrap();
+    }
+
+    #[test]
+    fn what_the_journal_says_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::in_state_folder(folder.path());
+        let (mut child, entry) = marked_child(&MarkerPrefix::of_state_folder(folder.path()));
+        journal.record(&entry).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&journal.folder), 0o700);
+        assert_eq!(mode(&journal.path(entry.pid, entry.start_time)), 0o600);
+        let lock = session_lock(&folder.path().join("run/locks"), "s");
+        let lease = Lease::try_take(&LeaseSpec {
+            session: Some(lock.clone()),
+            directory: None,
+        });
+        drop(lease.unwrap());
+        assert_eq!(mode(&lock), 0o600);
+        assert_eq!(mode(&folder.path().join("run/locks")), 0o700);
+        assert_eq!(mode(&folder.path().join("run")), 0o700);
     }
 
     #[test]

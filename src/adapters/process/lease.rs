@@ -9,11 +9,13 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use super::private::private_folder;
 
 /// How often a lock file may vanish between opening and locking it before that is an error.
 const TRIES: usize = 16;
@@ -136,13 +138,14 @@ fn lock(path: &Path, how: impl Fn(&File) -> Result<(), TryLockError>) -> Result<
         source,
     };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+        private_folder(folder).map_err(failed)?;
     }
     for _ in 0..TRIES {
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(path)
             .map_err(failed)?;
         match how(&file) {

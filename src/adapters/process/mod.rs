@@ -24,6 +24,7 @@ pub mod leftovers;
 mod lines;
 pub mod marker;
 mod memory;
+mod private;
 mod protocol;
 mod sys;
 mod temporary;
@@ -31,6 +32,7 @@ mod ward;
 mod warden;
 
 pub use memory::give_large_blocks_back;
+pub use private::private_folder;
 pub use protocol::is_shortage;
 pub use sys::{boot_id, memory_bytes, rss_bytes};
 pub use ward::{ExitRecord, Line, Source, SpawnError, Ward, WardSpec};

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::lease::{Lease, LeaseSpec, session_lock};
+use super::private::private_folder;
 
 /// A child's folder; removed when this is dropped.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ impl Temporary {
         };
         remove(session_folder);
         let folder = session_folder.join(std::process::id().to_string());
-        fs::create_dir_all(&folder)?;
+        private_folder(&folder)?;
         fs::set_permissions(session_folder, fs::Permissions::from_mode(0o700))?;
         Ok(Self(Some(folder)))
     }

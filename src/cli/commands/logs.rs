@@ -74,13 +74,28 @@ fn since(text: &str) -> Result<String, String> {
     let time = if let Ok(time) = text.parse::<jiff::Timestamp>() {
         time
     } else {
-        let before = parse_duration(text).map_err(|_| wrong())?;
+        let before = match parse_duration(text) {
+            Ok(before) => before,
+            Err(reason) if is_duration(text) => return Err(reason),
+            Err(_) => return Err(wrong()),
+        };
         let before = jiff::SignedDuration::try_from(before).map_err(|_| wrong())?;
         jiff::Timestamp::now()
             .checked_sub(before)
             .map_err(|_| wrong())?
     };
     Ok(time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
+}
+
+/// One that is too long, for its reader as well, is one.
+fn is_duration(text: &str) -> bool {
+    use humantime::DurationError;
+    let text = text.trim();
+    text.parse::<u64>().is_ok()
+        || matches!(
+            humantime::parse_duration(text),
+            Ok(_) | Err(DurationError::NumberOverflow)
+        )
 }
 
 impl Logs {
@@ -108,10 +123,14 @@ impl Logs {
             ))
             .hint("it begins with the first orchestrator run"));
         }
+        let is_empty = lines.is_empty();
         for line in lines {
             self.show(app, &line);
         }
         if !self.follow {
+            if let Some(told) = self.nothing().filter(|_| is_empty) {
+                app.ui.say(told);
+            }
             return Ok(Exit::Ok);
         }
         loop {
@@ -124,6 +143,21 @@ impl Logs {
                 .map_err(unreadable)?;
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// What is said when no line is shown: a name may be mistyped, or its lines may have been left out otherwise.
+    fn nothing(&self) -> Option<String> {
+        let named = match (&self.worker, &self.session) {
+            (None, None) => return None,
+            (Some(worker), None) => format!("worker {worker}"),
+            (None, Some(session)) => format!("session {session}"),
+            (Some(worker), Some(session)) => format!("worker {worker} and session {session}"),
+        };
+        let among = match (self.level, &self.since) {
+            (None, None) => "",
+            _ => " among those of this time and level",
+        };
+        Some(format!("no line of the log names {named}{among}"))
     }
 
     fn show(&self, app: &App, line: &Line) {
@@ -161,5 +195,42 @@ impl Logs {
             }
         }
         wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Given {
+        #[command(flatten)]
+        logs: Logs,
+    }
+
+    #[test]
+    fn that_no_line_names_what_was_asked_for_is_said() {
+        let told = |args: &[&str]| {
+            let args = [&["logs"], args].concat();
+            <Given as clap::Parser>::parse_from(args).logs.nothing()
+        };
+        assert_eq!(told(&["--level", "warn"]), None);
+        let worker = told(&["--worker", "nope"]);
+        assert_eq!(
+            worker.as_deref(),
+            Some("no line of the log names worker nope")
+        );
+        let both = told(&["--session", "x", "--level", "warn"]).unwrap();
+        assert!(both.contains("session x among those"), "{both}");
+    }
+
+    #[test]
+    fn a_time_that_is_too_long_is_told_from_one_that_is_none() {
+        for long in ["99999999d", "99999999999999999999d", "9999999999999"] {
+            let told = since(long).unwrap_err();
+            assert!(told.contains("at most 30 days"), "{long}: {told}");
+        }
+        assert!(since("soon").unwrap_err().starts_with("neither a time"));
+        assert!(since("10m").is_ok());
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::globals::App;
 use crate::cli::rows::read;
 use crate::config::parse_duration;
 use crate::daemon::compose;
-use crate::ui::format::printable;
+use crate::ui::format::{age, plural, printable, short};
 
 #[derive(Debug, Subcommand)]
 pub enum MachineCommand {
@@ -85,6 +85,19 @@ struct Row {
     role: Option<String>,
     result: Option<String>,
     error: Option<Value>,
+    created_at: f64,
+}
+
+impl Row {
+    fn result(&self) -> Value {
+        self.result.as_deref().map_or(Value::Null, unfolded)
+    }
+}
+
+/// A tree of actors is written as JSON; other results are texts.
+fn unfolded(result: &str) -> Value {
+    let tree = serde_json::from_str(result).ok().filter(Value::is_object);
+    tree.unwrap_or_else(|| Value::from(result))
 }
 
 impl MachineCommand {
@@ -159,14 +172,18 @@ async fn ask(app: &App, kind: &str, asked: Asked, more: Value) -> Result<Exit, F
             "schema": 1,
             "commandId": row.command_id,
             "state": row.state,
-            "result": row.result,
+            "result": row.result(),
             "error": row.error,
         }));
     }
     if row.state == "completed" {
         if !asked.json {
-            let result = row.result.unwrap_or_default();
-            app.ui.foreign(&format!("{result}\n"));
+            let shown = match row.result() {
+                Value::String(text) => text,
+                Value::Null => String::new(),
+                tree => format!("{tree:#}"),
+            };
+            app.ui.foreign(&format!("{shown}\n"));
         }
         return Ok(Exit::Ok);
     }
@@ -200,8 +217,13 @@ async fn list(app: &App, machine: Option<String>, as_json: bool) -> Result<Exit,
     let machine = machine_of(app, machine)?;
     let connection = connect(app).await?;
     let args = json!({"machineId": machine});
-    let rows = connection.client.query("commands:list", args).await?;
+    let mut rows = connection.client.query("commands:list", args).await?;
     if as_json {
+        for row in rows.as_array_mut().into_iter().flatten() {
+            if let Some(result) = row["result"].as_str().map(unfolded) {
+                row["result"] = result;
+            }
+        }
         app.ui.json(&json!({"schema": 1, "commands": rows}));
         return Ok(Exit::Ok);
     }
@@ -209,13 +231,14 @@ async fn list(app: &App, machine: Option<String>, as_json: bool) -> Result<Exit,
     if rows.is_empty() {
         app.ui.say("nothing was asked of this machine");
     }
+    let now = jiff::Timestamp::now().as_millisecond() as f64;
     for row in rows {
-        app.ui.line(listed(&row));
+        app.ui.line(listed(&row, now));
     }
     Ok(Exit::Ok)
 }
 
-fn listed(row: &Row) -> String {
+fn listed(row: &Row, now_ms: f64) -> String {
     let target = match (&row.room, &row.role) {
         (Some(room), Some(role)) => format!("{room}/{role}"),
         _ => String::new(),
@@ -224,12 +247,24 @@ fn listed(row: &Row) -> String {
         .error
         .as_ref()
         .and_then(|error| error["message"].as_str());
-    printable(&format!(
-        "{:<10}  {:<11}  {target}  {}",
+    let result = match row.result() {
+        Value::String(text) => short(&text, 80),
+        Value::Null => String::new(),
+        tree => tree["actors"]
+            .as_array()
+            .map_or_else(String::new, |actors| {
+                format!("{} (--json shows them)", plural(actors.len(), "actor"))
+            }),
+    };
+    let line = printable(&format!(
+        "{}  {:>4}  {:<10}  {:<11}  {target}  {}",
+        row.command_id,
+        age((now_ms - row.created_at).max(0.0) as u64),
         row.state,
         row.kind,
-        why.unwrap_or_default()
-    ))
+        why.unwrap_or(&result)
+    ));
+    line.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -239,15 +274,33 @@ mod tests {
     #[test]
     fn what_an_assistant_said_at_its_end_is_listed_without_its_escapes_in_one_line() {
         let row: Row = serde_json::from_value(json!({
-            "commandId": "c1", "type": "start-agent", "state": "failed", "room": "den", "role": "builder",
+            "commandId": "c1", "createdAt": 0, "type": "start-agent", "state": "failed", "room": "den", "role": "builder",
             "error": {"message": "it ended; \u{1b}]52;c;eA==\u{7}its last line:\n\u{1b}[2Jlog in"},
         }))
         .unwrap();
-        let line = listed(&row);
+        let line = listed(&row, 0.0);
         assert!(!line.chars().any(char::is_control), "{line:?}");
         assert!(
             line.contains("den/builder  it ended") && line.ends_with("log in"),
             "{line:?}"
         );
+    }
+    #[test]
+    fn a_result_is_listed_in_a_line_and_a_tree_is_no_text() {
+        let row = |result: &str| -> Row {
+            serde_json::from_value(json!({
+                "commandId": "c1", "createdAt": 1_000, "type": "status", "state": "completed", "result": result,
+            }))
+            .unwrap()
+        };
+        let pong = row("pong");
+        assert_eq!(pong.result(), "pong");
+        let line = listed(&pong, 61_000.0);
+        assert!(line.starts_with("c1    1m  completed"), "{line}");
+        assert!(line.ends_with("pong"), "{line}");
+        let tree = row(r#"{"schema":1,"actors":[{"name":"shop"}],"leftOut":0}"#);
+        assert_eq!(tree.result()["actors"][0]["name"], "shop");
+        let line = listed(&tree, 61_000.0);
+        assert!(line.ends_with("1 actor (--json shows them)"), "{line}");
     }
 }

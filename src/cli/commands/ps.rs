@@ -34,7 +34,7 @@ pub struct Ps {
     #[arg(long, value_name = "N")]
     depth: Option<usize>,
 
-    /// Ended sessions, too
+    /// Sessions that have just ended, too (session list --all shows every one)
     #[arg(long)]
     all: bool,
 

@@ -18,6 +18,7 @@ use crate::cli::globals::App;
 use crate::config::{self, Limits, env, parse_duration};
 use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine};
 use crate::telemetry;
+use crate::ui::format::quoted;
 use enrolling::Enrolling;
 use printer::Printer;
 pub(super) use printer::needs_restart;
@@ -213,7 +214,7 @@ fn way_back(lines: &[WorkerLine], port: Option<u16>) -> Option<String> {
     let revoked = lines.iter().find(
         |line| matches!(&line.start, WorkerStart::Failed(reason) if reason.contains("revoked")),
     )?;
-    let name = &revoked.name;
+    let name = quoted(&revoked.name);
     Some(match port {
         None => format!("to let it serve again: orchestrator worker approve {name} --restore"),
         Some(port) => {

@@ -145,9 +145,23 @@ impl Send {
         if !self.json {
             let rest = printer.finish(&answer(&closed.parts));
             app.ui.foreign(&rest);
+            if let Some(told) = without_text(&closed, &turn.session) {
+                app.ui.say(told);
+            }
         }
         Ok(closed)
     }
+}
+
+/// An answer can be complete and have no text: its length was reached before, or there were tools only.
+fn without_text(closed: &Closed, session: &str) -> Option<String> {
+    let is_empty = answer(&closed.parts).trim().is_empty();
+    (closed.is_complete() && is_empty).then(|| {
+        format!(
+            "the answer has no text: the model ended without one, maybe at its length's limit; \
+             what it did: orchestrator session show {session}"
+        )
+    })
 }
 
 /// `None` when the time is over.
@@ -173,4 +187,36 @@ fn as_json(turn: &Submitted, closed: &Closed) -> serde_json::Value {
         "parts": parts,
         "error": closed.error.as_ref().map(|error| json!({"code": error.code, "message": error.message})),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_text_is_told_of() {
+        let part = |kind: &str, text: &str| PartRow {
+            part_id: "p".to_owned(),
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+        };
+        let mut closed = Closed {
+            state: "complete".to_owned(),
+            error: None,
+            usage: None,
+            parts: vec![part("reasoning", "hm")],
+            took_ms: None,
+            goes_on: false,
+        };
+        let told = without_text(&closed, "session_1").unwrap();
+        assert!(
+            told.ends_with("orchestrator session show session_1"),
+            "{told}"
+        );
+        closed.parts.push(part("text", "yes"));
+        assert_eq!(without_text(&closed, "session_1"), None);
+        closed.parts.clear();
+        closed.state = "failed".to_owned();
+        assert_eq!(without_text(&closed, "session_1"), None);
+    }
 }

@@ -10,6 +10,7 @@ use super::Examination;
 use crate::cli::probe::reach;
 use crate::config::Loaded;
 use crate::daemon::DaemonFile;
+use crate::ui::format::quoted;
 
 const LIMIT: Duration = Duration::from_secs(10);
 /// The header knows whole seconds only.
@@ -28,14 +29,14 @@ pub(super) async fn look(to: &mut Examination<'_>, loaded: Option<&Loaded>) {
             Ok(reached) if reached.state == "pending" => to.warn(
                 "worker",
                 format!("{name}: {url} {}", reached.text()),
-                format!("orchestrator worker approve {name}"),
+                format!("orchestrator worker approve {}", quoted(name)),
             ),
             Ok(reached) => to.ok("worker", format!("{name}: {url} {}", reached.text())),
             Err(failure) => {
                 let next = match failure.exit {
                     crate::cli::exit::Exit::Unreachable => format!("curl -sS {url}/version"),
                     crate::cli::exit::Exit::Refused => {
-                        format!("orchestrator worker token {name} --rotate")
+                        format!("orchestrator worker token {} --rotate", quoted(name))
                     }
                     _ => format!("orchestrator deployment check {url}"),
                 };

@@ -82,7 +82,7 @@ impl SessionMachine {
             return;
         }
         self.child = Child::None;
-        self.crashed(describe(report), now, jitter, out);
+        self.crashed(report.to_string(), now, jitter, out);
     }
 
     /// The child did not answer a question that changes nothing. It is asked again; then it is replaced.
@@ -227,20 +227,5 @@ impl SessionMachine {
         if idle {
             self.release(out);
         }
-    }
-}
-
-fn describe(report: &ExitReport) -> String {
-    if let Some(why) = &report.why {
-        return format!("the assistant was ended: {why}");
-    }
-    let how = match (report.code, report.signal) {
-        (_, Some(signal)) => format!("signal {signal}"),
-        (Some(code), None) => format!("exit code {code}"),
-        (None, None) => "an unknown end".to_owned(),
-    };
-    match report.last_lines.last() {
-        Some(line) => format!("the assistant ended by {how}; its last line: {line}"),
-        None => format!("the assistant ended by {how}"),
     }
 }

@@ -18,6 +18,7 @@ use crate::cli::globals::App;
 use crate::cli::rows::read;
 use crate::config::env;
 use crate::control::{Attach as Entrance, Verb};
+use crate::ui::format::quoted;
 
 const PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
 
@@ -131,15 +132,6 @@ async fn enter(
             format!("cannot run {}: {error}", program.display()),
         )),
     }
-}
-
-/// As a shell takes it as one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

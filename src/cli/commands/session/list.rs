@@ -33,7 +33,7 @@ impl List {
         let workers = workers(connection).await?;
         let rows = sessions(connection, self.all).await?;
         if rows.is_empty() {
-            app.ui.say("no sessions yet; orchestrator chat starts one");
+            app.ui.say(nothing(self.all));
         }
         let now = jiff::Timestamp::now().as_millisecond() as f64;
         for row in rows {
@@ -50,5 +50,24 @@ impl List {
             ));
         }
         Ok(Exit::Ok)
+    }
+}
+
+fn nothing(all: bool) -> &'static str {
+    if all {
+        "no sessions yet; orchestrator chat starts one"
+    } else {
+        "no open sessions; orchestrator session list --all shows ended ones, orchestrator chat starts one"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_ended_sessions_are_left_out_is_said() {
+        assert!(nothing(false).contains("session list --all"));
+        assert!(nothing(true).starts_with("no sessions yet"));
     }
 }

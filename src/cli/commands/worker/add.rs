@@ -10,6 +10,7 @@ use crate::cli::connection::connect;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::rows::read;
+use crate::cli::supervisor::Supervisor;
 use crate::config::{append_worker, load};
 use crate::daemon::compose;
 
@@ -52,6 +53,22 @@ fn refuse_a_second(app: &App, directory: &Path) -> Result<(), Failure> {
         ))
         .hint("orchestrator worker list shows its state; take its entry out of the file to add it anew")),
     }
+}
+
+/// What serves directories that are named at its start takes none from a file.
+fn unserved(mode: Option<&str>) -> Option<String> {
+    let (flag, way) = match mode? {
+        "local" => (
+            "--local",
+            "stop it and start orchestrator run --local with this directory, too",
+        ),
+        "dev" => ("--dev", "stop it and start orchestrator run in its place"),
+        _ => return None,
+    };
+    Some(format!(
+        "warning: the supervisor that runs was started with {flag} and does not read workers.json: it will not serve this \
+         worker; {way}"
+    ))
 }
 
 #[derive(Deserialize)]
@@ -136,6 +153,27 @@ impl New {
             )
         };
         app.ui.say(format!("worker {name} is {state}; {next}"));
+        let supervisor = Supervisor::find(app).ok().and_then(|one| one.file);
+        let mode = supervisor.as_ref().map(|file| file.mode.as_str());
+        if let Some(unserved) = unserved(mode) {
+            app.ui.error(&unserved);
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_reads_no_file_is_warned_of() {
+        for mode in ["local", "dev"] {
+            let told = unserved(Some(mode)).unwrap();
+            assert!(told.contains(&format!("--{mode}")), "{told}");
+            assert!(told.contains("will not serve"), "{told}");
+        }
+        assert_eq!(unserved(Some("workers")), None);
+        assert_eq!(unserved(None), None);
     }
 }
