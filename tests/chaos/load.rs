@@ -222,6 +222,12 @@ impl Driver {
             // Its parts are the truth only when it is folded; its chunks go a minute after that.
             if row["folded"] == true {
                 account::look_at_content(&stage, sent, row);
+                // What was replaced before it was folded had been provisional: the deployment replaces nothing else.
+                load.change(&sent.turn, |one| {
+                    if let Some(end) = &mut one.end {
+                        end.provisional |= end.state != end_of(row).state;
+                    }
+                });
                 return false;
             }
             let waits = sent.accepted.elapsed() < FOLDING;
