@@ -223,3 +223,39 @@ async fn starts_and_stops_a_hundred_times() {
     println!("open descriptors: {before} before, {} after", open());
     assert_eq!(crate::harness::processes_with("sleep 600").len(), 0);
 }
+
+#[test]
+fn a_warden_that_may_write_no_file_still_starts_its_child() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = OtherProcess::run("limits::starts_without_files", folder.path());
+    assert_eq!(other.says("the child: "), "Some(0)");
+    assert!(other.end().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "another test runs it as a process of its own, whose files may have no length"]
+async fn starts_without_files() {
+    use orchestrator::adapters::process::lease::{LeaseSpec, session_lock};
+    use orchestrator::adapters::process::{Ward, WardSpec};
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let Some(folder) = other_process::folder() else {
+        return;
+    };
+    let mut spec = WardSpec::new(crate::harness::orchestrator(), "/bin/sh", &folder);
+    spec.args = vec!["-c".to_owned(), "exit 0".to_owned()];
+    spec.lease = LeaseSpec {
+        session: Some(session_lock(&folder.join("locks"), "s")),
+        directory: None,
+    };
+    // As the supervisor has it: a handler, which no child inherits.
+    let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).unwrap();
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    let nothing = Rlimit {
+        current: Some(0),
+        maximum,
+    };
+    setrlimit(Resource::Fsize, nothing).unwrap();
+    let ended = Ward::spawn(spec).await.unwrap().exited().await;
+    println!("the child: {:?}", ended.code);
+}

@@ -53,3 +53,19 @@ fn a_turn_that_runs_at_a_restart_is_closed_and_the_queue_goes_on_by_itself() {
     assert_eq!(api.closed(&session, &queued)["state"], "complete");
     assert!(supervisor.terminate().success());
 }
+
+#[test]
+fn what_a_supervisor_in_the_background_said_stays_when_it_is_started_again() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let home = &stage.home;
+    home.run(["run", "--local", "--demo", "--port", "0", "--detach"])
+        .exits(0);
+    let log = home.state().join("logs/detached.log");
+    home.run(["restart"]).exits(0);
+    home.run(["stop"]).exits(0);
+    let said = std::fs::read_to_string(log).expect("its words");
+    assert!(!said.contains('\0'), "{said:?}");
+    for word in ["starting again", "worker      shop ", "stopped in "] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}

@@ -82,14 +82,19 @@ impl Background {
     }
 }
 
-/// The other side: we are up. What is said from here on goes into `log`.
+/// The other side: we are up. What is said from here on goes into `log`. One that was started again in its own process
+/// says it there already, and goes on.
 pub fn leave(log: &Path) -> io::Result<()> {
+    // Appended to: what is written over an older descriptor leaves no hole.
     let log = File::options()
         .create(true)
-        .write(true)
-        .truncate(true)
+        .append(true)
         .mode(0o600)
         .open(log)?;
+    if is_stdout(&log)? {
+        return Ok(());
+    }
+    log.set_len(0)?;
     // Standard error first: whoever reads has all of it when standard output says that we are up.
     let mut err = io::stderr().lock();
     err.write_all(END)?;
@@ -99,4 +104,12 @@ pub fn leave(log: &Path) -> io::Result<()> {
     out.flush()?;
     rustix::stdio::dup2_stdout(&log)?;
     Ok(())
+}
+
+fn is_stdout(file: &File) -> io::Result<bool> {
+    let [one, other] = [
+        rustix::fs::fstat(file)?,
+        rustix::fs::fstat(rustix::stdio::stdout())?,
+    ];
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }

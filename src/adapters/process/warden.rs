@@ -82,6 +82,8 @@ async fn run() -> io::Result<()> {
     };
     let spec: Spec = serde_json::from_str(&line).map_err(io::Error::other)?;
 
+    // A file that has reached `ulimit -f` is an error of its write and no end of ours. The child's exec takes this back.
+    let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let lease = match Lease::try_take(&spec.lease) {
         Ok(lease) => lease,
         Err(LeaseError::Busy(held)) => {
