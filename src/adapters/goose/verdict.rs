@@ -57,14 +57,18 @@ fn by_own_words(words: &[OwnWords]) -> Option<Failure> {
 /// By the text of an error.
 fn by_text(text: &str) -> Failure {
     let lower = text.to_lowercase();
-    let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    // An address may hold any word and, in its port, any number.
+    let is_said = |word: &&str| !word.starts_with("http://") && !word.starts_with("https://");
+    let said: Vec<&str> = lower.split(' ').filter(is_said).collect();
+    let said = said.join(" ");
+    let has = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
     let class = if has(&["context length", "context_length", "maximum context"]) {
         Class::Context
-    } else if has(&["authentication", "401", "403 forbidden"]) {
+    } else if has(&["authentication", "status: 401", "(401", "403 forbidden"]) {
         Class::Auth
     } else if has(&["quota", "billing", "credits", "payment required"]) {
         Class::Quota
-    } else if has(&["rate limit", "429"]) {
+    } else if has(&["rate limit", "status: 429", "(429"]) {
         Class::RateLimited
     } else if has(&["network error", "could not connect", "connection"]) {
         Class::Network
@@ -140,6 +144,10 @@ mod tests {
             ),
             (
                 "Ran into this error: Server error: Server error (500 Internal Server Error) at http://h/v1: x.",
+                Class::Server,
+            ),
+            (
+                "Ran into this error: Server error: Server error (500 Internal Server Error) at http://127.0.0.1:42901/quota/v1: x.",
                 Class::Server,
             ),
             (
