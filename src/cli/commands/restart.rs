@@ -15,7 +15,7 @@ use crate::cli::rows::read;
 use crate::cli::supervisor::{SHORT, Supervisor};
 use crate::control::Verb;
 use crate::control::report::{Report, WorkerReport};
-use crate::ui::format::{duration, plural};
+use crate::ui::format::duration;
 
 /// A worker that can be asked is back within this.
 const OUTCOME: Duration = Duration::from_secs(5);
@@ -65,14 +65,8 @@ impl Restart {
 async fn whole(app: &App, old: Supervisor) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let stopping: Stopping = read("restart", old.ask(Verb::StartAgain, SHORT).await?)?;
-    let limit = Duration::from_millis(stopping.limit_ms);
-    app.ui.say(format!(
-        "restarting: stopping {}, {} (up to {}) …",
-        plural(stopping.workers, "worker"),
-        plural(stopping.sessions, "session"),
-        duration(limit)
-    ));
-    let until = begun + limit + START;
+    app.ui.say(format!("restarting: {}", stopping.told()));
+    let until = begun + stopping.limit() + START;
     let mut seen = Instant::now();
     while Instant::now() < until && seen.elapsed() < GAP {
         tokio::time::sleep(LOOK).await;

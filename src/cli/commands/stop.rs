@@ -36,12 +36,25 @@ pub struct Stop {
 /// What is being stopped, and how long that may take.
 #[derive(Debug, Deserialize)]
 pub(super) struct Stopping {
-    pub workers: usize,
-    pub sessions: usize,
-    pub limit_ms: u64,
+    workers: usize,
+    sessions: usize,
+    limit_ms: u64,
 }
 
 impl Stopping {
+    pub fn limit(&self) -> Duration {
+        Duration::from_millis(self.limit_ms)
+    }
+
+    pub fn told(&self) -> String {
+        format!(
+            "stopping {}, {} (up to {}) …",
+            plural(self.workers, "worker"),
+            plural(self.sessions, "session"),
+            duration(self.limit())
+        )
+    }
+
     fn at_once() -> Self {
         Self {
             workers: 0,
@@ -66,14 +79,9 @@ impl Stop {
             Err(failure) if self.force => (Stopping::at_once(), Some(failure)),
             Err(failure) => return Err(failure),
         };
-        let limit = Duration::from_millis(stopping.limit_ms);
+        let limit = stopping.limit();
         if no_answer.is_none() {
-            app.ui.say(format!(
-                "stopping {}, {} (up to {}) …",
-                plural(stopping.workers, "worker"),
-                plural(stopping.sessions, "session"),
-                duration(limit)
-            ));
+            app.ui.say(stopping.told());
         }
         let deadline = begun + limit + GRACE;
         let gone = || holder(&app.paths.lock_file()).is_none_or(|holder| holder.pid != pid);
