@@ -344,13 +344,16 @@ fn the_real_opencode_plays_a_role_and_asks_the_model_what_the_deployment_wrote()
     api.mutation("commands:send", &start("c1", "opencode"));
     let done = ended(&api, "c1");
     assert_eq!(done["state"], "completed", "{done}");
-    eventually("the model has the prompt", || {
-        post.site.starts("You are the builder of the room den.") == 1
+    let run = until("it has ended", || {
+        let run = run_of(&api);
+        (run["state"] == "ended").then_some(run)
     });
-    eventually("it has ended by itself", || {
-        run_of(&api)["state"] == "ended"
-    });
-    assert_eq!(run_of(&api)["reason"], "it ended by itself");
+    assert_eq!(
+        post.site.starts("You are the builder of the room den."),
+        1,
+        "{run}"
+    );
+    assert_eq!(run["reason"], "it ended by itself");
     assert!(supervisor.ps()["workers"][0]["roles"].is_null());
     assert!(supervisor.terminate().success());
 }
