@@ -267,7 +267,7 @@ impl From<EditError> for Failure {
     fn from(error: EditError) -> Self {
         match error {
             EditError::Config(error) => error.into(),
-            EditError::File(reason) => Self::failed(reason),
+            EditError::File(reason) => Self::failed(reason).hint("nothing was changed"),
         }
     }
 }
