@@ -34,15 +34,19 @@ enum Detail {
     #[default]
     None,
     Lines(Vec<String>),
-    Problems {
-        /// Absent when somebody else has read the file: then there is nothing to point into.
-        source_text: Option<String>,
-        problems: Vec<Problem>,
-        /// What is odd besides; shown first.
-        warnings: Vec<Problem>,
-    },
+    Problems(Box<Problems>),
     /// The message is complete by itself: no `error:` before it.
     Bare,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug)]
+struct Problems {
+    /// Absent when somebody else has read the file: then there is nothing to point into.
+    source_text: Option<String>,
+    problems: Vec<Problem>,
+    /// What is odd besides; shown first.
+    warnings: Vec<Problem>,
 }
 
 impl Failure {
@@ -110,11 +114,12 @@ impl Failure {
                 }
                 say(&format!("error: {}", self.message));
             }
-            Detail::Problems {
-                source_text,
-                problems,
-                warnings,
-            } => {
+            Detail::Problems(found) => {
+                let Problems {
+                    source_text,
+                    problems,
+                    warnings,
+                } = &**found;
                 for warning in warnings {
                     say(&warning_text(warning));
                 }
@@ -137,9 +142,7 @@ impl Failure {
 
     pub fn show_json(&self, ui: Ui) {
         let (problems, warnings) = match &self.detail {
-            Detail::Problems {
-                problems, warnings, ..
-            } => (problems.as_slice(), warnings.as_slice()),
+            Detail::Problems(found) => (found.problems.as_slice(), found.warnings.as_slice()),
             _ => (&[][..], &[][..]),
         };
         let lines = match &self.detail {
@@ -253,11 +256,11 @@ impl From<ConfigError> for Failure {
                     path.display()
                 ),
                 hint: Some("correct the file, then: orchestrator config check".to_owned()),
-                detail: Detail::Problems {
+                detail: Detail::Problems(Box::new(Problems {
                     source_text: Some(source_text),
                     problems,
                     warnings,
-                },
+                })),
             },
         }
     }
@@ -361,11 +364,11 @@ impl From<control::ClientError> for Failure {
                 };
                 let mut failure = Self::new(exit, message);
                 if !refusal.problems.is_empty() {
-                    failure.detail = Detail::Problems {
+                    failure.detail = Detail::Problems(Box::new(Problems {
                         source_text: None,
                         problems: refusal.problems,
                         warnings: Vec::new(),
-                    };
+                    }));
                 }
                 match refusal.hint {
                     Some(hint) => failure.hint(hint),

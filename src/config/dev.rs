@@ -107,7 +107,7 @@ impl Dev {
                 let setting = self.setting(IDLE_TIMEOUT);
                 origins.idle_timeout = setting.map(|one| one.origin).unwrap_or_default();
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
         let (Some(token), Some(url), true) = (token, url, problems.is_empty()) else {
             return Err(ConfigError::Invalid {
@@ -159,13 +159,13 @@ impl Dev {
     }
 
     /// When one is given.
-    pub fn idle_timeout(&self) -> Result<Option<Millis>, Problem> {
+    pub fn idle_timeout(&self) -> Result<Option<Millis>, Box<Problem>> {
         let Some(setting) = self.setting(IDLE_TIMEOUT) else {
             return Ok(None);
         };
         parse_millis(&setting.value)
             .map(Some)
-            .map_err(|message| self.problem(&setting, message))
+            .map_err(|message| Box::new(self.problem(&setting, message)))
     }
 
     /// The credential as it was given: a worker's, or a machine's to enrol with.
