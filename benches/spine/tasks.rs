@@ -37,7 +37,10 @@ pub fn table(samples: Samples) {
         steps.push(metrics);
     }
     let mut table = Table::new("A task's way around its assistant, 2,000 files", &TIMES);
-    table.row("the loop, from the queue to the acknowledgement", ours.cells());
+    table.row(
+        "the loop, from the queue to the acknowledgement",
+        ours.cells(),
+    );
     for (name, of) in [
         ("  is it clean", (|one| one.check_ms) as fn(&Metrics) -> u64),
         ("  branch", |one| one.branch_ms),

@@ -178,12 +178,7 @@ impl Reader<'_> {
     }
 
     /// Yes or no.
-    pub fn optional_bool(
-        &mut self,
-        path: &str,
-        object: &Object<'_>,
-        key: &str,
-    ) -> Option<bool> {
+    pub fn optional_bool(&mut self, path: &str, object: &Object<'_>, key: &str) -> Option<bool> {
         let property = object.get(key)?;
         if let Value::BooleanLit(literal) = &property.value {
             return Some(literal.value);

@@ -24,6 +24,8 @@ pub(super) const GOOSE_KEYS: &[&str] = &[
     "max_turns",
     "maxTurns",
 ];
+/// Known, and refused with a word of their own.
+const NO_KEYS: &[&str] = &["apiKeys", "api_keys"];
 pub(super) const GIT_KEYS: &[&str] = &[
     "branch_prefix",
     "branchPrefix",
@@ -45,13 +47,7 @@ pub(super) struct TaskFields {
 
 impl TaskFields {
     /// Takes what `object` says over what is there.
-    pub fn read(
-        &mut self,
-        reader: &mut Reader<'_>,
-        path: &str,
-        object: &Object<'_>,
-        base: &Base,
-    ) {
+    pub fn read(&mut self, reader: &mut Reader<'_>, path: &str, object: &Object<'_>, base: &Base) {
         if let Some(enabled) = reader.optional_bool(path, object, "tasks") {
             self.settings.enabled = enabled;
             self.came_from(reader, object, "tasks", "tasks");
@@ -80,7 +76,16 @@ impl TaskFields {
         object: &Object<'_>,
         base: &Base,
     ) {
-        reader.check_keys(path, object, GOOSE_KEYS);
+        reader.check_keys(path, object, &[GOOSE_KEYS, NO_KEYS].concat());
+        if let Some(keys) = object.get("apiKeys").or_else(|| object.get("api_keys")) {
+            let help = "keys come from the environment alone: OPENROUTER_API_KEY and its like";
+            reader.warning(
+                &join(path, keys.name.as_str()),
+                keys.value.range(),
+                "ignored: no key is taken from this file",
+                Some(help.to_owned()),
+            );
+        }
         let mut goose = self.settings.goose.take().unwrap_or_default();
         if let Some(provider) = some_text(reader, path, object, "provider") {
             goose.provider = Some(provider);
@@ -226,10 +231,7 @@ pub fn shown(settings: &TaskSettings) -> Vec<(&'static str, String)> {
         push,
     } = &settings.git;
     vec![
-        (
-            "tasks",
-            usual(if settings.enabled { "on" } else { "off" }),
-        ),
+        ("tasks", usual(if settings.enabled { "on" } else { "off" })),
         (
             "task_runner",
             settings.runner.map_or_else(
@@ -259,10 +261,9 @@ pub fn shown(settings: &TaskSettings) -> Vec<(&'static str, String)> {
         ),
         (
             "goose.process_timeout",
-            goose.process_timeout_ms.map_or_else(
-                || usual("1800s"),
-                |ms| format!("{}s", ms as f64 / 1000.0),
-            ),
+            goose
+                .process_timeout_ms
+                .map_or_else(|| usual("1800s"), |ms| format!("{}s", ms as f64 / 1000.0)),
         ),
         (
             "goose.max_turns",

@@ -283,10 +283,15 @@ fn goose(shared: &Shared, settings: &TaskSettings) -> Result<Box<dyn Runner>, St
     if let Some(hermetic) = &shared.hermetic {
         scripted(&mut config, hermetic);
     }
-    let key = KEYS.iter().find(|(provider, _)| *provider == config.provider);
+    let key = KEYS
+        .iter()
+        .find(|(provider, _)| *provider == config.provider);
     if let Some((provider, variable)) = key
         && shared.hermetic.is_none()
-        && !config.environment.get(*variable).is_some_and(|key| !key.is_empty())
+        && !config
+            .environment
+            .get(*variable)
+            .is_some_and(|key| !key.is_empty())
     {
         return Err(format!(
             "goose has no key for {provider}: set {variable} in the supervisor's environment"

@@ -5,9 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use orchestrator_test_support::{
-    Api, Home, Stage, Supervisor, eventually, script, text_of, until,
-};
+use orchestrator_test_support::{Api, Home, Stage, Supervisor, eventually, script, text_of, until};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
@@ -27,7 +25,8 @@ impl Repository {
         let path = stage.home.dir("shop");
         let repository = Self { stage, path };
         let config = Path::new(repository.stage.home.get("HOME")).join(".gitconfig");
-        let who = "[user]\n\tname = User\n\temail = user@example.com\n[init]\n\tdefaultBranch = main\n";
+        let who =
+            "[user]\n\tname = User\n\temail = user@example.com\n[init]\n\tdefaultBranch = main\n";
         std::fs::write(config, who).unwrap();
         repository.git(&["init", "-q"]);
         std::fs::write(repository.path.join("README.md"), "# shop\n").unwrap();
@@ -168,8 +167,9 @@ fn slow_once(name: &str) -> String {
 
 /// A task whose assistant stays at work until the test lets it go on.
 fn held(name: &str) -> String {
-    let command =
-        format!("touch ../{name}; while test -e ../{name}; do sleep 0.1; done; echo done > {name}.txt");
+    let command = format!(
+        "touch ../{name}; while test -e ../{name}; do sleep 0.1; done; echo done > {name}.txt"
+    );
     by_shell(&command)
 }
 
@@ -280,7 +280,11 @@ fn a_supervisor_that_is_killed_in_any_phase_of_a_task_leaves_a_task_that_is_done
         let branch = done["artifact"]["branch"].as_str().unwrap();
         assert_eq!(repository.on(), branch, "{phase}");
         assert_eq!(repository.branches().len(), branches + 1, "{phase}");
-        assert_eq!(repository.remote_branches(), repository.branches(), "{phase}");
+        assert_eq!(
+            repository.remote_branches(),
+            repository.branches(),
+            "{phase}"
+        );
         let commits = repository.git(&["rev-list", "--count", &format!("{before}..{branch}")]);
         assert_eq!(commits, "1", "{phase}");
         repository.is_whole();
@@ -338,14 +342,24 @@ fn a_task_waits_for_a_chats_turn_and_a_chat_for_a_task_and_ps_says_so() {
     let waits = until_queue(&supervisor, "waits", |queue| queue["phase"] == "waiting");
     let wanted = format!("waits for the turn of session/{session}");
     assert_eq!(waits["detail"], wanted.as_str());
-    assert!(repository.stage.home.run(["ps"]).exits(0).stdout.contains("waiting"));
+    assert!(
+        repository
+            .stage
+            .home
+            .run(["ps"])
+            .exits(0)
+            .stdout
+            .contains("waiting")
+    );
     assert_eq!(repository.on(), "main");
     api.mutation("messages:abort", &json!({ "turnId": turn }));
     api.closed(&session, &turn);
     // Its child has no turn any more, so it leaves the directory to the task.
     let held = repository.path.join("../held");
     eventually("the task runs", || held.exists());
-    let ran = until_queue(&supervisor, "runs", |queue| queue["task"]["step"] == "running");
+    let ran = until_queue(&supervisor, "runs", |queue| {
+        queue["task"]["step"] == "running"
+    });
     assert_eq!(ran["task"]["attempt"], 1);
     assert!(ran["task"]["title"].as_str().unwrap().starts_with("SCRIPT"));
     let chat = supervisor.session("is there", |one| one["id"] == session.as_str());
@@ -374,7 +388,9 @@ fn a_task_queue_that_panics_is_replaced_and_its_task_is_done_once() {
     let api = repository.stage.api(&supervisor);
     let worker = worker_of(&supervisor);
     add(&api, &worker, &[("t1", &slow_once("slow"))]);
-    eventually("it is at work", || repository.path.join("slow.txt").exists());
+    eventually("it is at work", || {
+        repository.path.join("slow.txt").exists()
+    });
     let key = format!("task/{worker}");
     assert_eq!(queue(&supervisor)["key"], key.as_str());
     repository.stage.home.run(["debug", "panic", &key]).exits(0);
@@ -395,7 +411,9 @@ fn a_stop_in_the_middle_of_a_task_leaves_the_repository_as_it_was_and_the_next_s
     let supervisor = repository.stage.run();
     let api = repository.stage.api(&supervisor);
     add(&api, &worker_of(&supervisor), &[("t1", &slow_once("slow"))]);
-    eventually("it is at work", || repository.path.join("slow.txt").exists());
+    eventually("it is at work", || {
+        repository.path.join("slow.txt").exists()
+    });
     assert!(supervisor.terminate().success());
     assert_eq!(repository.stage.home.processes(), []);
     assert_eq!(repository.branches(), ["main"]);
@@ -420,21 +438,34 @@ fn what_a_person_has_not_committed_stops_the_tasks_and_uses_none_up() {
         queue["phase"] == "blocked"
     });
     let detail = blocked["detail"].as_str().unwrap();
-    assert!(detail.contains("uncommitted changes (README.md)"), "{detail}");
+    assert!(
+        detail.contains("uncommitted changes (README.md)"),
+        "{detail}"
+    );
     let shown = repository.stage.home.run(["ps"]).exits(0).stdout;
     assert!(shown.contains("uncommitted changes"), "{shown}");
     let waits = task(&api, "t1");
-    assert_eq!((&waits["state"], &waits["attempt"]), (&json!("queued"), &json!(0)));
+    assert_eq!(
+        (&waits["state"], &waits["attempt"]),
+        (&json!("queued"), &json!(0))
+    );
     let report: Value = serde_json::from_str(waits["report"].as_str().unwrap()).unwrap();
     assert_eq!(report["outcome"], "returned");
-    assert!(report["why"].as_str().unwrap().contains("README.md"), "{report}");
+    assert!(
+        report["why"].as_str().unwrap().contains("README.md"),
+        "{report}"
+    );
     assert_eq!(
         std::fs::read_to_string(repository.path.join("README.md")).unwrap(),
         "# my work\n"
     );
     repository.git(&["commit", "-q", "-am", "mine"]);
     repository.git(&["push", "-q"]);
-    repository.stage.home.run(["restart", &format!("task/{worker}")]).exits(0);
+    repository
+        .stage
+        .home
+        .run(["restart", &format!("task/{worker}")])
+        .exits(0);
     until_state(&api, "t1", "done");
     assert!(supervisor.terminate().success());
 }
@@ -449,7 +480,11 @@ fn a_worker_of_a_file_does_tasks_as_its_settings_say_and_a_reload_changes_them()
     site.approved(&api, deployment.url(), "w1");
     let path = site.home.dir("w1");
     let config = Path::new(site.home.get("HOME")).join(".gitconfig");
-    std::fs::write(config, "[user]\n\tname = User\n\temail = user@example.com\n").unwrap();
+    std::fs::write(
+        config,
+        "[user]\n\tname = User\n\temail = user@example.com\n",
+    )
+    .unwrap();
     let git = |args: &[&str]| git(&site.home, &path, args);
     git(&["init", "-q", "-b", "main"]);
     git(&["commit", "-q", "--allow-empty", "-m", "first"]);
@@ -477,13 +512,24 @@ fn a_worker_of_a_file_does_tasks_as_its_settings_say_and_a_reload_changes_them()
     site.write();
     let reload = site.run(&["reload"]).exits(0);
     let told = format!("{}{}", reload.stdout, reload.stderr);
-    assert!(told.contains("task_runner goose -> opencode (live)"), "{told}");
+    assert!(
+        told.contains("task_runner goose -> opencode (live)"),
+        "{told}"
+    );
     let done = until_state(&api, "t1", "done");
     assert_eq!(done["artifact"]["branch"], format!("task-{LOGIN}").as_str());
     assert_eq!(done["artifact"]["pushed"], false);
-    assert_eq!(git(&["symbolic-ref", "--short", "HEAD"]), "main", "the directory is the chat's");
+    assert_eq!(
+        git(&["symbolic-ref", "--short", "HEAD"]),
+        "main",
+        "the directory is the chat's"
+    );
     let author = git(&["log", "-1", "--format=%an <%ae>", &format!("task-{LOGIN}")]);
     assert_eq!(author, "Task Bot <bot@example.com>");
-    assert_eq!(api.turn(&session, &turn)["state"], "claimed", "the chat has gone on");
+    assert_eq!(
+        api.turn(&session, &turn)["state"],
+        "claimed",
+        "the chat has gone on"
+    );
     assert!(supervisor.terminate().success());
 }

@@ -66,8 +66,15 @@ async fn what_lies_on_two_branches_is_kept_twice_and_so_is_what_the_next_attempt
     git.clean_up(undo(&change)).await.unwrap();
     repository.is_as_before("main", &before);
     let kept = |number: usize| {
-        let suffix = if number == 1 { String::new() } else { format!("-{number}") };
-        let name = format!("refs/orchestrator/left/{}{suffix}:README.md", change.created);
+        let suffix = if number == 1 {
+            String::new()
+        } else {
+            format!("-{number}")
+        };
+        let name = format!(
+            "refs/orchestrator/left/{}{suffix}:README.md",
+            change.created
+        );
         repository.git(&["show", &name])
     };
     assert_eq!([kept(1), kept(2)], ["left on main", "on the task's branch"]);

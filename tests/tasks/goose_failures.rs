@@ -149,7 +149,10 @@ async fn a_goose_that_is_not_there_uses_no_task_up() {
     assert!(said.contains("/nowhere/goose"), "{said}");
     let told = stage.queue.acknowledged();
     assert_eq!(told.len(), 1);
-    assert!(matches!(told[0].what, Acknowledgement::Returned(_)), "{told:?}");
+    assert!(
+        matches!(told[0].what, Acknowledgement::Returned(_)),
+        "{told:?}"
+    );
     assert_eq!(stage.queue.remaining(), 2);
     stage.repository.is_as_before("main", &before);
     eventually("no process is left", || stage.left() == 0);

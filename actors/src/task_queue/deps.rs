@@ -55,7 +55,9 @@ impl LooperDeps for Deps {
                     return Ok(held);
                 }
                 // Whoever has nothing to do there is sent away; whoever has is waited for.
-                let _ = deps.parent.cast(WorkerMsg::Tasks(TaskNews::DirectoryWanted));
+                let _ = deps
+                    .parent
+                    .cast(WorkerMsg::Tasks(TaskNews::DirectoryWanted));
                 let why = who_is_there(&deps.shown.table, &deps.worker);
                 deps.log(Progress::Waits {
                     task: task.id.clone(),
@@ -87,7 +89,10 @@ fn who_is_there(table: &ActorTable, worker: &ActorKey) -> String {
         card.parent.as_ref() == Some(worker)
             && match card.kind {
                 ActorKind::Session => {
-                    matches!(card.phase, Phase::Active | Phase::Starting | Phase::Stopping)
+                    matches!(
+                        card.phase,
+                        Phase::Active | Phase::Starting | Phase::Stopping
+                    )
                 }
                 ActorKind::Role => true,
                 _ => false,

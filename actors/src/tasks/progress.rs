@@ -3,8 +3,8 @@
 
 use crate::domain::ids::TaskId;
 use crate::domain::task::{BranchName, Failure};
-use crate::ports::tasks::{Artifact, TurnCount};
 pub use crate::ports::tasks::Metrics;
+use crate::ports::tasks::{Artifact, TurnCount};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {

@@ -15,8 +15,8 @@ use crate::ports::link::{Credential, Link};
 use crate::role::RoleMsg;
 use crate::session::SessionMsg;
 use crate::supervision::{Address, Gauge, Tasks};
-use crate::task_queue::TaskMsg;
 use crate::table::{ActorTable, CardGuard};
+use crate::task_queue::TaskMsg;
 
 use super::messages::WorkerMsg;
 

@@ -62,9 +62,10 @@ impl WorkerState {
     }
 
     fn may_do_tasks(&self) -> bool {
-        let approved = self.inbox.as_ref().is_some_and(|inbox| {
-            inbox.state == Approval::Approved && !inbox.displaced
-        });
+        let approved = self
+            .inbox
+            .as_ref()
+            .is_some_and(|inbox| inbox.state == Approval::Approved && !inbox.displaced);
         approved
             && !self.stopping
             && self.credential.is_some()
@@ -97,7 +98,9 @@ impl WorkerState {
             return;
         };
         self.left = false;
-        let queue = self.queue.get_or_insert_with(|| Box::new(QueueEntry::new()));
+        let queue = self
+            .queue
+            .get_or_insert_with(|| Box::new(QueueEntry::new()));
         queue.again = false;
         let gauge = Gauge::default();
         let args = TaskArgs {

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::rows::{
-    FakeCommand, FakeTask, FakeTurn, POISON, Rows, acknowledge, acknowledge_task, check, claim, connect, continue_turn, pull_task, store,
-    turn_of, worker_in,
+    FakeCommand, FakeTask, FakeTurn, POISON, Rows, acknowledge, acknowledge_task, check, claim,
+    connect, continue_turn, pull_task, store, turn_of, worker_in,
 };
 
 #[derive(Clone)]

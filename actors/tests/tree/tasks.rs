@@ -28,7 +28,10 @@ async fn a_worker_without_tasks_has_no_queue_and_one_with_tasks_has_it_until_the
         })
         .await;
     let task = card.task.unwrap();
-    assert_eq!((&*task.id, &*task.title, task.attempt), ("t1", "implement login", 1));
+    assert_eq!(
+        (&*task.id, &*task.title, task.attempt),
+        ("t1", "implement login", 1)
+    );
     assert_eq!((task.step, card.phase), ("running", Phase::Active));
     assert_eq!(task.branch.as_deref(), Some("1282544961935709"));
     world.tasks.let_go();
@@ -123,7 +126,9 @@ async fn a_queue_that_panics_is_replaced_and_one_that_keeps_panicking_is_parked_
     world.tasks.state().panics = 50;
     world.tasks.let_go();
     world.inject(QUEUE, Fault::Panic);
-    world.until_card(QUEUE, |card| card.phase == Phase::Parked).await;
+    world
+        .until_card(QUEUE, |card| card.phase == Phase::Parked)
+        .await;
     let error = world.card(QUEUE).unwrap().last_error.unwrap();
     assert!(error.contains("panic"), "{error}");
     world.tasks.state().panics = 0;
@@ -171,7 +176,11 @@ async fn a_task_is_not_used_up_by_what_is_missing() {
         let task = world.deployment.task(task);
         assert_eq!((&*task.state, task.attempt), ("queued", 0));
     }
-    assert_eq!(world.deployment.task("t1").pulls, 1, "it is not taken again and again");
+    assert_eq!(
+        world.deployment.task("t1").pulls,
+        1,
+        "it is not taken again and again"
+    );
     world.tasks.state().missing = false;
     world.deployment.task_ends("t2", "done").await;
     world.stop().await;
@@ -210,9 +219,7 @@ async fn other_settings_hold_from_the_next_task_on() {
         ..TaskSettings::default()
     };
     let prefixed = Arc::new(prefixed);
-    world
-        .reload(|worker| worker.tasks = prefixed.clone())
-        .await;
+    world.reload(|worker| worker.tasks = prefixed.clone()).await;
     world.tasks.let_go();
     world.deployment.task_ends("t2", "done").await;
     let branches = world.tasks.state().branches.clone();

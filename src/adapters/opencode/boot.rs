@@ -20,9 +20,7 @@ use super::settings::Store;
 use super::{PINNED_VERSION, Shared, health};
 use crate::adapters::process::journal::Journal;
 use crate::adapters::process::lease::Held;
-use crate::adapters::process::lease::{
-    DirectoryUse, Lease, LeaseError, LeaseSpec, session_lock,
-};
+use crate::adapters::process::lease::{DirectoryUse, Lease, LeaseError, LeaseSpec, session_lock};
 use crate::adapters::process::marker::{Marker, file_key};
 use crate::adapters::process::{ExitRecord, SpawnError, Ward, WardSpec, environment, is_shortage};
 

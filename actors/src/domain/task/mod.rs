@@ -11,6 +11,4 @@ pub use branch::{BranchChange, BranchName, BranchNameError, CommitId, cyrb53};
 pub use failure::{Class, Failure};
 pub use patience::Patience;
 pub use phase::{Entry, Phase, Resume};
-pub use settings::{
-    Committer, GitIsolation, GitSettings, GooseSettings, RunnerKind, TaskSettings,
-};
+pub use settings::{Committer, GitIsolation, GitSettings, GooseSettings, RunnerKind, TaskSettings};

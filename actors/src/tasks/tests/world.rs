@@ -16,8 +16,8 @@ use crate::ports::git::{
     ChainLink, Cleanliness, Evidence, Git, GitError, Relationship, StateDump, Undo,
 };
 use crate::ports::tasks::{
-    Acknowledgement, Assignment, JournalError, LoopEnd, Metrics, Pulled, Queue, QueueError, RunReport,
-    Runner, Task, TaskJournal,
+    Acknowledgement, Assignment, JournalError, LoopEnd, Metrics, Pulled, Queue, QueueError,
+    RunReport, Runner, Task, TaskJournal,
 };
 use crate::tasks::{LoopSettings, LooperDeps, Progress, run_loop};
 

@@ -77,7 +77,8 @@ impl Show {
             "interrupted_turns": worker.on_interrupt.as_str(),
             "broken": worker.broken,
         });
-        let tasks = task_rows(worker, origins).map(|(name, shown, _)| (name.to_owned(), json!(shown)));
+        let tasks =
+            task_rows(worker, origins).map(|(name, shown, _)| (name.to_owned(), json!(shown)));
         value["task_settings"] = Value::Object(tasks.collect());
         if self.origin {
             let origins = rows(worker, origins).into_iter();
