@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId};
+use orchestrator_actors::domain::task::{GitIsolation, RunnerKind};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::*;
@@ -189,6 +190,69 @@ fn defaults_hold_for_workers_that_say_nothing() {
         (Some(6), None, Some(2048))
     );
     assert_eq!(config.log_level.as_deref(), Some("debug"));
+}
+
+#[test]
+fn what_is_said_about_tasks_counts_setting_by_setting_and_in_both_spellings() {
+    let own = ", \"maxRetries\": 0, \"goose\": {\"processTimeout\": 30000, \"max_turns\": 7}, \"git\": {\"isolation\": true, \"push\": false}";
+    let text = good(own).replacen(
+        '{',
+        "{\"defaults\": {\"tasks\": false, \"task_runner\": \"goose\", \"max_retries\": 5, \"goose\": {\"model\": \"m\", \"process_timeout\": \"1h\"}, \"git\": {\"branch_prefix\": \"task-\", \"userConfig\": {\"name\": \"Ada\", \"email\": \"a@b.c\"}}}, ",
+        1,
+    );
+    let config = read(&text).unwrap().config;
+    let tasks = &config.workers[0].tasks;
+    assert!(!tasks.enabled);
+    assert_eq!(tasks.runner, Some(RunnerKind::Goose));
+    assert_eq!(tasks.max_retries, Some(0));
+    let goose = tasks.goose.as_ref().unwrap();
+    assert_eq!(goose.model.as_deref(), Some("m"));
+    assert_eq!(goose.provider, None);
+    assert_eq!(
+        (goose.process_timeout_ms, goose.max_turns),
+        (Some(30_000), Some(7))
+    );
+    assert_eq!(tasks.git.branch_prefix, "task-");
+    assert_eq!(tasks.git.user.as_ref().unwrap().name, "Ada");
+    assert_eq!(tasks.git.isolation, GitIsolation::Worktree);
+    assert!(!tasks.git.push);
+    let origins = &config.origins[0].tasks;
+    assert!(origins.contains_key("goose.model") && origins.contains_key("max_retries"));
+    assert!(!origins.contains_key("goose.provider"));
+}
+
+#[test]
+fn wrong_values_about_tasks_have_their_place_and_keys_are_for_the_environment() {
+    let own = ", \"task_runner\": \"duck\", \"max_retries\": 101, \"goose\": {\"model\": \"\", \"apiKeys\": {}}, \"git\": {\"branch_prefix\": \"a b\", \"isolation\": \"some\", \"user\": {\"name\": \"x\"}}";
+    let found: Vec<String> = problems(&good(own))
+        .into_iter()
+        .map(|problem| problem.split(':').next().unwrap_or_default().to_owned())
+        .collect();
+    for path in [
+        "workers.0.task_runner",
+        "workers.0.max_retries",
+        "workers.0.goose.model",
+        "workers.0.git.branch_prefix",
+        "workers.0.git.isolation",
+        "workers.0.git.user.email",
+    ] {
+        assert!(found.iter().any(|one| one == path), "{path}: {found:?}");
+    }
+    let loaded = read(&good(", \"goose\": {\"modl\": \"m\", \"apiKeys\": {}}")).unwrap();
+    let warned: Vec<_> = loaded
+        .warnings
+        .iter()
+        .map(|warning| (warning.path.as_str(), warning.help.as_deref()))
+        .collect();
+    assert!(
+        warned.contains(&("workers.0.goose.modl", Some("did you mean `model`?"))),
+        "{warned:?}"
+    );
+    let keys = warned
+        .iter()
+        .find(|(path, _)| *path == "workers.0.goose.apiKeys");
+    let help = keys.and_then(|(_, help)| *help).unwrap_or_default();
+    assert!(help.contains("OPENROUTER_API_KEY"), "{warned:?}");
 }
 
 #[test]
