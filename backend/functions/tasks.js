@@ -276,10 +276,12 @@ export const acknowledge = mutation({
 /** What a role's player watches while it waits. */
 export const awaiting = query({
   args: { token: v.string(), room: v.string(), role: v.string() },
-  returns: v.object({ queued: v.boolean() }),
+  returns: v.object({ queued: v.boolean(), inHand: v.boolean() }),
   handler: async (ctx, { token, room, role }) => {
-    const queue = await playedBy(ctx, await requireApproved(ctx, token), room, role);
-    return { queued: (await oldestOf(ctx, queue, "queued", 1)).length > 0 };
+    const worker = await requireApproved(ctx, token);
+    const queue = await playedBy(ctx, worker, room, role);
+    const held = await inHand(ctx, queue, worker);
+    return { queued: (await oldestOf(ctx, queue, "queued", 1)).length > 0, inHand: held !== undefined };
   },
 });
 

@@ -45,7 +45,7 @@ describe("a role's task", () => {
     expect(await take(t, token, "l0")).toEqual({ status: "none" });
     await add(t, ["a", "b"]);
     await add(t, ["a", "b"]);
-    expect(await t.query(api.tasks.awaiting, { token, ...DEN })).toEqual({ queued: true });
+    expect(await t.query(api.tasks.awaiting, { token, ...DEN })).toEqual({ queued: true, inHand: false });
     const first = await take(t, token, "l1");
     expect(first).toMatchObject({ status: "task", taskId: "a", text: "do a", attempt: 1, again: false });
     const { prompt } = first as { prompt: string };
@@ -67,6 +67,7 @@ describe("a role's task", () => {
     await add(t, ["a", "b"]);
     await take(t, token, "l1");
     expect(await take(t, token, "l2", true)).toEqual({ status: "none" });
+    expect(await t.query(api.tasks.awaiting, { token, ...DEN })).toEqual({ queued: true, inHand: true });
     const again = await take(t, token, "l3");
     expect(again).toMatchObject({ taskId: "a", attempt: 1, again: true });
     expect((again as { prompt: string }).prompt).toContain("in hand already");

@@ -42,6 +42,7 @@ mod sessions;
 mod stage;
 mod stops;
 mod takeover;
+mod tasks;
 mod terminal;
 mod tokens;
 
