@@ -77,12 +77,13 @@ export const add = mutation({
     maxRetries: v.optional(v.number()),
   },
   returns: v.object({ taskIds: v.array(v.string()) }),
-  handler: async (ctx, { tasks, maxRetries = RETRIES_DEFAULT, ...to }) => {
+  handler: async (ctx, { tasks, maxRetries: given, ...to }) => {
     const owner = await requireOwner(ctx);
     const queue = await queueNamed(ctx, owner, to, true);
     if (tasks.length === 0 || tasks.length > TASKS_PER_ADD) {
       throw refusal("invalid", `1 to ${TASKS_PER_ADD} tasks can be added at once, these are ${tasks.length}`);
     }
+    const maxRetries = given ?? RETRIES_DEFAULT;
     checkRetries(maxRetries);
     if (exceeds(tasks.map(({ text }) => text), 4 * 1_024 * 1_024)) {
       throw refusal("too_large", "the tasks together have more than 4 MiB: add fewer at once");
@@ -93,7 +94,7 @@ export const add = mutation({
       checkId("a task's id", id);
       checkTask(text);
       if (await isThere(ctx, queue, id, text)) continue;
-      await insert(ctx, queue, { id, text, seq, maxRetries });
+      await insert(ctx, queue, { id, text, seq, maxRetries, usualRetries: given === undefined });
       seq += 1;
       fresh += 1;
     }
@@ -214,10 +215,18 @@ const pulled = v.union(
  * task that an earlier start had in hand; that task or none.
  */
 export const pull = mutation({
-  args: { token: v.string(), epoch: v.number(), leaseId: v.string(), known: v.optional(v.string()) },
+  args: {
+    token: v.string(),
+    epoch: v.number(),
+    leaseId: v.string(),
+    known: v.optional(v.string()),
+    /** The worker's setting, for tasks of which nobody has said how often they are tried. */
+    maxRetries: v.optional(v.number()),
+  },
   returns: pulled,
-  handler: async (ctx, { token, epoch, leaseId, known }): Promise<Infer<typeof pulled>> => {
+  handler: async (ctx, { token, epoch, leaseId, known, maxRetries }): Promise<Infer<typeof pulled>> => {
     checkId("a lease's id", leaseId);
+    if (maxRetries !== undefined) checkRetries(maxRetries);
     const worker = await requireServing(ctx, token, epoch);
     const running = await runningTask(ctx, worker.workerId);
     if (running && (running.leaseId === leaseId || (known !== undefined && running.leaseId === known))) {
@@ -233,7 +242,7 @@ export const pull = mutation({
     }
     const next = await oldestIn(ctx, worker.workerId, "queued");
     if (!next) return { status: "none" };
-    const attempt = await lease(ctx, worker, next, leaseId);
+    const attempt = await lease(ctx, worker, next, leaseId, { maxRetries });
     return await handed(ctx, { ...next, leaseId }, attempt);
   },
 });
@@ -325,7 +334,7 @@ export const take = mutation({
     }
     const [next] = await oldestOf(ctx, queue, "queued", 1);
     if (!next) return { status: "none" };
-    return await told(next, await lease(ctx, worker, next, leaseId, ROLE_LEASE_MS), false);
+    return await told(next, await lease(ctx, worker, next, leaseId, { leaseMs: ROLE_LEASE_MS }), false);
   },
 });
 
@@ -423,8 +432,9 @@ async function isThere(ctx: MutationCtx, queue: Queue, id: string, text: string)
 async function insert(
   ctx: MutationCtx,
   queue: Queue,
-  { id, text, seq, maxRetries }: { id: string; text: string; seq: number; maxRetries: number },
+  task: { id: string; text: string; seq: number; maxRetries: number; usualRetries: boolean },
 ): Promise<void> {
+  const { id, text, seq, maxRetries, usualRetries } = task;
   await ctx.db.insert("tasks", {
     taskId: id,
     owner: queue.owner,
@@ -435,6 +445,7 @@ async function insert(
     state: "queued",
     attempt: 0,
     maxRetries,
+    usualRetries,
     cancelRequested: false,
     createdAt: Date.now(),
   });

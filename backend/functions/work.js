@@ -6,6 +6,7 @@ import { v,            } from "convex/values";
 import { commandsFor } from "./lib/commanding";
 import { refusal } from "./lib/errors";
 import { INBOX_SERVED } from "./lib/limits";
+import { hasOpenTasks } from "./lib/tasking";
 import { query } from "./lib/server";
 import { checkToken, isPresentEpoch } from "./lib/tokens";
 import { oldestOpenTurns } from "./lib/turns";
@@ -20,13 +21,15 @@ const shape = v.object({
   sessions: v.array(v.object({ sessionId: v.string(), status: sessionStatus })),
   /** What owners ask: a pending one may be taken, a processing one is this worker's to end. */
   commands: v.array(v.object({ commandId: v.string(), state: v.union(v.literal("pending"), v.literal("processing")) })),
+  /** Tasks wait, or one is in somebody's hand: it is worth asking for one. */
+  tasks: v.boolean(),
 });
 
 export const inbox = query({
   args: { token: v.string(), epoch: v.number() },
   returns: shape,
   handler: async (ctx, { token, epoch })                               => {
-    const nothing = { turns: [], sessions: [], commands: [] };
+    const nothing = { turns: [], sessions: [], commands: [], tasks: false };
     const verdict = await checkToken(ctx, token);
     if (verdict.status !== "ok") {
       if (verdict.status === "unauthorized") throw refusal("unauthorized", verdict.message);
@@ -55,6 +58,7 @@ export const inbox = query({
         commandId: command.commandId,
         state: command.state === "processing" ? "processing" : "pending",
       })),
+      tasks: await hasOpenTasks(ctx, worker.workerId),
     };
   },
 });

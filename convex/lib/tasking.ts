@@ -66,6 +66,8 @@ export const taskFields = {
   /** Attempts that were begun and count. */
   attempt: v.number(),
   maxRetries: v.number(),
+  /** Nobody has said how often it is tried: the worker's setting holds, if it has one. */
+  usualRetries: v.optional(v.boolean()),
   cancelRequested: v.boolean(),
   leaseId: v.optional(v.string()),
   /** Whose it is: another start of the same install is known not to run it any more. */
@@ -120,10 +122,21 @@ export async function oldestIn(ctx: QueryCtx, workerId: string, state: TaskState
     .first();
 }
 
+/** Whether a supervisor has something to do: a task waits, or is in somebody's hand. */
+export async function hasOpenTasks(ctx: QueryCtx, workerId: string): Promise<boolean> {
+  return (await oldestIn(ctx, workerId, "queued")) !== null || (await runningTask(ctx, workerId)) !== null;
+}
+
 const free = { leaseId: undefined, leaseInstallId: undefined, leaseUntil: undefined };
 
 /** Gives the task to whoever shows this lease. */
-export async function lease(ctx: MutationCtx, worker: Doc<"workers">, task: Task, leaseId: string, leaseMs = LEASE_MS): Promise<number> {
+export async function lease(
+  ctx: MutationCtx,
+  worker: Doc<"workers">,
+  task: Task,
+  leaseId: string,
+  { maxRetries, leaseMs = LEASE_MS }: { maxRetries?: number | undefined; leaseMs?: number } = {},
+): Promise<number> {
   const now = Date.now();
   const attempt = task.attempt + 1;
   const leaseUntil = now + leaseMs;
@@ -136,6 +149,7 @@ export async function lease(ctx: MutationCtx, worker: Doc<"workers">, task: Task
     ...(task.role === undefined ? {} : { holder: worker.workerId }),
     startedAt: now,
     finishedAt: undefined,
+    ...(task.usualRetries && maxRetries !== undefined ? { maxRetries } : {}),
   });
   await ctx.scheduler.runAt(leaseUntil, scheduledCheckLease, { taskId: task.taskId, leaseId });
   return attempt;

@@ -129,6 +129,7 @@ impl Dev {
             idle_timeout_ms,
             max_sessions: DEFAULT_MAX_SESSIONS,
             on_interrupt: OnInterrupt::default(),
+            tasks: Arc::default(),
             broken,
         };
         let mut warnings = Vec::new();

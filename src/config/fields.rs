@@ -177,6 +177,16 @@ impl Reader<'_> {
         }
     }
 
+    /// Yes or no.
+    pub fn optional_bool(&mut self, path: &str, object: &Object<'_>, key: &str) -> Option<bool> {
+        let property = object.get(key)?;
+        if let Value::BooleanLit(literal) = &property.value {
+            return Some(literal.value);
+        }
+        self.wrong_kind(&join(path, key), &property.value, "true or false");
+        None
+    }
+
     /// A list of strings.
     pub fn optional_strings(&mut self, path: &str, object: &Object<'_>, key: &str) -> Vec<String> {
         let Some(property) = object.get(key) else {

@@ -18,6 +18,7 @@ mod place;
 mod problem;
 pub mod schema;
 mod source;
+mod tasks;
 pub mod template;
 mod time;
 mod url;
@@ -34,6 +35,7 @@ pub use paths::Paths;
 pub use place::{Base, inspect};
 pub use problem::{ConfigError, Problem};
 pub use source::{Source, SourceKind};
+pub use tasks::shown as shown_tasks;
 pub use time::{Millis, parse_duration};
 pub use url::{NEEDS_HTTPS, UrlRule, deployment_url};
 pub use workers::{

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
 use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::task::TaskSettings;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
@@ -14,6 +15,7 @@ use super::fields::{Reader, join};
 use super::limits::Limits;
 use super::origin::Origins;
 use super::place::{Base, inspect};
+use super::tasks::TaskFields;
 use super::time::Millis;
 use super::url::{UrlRule, deployment_url};
 
@@ -31,6 +33,10 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
+    "tasks",
+    "task_runner",
+    "max_retries",
+    "maxRetries",
     "goose",
     "git",
 ];
@@ -48,6 +54,12 @@ pub(super) const DEFAULTS_KEYS: &[&str] = &[
     "max_sessions",
     "interrupted_turns",
     "env_passthrough",
+    "tasks",
+    "task_runner",
+    "max_retries",
+    "maxRetries",
+    "goose",
+    "git",
 ];
 
 /// A whole, valid configuration.
@@ -94,6 +106,8 @@ pub struct WorkerEntry {
     pub idle_timeout_ms: Millis,
     pub max_sessions: usize,
     pub on_interrupt: OnInterrupt,
+    /// How its tasks are done.
+    pub tasks: Arc<TaskSettings>,
     /// Why this worker cannot serve.
     pub broken: Option<String>,
 }
@@ -103,6 +117,7 @@ struct Defaults {
     max_sessions: usize,
     on_interrupt: OnInterrupt,
     env_passthrough: Vec<String>,
+    tasks: TaskFields,
     origins: Origins,
 }
 
@@ -128,7 +143,7 @@ pub(super) fn read(
         reader.check_keys("logs", logs, LOGS_KEYS);
         config.log_level = read_level(reader, logs);
     }
-    let defaults = read_defaults(reader, root, machine);
+    let defaults = read_defaults(reader, root, machine, base);
     config.env_passthrough.clone_from(&defaults.env_passthrough);
     let start = Range::new(root.range.start, root.range.start + 1);
     match root.get("workers").map(|property| &property.value) {
@@ -194,12 +209,14 @@ fn read_defaults(
     reader: &mut Reader<'_>,
     root: &Object<'_>,
     machine: Option<&Object<'_>>,
+    base: &Base,
 ) -> Defaults {
     let mut defaults = Defaults {
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
         env_passthrough: Vec::new(),
+        tasks: TaskFields::default(),
         origins: Origins::default(),
     };
     if let Some(object) = machine
@@ -226,6 +243,7 @@ fn read_defaults(
                 .origin(object, "interrupted_turns")
                 .unwrap_or_default();
         }
+        defaults.tasks.read(reader, "defaults", object, base);
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
     defaults
@@ -260,10 +278,8 @@ fn read_worker(
         .optional_count(path, object, "max_sessions", 1..=64)
         .unwrap_or(defaults.max_sessions);
     let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
-    // Known to later commands; their content is theirs to check.
-    for key in ["goose", "git"] {
-        reader.optional_object(path, object, key);
-    }
+    let mut tasks = defaults.tasks.clone();
+    tasks.read(reader, path, object, base);
     let given_name = match reader.optional_string(path, object, "name") {
         Some((name, range)) => Some(read_name(reader, path, name, range, names)?),
         None => None,
@@ -291,6 +307,7 @@ fn read_worker(
         on_interrupt: reader
             .origin(object, "interrupted_turns")
             .unwrap_or_else(|| defaults.origins.on_interrupt.clone()),
+        tasks: tasks.origins,
     };
     let (directory, broken) = match inspect(given, &expanded) {
         Ok(directory) => (directory, None),
@@ -304,6 +321,7 @@ fn read_worker(
         idle_timeout_ms,
         max_sessions,
         on_interrupt,
+        tasks: Arc::new(tasks.settings),
         broken,
     };
     Some((entry, origins))

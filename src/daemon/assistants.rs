@@ -10,12 +10,14 @@ use orchestrator_actors::machine::Stores;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::Agents;
 use orchestrator_actors::ports::role::Roles;
+use orchestrator_actors::ports::tasks::Workshops;
 use serde::Deserialize;
 use tracing::info;
 
 use super::announce::{Announce, Progress};
 use super::error::RunError;
 use super::options::{Mode, RunOptions};
+use super::workshops::{self, TaskWorkshops};
 use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
 use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
 use crate::adapters::process::companion::Companion;
@@ -44,6 +46,7 @@ const ROOM_WHEN_UNKNOWN: usize = 8;
 pub(super) struct Assistants {
     agents: Arc<OpenCodeAgents>,
     roles: Arc<ToolRoles>,
+    workshops: Arc<TaskWorkshops>,
     model: Option<Companion>,
     /// Sees off what a dead supervisor left, and keeps the folders small.
     tidying: tokio::task::JoinHandle<()>,
@@ -69,6 +72,7 @@ impl Assistants {
         search
             .named
             .insert("opencode".to_owned(), found.binary.clone());
+        let opencode = found.binary.clone();
         let mut config = OpenCodeConfig::new(
             found.binary,
             folder,
@@ -104,6 +108,17 @@ impl Assistants {
             leftovers::see_off(traces.clone(), wardens).await;
             leftovers::tidy(traces.locks).await;
         });
+        let workshops = TaskWorkshops::new(workshops::Shared {
+            search: search.clone(),
+            opencode,
+            state_dir: options.paths.state.clone(),
+            run_dir: options.paths.state.join("run"),
+            trees: workshops::trees(&options.paths.data),
+            env_passthrough: env_passthrough.clone(),
+            hermetic: hermetic.clone(),
+            room: agents.room(),
+            directories: agents.directories(),
+        });
         let roles = ToolRoles::new(RoleConfig {
             search,
             traces: agents.traces(),
@@ -114,6 +129,7 @@ impl Assistants {
         Ok(Self {
             agents: Arc::new(agents),
             roles: Arc::new(roles),
+            workshops: Arc::new(workshops),
             model,
             tidying,
         })
@@ -126,6 +142,11 @@ impl Assistants {
     /// Assistants of any kind, for what owners ask from afar.
     pub fn roles(&self) -> Arc<dyn Roles> {
         Arc::clone(&self.roles) as _
+    }
+
+    /// What tasks are done with.
+    pub fn workshops(&self) -> Arc<dyn Workshops> {
+        Arc::clone(&self.workshops) as _
     }
 
     /// For what people ask about one of them.

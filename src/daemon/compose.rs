@@ -165,6 +165,7 @@ pub(super) async fn start_tree(
             outbox: Arc::clone(&outbox) as _,
             clock: Arc::new(SystemClock),
             stores: assistants.stores(),
+            workshops: assistants.workshops(),
         },
         desired,
         settings: settings(options),
@@ -222,6 +223,7 @@ pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -
         max_sessions: entry.max_sessions,
         paused: false,
         on_interrupt: entry.on_interrupt,
+        tasks: Arc::clone(&entry.tasks),
         broken: entry.broken.clone(),
     });
     Desired {

@@ -244,6 +244,7 @@ fn entry(
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
+        tasks: Arc::default(),
         broken: None,
     })
 }

@@ -30,6 +30,7 @@ mod signals;
 mod start;
 pub mod state_file;
 mod watch;
+mod workshops;
 
 pub use announce::{Announce, Ended, News, Progress, Summary, WorkerLine};
 pub use embedded::serve_deployment;

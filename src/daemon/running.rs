@@ -44,6 +44,9 @@ impl Running {
         let mut cards = self.cards();
         for card in &mut cards {
             card.since_ms = shown(card.since_ms);
+            if let Some(task) = &mut card.task {
+                task.began_ms = shown(task.began_ms);
+            }
         }
         let desired = self.desired();
         let mut urls: Vec<_> = desired
@@ -191,6 +194,7 @@ fn is_as_drawn(card: &ActorCard, name: &str) -> bool {
         ActorKind::Worker => kind == "worker",
         ActorKind::Session => kind == "session",
         ActorKind::Role => kind == "role",
+        ActorKind::Task => kind == "task" || kind == "tasks",
     };
     let host = card
         .name
@@ -205,7 +209,7 @@ fn begins(key: &str, start: &str) -> bool {
     let Some((kind, id)) = key.split_once('/') else {
         return false;
     };
-    matches!(kind, "worker" | "session")
+    matches!(kind, "worker" | "session" | "task")
         && start.len() >= 4
         && (id.starts_with(start)
             || id

@@ -6,7 +6,7 @@ use termtree::Tree;
 use super::format::{age, bytes, plural, printable, short, short_id};
 use crate::control::report::{
     BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, RoleReport, SessionReport,
-    WorkerReport,
+    TasksReport, WorkerReport,
 };
 
 /// Width of one branch (`├─ `).
@@ -211,6 +211,12 @@ fn worker(item: &WorkerReport, home: Option<&str>, shown: Shown) -> Row {
             .filter(|session| shown.reaches(2) && (shown.all || session.phase != "ended"))
             .map(|item| session(item, shown))
             .chain(item.roles.iter().filter(|_| shown.reaches(2)).map(role))
+            .chain(
+                item.tasks
+                    .iter()
+                    .filter(|_| shown.reaches(2))
+                    .map(|item| tasks(item, shown)),
+            )
             .collect(),
     }
 }
@@ -236,6 +242,45 @@ fn role(item: &RoleReport) -> Row {
             item.tool.clone(),
             pid,
             memory,
+            format!("restarts {}", item.restarts),
+            trouble,
+        ]),
+        below: Vec::new(),
+    }
+}
+
+fn tasks(item: &TasksReport, shown: Shown) -> Row {
+    let trouble = match item.phase.as_str() {
+        "restarting" | "parked" => {
+            shown.cut(item.last_error.as_deref().unwrap_or_default(), REASON)
+        }
+        _ => String::new(),
+    };
+    let (name, at) = match &item.task {
+        Some(task) => (
+            format!("task \"{}\"", shown.cut(&task.title, 30)),
+            join(&[
+                format!("{} for {}", task.step, age(item.age_ms)),
+                format!("attempt {}", task.attempt),
+                match task.turns {
+                    0 => String::new(),
+                    turns => plural(turns as usize, "turn"),
+                },
+                task.branch
+                    .as_ref()
+                    .map_or_else(String::new, |branch| format!("branch {branch}")),
+            ]),
+        ),
+        None => ("tasks".to_owned(), String::new()),
+    };
+    Row {
+        name,
+        phase: item.phase.clone(),
+        age: age(item.task.as_ref().map_or(item.age_ms, |task| task.age_ms)),
+        detail: join(&[
+            alarm(&item.health),
+            at,
+            shown.cut(&item.detail, REASON),
             format!("restarts {}", item.restarts),
             trouble,
         ]),

@@ -19,6 +19,9 @@ pub struct Inbox {
     /// gives none.
     #[serde(default)]
     pub commands: Vec<OpenCommand>,
+    /// Tasks wait, or one is in somebody's hand. Of a deployment of older functions there are none.
+    #[serde(default)]
+    pub tasks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

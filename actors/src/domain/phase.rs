@@ -25,6 +25,10 @@ pub enum Phase {
     Active,
     /// A session without a child.
     Idle,
+    /// Tasks that wait for who works in the directory now.
+    Waiting,
+    /// Tasks that cannot go on until somebody has changed something; `detail` says what. It is looked at again and again.
+    Blocked,
     /// It crashed and will be started again.
     Restarting,
     /// It crashed too often; `orchestrator restart` un-parks it.

@@ -125,6 +125,7 @@ mod tests {
                 })
                 .collect(),
             commands: Vec::new(),
+            tasks: false,
         }
     }
 

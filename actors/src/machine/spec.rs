@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
+use crate::domain::task::TaskSettings;
 use crate::domain::token::WorkerToken;
 use crate::domain::turn::OnInterrupt;
 use crate::ports::Pending;
@@ -14,6 +15,7 @@ use crate::ports::embedded::Embedded;
 use crate::ports::link::Link;
 use crate::ports::outbox::Outbox;
 use crate::ports::role::Roles;
+use crate::ports::tasks::Workshops;
 
 /// One directory to serve.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,8 @@ pub struct WorkerSpec {
     pub paused: bool,
     /// What becomes of a turn that was interrupted.
     pub on_interrupt: OnInterrupt,
+    /// How its tasks are done.
+    pub tasks: Arc<TaskSettings>,
     /// A cause that keeps this worker from serving although it is configured (a missing directory).
     pub broken: Option<String>,
 }
@@ -108,6 +112,7 @@ pub struct Ports {
     pub outbox: Arc<dyn Outbox>,
     pub clock: Arc<dyn Clock>,
     pub stores: Arc<dyn Stores>,
+    pub workshops: Arc<dyn Workshops>,
 }
 
 /// Gives the one link of a deployment.

@@ -61,6 +61,7 @@ impl WorkerState {
             Action::StopAll => {
                 self.close_all();
                 self.stop_roles(myself);
+                self.stop_tasks();
             }
         }
     }
@@ -315,7 +316,7 @@ impl WorkerState {
         }
     }
 
-    fn cards(&self) -> impl Iterator<Item = (SessionId, ActorCard)> {
+    pub(super) fn cards(&self) -> impl Iterator<Item = (SessionId, ActorCard)> {
         self.sessions.keys().filter_map(|session| {
             self.args
                 .table

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::rows::{
-    FakeCommand, FakeTurn, POISON, Rows, acknowledge, check, claim, connect, continue_turn, store,
-    turn_of, worker_in,
+    FakeCommand, FakeTask, FakeTurn, POISON, Rows, acknowledge, acknowledge_task, check, claim,
+    connect, continue_turn, pull_task, store, turn_of, worker_in,
 };
 
 #[derive(Clone)]
@@ -111,6 +111,32 @@ impl FakeDeployment {
     /// So many reports of roles come to nothing.
     pub fn fail_reports(&self, times: u32) {
         self.write(|rows| rows.failing_reports = times);
+    }
+
+    pub fn add_task(&self, id: &str, text: &str) {
+        self.write(|rows| {
+            rows.tasks.push(FakeTask {
+                id: id.to_owned(),
+                text: text.to_owned(),
+                state: "queued".to_owned(),
+                ..FakeTask::default()
+            });
+        });
+    }
+
+    pub fn drop_task(&self, id: &str) {
+        self.write(|rows| rows.tasks.retain(|task| task.id != id));
+    }
+
+    pub fn task(&self, id: &str) -> FakeTask {
+        let rows = self.rows.lock().unwrap();
+        let task = rows.tasks.iter().find(|task| task.id == id);
+        task.cloned().expect("a task")
+    }
+
+    pub async fn task_ends(&self, id: &str, state: &str) {
+        self.until(&format!("{id} is {state}"), |d| d.task(id).state == state)
+            .await;
     }
 
     pub fn set_revoked(&self, revoked: bool) {
@@ -214,7 +240,8 @@ impl FakeDeployment {
             .iter()
             .filter(|command| command.is_for(&worker));
         let commands: Vec<_> = commands.map(FakeCommand::shown).collect();
-        json!({ "state": "approved", "displaced": false, "turns": turns, "sessions": sessions, "commands": commands })
+        let tasks = worker == "w" && rows.tasks.iter().any(FakeTask::is_open);
+        json!({ "state": "approved", "displaced": false, "turns": turns, "sessions": sessions, "commands": commands, "tasks": tasks })
     }
 
     pub fn call(&self, function: &str, args: &Value) -> Result<Value, CallError> {
@@ -255,6 +282,8 @@ impl FakeDeployment {
                 Ok(Value::Null)
             }),
             "commands:ack" => self.write(|rows| acknowledge(rows, &worker, epoch, args)),
+            "tasks:pull" => Ok(self.write(|rows| pull_task(rows, args))),
+            "tasks:acknowledge" => Ok(self.write(|rows| acknowledge_task(rows, args))),
             "workers:disconnect" => self.write(|rows| {
                 rows.disconnects += 1;
                 Ok(Value::Null)

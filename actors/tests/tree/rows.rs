@@ -94,6 +94,79 @@ pub fn acknowledge(
     Ok(json!({ "status": "closed" }))
 }
 
+#[derive(Clone, Debug, Default)]
+pub struct FakeTask {
+    pub id: String,
+    pub text: String,
+    pub state: String,
+    pub attempt: u32,
+    pub lease: String,
+    /// How often it was handed out under a lease of its own.
+    pub pulls: u32,
+}
+
+impl FakeTask {
+    pub fn is_open(&self) -> bool {
+        matches!(&*self.state, "queued" | "running")
+    }
+
+    fn handed(&self) -> Value {
+        json!({
+            "status": "task", "taskId": self.id, "text": self.text, "attempt": f64::from(self.attempt),
+            "leaseId": self.lease, "leaseMs": 300_000.0, "canceled": false,
+        })
+    }
+}
+
+/// There is one installation, so what somebody else has in hand is a dead supervisor's.
+pub fn pull_task(rows: &mut Rows, args: &Value) -> Value {
+    let lease = args["leaseId"].as_str().unwrap_or_default();
+    let running = rows.tasks.iter_mut().find(|task| task.state == "running");
+    if let Some(task) = running {
+        if task.lease == lease || args["known"] == task.lease.as_str() {
+            return task.handed();
+        }
+        if args["known"].is_null() {
+            task.state = "queued".to_owned();
+            task.attempt -= 1;
+        }
+    }
+    if !args["known"].is_null() {
+        return json!({ "status": "lost" });
+    }
+    let next = rows.tasks.iter_mut().find(|task| task.state == "queued");
+    let Some(task) = next else {
+        return json!({ "status": "none" });
+    };
+    task.state = "running".to_owned();
+    task.attempt += 1;
+    task.pulls += 1;
+    lease.clone_into(&mut task.lease);
+    task.handed()
+}
+
+pub fn acknowledge_task(rows: &mut Rows, args: &Value) -> Value {
+    let task = rows.tasks.iter_mut().find(|task| task.id == args["taskId"]);
+    let Some(task) = task else {
+        return json!({ "status": "lost", "state": null });
+    };
+    if task.state != "running" || args["leaseId"] != task.lease.as_str() {
+        return json!({ "status": "lost", "state": task.state });
+    }
+    let result = &args["result"];
+    let state = match result["status"].as_str() {
+        Some("done") => "done",
+        Some("returned") => {
+            task.attempt -= 1;
+            "queued"
+        }
+        _ if result["retry"] == true && task.attempt < 3 => "queued",
+        _ => "failed",
+    };
+    task.state = state.to_owned();
+    json!({ "status": "ok", "state": state })
+}
+
 #[derive(Default)]
 pub struct WorkerRow {
     pub epoch: u64,
@@ -118,6 +191,7 @@ pub struct Rows {
     /// Of a session: another conversation is confirmed before this supervisor's is.
     pub confirmed_meanwhile: BTreeMap<String, String>,
     pub commands: Vec<FakeCommand>,
+    pub tasks: Vec<FakeTask>,
     /// Of each part, the states that were reported.
     pub runs: BTreeMap<String, Vec<String>>,
     /// The owner took the right of every worker away.

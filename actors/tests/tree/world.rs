@@ -22,6 +22,7 @@ use crate::fake_agent::FakeAgents;
 use crate::fake_deployment::FakeDeployment;
 use crate::fake_link::FakeLink;
 use crate::fake_roles::FakeRoles;
+use crate::fake_tasks::FakeTasks;
 use crate::gate::Gate;
 use crate::ports::{NoOutbox, OneStore, PausedClock};
 use crate::script::Script;
@@ -57,6 +58,7 @@ pub struct World {
     pub gate: Gate,
     pub agents: FakeAgents,
     pub roles: FakeRoles,
+    pub tasks: FakeTasks,
     pub link: FakeLink,
     pub machine: MachineHandle,
     setup: Setup,
@@ -87,7 +89,8 @@ impl World {
         link.set_online(!setup.offline);
         let agents = agents.for_process(process.clone());
         let roles = FakeRoles::default();
-        let tools = (&agents, &roles);
+        let tasks = FakeTasks::new();
+        let tools = (&agents, &roles, &tasks);
         let machine = run(&setup, tools, &link, clock, "start1", "boot").await;
         machine.started(Duration::from_secs(5)).await;
         Self {
@@ -96,6 +99,7 @@ impl World {
             gate,
             agents,
             roles,
+            tasks,
             link,
             machine,
             setup,
@@ -128,7 +132,7 @@ impl World {
         let start = format!("start{}", self.starts);
         self.machine = run(
             &self.setup,
-            (&self.agents, &self.roles),
+            (&self.agents, &self.roles, &self.tasks),
             &self.link,
             self.clock,
             &start,
@@ -214,6 +218,8 @@ impl World {
         assert_eq!(self.agents.alive(), 0, "a child is left behind");
         assert_eq!(self.agents.leases(), 0, "a lease is left behind");
         assert_eq!(self.roles.alive(), 0, "a role's assistant is left behind");
+        assert_eq!(self.tasks.running(), 0, "a task's run is left behind");
+        assert_eq!(self.tasks.holders(), 0, "a directory is held still");
         assert_eq!(self.deployment.violations(), Vec::<String>::new());
     }
 }
@@ -234,7 +240,7 @@ fn keep_injected_panics_quiet() {
 
 async fn run(
     setup: &Setup,
-    (agents, roles): (&FakeAgents, &FakeRoles),
+    (agents, roles, tasks): (&FakeAgents, &FakeRoles, &FakeTasks),
     link: &FakeLink,
     clock: tokio::time::Instant,
     start: &str,
@@ -247,6 +253,7 @@ async fn run(
         outbox: Arc::new(NoOutbox),
         clock: Arc::new(PausedClock(clock)),
         stores: Arc::new(OneStore),
+        workshops: Arc::new(tasks.clone()),
     };
     let identity = StartIdentity {
         install_id: "install".to_owned(),
@@ -287,6 +294,7 @@ pub fn spec(id: &str, idle_timeout_ms: u64) -> WorkerSpec {
         max_sessions: 4,
         paused: false,
         on_interrupt: OnInterrupt::Report,
+        tasks: Arc::default(),
         broken: None,
     }
 }

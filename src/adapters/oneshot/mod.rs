@@ -84,6 +84,9 @@ pub trait Transcript: Default + Send {
 
     /// A tool was called: the tree may have changed.
     fn has_used_tools(&self) -> bool;
+
+    /// Requests to the model that were answered.
+    fn turns(&self) -> u32;
 }
 
 /// How the process ended.

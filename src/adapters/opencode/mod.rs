@@ -45,6 +45,7 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{AgentError, Agents, OpenSpec, Opened};
 use tokio::sync::Semaphore;
 
+use crate::adapters::process::directories::Directories;
 use crate::adapters::process::journal::Journal;
 use crate::adapters::process::leftovers::Places;
 use crate::adapters::process::marker::MarkerPrefix;
@@ -190,6 +191,7 @@ struct Shared {
     places: Arc<places::Places>,
     first_boots: first_boot::FirstBoots,
     reached: reach::Reached,
+    directories: Directories,
     /// Held while an assistant is started for nothing but its list of models.
     listing: tokio::sync::Mutex<()>,
 }
@@ -211,6 +213,7 @@ impl OpenCodeAgents {
                 places: places::Places::new(config.most_children),
                 first_boots: first_boot::FirstBoots::default(),
                 reached: reach::Reached::default(),
+                directories: Directories::default(),
                 listing: tokio::sync::Mutex::default(),
                 config,
             }),
@@ -239,6 +242,11 @@ impl OpenCodeAgents {
             places: self.shared.places.clone(),
             slots: self.shared.slots.clone(),
         }
+    }
+
+    /// Which directories its chats wait for: a task lets them go first.
+    pub fn directories(&self) -> Directories {
+        self.shared.directories.clone()
     }
 
     /// Names the OpenCode store of a worker, for `workers:connect`.

@@ -337,61 +337,49 @@ impl<'a> Told<'a> {
     }
 
     async fn draw(&mut self, running: Option<&TaskRow>, queue: &Queue) {
+        let tasks = match queue.worker() {
+            Some(worker) => live::of_worker(self.app, &worker.worker_id).await,
+            None => None,
+        };
+        let obstacle = tasks.as_ref().and_then(live::obstacle).unwrap_or_default();
+        if obstacle != self.obstacle {
+            if !obstacle.is_empty() {
+                let why = short(obstacle, 300);
+                self.say(&format!("the tasks of {} wait: {why}", queue.name()));
+            }
+            obstacle.clone_into(&mut self.obstacle);
+        }
         let Some(row) = running else {
-            self.draw_waiting(queue).await;
+            self.show("waiting".to_owned());
             return;
         };
-        let live = live::of_task(self.app, &row.task_id).await;
-        let step = live.map(|live| live.text()).unwrap_or_default();
-        match &self.bar {
-            Some(bar) => {
-                let now = jiff::Timestamp::now().as_millisecond() as f64;
-                let ms = row.started_at.map_or(0.0, |began| (now - began).max(0.0));
-                let step = if step.is_empty() {
-                    String::new()
-                } else {
-                    format!("  {step}")
-                };
-                bar.set_message(format!(
-                    "{} {}  {}  {}{step}",
-                    row.number(),
-                    short(&row.title, 48),
-                    row.attempts(),
-                    spell(ms as u64)
-                ));
-                bar.tick();
-            }
-            None => {
-                let step = step.split(',').next().unwrap_or_default().to_owned();
-                let told = format!("{} {step}", row.number());
-                if !step.is_empty() && told != self.step {
-                    self.say(&format!(
-                        "{} {}: {step}",
-                        row.number(),
-                        short(&row.title, 60)
-                    ));
-                    self.step = told;
-                }
+        let step = tasks
+            .as_ref()
+            .and_then(|tasks| live::step_of(tasks, &row.task_id));
+        let title = short(&row.title, 48);
+        if self.bar.is_some() {
+            let now = jiff::Timestamp::now().as_millisecond() as f64;
+            let ms = row.started_at.map_or(0.0, |began| (now - began).max(0.0));
+            let step = step.map_or_else(String::new, |(step, turns)| live::text(step, turns));
+            self.show(format!(
+                "{} {title}  {}  {}  {step}",
+                row.number(),
+                row.attempts(),
+                spell(ms as u64)
+            ));
+        } else if let Some((step, _)) = step {
+            let told = format!("{} {title}: {step}", row.number());
+            if told != self.step {
+                self.say(&told);
+                self.step = told;
             }
         }
     }
 
-    /// Nothing runs although tasks wait: why, if it is known here.
-    async fn draw_waiting(&mut self, queue: &Queue) {
+    fn show(&self, text: String) {
         if let Some(bar) = &self.bar {
-            bar.set_message("waiting");
+            bar.set_message(text);
             bar.tick();
-        }
-        let Some(worker) = queue.worker() else { return };
-        if let Some(why) = live::obstacle(self.app, &worker.worker_id).await
-            && why != self.obstacle
-        {
-            self.say(&format!(
-                "the tasks of {} cannot go on: {}",
-                queue.name(),
-                short(&why, 300)
-            ));
-            self.obstacle = why;
         }
     }
 
