@@ -613,18 +613,16 @@ fn a_repository_is_described_in_every_state_it_can_be_in() {
         unborn.contains("commit      none yet") && unborn.contains("has no commit yet"),
         "{unborn}"
     );
-    // The hook and the alias of a repository that somebody else has written are not run.
-    let hooks = empty.join(".git/config");
-    let text = std::fs::read_to_string(&hooks).unwrap();
-    std::fs::write(
-        &hooks,
-        format!(
-            "{text}\n[core]\n\tfsmonitor = \"touch {}/pwned\"\n",
-            empty.display()
-        ),
-    )
-    .unwrap();
-    of(&empty);
+    // What a repository that somebody else has written would have git run is not run.
+    let program = format!("touch {}/pwned", empty.display());
+    std::fs::write(empty.join(".gitattributes"), "* filter=x\n").unwrap();
+    for (setting, code) in [("core.fsmonitor", 0), ("filter.x.clean", 1)] {
+        let mut config = office.home.foreign("git");
+        config.args(["config", setting, &program]).current_dir(&empty);
+        office.home.finish(config, "").exits(0);
+        let said = of(&empty).exits(code).stderr;
+        assert_eq!(said.contains("would make git start programs"), code == 1, "{said}");
+    }
     assert!(!empty.join("pwned").exists());
 
     let chain = |args: &[&str]| office.run(&[&["task", "verify-chain"], args].concat());

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use orchestrator_actors::ports::git::{Cleanliness, Git, GitError, StateDump};
+use orchestrator_actors::ports::git::{Git, GitError, StateDump};
 use serde_json::json;
 
 use super::repository;
@@ -30,8 +30,13 @@ impl GitState {
         let directory = std::path::absolute(&named)
             .map_err(|error| Failure::usage(format!("{}: {error}", named.display())))?;
         let git = repository::at(app, &directory)?;
+        // First, because it refuses a repository that brings programs along: looking would run them.
+        let obstacle = match git.is_clean().await {
+            Err(error @ GitError::Untrusted(_)) => return Err(error.into()),
+            Ok(cleanliness) => cleanliness.obstacle(),
+            Err(error) => Some(error.to_string()),
+        };
         let state = git.dump_state(directory.display().to_string()).await?;
-        let obstacle = obstacle(git.is_clean().await);
         if self.json {
             app.ui
                 .json(&json!({"schema": 1, "state": state, "obstacle": obstacle}));
@@ -39,13 +44,6 @@ impl GitState {
             app.ui.foreign(&text(&state, obstacle.as_deref()));
         }
         Ok(Exit::Ok)
-    }
-}
-
-fn obstacle(clean: Result<Cleanliness, GitError>) -> Option<String> {
-    match clean {
-        Ok(cleanliness) => cleanliness.obstacle(),
-        Err(error) => Some(error.to_string()),
     }
 }
 
