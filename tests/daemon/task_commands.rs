@@ -618,10 +618,16 @@ fn a_repository_is_described_in_every_state_it_can_be_in() {
     std::fs::write(empty.join(".gitattributes"), "* filter=x\n").unwrap();
     for (setting, code) in [("core.fsmonitor", 0), ("filter.x.clean", 1)] {
         let mut config = office.home.foreign("git");
-        config.args(["config", setting, &program]).current_dir(&empty);
+        config
+            .args(["config", setting, &program])
+            .current_dir(&empty);
         office.home.finish(config, "").exits(0);
         let said = of(&empty).exits(code).stderr;
-        assert_eq!(said.contains("would make git start programs"), code == 1, "{said}");
+        assert_eq!(
+            said.contains("would make git start programs"),
+            code == 1,
+            "{said}"
+        );
     }
     assert!(!empty.join("pwned").exists());
 

@@ -12,8 +12,7 @@ use crate::cli::connection::{Connection, connect};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::cli::resolve::Target;
-use crate::cli::turn::tell_unserved;
+use crate::cli::turn::tell_undone;
 use crate::ui::format::{plural, short};
 
 /// What the deployment takes in one call.
@@ -80,12 +79,8 @@ impl Add {
                 short(&text, 60)
             ));
         }
-        if let Queue::Worker(worker) = &queue {
-            let target = Target::Worker {
-                id: worker.worker_id.clone(),
-                name: worker.label().to_owned(),
-            };
-            tell_unserved(app, &connection, &target).await;
+        if let Some(worker) = queue.worker() {
+            tell_undone(app, &connection, &worker.worker_id).await;
         }
         Ok(Exit::Ok)
     }

@@ -18,9 +18,8 @@ use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::cli::resolve::Target;
 use crate::cli::rows::read;
-use crate::cli::turn::tell_unserved;
+use crate::cli::turn::tell_undone;
 use crate::config::parse_duration;
 use crate::ui::format::{duration, plural, short};
 
@@ -172,11 +171,7 @@ impl Run {
             return Ok(());
         }
         if let Some(worker) = queue.worker() {
-            let target = Target::Worker {
-                id: worker.worker_id.clone(),
-                name: worker.label().to_owned(),
-            };
-            tell_unserved(app, connection, &target).await;
+            tell_undone(app, connection, &worker.worker_id).await;
         }
         let args = queue.with(json!({"limit": WATCHED}));
         let mut changes = connection.client.subscribe("tasks:list", args);
