@@ -217,7 +217,9 @@ export default defineSchema({
   tasks: defineTable(taskFields)
     .index("by_task", ["taskId"])
     .index("by_worker", ["workerId", "seq"])
-    .index("by_worker_state", ["workerId", "state", "seq"]),
+    .index("by_worker_state", ["workerId", "state", "seq"])
+    .index("by_role", ["owner", "room", "role", "seq"])
+    .index("by_role_state", ["owner", "room", "role", "state", "seq"]),
 
   taskTexts: defineTable({ taskId: v.string(), text: v.string() }).index("by_task", ["taskId"]),
 });

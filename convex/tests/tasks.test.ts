@@ -262,5 +262,5 @@ describe("owners", () => {
       await add(t, Array.from({ length: 100 }, (_, index) => `t${hundred}-${index}`));
     }
     expect(await code(add(t, ["one-more"]))).toBe("queue_full");
-  });
+  }, 120_000);
 });

@@ -188,6 +188,12 @@ pub fn find(app: &App) -> Result<Found, Failure> {
     }
 }
 
+/// Who we are for a deployment that somebody else has found.
+pub fn identity_for(app: &App, url: &str) -> Result<Arc<dyn OwnerAuth>, Failure> {
+    let found = find(app).ok().filter(|found| found.url == url);
+    identity(app, found.and_then(|found| found.key).as_deref())
+}
+
 /// Who we are for the deployment.
 fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure> {
     if let Some(token) = StaticToken::from_environment() {

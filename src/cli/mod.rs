@@ -5,6 +5,7 @@
 mod check;
 mod commands;
 mod connection;
+mod credential;
 mod doctor;
 pub mod exit;
 mod failure;
@@ -56,6 +57,8 @@ enum Command {
     Chat(commands::chat::Chat),
     Session(commands::session::Session),
     Models(commands::models::Models),
+    Task(commands::task::Task),
+    WaitForTask(commands::wait_for_task::WaitForTask),
     Worker(commands::worker::Worker),
     Machine(commands::machine::Machine),
     Owner(commands::owner::Owner),
@@ -86,6 +89,8 @@ impl Command {
             Self::Chat(command) => command.execute(app).await,
             Self::Session(command) => command.execute(app).await,
             Self::Models(command) => command.execute(app).await,
+            Self::Task(command) => command.execute(app).await,
+            Self::WaitForTask(command) => command.execute(app).await,
             Self::Worker(command) => command.execute(app).await,
             Self::Machine(command) => command.execute(app).await,
             Self::Owner(command) => command.execute(app),
@@ -111,6 +116,8 @@ impl Command {
             Self::Send(command) => command.json,
             Self::Session(command) => command.wants_json(),
             Self::Models(command) => command.json,
+            Self::Task(command) => command.wants_json(),
+            Self::WaitForTask(command) => command.json,
             Self::Worker(command) => command.wants_json(),
             Self::Machine(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),

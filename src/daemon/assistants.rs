@@ -1,6 +1,7 @@
 //! The assistants of a supervisor: a compatible OpenCode is found or installed, what a dead supervisor left running is
 //! ended, and with `--demo` the scripted model is started and put under it. Only this file knows which assistant it is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,8 @@ use crate::adapters::process::companion::Companion;
 use crate::adapters::process::{leftovers, memory_bytes, own_binary};
 use crate::adapters::roles::{RoleConfig, ToolRoles};
 use crate::adapters::tools;
-use crate::config::Limits;
 use crate::config::env;
+use crate::config::{Limits, Paths};
 use crate::model::MODEL_ARGUMENT;
 
 /// The model listens and says so within this.
@@ -50,6 +51,18 @@ pub(super) struct Assistants {
     model: Option<Companion>,
     /// Sees off what a dead supervisor left, and keeps the folders small.
     tidying: tokio::task::JoinHandle<()>,
+}
+
+/// What tells a command of ours, wherever it is started, which installation it belongs to.
+fn own_files(paths: &Paths) -> BTreeMap<String, String> {
+    let files = [
+        (env::CONFIG, &paths.workers_file),
+        (env::STATE_DIR, &paths.state),
+    ];
+    files
+        .into_iter()
+        .map(|(name, path)| (name.to_owned(), path.display().to_string()))
+        .collect()
 }
 
 impl Assistants {
@@ -125,6 +138,7 @@ impl Assistants {
             env_passthrough,
             room: agents.room(),
             hermetic,
+            own: own_files(&options.paths),
         });
         Ok(Self {
             agents: Arc::new(agents),

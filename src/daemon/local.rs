@@ -297,6 +297,17 @@ fn read(path: &Path) -> Result<(Tokens, Option<String>), RunError> {
     Ok((none(), Some(notice)))
 }
 
+/// The token of the worker whose directory this one is in, the deepest if there are several.
+pub fn local_token(folder: &Path, here: &Path) -> Option<WorkerToken> {
+    let text = std::fs::read_to_string(folder.join("tokens.json")).ok()?;
+    let tokens: Tokens = serde_json::from_str(&text).ok()?;
+    let workers = tokens.workers.into_iter();
+    let deepest = workers
+        .filter(|kept| here.starts_with(&kept.directory))
+        .max_by_key(|kept| kept.directory.components().count())?;
+    WorkerToken::parse(&deepest.token).ok()
+}
+
 /// What the kept tokens call this machine, if they agree.
 pub(super) fn machine_of(folder: &Path) -> Option<uuid::Uuid> {
     let text = std::fs::read_to_string(folder.join("tokens.json")).ok()?;

@@ -36,6 +36,7 @@ pub use announce::{Announce, Ended, News, Progress, Summary, WorkerLine};
 pub use embedded::serve_deployment;
 pub use error::RunError;
 pub use instance::{Holder, Instance, holder};
+pub use local::local_token;
 pub use models::KnownModels;
 pub use options::{LocalOptions, Mode, RunOptions};
 pub use paused::Paused;

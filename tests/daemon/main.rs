@@ -42,6 +42,7 @@ mod sessions;
 mod stage;
 mod stops;
 mod takeover;
+mod task_commands;
 mod tasks;
 mod terminal;
 mod tokens;

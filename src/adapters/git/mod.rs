@@ -10,6 +10,7 @@ mod call;
 mod chain;
 mod changes;
 mod cleanup;
+mod diff;
 mod dump;
 mod place;
 mod status;
@@ -25,6 +26,8 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::git::{
     ChainLink, Cleanliness, Evidence, Git, GitError, Relationship, StateDump, Undo,
 };
+
+pub use diff::{DiffStat, FileStat};
 
 /// How far the user's git configuration is kept away from a task's work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -24,5 +24,7 @@ pub mod service;
 pub mod session;
 pub mod status;
 pub mod stop;
+pub mod task;
 pub mod version;
+pub mod wait_for_task;
 pub mod worker;

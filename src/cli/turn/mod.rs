@@ -10,4 +10,4 @@ mod unserved;
 pub use follow::{Closed, follow};
 pub use stored::stored_parts;
 pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
-pub use unserved::tell_unserved;
+pub use unserved::{tell_undone, tell_unserved};
