@@ -36,7 +36,7 @@ impl Right {
 }
 
 /// The right of the worker whose directory this one is in.
-pub async fn here(app: &App) -> Result<Right, Failure> {
+pub fn here(app: &App) -> Result<Right, Failure> {
     let here = std::env::current_dir()
         .and_then(std::fs::canonicalize)
         .map_err(|error| {

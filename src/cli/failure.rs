@@ -44,7 +44,7 @@ enum Detail {
 struct Problems {
     /// Absent when somebody else has read the file: then there is nothing to point into.
     source_text: Option<String>,
-    problems: Vec<Problem>,
+    found: Vec<Problem>,
     /// What is odd besides; shown first.
     warnings: Vec<Problem>,
 }
@@ -117,7 +117,7 @@ impl Failure {
             Detail::Problems(found) => {
                 let Problems {
                     source_text,
-                    problems,
+                    found: problems,
                     warnings,
                 } = &**found;
                 for warning in warnings {
@@ -142,7 +142,7 @@ impl Failure {
 
     pub fn show_json(&self, ui: Ui) {
         let (problems, warnings) = match &self.detail {
-            Detail::Problems(found) => (found.problems.as_slice(), found.warnings.as_slice()),
+            Detail::Problems(found) => (found.found.as_slice(), found.warnings.as_slice()),
             _ => (&[][..], &[][..]),
         };
         let lines = match &self.detail {
@@ -258,7 +258,7 @@ impl From<ConfigError> for Failure {
                 hint: Some("correct the file, then: orchestrator config check".to_owned()),
                 detail: Detail::Problems(Box::new(Problems {
                     source_text: Some(source_text),
-                    problems,
+                    found: problems,
                     warnings,
                 })),
             },
@@ -366,7 +366,7 @@ impl From<control::ClientError> for Failure {
                 if !refusal.problems.is_empty() {
                     failure.detail = Detail::Problems(Box::new(Problems {
                         source_text: None,
-                        problems: refusal.problems,
+                        found: refusal.problems,
                         warnings: Vec::new(),
                     }));
                 }

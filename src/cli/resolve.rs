@@ -139,14 +139,12 @@ pub async fn worker_or_default(
     connection: &Connection,
     name: Option<&str>,
 ) -> Result<WorkerRow, Failure> {
-    match name {
-        Some(name) => worker(connection, name).await,
-        None => {
-            let workers = workers(connection).await?;
-            let here = std::env::current_dir().unwrap_or_default();
-            default_worker(&workers, &here).cloned()
-        }
-    }
+    let Some(name) = name else {
+        let workers = workers(connection).await?;
+        let here = std::env::current_dir().unwrap_or_default();
+        return default_worker(&workers, &here).cloned();
+    };
+    worker(connection, name).await
 }
 
 /// The worker whose directory holds this one.

@@ -288,10 +288,10 @@ fn goose(shared: &Shared, settings: &TaskSettings) -> Result<Box<dyn Runner>, St
         .find(|(provider, _)| *provider == config.provider);
     if let Some((provider, variable)) = key
         && shared.hermetic.is_none()
-        && !config
+        && config
             .environment
             .get(*variable)
-            .is_some_and(|key| !key.is_empty())
+            .is_none_or(String::is_empty)
     {
         return Err(format!(
             "goose has no key for {provider}: set {variable} in the supervisor's environment"

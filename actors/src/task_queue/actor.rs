@@ -179,13 +179,11 @@ async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Durat
             () = tokio::time::sleep(*pause) => {}
         }
         *pause = (*pause * 2).min(LOOK_LONGEST);
-        match obstacle(deps).await {
-            Some(obstacle) => why = obstacle,
-            None => {
-                info!(worker = %deps.worker, "tasks are tried again");
-                return true;
-            }
-        }
+        let Some(obstacle) = obstacle(deps).await else {
+            info!(worker = %deps.worker, "tasks are tried again");
+            return true;
+        };
+        why = obstacle;
     }
 }
 

@@ -74,11 +74,11 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
         let place = shared.places.take(&spec.waiting).await;
         let place = place.ok_or_else(shutting_down)?;
         let turn = shared.first_boots.wait(&spec.worker).await;
-        match spawn(&shared, &spec, &ward_spec, &lock, &mut shortage, asked).await? {
-            Some((ward, slot)) => break (place, turn, ward, slot),
-            // A task of another process was faster: the place is others' meanwhile.
-            None => {}
+        let spawned = spawn(&shared, &spec, &ward_spec, &lock, &mut shortage, asked).await?;
+        if let Some((ward, slot)) = spawned {
+            break (place, turn, ward, slot);
         }
+        // A task of another process was faster: the place is others' meanwhile.
     };
     drop(shortage);
     let started = Instant::now();

@@ -51,7 +51,7 @@ impl WaitForTask {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         // The identity of this machine is made on first use, whatever else there is.
         let machine = compose::machine(&app.paths, None).map_err(Failure::failed)?;
-        let right = credential::here(app).await?;
+        let right = credential::here(app)?;
         let client = right.connect().await?;
         if let Some(owner) = right.connect_as_owner(app).await
             && right.token.machine().as_str() == machine.id

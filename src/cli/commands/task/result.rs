@@ -62,7 +62,7 @@ impl Fail {
 }
 
 async fn say(app: &App, task: &str, result: Value) -> Result<Exit, Failure> {
-    let right = credential::here(app).await?;
+    let right = credential::here(app)?;
     let client = right.connect().await?;
     let args = json!({"token": right.token.expose(), "taskId": task, "result": result});
     let answer = client.mutation("tasks:report", args).await?;

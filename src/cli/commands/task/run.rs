@@ -166,7 +166,9 @@ impl Run {
         followed.next = earlier.first().map_or(1, |newest| newest.number() + 1);
         let mut told = Told::new(app, self.json, &earlier);
         let news = followed.take(earlier);
-        news.iter().for_each(|row| told.news(row));
+        for row in &news {
+            told.news(row);
+        }
         if followed.open() == 0 {
             return Ok(());
         }
@@ -179,25 +181,27 @@ impl Run {
         let mut away = false;
         while followed.open() > 0 {
             tokio::select! {
-                change = changes.recv() => {
-                    let mut page = change.ok_or_else(|| Failure::failed("the connection to the deployment has ended"))??;
-                    let rows: Vec<Value> = read("tasks:list", page["tasks"].take())?;
-                    let news = followed.take(typed(rows)?);
-                    news.iter().for_each(|row| told.news(row));
-                    self.look_at_older(connection, followed, &mut told).await?;
-                }
-                _ = looks.tick() => {
-                    match connection.client.is_connected() {
-                        Ok(()) => away = false,
-                        Err(reason) if !away => {
-                            away = true;
-                            told.say(&format!("{} is away ({reason}); waiting for it", connection.url));
-                        }
-                        Err(_) => {}
-                    }
-                    told.draw(followed.running(), queue).await;
-                }
+                    change = changes.recv() => {
+                        let mut page = change.ok_or_else(|| Failure::failed("the connection to the deployment has ended"))??;
+                        let rows: Vec<Value> = read("tasks:list", page["tasks"].take())?;
+                        let news = followed.take(typed(rows)?);
+                        for row in &news {
+                told.news(row);
             }
+                        self.look_at_older(connection, followed, &mut told).await?;
+                    }
+                    _ = looks.tick() => {
+                        match connection.client.is_connected() {
+                            Ok(()) => away = false,
+                            Err(reason) if !away => {
+                                away = true;
+                                told.say(&format!("{} is away ({reason}); waiting for it", connection.url));
+                            }
+                            Err(_) => {}
+                        }
+                        told.draw(followed.running(), queue).await;
+                    }
+                }
         }
         told.end();
         Ok(())
