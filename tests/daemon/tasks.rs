@@ -371,7 +371,11 @@ fn a_task_waits_for_a_chats_turn_and_a_chat_for_a_task_and_ps_says_so() {
             .is_some_and(|detail| detail.contains("a task works in this directory"))
     });
     assert_eq!(waiting["id"], session.as_str());
-    assert_eq!(api.turn(&session, &next)["state"], "claimed");
+    let waits = api.turn(&session, &next);
+    assert!(
+        waits["state"] == "queued" || waits["state"] == "claimed",
+        "{waits}"
+    );
     std::fs::remove_file(held).unwrap();
     until_state(&api, "t1", "done");
     let row = api.closed(&session, &next);

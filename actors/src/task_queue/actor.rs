@@ -179,7 +179,12 @@ async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Durat
             () = tokio::time::sleep(*pause) => {}
         }
         *pause = (*pause * 2).min(LOOK_LONGEST);
-        let Some(obstacle) = obstacle(deps).await else {
+        let found = tokio::select! {
+            biased;
+            () = calls.stop.cancelled() => return false,
+            found = obstacle(deps) => found,
+        };
+        let Some(obstacle) = found else {
             info!(worker = %deps.worker, "tasks are tried again");
             return true;
         };
