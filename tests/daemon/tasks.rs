@@ -480,7 +480,7 @@ fn a_worker_of_a_file_does_tasks_as_its_settings_say_and_a_reload_changes_them()
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();
     let api = deployment.api();
-    let mut site = crate::stage::Site::new(&server);
+    let site = crate::stage::Site::new(&server);
     site.approved(&api, deployment.url(), "w1");
     let path = site.home.dir("w1");
     let config = Path::new(site.home.get("HOME")).join(".gitconfig");

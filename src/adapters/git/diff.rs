@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_with_odd_paths_and_binary_files() {
-        let stat = parse("3\t1\tsrc/a b.rs\0-\t-\tlogo.png\010\t0\ttab\tand\nline\0");
+        let stat = parse("3\t1\tsrc/a b.rs\0-\t-\tlogo.png\x0010\t0\ttab\tand\nline\0");
         assert_eq!((stat.changed, stat.added, stat.removed), (3, 13, 1));
         let paths: Vec<&str> = stat.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["src/a b.rs", "logo.png", "tab\tand\nline"]);
