@@ -7,12 +7,14 @@ use std::sync::Arc;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
 use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
 use super::limits::Limits;
 use super::origin::Origins;
+use super::permissions::{DEFAULT_ANSWER_TIMEOUT_MS, read_answer_timeout, read_permissions};
 use super::place::{Base, inspect};
 use super::time::Millis;
 use super::url::{UrlRule, deployment_url};
@@ -31,6 +33,8 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
+    "permissions",
+    "answer_timeout",
     "goose",
     "git",
 ];
@@ -47,6 +51,8 @@ pub(super) const DEFAULTS_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
+    "permissions",
+    "answer_timeout",
     "env_passthrough",
 ];
 
@@ -94,6 +100,8 @@ pub struct WorkerEntry {
     pub idle_timeout_ms: Millis,
     pub max_sessions: usize,
     pub on_interrupt: OnInterrupt,
+    pub permissions: Policy,
+    pub answer_timeout_ms: Millis,
     /// Why this worker cannot serve.
     pub broken: Option<String>,
 }
@@ -102,6 +110,8 @@ struct Defaults {
     idle_timeout_ms: Millis,
     max_sessions: usize,
     on_interrupt: OnInterrupt,
+    permissions: Policy,
+    answer_timeout_ms: Millis,
     env_passthrough: Vec<String>,
     origins: Origins,
 }
@@ -199,6 +209,8 @@ fn read_defaults(
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
+        permissions: Policy::ASK,
+        answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
         env_passthrough: Vec::new(),
         origins: Origins::default(),
     };
@@ -225,6 +237,15 @@ fn read_defaults(
             defaults.origins.on_interrupt = reader
                 .origin(object, "interrupted_turns")
                 .unwrap_or_default();
+        }
+        if let Some(policy) = read_permissions(reader, "defaults", object) {
+            defaults.permissions = policy;
+            defaults.origins.permissions = reader.origin(object, "permissions").unwrap_or_default();
+        }
+        if let Some(time) = read_answer_timeout(reader, "defaults", object) {
+            defaults.answer_timeout_ms = time;
+            defaults.origins.answer_timeout =
+                reader.origin(object, "answer_timeout").unwrap_or_default();
         }
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
@@ -260,6 +281,10 @@ fn read_worker(
         .optional_count(path, object, "max_sessions", 1..=64)
         .unwrap_or(defaults.max_sessions);
     let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
+    let permissions =
+        read_permissions(reader, path, object).unwrap_or_else(|| defaults.permissions.clone());
+    let answer_timeout_ms =
+        read_answer_timeout(reader, path, object).unwrap_or(defaults.answer_timeout_ms);
     // Known to later commands; their content is theirs to check.
     for key in ["goose", "git"] {
         reader.optional_object(path, object, key);
@@ -291,6 +316,12 @@ fn read_worker(
         on_interrupt: reader
             .origin(object, "interrupted_turns")
             .unwrap_or_else(|| defaults.origins.on_interrupt.clone()),
+        permissions: reader
+            .origin(object, "permissions")
+            .unwrap_or_else(|| defaults.origins.permissions.clone()),
+        answer_timeout: reader
+            .origin(object, "answer_timeout")
+            .unwrap_or_else(|| defaults.origins.answer_timeout.clone()),
     };
     let (directory, broken) = match inspect(given, &expanded) {
         Ok(directory) => (directory, None),
@@ -304,6 +335,8 @@ fn read_worker(
         idle_timeout_ms,
         max_sessions,
         on_interrupt,
+        permissions,
+        answer_timeout_ms,
         broken,
     };
     Some((entry, origins))
