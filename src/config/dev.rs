@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, Token};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
@@ -13,6 +14,7 @@ use super::dotenv::DotEnv;
 use super::load::{Loaded, exposed_warning, file_name};
 use super::origin::{Origin, Origins};
 use super::paths::is_exposed;
+use super::permissions::DEFAULT_ANSWER_TIMEOUT_MS;
 use super::place::{Base, inspect};
 use super::problem::{ConfigError, Problem};
 use super::time::{Millis, parse_millis};
@@ -137,6 +139,8 @@ impl Dev {
             max_sessions: DEFAULT_MAX_SESSIONS,
             on_interrupt: OnInterrupt::default(),
             tasks: Arc::default(),
+            permissions: Policy::ASK,
+            answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
             broken,
         };
         let mut warnings = Vec::new();

@@ -8,12 +8,14 @@ use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::task::TaskSettings;
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
 use super::limits::Limits;
 use super::origin::Origins;
+use super::permissions::{DEFAULT_ANSWER_TIMEOUT_MS, read_answer_timeout, read_permissions};
 use super::place::{Base, inspect};
 use super::tasks::TaskFields;
 use super::template::PLACEHOLDER;
@@ -38,6 +40,8 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     "task_runner",
     "max_retries",
     "maxRetries",
+    "permissions",
+    "answer_timeout",
     "goose",
     "git",
 ];
@@ -54,6 +58,8 @@ pub(super) const DEFAULTS_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
+    "permissions",
+    "answer_timeout",
     "env_passthrough",
     "tasks",
     "task_runner",
@@ -109,6 +115,8 @@ pub struct WorkerEntry {
     pub on_interrupt: OnInterrupt,
     /// How its tasks are done.
     pub tasks: Arc<TaskSettings>,
+    pub permissions: Policy,
+    pub answer_timeout_ms: Millis,
     /// Why this worker cannot serve.
     pub broken: Option<String>,
 }
@@ -117,6 +125,8 @@ struct Defaults {
     idle_timeout_ms: Millis,
     max_sessions: usize,
     on_interrupt: OnInterrupt,
+    permissions: Policy,
+    answer_timeout_ms: Millis,
     env_passthrough: Vec<String>,
     tasks: TaskFields,
     origins: Origins,
@@ -220,6 +230,8 @@ fn read_defaults(
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
+        permissions: Policy::ASK,
+        answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
         env_passthrough: Vec::new(),
         tasks: TaskFields::default(),
         origins: Origins::default(),
@@ -249,6 +261,15 @@ fn read_defaults(
                 .unwrap_or_default();
         }
         defaults.tasks.read(reader, "defaults", object, base);
+        if let Some(policy) = read_permissions(reader, "defaults", object) {
+            defaults.permissions = policy;
+            defaults.origins.permissions = reader.origin(object, "permissions").unwrap_or_default();
+        }
+        if let Some(time) = read_answer_timeout(reader, "defaults", object) {
+            defaults.answer_timeout_ms = time;
+            defaults.origins.answer_timeout =
+                reader.origin(object, "answer_timeout").unwrap_or_default();
+        }
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
     defaults
@@ -285,6 +306,10 @@ fn read_worker(
     let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
     let mut tasks = defaults.tasks.clone();
     tasks.read(reader, path, object, base);
+    let permissions =
+        read_permissions(reader, path, object).unwrap_or_else(|| defaults.permissions.clone());
+    let answer_timeout_ms =
+        read_answer_timeout(reader, path, object).unwrap_or(defaults.answer_timeout_ms);
     let given_name = match reader.optional_string(path, object, "name") {
         Some((name, range)) => Some(read_name(reader, path, name, range, names)?),
         None => None,
@@ -313,6 +338,12 @@ fn read_worker(
             .origin(object, "interrupted_turns")
             .unwrap_or_else(|| defaults.origins.on_interrupt.clone()),
         tasks: tasks.origins,
+        permissions: reader
+            .origin(object, "permissions")
+            .unwrap_or_else(|| defaults.origins.permissions.clone()),
+        answer_timeout: reader
+            .origin(object, "answer_timeout")
+            .unwrap_or_else(|| defaults.origins.answer_timeout.clone()),
     };
     let (directory, broken) = match inspect(given, &expanded) {
         Ok(directory) => (directory, None),
@@ -327,6 +358,8 @@ fn read_worker(
         max_sessions,
         on_interrupt,
         tasks: Arc::new(tasks.settings),
+        permissions,
+        answer_timeout_ms,
         broken,
     };
     Some((entry, origins))

@@ -224,6 +224,8 @@ pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -
         paused: false,
         on_interrupt: entry.on_interrupt,
         tasks: Arc::clone(&entry.tasks),
+        permissions: entry.permissions.clone(),
+        answer_timeout_ms: entry.answer_timeout_ms,
         broken: entry.broken.clone(),
     });
     Desired {

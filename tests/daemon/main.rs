@@ -34,6 +34,7 @@ mod models;
 mod outage;
 mod outbox;
 mod panics;
+mod permissions;
 mod prod;
 mod prompts;
 mod reload;

@@ -88,6 +88,19 @@ fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
         ));
     }
     live.extend(task_changes(&old.tasks, &new.tasks));
+    if old.permissions != new.permissions {
+        live.push(format!(
+            "permissions {} -> {} (live)",
+            old.permissions, new.permissions
+        ));
+    }
+    if old.answer_timeout_ms != new.answer_timeout_ms {
+        live.push(format!(
+            "answer_timeout {}s -> {}s (live)",
+            seconds(old.answer_timeout_ms),
+            seconds(new.answer_timeout_ms)
+        ));
+    }
     if !replaced.is_empty() {
         replaced.extend(live);
         return Change::Replace(new, replaced.join(", "));

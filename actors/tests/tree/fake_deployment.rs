@@ -281,6 +281,8 @@ impl FakeDeployment {
                 rows.status.insert(text("sessionId"), text("status"));
                 Ok(Value::Null)
             }),
+            "permissions:ask" => Ok(json!({ "state": "open" })),
+            "permissions:take" | "permissions:withdraw" => Ok(json!({ "state": "withdrawn" })),
             "commands:ack" => self.write(|rows| acknowledge(rows, &worker, epoch, args)),
             "tasks:pull" => Ok(self.write(|rows| pull_task(rows, args))),
             "tasks:acknowledge" => Ok(self.write(|rows| acknowledge_task(rows, args))),

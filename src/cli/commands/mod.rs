@@ -15,6 +15,7 @@ mod machine_command;
 pub mod man;
 pub mod models;
 pub mod owner;
+pub mod permission;
 pub mod ps;
 pub mod reload;
 pub mod restart;

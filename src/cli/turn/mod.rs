@@ -1,5 +1,7 @@
 //! One turn, seen from a terminal: sent, followed until it is closed, printed. `send` and `chat` share it.
 
+mod asking;
+pub mod dialog;
 pub mod fold;
 mod follow;
 pub mod print;
@@ -7,7 +9,8 @@ mod stored;
 mod submit;
 mod unserved;
 
-pub use follow::{Closed, follow};
+pub use asking::{Asking, Typing, follow_asking, typing, waits};
+pub use follow::{Closed, Watching, follow};
 pub use stored::stored_parts;
 pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
 pub use unserved::{tell_undone, tell_unserved};

@@ -75,6 +75,8 @@ impl Show {
             "idle_timeout_ms": idle_timeout(worker, origins).0,
             "max_sessions": worker.max_sessions,
             "interrupted_turns": worker.on_interrupt.as_str(),
+            "permissions": worker.permissions.to_string(),
+            "answer_timeout_ms": worker.answer_timeout_ms,
             "broken": worker.broken,
         });
         let tasks =
@@ -116,6 +118,16 @@ fn rows(worker: &WorkerEntry, origins: &Origins) -> Vec<Row> {
             "interrupted_turns",
             worker.on_interrupt.to_string(),
             origins.on_interrupt.clone(),
+        ),
+        (
+            "permissions",
+            worker.permissions.to_string(),
+            origins.permissions.clone(),
+        ),
+        (
+            "answer_timeout",
+            format!("{}s", worker.answer_timeout_ms as f64 / 1000.0),
+            origins.answer_timeout.clone(),
         ),
     ];
     rows.extend(task_rows(worker, origins));
