@@ -138,6 +138,36 @@ export default defineSchema({
     .index("by_worker", ["workerId"])
     .index("by_owner", ["owner"]),
 
+  /** What an owner has paired, and the codes that wait to be traded for a device's token. */
+  devices: defineTable({
+    deviceId: v.string(),
+    owner: v.string(),
+    /** Empty until it is known. */
+    name: v.string(),
+    state: v.union(v.literal("open"), v.literal("paired"), v.literal("revoked")),
+    /** SHA-256 of the whole code, in hex. */
+    codeHash: v.string(),
+    /** The device's token, sealed under the code; gone when that was traded or has lapsed. */
+    sealed: v.optional(v.string()),
+    /** Wrong codes for this device. */
+    attempts: v.number(),
+    /** Until when the code can be traded. */
+    openUntil: v.number(),
+    /** When the device's token ends. */
+    validUntil: v.number(),
+    createdAt: v.number(),
+    pairedAt: v.optional(v.number()),
+    revokedAt: v.optional(v.number()),
+  })
+    .index("by_device", ["deviceId"])
+    .index("by_owner", ["owner", "createdAt"])
+    .index("by_state", ["owner", "state", "createdAt"]),
+
+  /** When a device was last in use: apart from `devices`, which every call of a device reads. */
+  deviceVisits: defineTable({ deviceId: v.string(), owner: v.string(), at: v.number() })
+    .index("by_device", ["deviceId"])
+    .index("by_owner", ["owner"]),
+
   sessions: defineTable({
     sessionId: v.string(),
     owner: v.string(),

@@ -11,3 +11,4 @@ export const closeTurns = makeFunctionReference<"mutation", { workerId: string }
 export const expireCommand = makeFunctionReference<"mutation", { commandId: string }>("commands:expire");
 export const forgetCommand = makeFunctionReference<"mutation", { commandId: string }>("commands:forget");
 export const revokeReplaced = makeFunctionReference<"mutation", { credentials: Id<"credentials">[] }>("workers:revokeReplaced");
+export const lapseCode = makeFunctionReference<"mutation", { deviceId: string }>("devices:lapse");

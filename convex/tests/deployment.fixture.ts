@@ -8,6 +8,7 @@ import { vi } from "vitest";
 import type * as agentConfigs from "../agentConfigs";
 import type * as chunks from "../chunks";
 import type * as commands from "../commands";
+import type * as devices from "../devices";
 import type * as machines from "../machines";
 import type * as messages from "../messages";
 import type * as presence from "../presence";
@@ -22,6 +23,7 @@ type Modules = {
   agentConfigs: typeof agentConfigs;
   chunks: typeof chunks;
   commands: typeof commands;
+  devices: typeof devices;
   machines: typeof machines;
   messages: typeof messages;
   presence: typeof presence;

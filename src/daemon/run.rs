@@ -301,6 +301,7 @@ fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, 
         socket: socket_path(&options.paths).map_err(|error| setup(&error))?,
         url: None,
         owner_key: None,
+        page: None,
         config,
         exited: None,
     })

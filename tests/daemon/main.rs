@@ -33,6 +33,7 @@ mod looking;
 mod models;
 mod outage;
 mod outbox;
+mod pairing;
 mod panics;
 mod prod;
 mod prompts;

@@ -131,6 +131,25 @@ fn only_the_owner_gets_in_and_an_expired_token_takes_nothing_along() {
 }
 
 #[test]
+fn a_phone_is_paired_once_and_shown_the_door_when_it_is_revoked() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let pair = |more: &[&str]| {
+        let args = ["pair", "--no-qr"].iter().chain(more);
+        let made = theatre.stage.home.run(args).exits(0);
+        made.stdout.trim().to_owned()
+    };
+    let late = pair(&["--ttl", "1s"]);
+    let link = pair(&[]);
+    let links = [
+        ("PAGE_LINK", link.as_str()),
+        ("PAGE_LATE_LINK", late.as_str()),
+    ];
+    theatre.play(&supervisor, "pairing", &links);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn many_sessions_and_parts_cost_no_more_than_few() {
     let theatre = Theatre::new();
     let supervisor = theatre.stage.run();

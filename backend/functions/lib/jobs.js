@@ -12,3 +12,4 @@ export const closeTurns = makeFunctionReference                                 
 export const expireCommand = makeFunctionReference                                   ("commands:expire");
 export const forgetCommand = makeFunctionReference                                   ("commands:forget");
 export const revokeReplaced = makeFunctionReference                                                  ("workers:revokeReplaced");
+export const lapseCode = makeFunctionReference                                  ("devices:lapse");

@@ -3,6 +3,7 @@
 
 import { anyApi, type ApiFromModules, type FunctionReturnType } from "convex/server";
 import type * as chunks from "../../../convex/chunks";
+import type * as devices from "../../../convex/devices";
 import type * as machines from "../../../convex/machines";
 import type * as messages from "../../../convex/messages";
 import type * as presence from "../../../convex/presence";
@@ -11,6 +12,7 @@ import type * as workers from "../../../convex/workers";
 
 type Modules = {
   chunks: typeof chunks;
+  devices: typeof devices;
   machines: typeof machines;
   messages: typeof messages;
   presence: typeof presence;
@@ -21,6 +23,7 @@ export const api = anyApi as unknown as ApiFromModules<Modules>;
 
 export type Machine = FunctionReturnType<typeof api.machines.list>[number];
 export type Worker = FunctionReturnType<typeof api.workers.list>[number];
+export type Device = FunctionReturnType<typeof api.devices.list>[number];
 export type Beat = FunctionReturnType<typeof api.presence.list>[number];
 export type Session = FunctionReturnType<typeof api.sessions.list>[number];
 export type Message = FunctionReturnType<typeof api.messages.list>["messages"][number];
