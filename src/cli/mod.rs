@@ -9,6 +9,7 @@ mod doctor;
 pub mod exit;
 mod failure;
 mod globals;
+mod listen;
 mod probe;
 mod prompt;
 mod resolve;

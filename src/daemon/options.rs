@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::listen::Listen;
 use crate::config::{Limits, Loaded, Millis, Paths, Source};
 
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct LocalOptions {
     pub port: u16,
     /// Of web pages that may talk to the deployment.
     pub origins: Vec<String>,
+    /// The port for other devices.
+    pub listen: Option<Listen>,
 }
 
 impl Mode {

@@ -19,6 +19,7 @@ use super::embedded::Embedded;
 use super::error::RunError;
 use super::instance::Instance;
 use super::lines::{broken_lines, missing_lines};
+use super::listen;
 use super::local::{self, Asked};
 use super::options::{Mode, RunOptions};
 use super::paused::Paused;
@@ -139,6 +140,7 @@ pub(super) async fn bring_up(
         .as_ref()
         .map(|port| (port.url().to_string(), port.detail()));
     file.url = only_url(&desired);
+    file.page = embedded.as_ref().and_then(|embedded| embedded.page.clone());
     file.owner_key = embedded.as_ref().map(|embedded| embedded.key_path.clone());
     let tree = compose::start_tree(
         &options,
@@ -235,7 +237,16 @@ async fn wanted(
         }
         Mode::Local(local) => {
             let folder = options.paths.local();
-            let embedded = Embedded::start(&folder, local.port, local.origins.clone()).await?;
+            let embedded = Embedded::start(
+                &folder,
+                local.port,
+                local.origins.clone(),
+                local.listen.as_ref(),
+            )
+            .await?;
+            if let Some(page) = &embedded.page {
+                announce.notice(&listen::warning(page));
+            }
             let directories: Vec<PathBuf> = asked
                 .iter()
                 .filter_map(|asked| match asked {

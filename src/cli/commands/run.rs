@@ -15,6 +15,7 @@ use crate::adapters::process::again::start_again;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
+use crate::cli::listen::ListenArgs;
 use crate::config::{self, Limits, env, parse_duration};
 use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine};
 use crate::telemetry;
@@ -45,6 +46,9 @@ pub struct Run {
     /// Let web pages of this origin talk to the deployment with --local, like https://chat.example; may be repeated
     #[arg(long, value_name = "ORIGIN", requires = "local")]
     allow_origin: Vec<String>,
+
+    #[command(flatten)]
+    listen: ListenArgs,
 
     /// Answer from a scripted model instead of a provider: no key, and no network but to install OpenCode with npm where
     /// there is none
@@ -170,6 +174,12 @@ impl Run {
 
     async fn options(self, app: &App) -> Result<RunOptions, Failure> {
         let is_production = self.local.is_none() && !self.dev;
+        if self.local.is_none() && self.listen.is_asked_for() {
+            return Err(Failure::usage(
+                "--listen needs --local: a deployment elsewhere listens by itself",
+            ));
+        }
+        let listen = self.listen.resolve()?;
         let (mode, source) = if let Some(directories) = self.local {
             let local = LocalOptions {
                 directories: if directories.is_empty() {
@@ -179,6 +189,7 @@ impl Run {
                 },
                 port: self.port.unwrap_or(DEFAULT_PORT),
                 origins: self.allow_origin,
+                listen,
             };
             (Mode::Local(local), None)
         } else {
