@@ -6,6 +6,7 @@ import { refusal } from "./lib/errors";
 import { LIST_SESSIONS, MODEL_CHARS, NAME_CHARS, OPEN_TURNS_PER_SESSION, checkId, checkText, cut } from "./lib/limits";
 import { findSession, ownedSession, ownedWorker, requireOwner, usableWorker } from "./lib/owners";
 import { mutation, query, type Doc, type MutationCtx } from "./lib/server";
+import { withdrawRequests } from "./lib/permitting";
 import { insertSession } from "./lib/sending";
 import { requireServing } from "./lib/tokens";
 import { closeTurn, openTurns } from "./lib/turns";
@@ -18,6 +19,7 @@ const sessionFields = {
   model: v.optional(v.string()),
   status: sessionStatus,
   reason: v.optional(v.string()),
+  waiting: v.optional(v.number()),
   createdAt: v.number(),
   lastActivityAt: v.number(),
 };
@@ -142,6 +144,7 @@ async function endSession(ctx: MutationCtx, session: Doc<"sessions">): Promise<v
       await closeTurn(ctx, turn, { state: "aborted", error });
     } else if (!turn.abortRequested) {
       await ctx.db.patch(turn._id, { abortRequested: true });
+      await withdrawRequests(ctx, turn.messageId);
     }
   }
 }
@@ -161,6 +164,7 @@ function shown(row: Doc<"sessions">) {
     ...(row.model === undefined ? {} : { model: row.model }),
     status: row.status,
     ...(row.reason === undefined ? {} : { reason: row.reason }),
+    ...(row.waiting === undefined ? {} : { waiting: row.waiting }),
     createdAt: row.createdAt,
     lastActivityAt: row.lastActivityAt,
   };

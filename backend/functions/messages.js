@@ -10,6 +10,7 @@ import { finishTurn } from "./lib/finishing";
 import { checkClaim as scheduledCheckClaim } from "./lib/jobs";
 import { LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex, checkSeq } from "./lib/limits";
 import { findMessage, ownedSession, ownedTurn, requireOwner } from "./lib/owners";
+import { withdrawRequests } from "./lib/permitting";
 import { findPresence } from "./lib/presence";
 import { readParts, showMessages, shownMessage } from "./lib/reading";
 import { sendMessage } from "./lib/sending";
@@ -82,6 +83,7 @@ export const abort = mutation({
     }
     if (turn.state === "claimed" && !turn.abortRequested) {
       await ctx.db.patch(turn._id, { abortRequested: true });
+      await withdrawRequests(ctx, turnId);
     }
     return { state: turn.state };
   },

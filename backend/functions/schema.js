@@ -11,10 +11,13 @@ import { v } from "convex/values";
 import { taskFields } from "./lib/tasking";
 import {
   agentRun,
+  askedText,
   commandState,
   commandType,
   itemFields,
   partKind,
+  requestAnswer,
+  requestRow,
   sessionStatus,
   turnError,
   turnState,
@@ -183,6 +186,8 @@ export default defineSchema({
     agentSessionId: v.optional(v.string()),
     /** A supervisor has it running: it must hear what happens to the session, the end included. */
     served: v.boolean(),
+    /** How much its owner is asked and has not answered; absent when nothing. */
+    waiting: v.optional(v.number()),
     createdAt: v.number(),
     lastActivityAt: v.number(),
   })
@@ -231,6 +236,23 @@ export default defineSchema({
     .index("by_worker_open", ["workerId", "open", "sessionId", "seq"]),
 
   contents: defineTable({ messageId: v.string(), text: v.string() }).index("by_message", ["messageId"]),
+
+  /** What an assistant asks its owner while a turn waits: states here, words in `permissionTexts`. */
+  permissions: defineTable({
+    ...requestRow,
+    owner: v.string(),
+    /** state is `open`; a field of its own so that lists can ask for those by index. */
+    open: v.boolean(),
+    /** It is open, or its supervisor has not heard yet how it ended. */
+    live: v.boolean(),
+  })
+    .index("by_request", ["requestId"])
+    .index("by_owner", ["owner", "open", "askedAt"])
+    .index("by_session", ["sessionId", "open", "askedAt"])
+    .index("by_turn", ["turnId", "live"])
+    .index("by_worker", ["workerId", "live"]),
+
+  permissionTexts: defineTable({ requestId: v.string(), ...askedText, answer: v.optional(requestAnswer) }).index("by_request", ["requestId"]),
 
   chunks: defineTable({ turnId: v.string(), ...itemFields }).index("by_turn", ["turnId", "index"]),
 

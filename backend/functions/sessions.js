@@ -7,6 +7,7 @@ import { refusal } from "./lib/errors";
 import { LIST_SESSIONS, MODEL_CHARS, NAME_CHARS, OPEN_TURNS_PER_SESSION, checkId, checkText, cut } from "./lib/limits";
 import { findSession, ownedSession, ownedWorker, requireOwner, usableWorker } from "./lib/owners";
 import { mutation, query,                            } from "./lib/server";
+import { withdrawRequests } from "./lib/permitting";
 import { insertSession } from "./lib/sending";
 import { requireServing } from "./lib/tokens";
 import { closeTurn, openTurns } from "./lib/turns";
@@ -19,6 +20,7 @@ const sessionFields = {
   model: v.optional(v.string()),
   status: sessionStatus,
   reason: v.optional(v.string()),
+  waiting: v.optional(v.number()),
   createdAt: v.number(),
   lastActivityAt: v.number(),
 };
@@ -143,6 +145,7 @@ async function endSession(ctx             , session                 )           
       await closeTurn(ctx, turn, { state: "aborted", error });
     } else if (!turn.abortRequested) {
       await ctx.db.patch(turn._id, { abortRequested: true });
+      await withdrawRequests(ctx, turn.messageId);
     }
   }
 }
@@ -162,6 +165,7 @@ function shown(row                 ) {
     ...(row.model === undefined ? {} : { model: row.model }),
     status: row.status,
     ...(row.reason === undefined ? {} : { reason: row.reason }),
+    ...(row.waiting === undefined ? {} : { waiting: row.waiting }),
     createdAt: row.createdAt,
     lastActivityAt: row.lastActivityAt,
   };

@@ -27,6 +27,8 @@ export type Code =
   /** The session is over. */
   | "ended"
   | "queue_full"
+  /** The request is not open any more: somebody has answered it, or nobody waits for it. */
+  | "gone"
   /** The machine does not have the tool. */
   | "unavailable";
 

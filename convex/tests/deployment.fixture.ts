@@ -11,6 +11,7 @@ import type * as commands from "../commands";
 import type * as devices from "../devices";
 import type * as machines from "../machines";
 import type * as messages from "../messages";
+import type * as permissions from "../permissions";
 import type * as presence from "../presence";
 import schema from "../schema";
 import type * as sessions from "../sessions";
@@ -26,6 +27,7 @@ type Modules = {
   devices: typeof devices;
   machines: typeof machines;
   messages: typeof messages;
+  permissions: typeof permissions;
   presence: typeof presence;
   sessions: typeof sessions;
   tasks: typeof tasks;
@@ -127,7 +129,7 @@ async function row(t: Deployment, turnId: string) {
   });
 }
 
-export async function countRows(t: Deployment, table: "chunks" | "parts" | "messages" | "sessions" | "credentials"): Promise<number> {
+export async function countRows(t: Deployment, table: "chunks" | "parts" | "messages" | "sessions" | "credentials" | "permissions" | "permissionTexts"): Promise<number> {
   return await t.run(async (ctx) => (await ctx.db.query(table).collect()).length);
 }
 

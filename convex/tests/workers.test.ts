@@ -145,6 +145,7 @@ describe("workers", () => {
       displaced: false,
       turns: [],
       sessions: [],
+      requests: [],
       commands: [],
     });
     expect(await code(send(t, "c", { workerId: "w1" }))).toBe("revoked");

@@ -8,6 +8,7 @@ import { refusal } from "./errors";
 import { foldClosedTurn } from "./fold";
 import { FINISH_BYTES, ITEMS_PER_CALL, cut, exceeds } from "./limits";
 import { findSession } from "./owners";
+import { withdrawRequests } from "./permitting";
 
 import { appendItems } from "./stream";
 import { takesAnswer,           } from "./turns";
@@ -36,6 +37,7 @@ export async function finishTurn(
   }
   // A turn that was claimed under another store is settled when its claim or the connection is looked at.
   await storeRest(ctx, turn, items);
+  await withdrawRequests(ctx, turn.messageId);
   const now = Date.now();
   const { outcome, usage } = ending;
   // What its owner stopped stays stopped; only a whole answer says more than that.

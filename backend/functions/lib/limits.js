@@ -95,6 +95,24 @@ export const LIST_DEVICES = 100;
 /** Turns that one transaction closes when a worker is revoked or removed. */
 export const CLOSE_PAGE = 200;
 
+/** What an assistant waits for at once in one turn, and what of its ends was not heard yet. */
+export const REQUESTS_PER_TURN = 50;
+/** Ended requests that are kept of a session. */
+export const ENDED_REQUESTS_KEPT = 100;
+export const LIST_REQUESTS = 100;
+export const REQUEST_TIMEOUT_MAX_MS = 7 * 24 * HOUR;
+/** Requests that the inbox names. */
+export const INBOX_REQUESTS = 500;
+export const TITLE_CHARS = 500;
+export const DETAILS_CHARS = 16_384;
+export const PATTERN_CHARS = 1_000;
+export const PATTERNS_PER_REQUEST = 20;
+export const QUESTION_CHARS = 4_000;
+export const QUESTIONS_PER_REQUEST = 10;
+export const OPTIONS_PER_QUESTION = 20;
+/** A message with a rejection, or a text of one's own. */
+export const ANSWER_CHARS = 16_384;
+
 export const NAME_CHARS = 200;
 export const PATH_CHARS = 4_096;
 export const MODEL_CHARS = 300;
@@ -149,7 +167,11 @@ export function checkIndex(what        , value        )       {
 
 /** An explanation for people: losing its end is better than losing the call that carries it. */
 export function cut(text        )         {
-  return text.length > EXPLANATION_CHARS ? `${text.slice(0, EXPLANATION_CHARS)}…` : text;
+  return cutTo(text, EXPLANATION_CHARS);
+}
+
+export function cutTo(text        , most        )         {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
 const encoder = new TextEncoder();
