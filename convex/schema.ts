@@ -171,6 +171,11 @@ export default defineSchema({
     .index("by_device", ["deviceId"])
     .index("by_owner", ["owner"]),
 
+  /** Open pages and terminals that look at a session, each for a moment. */
+  viewers: defineTable({ owner: v.string(), viewerId: v.string(), sessionId: v.string(), until: v.number() })
+    .index("by_owner", ["owner"])
+    .index("by_session", ["sessionId", "until"]),
+
   sessions: defineTable({
     sessionId: v.string(),
     owner: v.string(),
@@ -232,7 +237,9 @@ export default defineSchema({
     .index("by_seq", ["sessionId", "seq"])
     .index("by_session_open", ["sessionId", "open", "seq"])
     .index("by_session_provisional", ["sessionId", "provisional", "claimedStoreId", "seq"])
-    .index("by_worker_open", ["workerId", "open", "sessionId", "seq"]),
+    .index("by_worker_open", ["workerId", "open", "sessionId", "seq"])
+    .index("by_worker_finished", ["workerId", "finishedAt"])
+    .index("by_owner_finished", ["owner", "finishedAt"]),
 
   contents: defineTable({ messageId: v.string(), text: v.string() }).index("by_message", ["messageId"]),
 

@@ -11,6 +11,7 @@ use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::dotenv::{DotEnv, FILE};
 use super::load::{Loaded, exposed_warning};
+use super::notify::Notify;
 use super::origin::{Origin, Origins};
 use super::paths::is_exposed;
 use super::place::{Base, inspect};
@@ -129,6 +130,7 @@ impl Dev {
             idle_timeout_ms,
             max_sessions: DEFAULT_MAX_SESSIONS,
             on_interrupt: OnInterrupt::default(),
+            notify: Notify::default(),
             broken,
         };
         let mut warnings = Vec::new();

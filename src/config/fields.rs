@@ -177,6 +177,15 @@ impl Reader<'_> {
         }
     }
 
+    pub fn optional_bool(&mut self, path: &str, object: &Object<'_>, key: &str) -> Option<bool> {
+        let property = object.get(key)?;
+        if let Value::BooleanLit(value) = &property.value {
+            return Some(value.value);
+        }
+        self.wrong_kind(&join(path, key), &property.value, "true or false");
+        None
+    }
+
     /// A list of strings.
     pub fn optional_strings(&mut self, path: &str, object: &Object<'_>, key: &str) -> Vec<String> {
         let Some(property) = object.get(key) else {
@@ -228,6 +237,13 @@ pub(super) fn join(path: &str, key: &str) -> String {
     } else {
         format!("{path}.{key}")
     }
+}
+
+/// Where the value of a key that is there stands.
+pub(super) fn range_of(object: &Object<'_>, key: &str) -> Range {
+    object
+        .get(key)
+        .map_or(object.range, |property| property.value.range())
 }
 
 fn name_range(property: &ObjectProp<'_>) -> Range {

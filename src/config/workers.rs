@@ -12,6 +12,7 @@ use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
 use super::limits::Limits;
+use super::notify::{self, NOTIFY_KEYS, Notify};
 use super::origin::Origins;
 use super::place::{Base, inspect};
 use super::time::Millis;
@@ -33,6 +34,10 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     "interrupted_turns",
     "goose",
     "git",
+    NOTIFY_KEYS[0],
+    NOTIFY_KEYS[1],
+    NOTIFY_KEYS[2],
+    NOTIFY_KEYS[3],
 ];
 pub(super) const MACHINE_KEYS: &[&str] = &[
     "name",
@@ -48,6 +53,10 @@ pub(super) const DEFAULTS_KEYS: &[&str] = &[
     "max_sessions",
     "interrupted_turns",
     "env_passthrough",
+    NOTIFY_KEYS[0],
+    NOTIFY_KEYS[1],
+    NOTIFY_KEYS[2],
+    NOTIFY_KEYS[3],
 ];
 
 /// A whole, valid configuration.
@@ -94,6 +103,7 @@ pub struct WorkerEntry {
     pub idle_timeout_ms: Millis,
     pub max_sessions: usize,
     pub on_interrupt: OnInterrupt,
+    pub notify: Notify,
     /// Why this worker cannot serve.
     pub broken: Option<String>,
 }
@@ -103,6 +113,7 @@ struct Defaults {
     max_sessions: usize,
     on_interrupt: OnInterrupt,
     env_passthrough: Vec<String>,
+    notify: Notify,
     origins: Origins,
 }
 
@@ -200,6 +211,7 @@ fn read_defaults(
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
         env_passthrough: Vec::new(),
+        notify: Notify::default(),
         origins: Origins::default(),
     };
     if let Some(object) = machine
@@ -226,6 +238,7 @@ fn read_defaults(
                 .origin(object, "interrupted_turns")
                 .unwrap_or_default();
         }
+        defaults.notify = notify::read(reader, "defaults", object, &defaults.notify);
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
     defaults
@@ -260,6 +273,7 @@ fn read_worker(
         .optional_count(path, object, "max_sessions", 1..=64)
         .unwrap_or(defaults.max_sessions);
     let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
+    let notify = notify::read(reader, path, object, &defaults.notify);
     // Known to later commands; their content is theirs to check.
     for key in ["goose", "git"] {
         reader.optional_object(path, object, key);
@@ -304,6 +318,7 @@ fn read_worker(
         idle_timeout_ms,
         max_sessions,
         on_interrupt,
+        notify,
         broken,
     };
     Some((entry, origins))

@@ -19,7 +19,9 @@ use super::error::RunError;
 use crate::adapters::aside::set_aside;
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::config::paths::write_private;
-use crate::config::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};
+use crate::config::{
+    DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, Notify, WorkerEntry, WorkersConfig,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -89,6 +91,7 @@ pub(super) async fn prepare(
     folder: &Path,
     machine: &KnownMachine,
     directories: &[PathBuf],
+    notify: &Notify,
     announce: &dyn Announce,
 ) -> Result<WorkersConfig, RunError> {
     let url = embedded.url.clone();
@@ -134,7 +137,7 @@ pub(super) async fn prepare(
             write_private(&path, &text).map_err(|error| RunError::Setup(error.to_string()))?;
             made
         };
-        let entry = entry(kept, directory, name, &url)?;
+        let entry = entry(kept, directory, name, &url, notify)?;
         let state = state_of(&known, entry.token.worker().as_str());
         if !matches!(state, Some("approved" | "revoked")) {
             let args = json!({"workerId": entry.token.worker()});
@@ -233,6 +236,7 @@ fn entry(
     directory: &Path,
     name: String,
     url: &DeploymentUrl,
+    notify: &Notify,
 ) -> Result<WorkerEntry, RunError> {
     let token = WorkerToken::parse(&kept.token)
         .map_err(|error| RunError::Setup(format!("the deployment gave a bad token: {error}")))?;
@@ -244,6 +248,7 @@ fn entry(
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
+        notify: notify.clone(),
         broken: None,
     })
 }

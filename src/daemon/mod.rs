@@ -21,6 +21,7 @@ mod local;
 mod manager;
 mod models;
 mod news;
+mod notifying;
 mod options;
 mod page;
 mod paused;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listen::Listen;
-use crate::config::{Limits, Loaded, Millis, Paths, Source};
+use crate::config::{Limits, Loaded, Millis, Notify, Paths, Source};
 
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -52,6 +52,8 @@ pub struct LocalOptions {
     pub origins: Vec<String>,
     /// The port for other devices.
     pub listen: Option<Listen>,
+    /// What its owner is told, and how.
+    pub notify: Notify,
 }
 
 impl Mode {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use orchestrator_actors::machine::Desired;
 use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::ports::embedded::Embedded as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::announce::{Announce, WorkerLine};
@@ -21,6 +21,7 @@ use super::instance::Instance;
 use super::lines::{broken_lines, missing_lines};
 use super::listen;
 use super::local::{self, Asked};
+use super::notifying::{Told, told};
 use super::options::{Mode, RunOptions};
 use super::paused::Paused;
 use super::running::{Running, Shared};
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     options: RunOptions,
     machine: KnownMachine,
     desired: Desired,
+    /// Whose owner is told what.
+    told: Vec<Told>,
     embedded: Option<Embedded>,
     assistants: Assistants,
     missing: Vec<WorkerLine>,
@@ -99,7 +102,7 @@ pub(super) async fn prepare(
     if let Some(damage) = damage {
         announce.notice(&damage);
     }
-    let (mut desired, embedded) = wanted(&options, &machine, &asked, announce).await?;
+    let (mut desired, told, embedded) = wanted(&options, &machine, &asked, announce).await?;
     Paused::read(&options.paths).mark(&mut desired);
     let assistants = Assistants::ready(&options, announce).await?;
     // Ours may be installed outside PATH.
@@ -110,6 +113,7 @@ pub(super) async fn prepare(
         options,
         machine,
         desired,
+        told,
         embedded,
         assistants,
         missing,
@@ -128,6 +132,7 @@ pub(super) async fn bring_up(
         options,
         machine,
         desired,
+        told,
         embedded,
         assistants,
         missing,
@@ -160,6 +165,7 @@ pub(super) async fn bring_up(
         holder: instance.holder,
         started_ms: SystemClock.boottime_ms(),
         desired: Mutex::new(desired),
+        told: watch::Sender::new(told),
         embedded: Mutex::new(embedded),
         reloading: tokio::sync::Mutex::default(),
         trouble: Mutex::default(),
@@ -218,7 +224,7 @@ async fn wanted(
     machine: &KnownMachine,
     asked: &[Asked],
     announce: &dyn Announce,
-) -> Result<(Desired, Option<Embedded>), RunError> {
+) -> Result<(Desired, Vec<Told>, Option<Embedded>), RunError> {
     match &options.mode {
         Mode::Workers(loaded) => {
             for worker in &loaded.config.workers {
@@ -232,6 +238,7 @@ async fn wanted(
             }
             Ok((
                 compose::desired(&loaded.config, options.idle_timeout_ms),
+                told(&loaded.config),
                 None,
             ))
         }
@@ -255,9 +262,17 @@ async fn wanted(
                 })
                 .collect();
             let config =
-                local::prepare(&embedded, &folder, machine, &directories, announce).await?;
+                local::prepare(
+                    &embedded,
+                    &folder,
+                    machine,
+                    &directories,
+                    &local.notify,
+                    announce,
+                )
+                .await?;
             let desired = compose::desired(&config, options.idle_timeout_ms);
-            Ok((desired, Some(embedded)))
+            Ok((desired, told(&config), Some(embedded)))
         }
     }
 }

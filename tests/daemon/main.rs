@@ -31,6 +31,7 @@ mod kills;
 mod logs;
 mod looking;
 mod models;
+mod notices;
 mod outage;
 mod outbox;
 mod pairing;

@@ -1,7 +1,7 @@
 //! A device comes in by a code, once, and is shown the door when it is revoked.
 
 use orchestrator_test_support::http::request;
-use orchestrator_test_support::{Api, Home, Stage, eventually};
+use orchestrator_test_support::{Api, Home, Ran, Stage, eventually};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
@@ -27,6 +27,13 @@ fn trade(url: &str, code: &str) -> Value {
     let answer: Value = serde_json::from_str(&answer).expect("an answer");
     assert_eq!(answer["status"], "success", "{answer}");
     answer["value"].clone()
+}
+
+/// A command of somebody who has this token.
+fn run_as<const N: usize>(home: &Home, token: &str, args: [&str; N]) -> Ran {
+    let mut command = home.command(args);
+    command.env("ORCHESTRATOR_OWNER_TOKEN", token);
+    home.finish(command, "")
 }
 
 #[test]
@@ -55,7 +62,7 @@ fn a_stolen_code_is_good_for_nothing_once_it_was_used() {
 
 #[test]
 fn a_revoked_device_and_one_with_an_expired_code_are_refused() {
-    let mut home = Home::new(ORCHESTRATOR);
+    let home = Home::new(ORCHESTRATOR);
     let deployment = home.deployment();
     let url = deployment.url().to_owned();
     let (late, _) = paired_by(&home, &url, &["--ttl", "1s"]);
@@ -83,13 +90,12 @@ fn a_revoked_device_and_one_with_an_expired_code_are_refused() {
         .expect_err("revoked");
     assert_eq!(refused["errorData"]["code"], "device_revoked", "{refused}");
     // The same for whoever took its token to a terminal.
-    home.set("ORCHESTRATOR_OWNER_TOKEN", token);
-    home.run(["--url", &url, "session", "list"]).exits(6);
+    run_as(&home, &token, ["--url", &url, "session", "list"]).exits(6);
 }
 
 #[test]
 fn a_workers_token_and_a_device_cannot_pair() {
-    let mut home = Home::new(ORCHESTRATOR);
+    let home = Home::new(ORCHESTRATOR);
     let deployment = home.deployment();
     let url = deployment.url().to_owned();
     let worker = Api::new(url.as_str(), "machine_m1:worker_w1:secret_abcdefghijklmnop");
@@ -101,8 +107,7 @@ fn a_workers_token_and_a_device_cannot_pair() {
         .as_str()
         .expect("a token")
         .to_owned();
-    home.set("ORCHESTRATOR_OWNER_TOKEN", token);
-    home.run(["--url", &url, "pair"]).exits(6);
+    run_as(&home, &token, ["--url", &url, "pair"]).exits(6);
 }
 
 #[test]

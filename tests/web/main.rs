@@ -54,10 +54,17 @@ impl Theatre {
             .env("ORCHESTRATOR_OWNER_TOKEN", api.token())
             .env("PAGE_CHROMIUM", chromium())
             .env("PAGE_SHOTS", shots)
+            .env("PAGE_MACHINE", machine_of(api))
             .envs(environment.iter().copied().collect::<BTreeMap<_, _>>());
         let ran = to_end(driver, "", SCENARIO_LIMIT).exits(0);
         eprint!("{}", ran.stdout);
     }
+}
+
+/// The one that runs; a scenario that plays a supervisor is another worker of it.
+fn machine_of(api: &Api) -> String {
+    let machines = api.query("machines:list", &json!({}));
+    machines[0]["machineId"].as_str().expect("a machine").to_owned()
 }
 
 /// On a loaded machine, a browser's start included.
@@ -153,14 +160,13 @@ fn a_phone_is_paired_once_and_shown_the_door_when_it_is_revoked() {
 fn many_sessions_and_parts_cost_no_more_than_few() {
     let theatre = Theatre::new();
     let supervisor = theatre.stage.run();
-    let machine = theatre
-        .stage
-        .api(&supervisor)
-        .query("machines:list", &json!({}))[0]["machineId"]
-        .clone();
-    let machine = machine.as_str().expect("a machine").to_owned();
-    theatre.play(&supervisor, "scale", &[("PAGE_MACHINE", &machine)]);
+    theatre.play(&supervisor, "scale", &[]);
     assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn what_an_assistant_waits_for_is_answered_on_the_page() {
+    holds("requests");
 }
 
 #[test]

@@ -92,6 +92,11 @@ export const LIVE_DEVICES = 50;
 /** Revoked devices of an owner that are listed. */
 export const REVOKED_DEVICES = 20;
 export const LIST_DEVICES = 100;
+/** How long a viewer counts as looking after its last word; pages and terminals say it again every 20 s. */
+export const VIEWER_TTL_MS = 45 * SECOND;
+export const LIVE_VIEWERS = 100;
+/** Open requests, and ended turns, that a worker's notices name. */
+export const LIST_NOTICES = 20;
 /** Turns that one transaction closes when a worker is revoked or removed. */
 export const CLOSE_PAGE = 200;
 

@@ -87,9 +87,14 @@ export class Connection {
       this.signOut();
       this.set({ sign: "revoked" });
     };
-    this.watching = this.client.onUpdate(api.devices.self, {}, () => {}, ended);
-    // When it was last in use is nice to know, and nothing depends on it.
-    this.client.mutation(api.devices.visit, {}).catch(() => {});
+    let isGreeted = false;
+    const greeted = () => {
+      if (isGreeted) return;
+      isGreeted = true;
+      // When it was last in use is nice to know, and nothing depends on it.
+      this.client.mutation(api.devices.visit, {}).catch(() => {});
+    };
+    this.watching = this.client.onUpdate(api.devices.self, {}, greeted, ended);
   }
 
   signOut(): void {

@@ -7,6 +7,7 @@ import { address } from "../route";
 import { ago } from "../text/words";
 import { Act } from "./Act";
 import { Devices } from "./Devices";
+import { TellingSettings } from "./Telling";
 import { StandingMark, usePresence, type WorkerStanding } from "./presence";
 
 export function Machines() {
@@ -49,6 +50,7 @@ export function Machines() {
           />
         ))}
         <Devices />
+        <TellingSettings />
         <p class="hint">
           Another directory is added on its machine: <code>orchestrator worker add DIR</code>. It is listed here, and serves once
           you approve it.

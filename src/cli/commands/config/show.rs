@@ -75,6 +75,10 @@ impl Show {
             "idle_timeout_ms": idle_timeout(worker, origins).0,
             "max_sessions": worker.max_sessions,
             "interrupted_turns": worker.on_interrupt.as_str(),
+            "notify_desktop": worker.notify.desktop,
+            "notify_command": worker.notify.command,
+            "notify_after_ms": worker.notify.after_ms,
+            "notify_quiet": worker.notify.quiet.map(|quiet| quiet.to_string()),
             "broken": worker.broken,
         });
         if self.origin {
