@@ -165,6 +165,11 @@ fn many_sessions_and_parts_cost_no_more_than_few() {
 }
 
 #[test]
+fn a_page_tells_what_nobody_looks_at() {
+    holds("telling");
+}
+
+#[test]
 fn what_an_assistant_waits_for_is_answered_on_the_page() {
     holds("requests");
 }

@@ -74,15 +74,24 @@ interface TrustedTypes {
   createPolicy(name: string, rules: { createScriptURL: (url: string) => string }): { createScriptURL: (url: string) => string };
 }
 
-let registered: Promise<ServiceWorkerRegistration> | null = null;
+/** The one script that is loaded by a name of ours: the policy lets nothing else become a script's address. Made once a page. */
+let trusted: string | null = null;
 
-/** The one script that is loaded by a name of ours: the policy lets nothing else become a script's address. */
-function worker(): Promise<ServiceWorkerRegistration> {
-  registered ??= (async () => {
+function scriptAddress(): string {
+  if (trusted === null) {
     const { trustedTypes } = window as { trustedTypes?: TrustedTypes };
     const script = new URL("sw.js", document.baseURI).href;
     const policy = trustedTypes?.createPolicy("sw", { createScriptURL: (url) => (url === script ? url : "about:blank") });
-    await navigator.serviceWorker.register(policy?.createScriptURL(script) ?? script);
+    trusted = policy?.createScriptURL(script) ?? script;
+  }
+  return trusted;
+}
+
+let registered: Promise<ServiceWorkerRegistration> | null = null;
+
+function worker(): Promise<ServiceWorkerRegistration> {
+  registered ??= (async () => {
+    await navigator.serviceWorker.register(scriptAddress());
     return await navigator.serviceWorker.ready;
   })();
   registered.catch(() => void (registered = null));

@@ -76,7 +76,8 @@ function Card({ request, answer }: CardProps) {
         {request.kind === "permission" ? "May it?" : "It asks"} <span class="asked">{request.title}</span>
       </h2>
       <p class="meta">
-        {request.permission && <code>{request.permission}</code>} {request.from && <>asked by {request.from} </>}
+        {request.permission && <code>{request.permission}</code>}
+        {request.from && <span>asked by {request.from}</span>}
         <Left until={request.deadline} />
       </p>
       {request.details && (
@@ -221,5 +222,7 @@ function Questions({ request, isBusy, give }: FormProps) {
 /** By this device's clock, so only said when it is near, and never as if it were over: that is the deployment's to say. */
 function Left({ until }: { until: number }) {
   const left = until - useNow(1_000);
-  return left > 0 && left < SAY_DEADLINE_BEFORE_MS ? <>· rejected by itself in {duration(Math.ceil(left / 1_000) * 1_000).replace(".0", "")}</> : null;
+  if (left <= 0 || left > SAY_DEADLINE_BEFORE_MS) return null;
+  const words = left > 90_000 ? `${Math.round(left / 60_000)} min` : duration(Math.ceil(left / 1_000) * 1_000).replace(".0", "");
+  return <span>rejected by itself in {words}</span>;
 }
