@@ -55,6 +55,8 @@ fn look(api: &Api, session: Option<&str>) {
 fn nobody_is_told_twice_or_told_what_they_look_at() {
     let mut stage = Stage::new(ORCHESTRATOR);
     stage.home.set("DEMO_API_KEY", "of-a-provider");
+    // A slow start is none of this, and a machine that runs many of these tests is slow.
+    stage.home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
     let told = Told::new(&stage);
     let program = told.program.display().to_string();
     let flags = ["--notify-command", program.as_str(), "--notify-after", "1"];
@@ -64,7 +66,8 @@ fn nobody_is_told_twice_or_told_what_they_look_at() {
 
     let long = script(&json!([[{ "text": "one" }, { "sleep": 50 }, { "text": " two" }]]));
     let (first, turn) = api.send("m1", &worker, &long);
-    api.closed(&first, &turn);
+    let row = api.closed(&first, &turn);
+    assert_eq!(row["state"], "complete", "{row}");
     eventually("the long answer is told", || told.has("ended", &first));
     let notice = &told.notices()[0];
     assert_eq!(notice["worker"], "shop");
