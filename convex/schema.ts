@@ -192,6 +192,8 @@ export default defineSchema({
     served: v.boolean(),
     /** How much its owner is asked and has not answered; absent when nothing. */
     waiting: v.optional(v.number()),
+    /** Of all its turns together. */
+    usage: v.optional(usage),
     createdAt: v.number(),
     lastActivityAt: v.number(),
   })
@@ -208,6 +210,8 @@ export default defineSchema({
     seq: v.number(),
     role: v.union(v.literal("user"), v.literal("assistant")),
     model: v.optional(v.string()),
+    /** The assistant's own name for how it works (OpenCode: `build`, `plan`). */
+    agent: v.optional(v.string()),
     createdAt: v.number(),
     // From here on: the assistant's rows only. Such a row is a turn, and the open ones are the work queue.
     /** The user's message that the turn answers. */

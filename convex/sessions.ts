@@ -10,7 +10,7 @@ import { withdrawRequests } from "./lib/permitting";
 import { insertSession } from "./lib/sending";
 import { requireServing } from "./lib/tokens";
 import { closeTurn, openTurns } from "./lib/turns";
-import { sessionStatus } from "./lib/values";
+import { sessionStatus, usage } from "./lib/values";
 
 const sessionFields = {
   sessionId: v.string(),
@@ -20,6 +20,7 @@ const sessionFields = {
   status: sessionStatus,
   reason: v.optional(v.string()),
   waiting: v.optional(v.number()),
+  usage: v.optional(usage),
   createdAt: v.number(),
   lastActivityAt: v.number(),
 };
@@ -113,6 +114,18 @@ export const confirm = mutation({
   },
 });
 
+/** Somebody has named the conversation in the assistant itself. A name that is too long is cut. */
+export const retitle = mutation({
+  args: { token: v.string(), epoch: v.number(), sessionId: v.string(), title: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { token, epoch, sessionId, title }) => {
+    const session = await servedSession(ctx, await requireServing(ctx, token, epoch), sessionId);
+    const given = title.trim().slice(0, NAME_CHARS);
+    if (given !== "" && session.title !== given) await ctx.db.patch(session._id, { title: given });
+    return null;
+  },
+});
+
 /** What the supervisor has made of the session. An ended one stays ended, whatever is reported. */
 export const setStatus = mutation({
   args: {
@@ -165,6 +178,7 @@ function shown(row: Doc<"sessions">) {
     status: row.status,
     ...(row.reason === undefined ? {} : { reason: row.reason }),
     ...(row.waiting === undefined ? {} : { waiting: row.waiting }),
+    ...(row.usage === undefined ? {} : { usage: row.usage }),
     createdAt: row.createdAt,
     lastActivityAt: row.lastActivityAt,
   };

@@ -11,6 +11,7 @@ use orchestrator::adapters::identity::{AUDIENCE, ISSUER, OwnerKey};
 use orchestrator::adapters::opencode::{OpenCodeAgents, OpenCodeConfig};
 use orchestrator::adapters::outbox::FileOutbox;
 use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::OnInterrupt;
 use orchestrator_actors::machine::{
@@ -81,6 +82,8 @@ impl Rig {
             max_sessions: 1_000,
             paused: false,
             on_interrupt: OnInterrupt::Report,
+            permissions: Policy::ASK,
+            answer_timeout_ms: 60_000,
             broken: None,
         };
         let args = MachineArgs {

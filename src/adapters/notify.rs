@@ -130,7 +130,9 @@ fn surroundings(ours: Vec<(String, String)>) -> BTreeMap<String, String> {
     let is_known = |name: &str| {
         ENVIRONMENT.contains(&name) || name.starts_with("LC_") || name.starts_with("XDG_")
     };
-    ours.into_iter().filter(|(name, _)| is_known(name)).collect()
+    ours.into_iter()
+        .filter(|(name, _)| is_known(name))
+        .collect()
 }
 
 async fn run(spec: WardSpec) -> Result<(), String> {
@@ -142,13 +144,16 @@ async fn run(spec: WardSpec) -> Result<(), String> {
         return Ok(());
     }
     if finished.timed_out {
-        return Err(format!("{program} took longer than {LIMIT:?} and was ended"));
+        return Err(format!(
+            "{program} took longer than {LIMIT:?} and was ended"
+        ));
     }
     Err(format!(
         "{program} failed ({}): {}",
-        finished
-            .code
-            .map_or_else(|| "by a signal".to_owned(), |code| format!("exit code {code}")),
+        finished.code.map_or_else(
+            || "by a signal".to_owned(),
+            |code| format!("exit code {code}")
+        ),
         finished.last_words()
     ))
 }
@@ -176,7 +181,10 @@ mod tests {
             took_ms: None,
         };
         let (summary, body) = notice.shown();
-        assert_eq!((summary.as_str(), body.as_str()), ("shop waits for you", "session s1"));
+        assert_eq!(
+            (summary.as_str(), body.as_str()),
+            ("shop waits for you", "session s1")
+        );
         let json = serde_json::to_value(&notice).unwrap();
         assert_eq!(json["event"], "waiting");
         assert_eq!(json["title"], "the secret plan");
@@ -185,7 +193,13 @@ mod tests {
 
     #[test]
     fn a_program_gets_no_keys_and_no_tokens() {
-        let given = ["PATH", "LC_ALL", "XDG_RUNTIME_DIR", "ANTHROPIC_API_KEY", "WORKER_TOKEN"];
+        let given = [
+            "PATH",
+            "LC_ALL",
+            "XDG_RUNTIME_DIR",
+            "ANTHROPIC_API_KEY",
+            "WORKER_TOKEN",
+        ];
         let ours = given.map(|name| (name.to_owned(), "x".to_owned()));
         let kept = surroundings(ours.to_vec());
         let names: Vec<&str> = kept.keys().map(String::as_str).collect();

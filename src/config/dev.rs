@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, Token};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
@@ -14,6 +15,7 @@ use super::load::{Loaded, exposed_warning};
 use super::notify::Notify;
 use super::origin::{Origin, Origins};
 use super::paths::is_exposed;
+use super::permissions::DEFAULT_ANSWER_TIMEOUT_MS;
 use super::place::{Base, inspect};
 use super::problem::{ConfigError, Problem};
 use super::time::parse_millis;
@@ -131,6 +133,8 @@ impl Dev {
             max_sessions: DEFAULT_MAX_SESSIONS,
             on_interrupt: OnInterrupt::default(),
             notify: Notify::default(),
+            permissions: Policy::ASK,
+            answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
             broken,
         };
         let mut warnings = Vec::new();

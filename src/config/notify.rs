@@ -117,7 +117,10 @@ pub(super) fn read(
         let words = reader.optional_strings(path, object, "notify_command");
         if words.len() > COMMAND_WORDS || words.first().is_some_and(|word| word.trim().is_empty()) {
             let range = super::fields::range_of(object, "notify_command");
-            let message = format!("must be a program and at most {} arguments", COMMAND_WORDS - 1);
+            let message = format!(
+                "must be a program and at most {} arguments",
+                COMMAND_WORDS - 1
+            );
             reader.problem(&join(path, "notify_command"), range, message);
         }
         notify.command = words;
@@ -154,7 +157,11 @@ mod tests {
             (7, 30, false),
             (21, 59, false),
         ] {
-            assert_eq!(night.covers(hours * 60 + minutes), quiet, "{hours}:{minutes}");
+            assert_eq!(
+                night.covers(hours * 60 + minutes),
+                quiet,
+                "{hours}:{minutes}"
+            );
         }
         let noon: Quiet = "12:00-13:00".parse().unwrap();
         assert!(noon.covers(12 * 60) && !noon.covers(13 * 60) && !noon.covers(0));

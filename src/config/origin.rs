@@ -45,4 +45,6 @@ pub struct Origins {
     pub idle_timeout: Origin,
     pub max_sessions: Origin,
     pub on_interrupt: Origin,
+    pub permissions: Origin,
+    pub answer_timeout: Origin,
 }

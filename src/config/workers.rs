@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
 use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
@@ -14,6 +15,7 @@ use super::fields::{Reader, join};
 use super::limits::Limits;
 use super::notify::{self, NOTIFY_KEYS, Notify};
 use super::origin::Origins;
+use super::permissions::{DEFAULT_ANSWER_TIMEOUT_MS, read_answer_timeout, read_permissions};
 use super::place::{Base, inspect};
 use super::time::Millis;
 use super::url::{UrlRule, deployment_url};
@@ -32,6 +34,8 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
+    "permissions",
+    "answer_timeout",
     "goose",
     "git",
     NOTIFY_KEYS[0],
@@ -52,6 +56,8 @@ pub(super) const DEFAULTS_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
+    "permissions",
+    "answer_timeout",
     "env_passthrough",
     NOTIFY_KEYS[0],
     NOTIFY_KEYS[1],
@@ -104,6 +110,8 @@ pub struct WorkerEntry {
     pub max_sessions: usize,
     pub on_interrupt: OnInterrupt,
     pub notify: Notify,
+    pub permissions: Policy,
+    pub answer_timeout_ms: Millis,
     /// Why this worker cannot serve.
     pub broken: Option<String>,
 }
@@ -112,6 +120,8 @@ struct Defaults {
     idle_timeout_ms: Millis,
     max_sessions: usize,
     on_interrupt: OnInterrupt,
+    permissions: Policy,
+    answer_timeout_ms: Millis,
     env_passthrough: Vec<String>,
     notify: Notify,
     origins: Origins,
@@ -210,6 +220,8 @@ fn read_defaults(
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
+        permissions: Policy::ASK,
+        answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
         env_passthrough: Vec::new(),
         notify: Notify::default(),
         origins: Origins::default(),
@@ -239,6 +251,15 @@ fn read_defaults(
                 .unwrap_or_default();
         }
         defaults.notify = notify::read(reader, "defaults", object, &defaults.notify);
+        if let Some(policy) = read_permissions(reader, "defaults", object) {
+            defaults.permissions = policy;
+            defaults.origins.permissions = reader.origin(object, "permissions").unwrap_or_default();
+        }
+        if let Some(time) = read_answer_timeout(reader, "defaults", object) {
+            defaults.answer_timeout_ms = time;
+            defaults.origins.answer_timeout =
+                reader.origin(object, "answer_timeout").unwrap_or_default();
+        }
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
     defaults
@@ -274,6 +295,10 @@ fn read_worker(
         .unwrap_or(defaults.max_sessions);
     let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
     let notify = notify::read(reader, path, object, &defaults.notify);
+    let permissions =
+        read_permissions(reader, path, object).unwrap_or_else(|| defaults.permissions.clone());
+    let answer_timeout_ms =
+        read_answer_timeout(reader, path, object).unwrap_or(defaults.answer_timeout_ms);
     // Known to later commands; their content is theirs to check.
     for key in ["goose", "git"] {
         reader.optional_object(path, object, key);
@@ -305,6 +330,12 @@ fn read_worker(
         on_interrupt: reader
             .origin(object, "interrupted_turns")
             .unwrap_or_else(|| defaults.origins.on_interrupt.clone()),
+        permissions: reader
+            .origin(object, "permissions")
+            .unwrap_or_else(|| defaults.origins.permissions.clone()),
+        answer_timeout: reader
+            .origin(object, "answer_timeout")
+            .unwrap_or_else(|| defaults.origins.answer_timeout.clone()),
     };
     let (directory, broken) = match inspect(given, &expanded) {
         Ok(directory) => (directory, None),
@@ -319,6 +350,8 @@ fn read_worker(
         max_sessions,
         on_interrupt,
         notify,
+        permissions,
+        answer_timeout_ms,
         broken,
     };
     Some((entry, origins))

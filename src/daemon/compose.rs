@@ -222,6 +222,8 @@ pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -
         max_sessions: entry.max_sessions,
         paused: false,
         on_interrupt: entry.on_interrupt,
+        permissions: entry.permissions.clone(),
+        answer_timeout_ms: entry.answer_timeout_ms,
         broken: entry.broken.clone(),
     });
     Desired {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::OnInterrupt;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,8 @@ use crate::adapters::aside::set_aside;
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::config::paths::write_private;
 use crate::config::{
-    DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, Notify, WorkerEntry, WorkersConfig,
+    DEFAULT_ANSWER_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, Notify, WorkerEntry,
+    WorkersConfig,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -249,6 +251,8 @@ fn entry(
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
         notify: notify.clone(),
+        permissions: Policy::ASK,
+        answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
         broken: None,
     })
 }

@@ -310,7 +310,10 @@ struct Ended {
 
 impl Notices {
     fn known_ids(&self) -> HashSet<&str> {
-        self.ended.iter().map(|turn| turn.turn_id.as_str()).collect()
+        self.ended
+            .iter()
+            .map(|turn| turn.turn_id.as_str())
+            .collect()
     }
 
     fn waiting(&self, worker: &Told) -> Vec<(String, Notice)> {
@@ -402,7 +405,10 @@ mod tests {
             ("d", None),
         ];
         assert_eq!(events, expected.map(|(id, event)| (id.to_owned(), event)));
-        assert_eq!(notices.waiting(&worker())[0].1.kind.as_deref(), Some("question"));
+        assert_eq!(
+            notices.waiting(&worker())[0].1.kind.as_deref(),
+            Some("question")
+        );
     }
 
     #[test]

@@ -93,7 +93,10 @@ impl Ui {
     /// The terminal's bell and title, when a person is behind stderr and the terminal knows more than text.
     pub fn attention(&self, title: &str) {
         let mut err = std::io::stderr().lock();
-        if self.quiet || !err.is_terminal() || std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
+        if self.quiet
+            || !err.is_terminal()
+            || std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+        {
             return;
         }
         let title: String = title.chars().filter(|c| !c.is_control()).take(80).collect();

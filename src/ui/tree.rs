@@ -376,6 +376,7 @@ fn painted(phase: &str, width: usize) -> String {
     match phase {
         "ready" | "synced" | "online" => padded.green().to_string(),
         "active" => padded.cyan().to_string(),
+        "waiting" => padded.magenta().to_string(),
         "starting" | "connecting" | "pending" | "paused" | "restarting" | "stopping" => {
             padded.yellow().to_string()
         }

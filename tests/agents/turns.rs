@@ -256,18 +256,23 @@ async fn a_permission_request_is_told_and_can_be_rejected_with_a_reason() {
     let request = loop {
         let event = session.next().await.unwrap();
         let asked = match &event {
-            AgentEvent::Asked { request, what, .. } => Some((request.clone(), what.clone())),
+            AgentEvent::Asked { request, asked, .. } => Some((request.clone(), asked.clone())),
             _ => None,
         };
         answer.take(event, "t1");
-        if let Some((request, what)) = asked {
-            assert!(what.contains("bash") && what.contains("echo hi"), "{what}");
+        if let Some((request, asked)) = asked {
+            assert_eq!(asked.title, "bash: echo hi");
+            assert_eq!(asked.details.as_deref(), Some("echo hi"));
+            assert_eq!(asked.always, ["echo *"]);
             break request;
         }
     };
     session
         .agent
-        .reject(request.clone(), "nobody is there to answer".to_owned())
+        .reply(
+            request.clone(),
+            Reply::rejection("nobody is there to answer"),
+        )
         .await
         .unwrap();
     while answer.end.is_none() {

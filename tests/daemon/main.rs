@@ -36,6 +36,7 @@ mod outage;
 mod outbox;
 mod pairing;
 mod panics;
+mod permissions;
 mod prod;
 mod prompts;
 mod reload;

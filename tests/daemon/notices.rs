@@ -82,7 +82,9 @@ fn nobody_is_told_twice_or_told_what_they_look_at() {
     api.closed(&seen, &turn);
     let (unseen, turn) = api.send("m3", &worker, &long);
     api.closed(&unseen, &turn);
-    eventually("the one that nobody sees is told", || told.has("ended", &unseen));
+    eventually("the one that nobody sees is told", || {
+        told.has("ended", &unseen)
+    });
     assert!(!told.has("ended", &seen), "{:?}", told.notices());
     look(&api, None);
 

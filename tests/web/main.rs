@@ -64,7 +64,10 @@ impl Theatre {
 /// The one that runs; a scenario that plays a supervisor is another worker of it.
 fn machine_of(api: &Api) -> String {
     let machines = api.query("machines:list", &json!({}));
-    machines[0]["machineId"].as_str().expect("a machine").to_owned()
+    machines[0]["machineId"]
+        .as_str()
+        .expect("a machine")
+        .to_owned()
 }
 
 /// On a loaded machine, a browser's start included.

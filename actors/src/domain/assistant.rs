@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::ids::{ConversationId, ModelId, TurnId};
 use super::item::Draft;
+use super::permission::Asked;
 use super::turn::{TurnError, Usage};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +36,7 @@ pub enum AgentEvent {
     Asked {
         turn: TurnId,
         request: RequestId,
-        what: String,
+        asked: Box<Asked>,
     },
     /// A request was answered, rejected or dropped.
     Settled { request: RequestId },
@@ -49,6 +50,9 @@ pub enum AgentEvent {
     /// The child is gone; the last event.
     Exited { report: ExitReport },
 }
+
+/// The code of a turn that the assistant ended because something it asked for was rejected.
+pub const REJECTED: &str = "rejected";
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum TurnEnd {

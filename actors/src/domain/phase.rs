@@ -23,6 +23,8 @@ pub enum Phase {
     Ready,
     /// A session with a running turn.
     Active,
+    /// A session whose turn waits for its owner's answer.
+    Waiting,
     /// A session without a child.
     Idle,
     /// It crashed and will be started again.

@@ -124,6 +124,7 @@ mod tests {
                     status: *status,
                 })
                 .collect(),
+            requests: Vec::new(),
             commands: Vec::new(),
         }
     }

@@ -86,6 +86,19 @@ fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
             old.on_interrupt, new.on_interrupt
         ));
     }
+    if old.permissions != new.permissions {
+        live.push(format!(
+            "permissions {} -> {} (live)",
+            old.permissions, new.permissions
+        ));
+    }
+    if old.answer_timeout_ms != new.answer_timeout_ms {
+        live.push(format!(
+            "answer_timeout {}s -> {}s (live)",
+            seconds(old.answer_timeout_ms),
+            seconds(new.answer_timeout_ms)
+        ));
+    }
     if !replaced.is_empty() {
         replaced.extend(live);
         return Change::Replace(new, replaced.join(", "));

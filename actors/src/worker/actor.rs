@@ -12,6 +12,7 @@ use super::messages::{CommandMsg, DISPLACED, Standing, WorkerMsg};
 use super::state::{WorkerArgs, WorkerState};
 use crate::domain::inbox::{Inbox, WorkerState as Approval};
 use crate::domain::phase::Phase;
+use crate::domain::session::Changeable;
 use crate::machine::WorkerSpec;
 use crate::ports::link::Credential;
 use crate::session::SessionMsg;
@@ -197,10 +198,12 @@ impl WorkerState {
         }
         for entry in self.sessions.values() {
             if let Some(actor) = &entry.actor {
-                let _ = actor.cast(SessionMsg::Configure {
+                let _ = actor.cast(SessionMsg::Configure(Changeable {
                     idle_ms: spec.idle_timeout_ms,
                     on_interrupt: spec.on_interrupt,
-                });
+                    request_ms: spec.answer_timeout_ms,
+                    policy: spec.permissions.clone(),
+                }));
             }
         }
         self.args

@@ -12,7 +12,8 @@ use orchestrator_actors::domain::item::{Draft, ItemKind};
 use orchestrator_actors::domain::turn::{StoredTurn, TurnError};
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{
-    Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, RequestId, TurnEnd,
+    Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, Reply, RequestId,
+    TurnEnd,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -398,7 +399,7 @@ impl Agent for FakeAgent {
         })
     }
 
-    fn reject(&self, _: RequestId, _: String) -> Pending<Result<(), AgentError>> {
+    fn reply(&self, _: RequestId, _: Reply) -> Pending<Result<(), AgentError>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -254,6 +254,8 @@ impl FakeDeployment {
                 rows.status.insert(text("sessionId"), text("status"));
                 Ok(Value::Null)
             }),
+            "permissions:ask" => Ok(json!({ "state": "open" })),
+            "permissions:take" | "permissions:withdraw" => Ok(json!({ "state": "withdrawn" })),
             "commands:ack" => self.write(|rows| acknowledge(rows, &worker, epoch, args)),
             "workers:disconnect" => self.write(|rows| {
                 rows.disconnects += 1;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir};
 use orchestrator_actors::domain::phase::Phase;
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::OnInterrupt;
 use orchestrator_actors::machine::{
@@ -287,6 +288,8 @@ pub fn spec(id: &str, idle_timeout_ms: u64) -> WorkerSpec {
         max_sessions: 4,
         paused: false,
         on_interrupt: OnInterrupt::Report,
+        permissions: Policy::ASK,
+        answer_timeout_ms: 60_000,
         broken: None,
     }
 }

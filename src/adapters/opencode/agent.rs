@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orchestrator_actors::domain::ids::{ConversationId, SessionId, TurnId};
 use orchestrator_actors::domain::turn::StoredTurn;
 use orchestrator_actors::ports::Pending;
-use orchestrator_actors::ports::agent::{Agent, AgentError, Prompt, RequestId};
+use orchestrator_actors::ports::agent::{Agent, AgentError, Prompt, Reply, RequestId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout_at};
 
@@ -150,10 +150,10 @@ impl Agent for OpenCodeAgent {
         })
     }
 
-    fn reject(&self, request: RequestId, reason: String) -> Pending<Result<(), AgentError>> {
+    fn reply(&self, request: RequestId, reply: Reply) -> Pending<Result<(), AgentError>> {
         let api = self.api.clone();
         Box::pin(async move {
-            match api.reject(&request.0, &reason).await {
+            match api.reply(&request.0, &reply).await {
                 // Answered or dropped in between.
                 Err(error) if error.is_not_found() => Ok(()),
                 other => other.map_err(failed),

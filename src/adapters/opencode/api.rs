@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{ConversationId, ModelId, SessionId};
+use orchestrator_actors::ports::agent::Reply;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -360,16 +361,36 @@ impl Api {
         Ok(requests)
     }
 
-    /// With a reason the model reads it and goes on; without one OpenCode would end the turn.
-    pub async fn reject(&self, request: &str, reason: &str) -> Result<(), ApiError> {
+    /// A rejected permission with a message is read by the model, which goes on; without one OpenCode ends the turn, and it
+    /// does so for every question that is rejected.
+    pub async fn reply(&self, request: &str, reply: &Reply) -> Result<(), ApiError> {
         let id = segment(request);
-        let (path, body) = if request.starts_with("que") {
-            (format!("/question/{id}/reject"), json!({}))
-        } else {
-            (
-                format!("/permission/{id}/reply"),
-                json!({"reply": "reject", "message": reason}),
-            )
+        let is_question = request.starts_with("que");
+        let (path, body) = match reply {
+            Reply::Answers(answers) if is_question => {
+                (format!("/question/{id}/reply"), json!({"answers": answers}))
+            }
+            Reply::Reject { .. } if is_question => (format!("/question/{id}/reject"), json!({})),
+            Reply::Reject { message } => {
+                let mut body = json!({"reply": "reject"});
+                if let Some(message) = message {
+                    body["message"] = json!(message);
+                }
+                (format!("/permission/{id}/reply"), body)
+            }
+            Reply::Once | Reply::Always if !is_question => {
+                let word = if *reply == Reply::Once {
+                    "once"
+                } else {
+                    "always"
+                };
+                (format!("/permission/{id}/reply"), json!({"reply": word}))
+            }
+            _ => {
+                return Err(ApiError::Garbage(
+                    "the answer is not one to this request".to_owned(),
+                ));
+            }
         };
         self.post(&path, &body, SHORT).await.map(drop)
     }

@@ -3,12 +3,13 @@
 //! [`OpenCodeAgents::open`] takes one of the machine's [`places`] and the lease, sweeps, starts ([`boot`]) and waits until
 //! OpenCode really answers ([`ready`]); from then on [`health`] sees to it that it still does. The
 //! [`agent`] hands prompts over under ids that follow from the turn ([`ids`]), the [`pump`] beside it turns OpenCode's event
-//! stream ([`sse`], [`wire`]) into ours by a pure [`reducer`], and [`stored`] judges what the store says about a turn.
+//! stream ([`sse`], [`wire`]) into ours by a pure [`reducer`], what it asks its owner by [`asking`], and [`stored`] judges what the store says about a turn.
 //! [`reach`] knows where the living ones are, for whoever wants to look into one; [`models`] asks what models there are.
 //! [`install`] finds a compatible OpenCode or installs the pinned one. Nothing here knows a deployment.
 
 mod agent;
 mod api;
+mod asking;
 mod boot;
 mod content;
 mod first_boot;

@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 
 use clap::Args;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use owo_colors::OwoColorize;
 
@@ -18,7 +17,8 @@ use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
 use crate::cli::turn::{
-    Closed, Submitted, call_for, follow, look_away, looking_at, model_name, submit, tell_unserved,
+    Asking, Closed, Submitted, Typing, call_for, follow, look_away, looking_at, model_name, submit,
+    tell_unserved, typing,
 };
 use crate::ui::format::{count, duration, printable, short};
 
@@ -63,7 +63,7 @@ impl Chat {
     async fn talk(self, app: &App, connection: &Connection) -> Result<Exit, Failure> {
         let person = std::io::stdin().is_terminal();
         let mut conversation = self.begin(app, connection, person).await?;
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let mut lines = typing();
         let mut exit = Exit::Ok;
         let mut interrupted = false;
         loop {
@@ -118,7 +118,13 @@ impl Chat {
                 worker_id,
                 worker: worker.clone(),
             };
-            let answer = self.answer(app, connection, &turn, &worker, person);
+            let answer = self.answer(
+                app,
+                connection,
+                &turn,
+                &worker,
+                person.then_some(&mut lines),
+            );
             let answered = looking_at(app.ui, &connection.client, &turn.session, answer).await?;
             if let Turn::Closed(closed) = &answered {
                 call_for(app.ui, &worker, closed);
@@ -194,15 +200,16 @@ impl Chat {
         })
     }
 
-    /// Prints the answer as it grows; Ctrl+C aborts the turn, a second one leaves.
+    /// Prints the answer as it grows, and asks a person what the assistant asks; Ctrl+C aborts the turn, a second one leaves.
     async fn answer(
         &self,
         app: &App,
         connection: &Connection,
         turn: &Submitted,
         worker: &str,
-        person: bool,
+        mut lines: Option<&mut Typing>,
     ) -> Result<Turn, Failure> {
+        let person = lines.is_some();
         let mut screen = Screen {
             app,
             printer: Printer::default(),
@@ -215,10 +222,12 @@ impl Chat {
             let mut grow = |parts: &[PartRow]| screen.show(parts);
             let say = |text: &str| app.ui.say(format!("\n{text}"));
             let mut following = std::pin::pin!(follow(connection, turn, Some(&mut grow), &say));
+            let mut asking = Asking::new(app, connection, turn, person);
             let mut aborted = false;
             loop {
                 tokio::select! {
                     closed = &mut following => break closed?,
+                    asked = asking.next(lines.as_deref_mut()) => asked?,
                     _ = tokio::signal::ctrl_c() => {
                         if aborted {
                             return Ok(Turn::Left);
@@ -239,7 +248,7 @@ impl Chat {
     }
 }
 
-async fn next_line(lines: &mut Lines<BufReader<Stdin>>) -> Result<Input, Failure> {
+async fn next_line(lines: &mut Typing) -> Result<Input, Failure> {
     tokio::select! {
         line = lines.next_line() => match line {
             Ok(Some(line)) => Ok(Input::Line(line)),

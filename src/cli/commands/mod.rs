@@ -17,6 +17,7 @@ pub mod man;
 pub mod models;
 pub mod owner;
 pub mod pair;
+pub mod permission;
 pub mod ps;
 pub mod reload;
 pub mod restart;

@@ -8,6 +8,7 @@ use crate::domain::ids::{ConversationId, SessionId, TurnId};
 use crate::domain::inbox::OpenTurn;
 use crate::domain::ledger::{Intensity, RestartLedger};
 use crate::domain::phase::Phase;
+use crate::domain::policy::Policy;
 use crate::domain::turn::{Ending, OnInterrupt, Outcome};
 
 /// Durations in milliseconds; `u64::MAX` switches a guard off.
@@ -16,8 +17,19 @@ pub struct SessionLimits {
     pub idle_ms: u64,
     pub silence_ms: u64,
     pub retry_limit_ms: u64,
+    /// How long an owner has for an answer.
     pub request_ms: u64,
+    pub policy: Policy,
     pub on_interrupt: OnInterrupt,
+}
+
+/// What a reload changes of them. What is asked already stays with its owner, for as long as it was said.
+#[derive(Clone, Debug)]
+pub struct Changeable {
+    pub idle_ms: u64,
+    pub on_interrupt: OnInterrupt,
+    pub request_ms: u64,
+    pub policy: Policy,
 }
 
 /// The pause before a call that the deployment failed to answer properly is made again.
@@ -37,6 +49,7 @@ pub(super) enum Child {
 pub struct SessionMachine {
     pub(super) session: SessionId,
     pub(super) boot_id: String,
+    pub(super) incarnation: u64,
     pub(super) limits: SessionLimits,
     pub(super) child: Child,
     pub(super) turn: Option<Turn>,
@@ -84,6 +97,7 @@ impl SessionMachine {
         Self {
             session,
             boot_id,
+            incarnation: 0,
             limits,
             child: Child::None,
             turn: None,
@@ -100,6 +114,15 @@ impl SessionMachine {
             said: None,
             was_asked: false,
             done: false,
+        }
+    }
+
+    /// Of the session's actor: what an earlier one was asked is nothing to this one.
+    #[must_use]
+    pub fn in_incarnation(self, incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            ..self
         }
     }
 
@@ -120,6 +143,11 @@ impl SessionMachine {
                 self.release_for(&reason, &mut out);
             }
             Input::Event(event) => self.event(event, now_ms, &mut out),
+            Input::RequestStands(key, result) => {
+                self.request_stands(&key, result, now_ms, &mut out)
+            }
+            Input::RequestEnded(key) => self.request_ended(&key, &mut out),
+            Input::Replied(id, result) => self.replied(&id, result, now_ms),
             Input::StreamRefused(turn, error) => self.stream_refused(&turn, &error),
             Input::Recovered(turn, result) => self.recovered(&turn, result, &mut out),
             Input::Finished(turn, result) => self.finished(&turn, result, now_ms, jitter),
@@ -132,6 +160,7 @@ impl SessionMachine {
             Input::Close(closing) => self.closing = self.closing.or(Some(closing)),
         }
         self.advance(now_ms, &mut out);
+        self.withdraw_lost(&mut out);
         self.tell_the_deployment(&mut out);
         out
     }
@@ -305,9 +334,20 @@ impl SessionMachine {
     }
 
     /// What a reload changes.
-    pub fn configure(&mut self, idle_ms: u64, on_interrupt: OnInterrupt) {
-        self.limits.idle_ms = idle_ms;
-        self.limits.on_interrupt = on_interrupt;
+    pub fn configure(&mut self, change: Changeable) {
+        let Changeable {
+            idle_ms,
+            on_interrupt,
+            request_ms,
+            policy,
+        } = change;
+        self.limits = SessionLimits {
+            idle_ms,
+            on_interrupt,
+            request_ms,
+            policy,
+            ..self.limits
+        };
     }
 
     /// Whether time matters now; otherwise no [`Input::Tick`] is needed.
@@ -333,8 +373,8 @@ impl SessionMachine {
             waits_for: self
                 .turn
                 .as_ref()
-                .and_then(|turn| turn.requests.iter().find(|request| !request.rejected))
-                .map(|request| request.what.clone()),
+                .and_then(|turn| turn.requests.iter().find(|request| request.waits()))
+                .map(|request| request.what().to_owned()),
             released_for: self.released_for.clone(),
             refused: self.refused(),
         }
@@ -358,6 +398,7 @@ impl SessionMachine {
         }
         match (&self.child, &self.turn) {
             (Child::Stopping, _) => Phase::Stopping,
+            (Child::Up, Some(turn)) if turn.waits_for_owner() => Phase::Waiting,
             (Child::Up, Some(_)) => Phase::Active,
             (Child::Up, None) => Phase::Ready,
             (Child::Opening, _) => Phase::Starting,

@@ -42,8 +42,10 @@ pub enum Effect {
 #[derive(Debug, Default)]
 pub struct Reducer {
     turn: Option<Turn>,
-    /// Sessions of sub-agents, which work for the conversation.
-    children: HashSet<String>,
+    /// Sessions of sub-agents, which work for the conversation, and what they are called.
+    children: HashMap<String, String>,
+    /// Requests of turns that are over: OpenCode keeps those that an abort left behind.
+    stale: HashSet<String>,
 }
 
 impl Reducer {
@@ -107,14 +109,15 @@ impl Reducer {
         if let Event::Session {
             id,
             parent: Some(parent),
+            title,
         } = &event
         {
             let ours = self
                 .turn
                 .as_ref()
                 .is_some_and(|turn| turn.conversation == *parent);
-            if ours || self.children.contains(parent) {
-                self.children.insert(id.clone());
+            if ours || self.children.contains_key(parent) {
+                self.children.insert(id.clone(), title.clone());
             }
         }
         let Some(turn) = &mut self.turn else {
@@ -127,7 +130,7 @@ impl Reducer {
             }
             Event::Part(part) if part.session == turn.conversation => {
                 if let Some(child) = part.state.metadata["sessionId"].as_str() {
-                    self.children.insert(child.to_owned());
+                    self.children.entry(child.to_owned()).or_default();
                 }
                 turn.part(&part, now, &mut out);
             }
@@ -158,17 +161,17 @@ impl Reducer {
                     turn.idle_since = Some(now);
                 }
             }
-            Event::Asked(request)
-                if request.session == turn.conversation
-                    || self.children.contains(&request.session) =>
-            {
-                turn.asked(&request, &mut out);
+            Event::Asked(request) if !self.stale.contains(&request.id) => {
+                let child = self.children.get(&request.session);
+                if child.is_some() || request.session == turn.conversation {
+                    turn.asked(&request, child.map(String::as_str), &mut out);
+                }
             }
             Event::Answered { request, rejected } => turn.answered(&request, rejected, &mut out),
             other => {
                 let session = session_of(&other);
                 let ours = session.is_some_and(|session| {
-                    session == turn.conversation || self.children.contains(session)
+                    session == turn.conversation || self.children.contains_key(session)
                 });
                 if ours {
                     turn.alive(now, &mut out);
@@ -205,9 +208,22 @@ impl Reducer {
             return out;
         };
         turn.read_store(messages, now, &mut out);
+        // Of a sub-agent that was started meanwhile its session's event was missed.
+        let parts = messages.iter().flat_map(|message| &message.parts);
+        for part in parts.filter(|part| turn.parts.contains_key(&part.id)) {
+            if let Some(child) = part.state.metadata["sessionId"].as_str() {
+                self.children.entry(child.to_owned()).or_default();
+            }
+        }
         for request in requests {
-            if request.session == turn.conversation || self.children.contains(&request.session) {
-                turn.asked(request, &mut out);
+            if self.stale.contains(&request.id) {
+                continue;
+            }
+            let child = self.children.get(&request.session);
+            // What another turn left behind names a message of that turn.
+            let ours = request.session == turn.conversation && turn.is_of_turn(request);
+            if child.is_some() || ours {
+                turn.asked(request, child.map(String::as_str), &mut out);
             }
         }
         let waiting: HashSet<&str> = requests.iter().map(|request| request.id.as_str()).collect();
@@ -303,6 +319,7 @@ impl Reducer {
             }
         }
         for id in std::mem::take(&mut turn.pending) {
+            self.stale.insert(id.clone());
             out.push(Effect::Emit(AgentEvent::Settled {
                 request: RequestId(id),
             }));

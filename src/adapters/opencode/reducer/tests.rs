@@ -429,7 +429,7 @@ fn a_sub_agents_request_is_the_turns() {
     let mut run = Run::begun();
     run.json(
         "session.created",
-        json!({"sessionID": "ses_c", "info": {"id": "ses_c", "parentID": SESSION}}),
+        json!({"sessionID": "ses_c", "info": {"id": "ses_c", "parentID": SESSION, "title": "look (@general subagent)"}}),
     );
     run.json(
         "permission.asked",
@@ -439,12 +439,39 @@ fn a_sub_agents_request_is_the_turns() {
         "permission.asked",
         json!({"id": "per_2", "sessionID": "ses_other", "permission": "bash"}),
     );
-    let asked = run
+    let asked: Vec<_> = run
         .out
         .iter()
-        .filter(|e| matches!(e, Effect::Emit(AgentEvent::Asked { .. })))
-        .count();
-    assert_eq!(asked, 1);
+        .filter_map(|effect| match effect {
+            Effect::Emit(AgentEvent::Asked { asked, .. }) => Some(asked.from.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, [Some("look (@general subagent)".to_owned())]);
+}
+
+#[test]
+fn what_an_aborted_turn_left_behind_is_not_the_next_ones() {
+    let stale: Request = serde_json::from_value(
+        json!({"id": "per_1", "sessionID": SESSION, "permission": "bash", "patterns": ["ls"]}),
+    )
+    .unwrap();
+    let unseen: Request = serde_json::from_value(
+        json!({"id": "per_0", "sessionID": SESSION, "permission": "bash", "tool": {"messageID": "msg_of_another_turn"}}),
+    )
+    .unwrap();
+    let mut run = Run::begun();
+    run.event(Event::Asked(stale.clone()));
+    run.reducer.abort_asked();
+    run.reducer.settle(None, run.now);
+    let next = TurnId::new("next");
+    assert!(
+        run.reducer
+            .begin(next, &ConversationId::new(SESSION), "msg_next", run.now)
+    );
+    let effects = run.reducer.caught_up(&[], true, &[stale, unseen], run.now);
+    let asks = |effect: &Effect| matches!(effect, Effect::Emit(AgentEvent::Asked { .. }));
+    assert!(!effects.iter().any(asks), "{effects:?}");
 }
 
 #[test]

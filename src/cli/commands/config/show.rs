@@ -79,6 +79,8 @@ impl Show {
             "notify_command": worker.notify.command,
             "notify_after_ms": worker.notify.after_ms,
             "notify_quiet": worker.notify.quiet.map(|quiet| quiet.to_string()),
+            "permissions": worker.permissions.to_string(),
+            "answer_timeout_ms": worker.answer_timeout_ms,
             "broken": worker.broken,
         });
         if self.origin {
@@ -117,6 +119,16 @@ fn rows(worker: &WorkerEntry, origins: &Origins) -> Vec<Row> {
             "interrupted_turns",
             worker.on_interrupt.to_string(),
             origins.on_interrupt.clone(),
+        ),
+        (
+            "permissions",
+            worker.permissions.to_string(),
+            origins.permissions.clone(),
+        ),
+        (
+            "answer_timeout",
+            format!("{}s", worker.answer_timeout_ms as f64 / 1000.0),
+            origins.answer_timeout.clone(),
         ),
     ]
 }

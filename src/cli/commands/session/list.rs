@@ -40,12 +40,13 @@ impl List {
             app.ui.line(format!(
                 "{}  {:8}  {:>4}  {}  \"{}\"{}",
                 row.session_id,
-                row.status,
+                row.standing(),
                 age((now - row.last_activity_at).max(0.0) as u64),
                 worker_name(&workers, &row.worker_id),
                 short(&row.title, 60),
                 row.reason
-                    .map(|reason| format!("  {}", short(&reason, 120)))
+                    .as_deref()
+                    .map(|reason| format!("  {}", short(reason, 120)))
                     .unwrap_or_default()
             ));
         }

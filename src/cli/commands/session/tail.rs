@@ -17,7 +17,7 @@ use crate::cli::globals::App;
 use crate::cli::rows::{MessageRow, Messages, PartRow, SessionRow, read};
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
-use crate::cli::turn::{Closed, Submitted, call_for, follow, look_away, looking_at};
+use crate::cli::turn::{Asking, Closed, Submitted, call_for, follow_asking, look_away, looking_at};
 
 /// The most messages that are looked at at once; more cannot be open in a session.
 const LOOKED_AT: u32 = 100;
@@ -206,7 +206,9 @@ impl<'a> Told<'a> {
             }
         };
         let say = |text: &str| self.app.ui.say(text);
-        let closed = follow(connection, &turn, Some(&mut grow), &say).await?;
+        // Nobody types here: what waits is told, with the command that answers it.
+        let asking = Asking::new(self.app, connection, &turn, false);
+        let closed = follow_asking(asking, None, &turn, Some(&mut grow), &say).await?;
         call_for(self.app.ui, "session", &closed);
         let rest = printer.finish(&answer(&closed.parts));
         if self.json {
