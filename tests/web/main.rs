@@ -14,7 +14,9 @@ mod served;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use orchestrator_test_support::{Api, Package, Stage, Supervisor, built_page, chromium, to_end};
+use orchestrator_test_support::{
+    Api, Package, Stage, Supervisor, built_page, chromium, to_end, users_opencode,
+};
 use serde_json::json;
 
 /// The binary under test.
@@ -164,6 +166,29 @@ fn many_sessions_and_parts_cost_no_more_than_few() {
     let theatre = Theatre::new();
     let supervisor = theatre.stage.run();
     theatre.play(&supervisor, "scale", &[]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn the_assistant_runs_what_is_allowed_on_the_page_and_hears_why_it_may_not() {
+    let mut theatre = Theatre::new();
+    users_opencode(
+        &mut theatre.stage.home,
+        &json!({ "*": "allow", "bash": "ask" }),
+    );
+    let supervisor = theatre
+        .stage
+        .home
+        .supervisor(["run", "--local", "--port", "0"]);
+    supervisor.workers_are("ready");
+    let file = theatre.stage.home.dir("shop").join("made");
+    let shown = file.display().to_string();
+    theatre.play(&supervisor, "permission", &[("PAGE_FILE", &shown)]);
+    assert!(file.exists(), "what was allowed has run");
+    assert!(
+        !file.with_extension("not").exists(),
+        "what was rejected has not"
+    );
     assert!(supervisor.terminate().success());
 }
 
