@@ -141,6 +141,41 @@ export default defineSchema({
     .index("by_worker", ["workerId"])
     .index("by_owner", ["owner"]),
 
+  /** What an owner has paired, and the codes that wait to be traded for a device's token. */
+  devices: defineTable({
+    deviceId: v.string(),
+    owner: v.string(),
+    /** Empty until it is known. */
+    name: v.string(),
+    state: v.union(v.literal("open"), v.literal("paired"), v.literal("revoked")),
+    /** SHA-256 of the whole code, in hex. */
+    codeHash: v.string(),
+    /** The device's token, sealed under the code; gone when that was traded or has lapsed. */
+    sealed: v.optional(v.string()),
+    /** Wrong codes for this device. */
+    attempts: v.number(),
+    /** Until when the code can be traded. */
+    openUntil: v.number(),
+    /** When the device's token ends. */
+    validUntil: v.number(),
+    createdAt: v.number(),
+    pairedAt: v.optional(v.number()),
+    revokedAt: v.optional(v.number()),
+  })
+    .index("by_device", ["deviceId"])
+    .index("by_owner", ["owner", "createdAt"])
+    .index("by_state", ["owner", "state", "createdAt"]),
+
+  /** When a device was last in use: apart from `devices`, which every call of a device reads. */
+  deviceVisits: defineTable({ deviceId: v.string(), owner: v.string(), at: v.number() })
+    .index("by_device", ["deviceId"])
+    .index("by_owner", ["owner"]),
+
+  /** Open pages and terminals that look at a session, each for a moment. */
+  viewers: defineTable({ owner: v.string(), viewerId: v.string(), sessionId: v.string(), until: v.number() })
+    .index("by_owner", ["owner"])
+    .index("by_session", ["sessionId", "until"]),
+
   sessions: defineTable({
     sessionId: v.string(),
     owner: v.string(),
@@ -206,7 +241,9 @@ export default defineSchema({
     .index("by_seq", ["sessionId", "seq"])
     .index("by_session_open", ["sessionId", "open", "seq"])
     .index("by_session_provisional", ["sessionId", "provisional", "claimedStoreId", "seq"])
-    .index("by_worker_open", ["workerId", "open", "sessionId", "seq"]),
+    .index("by_worker_open", ["workerId", "open", "sessionId", "seq"])
+    .index("by_worker_finished", ["workerId", "finishedAt"])
+    .index("by_owner_finished", ["owner", "finishedAt"]),
 
   contents: defineTable({ messageId: v.string(), text: v.string() }).index("by_message", ["messageId"]),
 

@@ -18,6 +18,8 @@ export type Code =
   | "pending"
   /** The worker or its credential was revoked, or the worker removed. */
   | "revoked"
+  /** The token is a device's that was revoked, or that is not known here. */
+  | "device_revoked"
   /** Another install holds the token. */
   | "held"
   /** The epoch is not the present one: another supervisor connected. */

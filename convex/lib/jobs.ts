@@ -12,3 +12,4 @@ export const expireCommand = makeFunctionReference<"mutation", { commandId: stri
 export const expireRequest = makeFunctionReference<"mutation", { requestId: string }>("permissions:expire");
 export const forgetCommand = makeFunctionReference<"mutation", { commandId: string }>("commands:forget");
 export const revokeReplaced = makeFunctionReference<"mutation", { credentials: Id<"credentials">[] }>("workers:revokeReplaced");
+export const lapseCode = makeFunctionReference<"mutation", { deviceId: string }>("devices:lapse");

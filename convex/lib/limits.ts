@@ -80,6 +80,22 @@ export const ENDED_COMMANDS_KEPT = 100;
 export const COMMAND_ID_KEPT_MS = 24 * HOUR;
 export const LIST_COMMANDS = 100;
 export const RESULT_CHARS = 16_384;
+/** Pairing codes of an owner that wait at a time, and how long one may. */
+export const OPEN_CODES = 5;
+export const CODE_TTL_MS = HOUR;
+/** Wrong codes for one device; then its code is void. */
+export const CODE_ATTEMPTS = 5;
+/** A device's token, sealed, in base64. */
+export const SEALED_CHARS = 8_192;
+export const LIVE_DEVICES = 50;
+/** Revoked devices of an owner that are listed. */
+export const REVOKED_DEVICES = 20;
+export const LIST_DEVICES = 100;
+/** How long a viewer counts as looking after its last word; pages and terminals say it again every 20 s. */
+export const VIEWER_TTL_MS = 45 * SECOND;
+export const LIVE_VIEWERS = 100;
+/** Open requests, and ended turns, that a worker's notices name. */
+export const LIST_NOTICES = 20;
 /** Turns that one transaction closes when a worker is revoked or removed. */
 export const CLOSE_PAGE = 200;
 

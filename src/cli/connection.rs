@@ -52,6 +52,8 @@ pub struct Found {
     pub url: String,
     /// The key that the running supervisor uses with it.
     pub key: Option<PathBuf>,
+    /// Where other devices reach its page, as the running supervisor says.
+    pub page: Option<String>,
 }
 
 pub async fn connect(app: &App) -> Result<Connection, Failure> {
@@ -119,6 +121,7 @@ async fn told_by_supervisor(app: &App) -> Option<Found> {
         [url] => Some(Found {
             url: url.clone(),
             key: None,
+            page: None,
         }),
         _ => None,
     }
@@ -134,6 +137,12 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             .filter(|file| file.url.as_deref() == Some(url))
             .and_then(|file| file.owner_key.clone())
     };
+    let page_of = |url: &str| {
+        running
+            .as_ref()
+            .filter(|file| file.url.as_deref() == Some(url))
+            .and_then(|file| file.page.clone())
+    };
     if let Some(text) = app
         .globals
         .url
@@ -143,12 +152,14 @@ pub fn find(app: &App) -> Result<Found, Failure> {
         let url = checked(app, &text)?;
         return Ok(Found {
             key: key_of(&url),
+            page: page_of(&url),
             url,
         });
     }
     if let Some(url) = running.as_ref().and_then(|file| file.url.clone()) {
         return Ok(Found {
             key: key_of(&url),
+            page: page_of(&url),
             url,
         });
     }
@@ -169,6 +180,7 @@ pub fn find(app: &App) -> Result<Found, Failure> {
         [url] => Ok(Found {
             url: url.clone(),
             key: None,
+            page: None,
         }),
         [] if holder(&app.paths.lock_file()).is_some() => Err(Failure::failed(
             "the supervisor runs, and does not say which deployment is its own: it is starting or stopping",
@@ -199,6 +211,11 @@ fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure
     if let Some(token) = StaticToken::from_environment() {
         return Ok(Arc::new(token));
     }
+    Ok(Arc::new(owner_key(app, key)?))
+}
+
+/// The owner's key itself, for what only its holder can do; `key` is the one that the supervisor here uses.
+pub fn owner_key(app: &App, key: Option<&Path>) -> Result<OwnerKey, Failure> {
     let path = match (env::get(env::OWNER_KEY), key) {
         (Some(path), _) => PathBuf::from(path),
         (None, Some(path)) => path.to_owned(),
@@ -211,5 +228,5 @@ fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure
         )
         .hint("make one with orchestrator owner init, or set ORCHESTRATOR_OWNER_TOKEN"));
     }
-    Ok(Arc::new(OwnerKey::load(&path)?))
+    Ok(OwnerKey::load(&path)?)
 }

@@ -10,6 +10,7 @@ mod doctor;
 pub mod exit;
 mod failure;
 mod globals;
+mod listen;
 mod probe;
 mod prompt;
 mod resolve;
@@ -63,6 +64,8 @@ enum Command {
     Worker(commands::worker::Worker),
     Machine(commands::machine::Machine),
     Owner(commands::owner::Owner),
+    Pair(commands::pair::Pair),
+    Device(commands::device::Device),
     Config(commands::config::Config),
     Service(commands::service::Service),
     Logs(commands::logs::Logs),
@@ -96,6 +99,8 @@ impl Command {
             Self::Worker(command) => command.execute(app).await,
             Self::Machine(command) => command.execute(app).await,
             Self::Owner(command) => command.execute(app),
+            Self::Pair(command) => command.execute(app).await,
+            Self::Device(command) => command.execute(app).await,
             Self::Config(command) => command.execute(app).await,
             Self::Service(command) => command.execute(app).await,
             Self::Logs(command) => command.execute(app).await,
@@ -123,6 +128,8 @@ impl Command {
             Self::WaitForTask(command) => command.json,
             Self::Worker(command) => command.wants_json(),
             Self::Machine(command) => command.wants_json(),
+            Self::Pair(command) => command.json,
+            Self::Device(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
             Self::Service(command) => command.wants_json(),
             Self::Logs(command) => command.json,

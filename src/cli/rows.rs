@@ -40,6 +40,18 @@ pub struct PresenceRow {
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+pub struct DeviceRow {
+    pub device_id: String,
+    pub name: String,
+    /// `open | paired | revoked`.
+    pub state: String,
+    pub open_until: f64,
+    pub valid_until: f64,
+    pub seen_at: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SessionRow {
     pub session_id: String,
     pub worker_id: String,

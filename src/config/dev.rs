@@ -12,6 +12,7 @@ use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::dotenv::DotEnv;
 use super::load::{Loaded, exposed_warning, file_name};
+use super::notify::Notify;
 use super::origin::{Origin, Origins};
 use super::paths::is_exposed;
 use super::permissions::DEFAULT_ANSWER_TIMEOUT_MS;
@@ -139,6 +140,7 @@ impl Dev {
             max_sessions: DEFAULT_MAX_SESSIONS,
             on_interrupt: OnInterrupt::default(),
             tasks: Arc::default(),
+            notify: Notify::default(),
             permissions: Policy::ASK,
             answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
             broken,

@@ -261,6 +261,13 @@ pub(super) fn join(path: &str, key: &str) -> String {
     }
 }
 
+/// Where the value of a key that is there stands.
+pub(super) fn range_of(object: &Object<'_>, key: &str) -> Range {
+    object
+        .get(key)
+        .map_or(object.range, |property| property.value.range())
+}
+
 fn name_range(property: &ObjectProp<'_>) -> Range {
     match &property.name {
         jsonc_parser::ast::ObjectPropName::String(name) => name.range,

@@ -14,6 +14,7 @@ use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
 use super::limits::Limits;
+use super::notify::{self, NOTIFY_KEYS, Notify};
 use super::origin::Origins;
 use super::permissions::{DEFAULT_ANSWER_TIMEOUT_MS, read_answer_timeout, read_permissions};
 use super::place::{Base, inspect};
@@ -44,6 +45,10 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     "answer_timeout",
     "goose",
     "git",
+    NOTIFY_KEYS[0],
+    NOTIFY_KEYS[1],
+    NOTIFY_KEYS[2],
+    NOTIFY_KEYS[3],
 ];
 pub(super) const MACHINE_KEYS: &[&str] = &[
     "name",
@@ -67,6 +72,10 @@ pub(super) const DEFAULTS_KEYS: &[&str] = &[
     "maxRetries",
     "goose",
     "git",
+    NOTIFY_KEYS[0],
+    NOTIFY_KEYS[1],
+    NOTIFY_KEYS[2],
+    NOTIFY_KEYS[3],
 ];
 
 /// A whole, valid configuration.
@@ -115,6 +124,7 @@ pub struct WorkerEntry {
     pub on_interrupt: OnInterrupt,
     /// How its tasks are done.
     pub tasks: Arc<TaskSettings>,
+    pub notify: Notify,
     pub permissions: Policy,
     pub answer_timeout_ms: Millis,
     /// Why this worker cannot serve.
@@ -129,6 +139,7 @@ struct Defaults {
     answer_timeout_ms: Millis,
     env_passthrough: Vec<String>,
     tasks: TaskFields,
+    notify: Notify,
     origins: Origins,
 }
 
@@ -234,6 +245,7 @@ fn read_defaults(
         answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
         env_passthrough: Vec::new(),
         tasks: TaskFields::default(),
+        notify: Notify::default(),
         origins: Origins::default(),
     };
     if let Some(object) = machine
@@ -261,6 +273,7 @@ fn read_defaults(
                 .unwrap_or_default();
         }
         defaults.tasks.read(reader, "defaults", object, base);
+        defaults.notify = notify::read(reader, "defaults", object, &defaults.notify);
         if let Some(policy) = read_permissions(reader, "defaults", object) {
             defaults.permissions = policy;
             defaults.origins.permissions = reader.origin(object, "permissions").unwrap_or_default();
@@ -306,6 +319,7 @@ fn read_worker(
     let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
     let mut tasks = defaults.tasks.clone();
     tasks.read(reader, path, object, base);
+    let notify = notify::read(reader, path, object, &defaults.notify);
     let permissions =
         read_permissions(reader, path, object).unwrap_or_else(|| defaults.permissions.clone());
     let answer_timeout_ms =
@@ -358,6 +372,7 @@ fn read_worker(
         max_sessions,
         on_interrupt,
         tasks: Arc::new(tasks.settings),
+        notify,
         permissions,
         answer_timeout_ms,
         broken,

@@ -15,6 +15,7 @@ use super::database_file::make_private;
 use super::error::RunError;
 use super::functions::{deployed, settings};
 use super::instance::{Instance, LockError};
+use super::listen::Listen;
 use super::page::page;
 use super::signals::Signals;
 use crate::adapters::clock::wall_ms;
@@ -32,12 +33,21 @@ pub(super) struct Embedded {
     pub owner: Arc<OwnerKey>,
     pub key_path: PathBuf,
     pub database: PathBuf,
+    /// Where other devices reach the page.
+    pub page: Option<String>,
     _lock: Instance,
 }
 
 impl Embedded {
     /// `origins`: the web pages that may talk to it, besides its own.
-    pub async fn start(folder: &Path, port: u16, origins: Vec<String>) -> Result<Self, RunError> {
+    pub async fn start(
+        folder: &Path,
+        port: u16,
+        origins: Vec<String>,
+        listen: Option<&Listen>,
+    ) -> Result<Self, RunError> {
+        // A certificate that cannot be used is said before anything is up.
+        let outside = listen.map(|listen| listen.outside(&origins)).transpose()?;
         private_dir(folder).map_err(|error| RunError::Setup(error.to_string()))?;
         let lock = lock(folder).await?;
         let key_path = folder.join("owner.key");
@@ -55,17 +65,28 @@ impl Embedded {
                 audience: AUDIENCE.to_owned(),
                 jwks: owner.jwks(),
             }],
-            allowed_origins: origins,
+            allowed_origins: origins.clone(),
             instance: Named::default(),
             site: page()?,
         };
-        let deployment = Deployment::start(config)
+        let mut deployment = Deployment::start(config)
             .await
             .map_err(|error| match error {
                 StartError::AddressInUse { .. } => RunError::PortInUse { port },
                 other => RunError::Setup(other.to_string()),
             })?;
+        let page = match listen.zip(outside) {
+            Some((listen, outside)) => {
+                let bound = deployment
+                    .listen(outside)
+                    .await
+                    .map_err(|error| RunError::Setup(error.to_string()))?;
+                Some(listen.page(bound, &origins))
+            }
+            None => None,
+        };
         Ok(Self {
+            page,
             url: DeploymentUrl::new(deployment.url()),
             deployment,
             owner: Arc::new(owner.current),
@@ -96,16 +117,21 @@ impl Embedded {
     }
 }
 
-/// Serves a deployment alone until a signal; `up` is told its URL and the owner's key.
+/// Serves a deployment alone until a signal; `up` is told its URL, the owner's key, and where other devices reach its page.
 pub async fn serve_deployment(
     folder: &Path,
     port: u16,
     origins: Vec<String>,
-    up: impl FnOnce(&str, &Path),
+    listen: Option<&Listen>,
+    up: impl FnOnce(&str, &Path, Option<&str>),
 ) -> Result<(), RunError> {
     let mut signals = Signals::register().map_err(|error| RunError::Setup(error.to_string()))?;
-    let embedded = Embedded::start(folder, port, origins).await?;
-    up(embedded.url.as_str(), &embedded.key_path);
+    let embedded = Embedded::start(folder, port, origins, listen).await?;
+    up(
+        embedded.url.as_str(),
+        &embedded.key_path,
+        embedded.page.as_deref(),
+    );
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     signals.stop().await;
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);

@@ -21,7 +21,7 @@ use crate::adapters::aside::set_aside;
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::config::paths::write_private;
 use crate::config::{
-    DEFAULT_ANSWER_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry,
+    DEFAULT_ANSWER_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, Notify, WorkerEntry,
     WorkersConfig,
 };
 
@@ -93,6 +93,7 @@ pub(super) async fn prepare(
     folder: &Path,
     machine: &KnownMachine,
     directories: &[PathBuf],
+    notify: &Notify,
     announce: &dyn Announce,
 ) -> Result<WorkersConfig, RunError> {
     let url = embedded.url.clone();
@@ -138,7 +139,7 @@ pub(super) async fn prepare(
             write_private(&path, &text).map_err(|error| RunError::Setup(error.to_string()))?;
             made
         };
-        let entry = entry(kept, directory, name, &url)?;
+        let entry = entry(kept, directory, name, &url, notify)?;
         let state = state_of(&known, entry.token.worker().as_str());
         if !matches!(state, Some("approved" | "revoked")) {
             let args = json!({"workerId": entry.token.worker()});
@@ -237,6 +238,7 @@ fn entry(
     directory: &Path,
     name: String,
     url: &DeploymentUrl,
+    notify: &Notify,
 ) -> Result<WorkerEntry, RunError> {
     let token = WorkerToken::parse(&kept.token)
         .map_err(|error| RunError::Setup(format!("the deployment gave a bad token: {error}")))?;
@@ -249,6 +251,7 @@ fn entry(
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
         tasks: Arc::default(),
+        notify: notify.clone(),
         permissions: Policy::ASK,
         answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
         broken: None,

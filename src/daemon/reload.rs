@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::compose::desired;
 use super::manager::Reloading;
+use super::notifying::told;
 use super::options::Mode;
 use super::paused::Paused;
 use super::running::Running;
@@ -62,6 +63,7 @@ impl Running {
         };
         let directories = report.added.iter().filter_map(directory).collect();
         if !dry_run {
+            self.told.send_replace(told(&loaded.config));
             let (added, changed, removed) = (
                 report.added.len(),
                 report.changed.len(),

@@ -19,6 +19,7 @@ use super::instance::{Instance, LockError};
 use super::lines::worker_lines;
 use super::manager::{self, Feeding};
 use super::news::Watcher;
+use super::notifying::Notifying;
 use super::options::RunOptions;
 use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
@@ -207,6 +208,7 @@ async fn serve(
     let mut watcher = Watcher::new(running.tree.handle.table());
     let mut errands = Errands::start(running);
     let _feeding = Feeding::start(running);
+    let _notifying = Notifying::start(running);
     if let Some(trouble) = errands.trouble.take() {
         announce.notice(&trouble);
     }
@@ -301,6 +303,7 @@ fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, 
         socket: socket_path(&options.paths).map_err(|error| setup(&error))?,
         url: None,
         owner_key: None,
+        page: None,
         config,
         exited: None,
     })

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use orchestrator_actors::machine::Desired;
 use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
+use tokio::sync::watch;
 
 use super::compose::{KnownMachine, Tree};
 use super::embedded::Embedded;
 use super::instance::Holder;
+use super::notifying::Told;
 use super::options::RunOptions;
 use super::state_file::DaemonFile;
 use crate::adapters::clock::{SystemClock, wall_ms};
@@ -30,6 +32,8 @@ pub(super) struct Running {
     pub desired: Mutex<Desired>,
     /// What other commands are told.
     pub file: Mutex<DaemonFile>,
+    /// Whose owner is told what, by the present configuration.
+    pub told: watch::Sender<Vec<Told>>,
     pub embedded: Mutex<Option<Embedded>>,
     /// Held while the configuration changes.
     pub reloading: tokio::sync::Mutex<()>,

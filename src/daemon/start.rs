@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use orchestrator_actors::machine::Desired;
 use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::ports::embedded::Embedded as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::announce::{Announce, WorkerLine};
@@ -19,7 +19,9 @@ use super::embedded::Embedded;
 use super::error::RunError;
 use super::instance::Instance;
 use super::lines::{broken_lines, missing_lines};
+use super::listen;
 use super::local::{self, Asked};
+use super::notifying::{Told, told};
 use super::options::{Mode, RunOptions};
 use super::paused::Paused;
 use super::running::{Running, Shared};
@@ -32,6 +34,8 @@ pub(super) struct Prepared {
     options: RunOptions,
     machine: KnownMachine,
     desired: Desired,
+    /// Whose owner is told what.
+    told: Vec<Told>,
     embedded: Option<Embedded>,
     assistants: Assistants,
     missing: Vec<WorkerLine>,
@@ -98,7 +102,7 @@ pub(super) async fn prepare(
     if let Some(damage) = damage {
         announce.notice(&damage);
     }
-    let (mut desired, embedded) = wanted(&options, &machine, &asked, announce).await?;
+    let (mut desired, told, embedded) = wanted(&options, &machine, &asked, announce).await?;
     let (paused, damage) = Paused::read(&options.paths);
     if let Some(damage) = damage {
         warn!(%damage, "the list of paused workers was damaged");
@@ -114,6 +118,7 @@ pub(super) async fn prepare(
         options,
         machine,
         desired,
+        told,
         embedded,
         assistants,
         missing,
@@ -132,6 +137,7 @@ pub(super) async fn bring_up(
         options,
         machine,
         desired,
+        told,
         embedded,
         assistants,
         missing,
@@ -144,6 +150,7 @@ pub(super) async fn bring_up(
         .as_ref()
         .map(|port| (port.url().to_string(), port.detail()));
     file.url = DaemonFile::url_of(&desired);
+    file.page = embedded.as_ref().and_then(|embedded| embedded.page.clone());
     file.owner_key = embedded.as_ref().map(|embedded| embedded.key_path.clone());
     let tree = compose::start_tree(
         &options,
@@ -164,6 +171,7 @@ pub(super) async fn bring_up(
         started_ms: SystemClock.boottime_ms(),
         desired: Mutex::new(desired),
         file: Mutex::new(file),
+        told: watch::Sender::new(told),
         embedded: Mutex::new(embedded),
         reloading: tokio::sync::Mutex::default(),
         trouble: Mutex::default(),
@@ -222,7 +230,7 @@ async fn wanted(
     machine: &KnownMachine,
     asked: &[Asked],
     announce: &dyn Announce,
-) -> Result<(Desired, Option<Embedded>), RunError> {
+) -> Result<(Desired, Vec<Told>, Option<Embedded>), RunError> {
     match &options.mode {
         Mode::Workers(loaded) => {
             for worker in &loaded.config.workers {
@@ -236,12 +244,22 @@ async fn wanted(
             }
             Ok((
                 compose::desired(&loaded.config, options.idle_timeout_ms),
+                told(&loaded.config),
                 None,
             ))
         }
         Mode::Local(local) => {
             let folder = options.paths.local();
-            let embedded = Embedded::start(&folder, local.port, local.origins.clone()).await?;
+            let embedded = Embedded::start(
+                &folder,
+                local.port,
+                local.origins.clone(),
+                local.listen.as_ref(),
+            )
+            .await?;
+            if let Some(page) = &embedded.page {
+                announce.notice(&listen::warning(page));
+            }
             let directories: Vec<PathBuf> = asked
                 .iter()
                 .filter_map(|asked| match asked {
@@ -249,10 +267,17 @@ async fn wanted(
                     Asked::Missing { .. } => None,
                 })
                 .collect();
-            let config =
-                local::prepare(&embedded, &folder, machine, &directories, announce).await?;
+            let config = local::prepare(
+                &embedded,
+                &folder,
+                machine,
+                &directories,
+                &local.notify,
+                announce,
+            )
+            .await?;
             let desired = compose::desired(&config, options.idle_timeout_ms);
-            Ok((desired, Some(embedded)))
+            Ok((desired, told(&config), Some(embedded)))
         }
     }
 }

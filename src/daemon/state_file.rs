@@ -25,6 +25,9 @@ pub struct DaemonFile {
     pub url: Option<String>,
     /// The owner's key of that deployment, when it is ours.
     pub owner_key: Option<PathBuf>,
+    /// Where other devices reach that deployment's page, when it listens for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
     /// The configuration in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<PathBuf>,
@@ -129,6 +132,7 @@ mod tests {
             socket: PathBuf::from("/run/x.sock"),
             url: Some("http://127.0.0.1:3210".to_owned()),
             owner_key: None,
+            page: None,
             config: None,
             exited: None,
         };

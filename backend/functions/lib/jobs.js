@@ -13,3 +13,4 @@ export const expireCommand = makeFunctionReference                              
 export const expireRequest = makeFunctionReference                                   ("permissions:expire");
 export const forgetCommand = makeFunctionReference                                   ("commands:forget");
 export const revokeReplaced = makeFunctionReference                                                  ("workers:revokeReplaced");
+export const lapseCode = makeFunctionReference                                  ("devices:lapse");

@@ -17,7 +17,8 @@ use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
 use crate::cli::turn::{
-    Asking, Closed, Submitted, Typing, follow, model_name, submit, tell_unserved, typing,
+    Asking, Closed, Submitted, Typing, call_for, follow, look_away, looking_at, model_name, submit,
+    tell_unserved, typing,
 };
 use crate::ui::format::{count, duration, printable, short};
 
@@ -53,9 +54,15 @@ enum Turn {
 
 impl Chat {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
-        let person = std::io::stdin().is_terminal();
         let connection = connect(app).await?;
-        let mut conversation = self.begin(app, &connection, person).await?;
+        let talked = self.talk(app, &connection).await;
+        look_away(app.ui, &connection.client).await;
+        talked
+    }
+
+    async fn talk(self, app: &App, connection: &Connection) -> Result<Exit, Failure> {
+        let person = std::io::stdin().is_terminal();
+        let mut conversation = self.begin(app, connection, person).await?;
         let mut lines = typing();
         let mut exit = Exit::Ok;
         let mut interrupted = false;
@@ -63,7 +70,14 @@ impl Chat {
             if person {
                 app.ui.ask("you> ");
             }
-            let line = match next_line(&mut lines).await? {
+            let line = next_line(&mut lines);
+            let line = match &conversation {
+                Target::Session { id, .. } => {
+                    looking_at(app.ui, &connection.client, id, line).await?
+                }
+                Target::Worker { .. } => line.await?,
+            };
+            let line = match line {
                 Input::Line(line) => line,
                 Input::End => {
                     if person {
@@ -82,7 +96,7 @@ impl Chat {
             if line.trim().is_empty() {
                 continue;
             }
-            let turn = match self.sent(app, &connection, &conversation, &line).await {
+            let turn = match self.sent(app, connection, &conversation, &line).await {
                 Ok(Some(turn)) => turn,
                 Ok(None) => return Ok(Exit::Interrupted),
                 // A line that is too long is no reason to end a conversation with a person.
@@ -92,7 +106,7 @@ impl Chat {
                 }
                 Err(failure) => return Err(failure),
             };
-            tell_unserved(app, &connection, &conversation).await;
+            tell_unserved(app, connection, &conversation).await;
             let (worker_id, worker) = match conversation {
                 Target::Worker { id, name } => (id, name),
                 Target::Session {
@@ -104,16 +118,18 @@ impl Chat {
                 worker_id,
                 worker: worker.clone(),
             };
-            match self
-                .answer(
-                    app,
-                    &connection,
-                    &turn,
-                    &worker,
-                    person.then_some(&mut lines),
-                )
-                .await?
-            {
+            let answer = self.answer(
+                app,
+                connection,
+                &turn,
+                &worker,
+                person.then_some(&mut lines),
+            );
+            let answered = looking_at(app.ui, &connection.client, &turn.session, answer).await?;
+            if let Turn::Closed(closed) = &answered {
+                call_for(app.ui, &worker, closed);
+            }
+            match answered {
                 Turn::Closed(closed) if closed.is_complete() => {
                     if person {
                         app.ui.say(footer(&closed).dimmed().to_string());

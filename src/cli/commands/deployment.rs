@@ -10,7 +10,9 @@ use crate::cli::connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
+use crate::cli::listen::ListenArgs;
 use crate::config::env;
+use crate::daemon::{Listen, listen_warning};
 use crate::telemetry;
 
 /// Run the embedded deployment alone, or check any deployment
@@ -33,6 +35,8 @@ enum Command {
         /// Let web pages of this origin talk to it, like https://chat.example; may be repeated
         #[arg(long, value_name = "ORIGIN")]
         allow_origin: Vec<String>,
+        #[command(flatten)]
+        listen: ListenArgs,
     },
     /// Play the product's scenario against a deployment, under a throwaway machine that is removed again
     ///
@@ -51,7 +55,8 @@ impl Deployment {
                 port,
                 data,
                 allow_origin,
-            } => serve(app, port, data, allow_origin).await,
+                listen,
+            } => serve(app, port, data, allow_origin, listen.resolve()?).await,
             Command::Check { url } => prove(app, url).await,
         }
     }
@@ -78,6 +83,7 @@ async fn serve(
     port: u16,
     data: Option<PathBuf>,
     origins: Vec<String>,
+    listen: Option<Listen>,
 ) -> Result<Exit, Failure> {
     let is_default = data.is_none();
     let folder = data.unwrap_or_else(|| app.paths.local());
@@ -86,7 +92,7 @@ async fn serve(
         stderr: app.stderr_level(),
     };
     let _logging = telemetry::start(None, &levels, app.ui.colors_on_stderr());
-    let up = |url: &str, key: &Path| {
+    let up = |url: &str, key: &Path, page: Option<&str>| {
         app.ui.line(format!(
             "deployment  {url}   embedded, {}",
             app.paths.shown(&folder)
@@ -100,8 +106,11 @@ async fn serve(
             "owner's key {}   ·   use it: {variable}orchestrator --url {url} …   ·   stop: Ctrl+C",
             app.paths.shown(key)
         ));
+        if let Some(page) = page {
+            app.ui.error(&format!("warning: {}", listen_warning(page)));
+        }
     };
-    crate::daemon::serve_deployment(&folder, port, origins, up).await?;
+    crate::daemon::serve_deployment(&folder, port, origins, listen.as_ref(), up).await?;
     Ok(Exit::Ok)
 }
 

@@ -81,12 +81,14 @@ impl<'a> Asking<'a> {
         if !self.person {
             for row in open {
                 if self.told.insert(row.request_id.clone()) {
+                    self.app.ui.attention("waits for you");
                     self.app.ui.say(format!("\n{}", waits(&row)));
                 }
             }
             return Ok(());
         }
         for text in self.dialog.listed(open) {
+            self.app.ui.attention("waits for you");
             self.app.ui.error(&format!("\n{text}"));
         }
         self.prompt();

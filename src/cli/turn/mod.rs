@@ -1,6 +1,7 @@
 //! One turn, seen from a terminal: sent, followed until it is closed, printed. `send` and `chat` share it.
 
 mod asking;
+mod attention;
 pub mod dialog;
 pub mod fold;
 mod follow;
@@ -10,6 +11,7 @@ mod submit;
 mod unserved;
 
 pub use asking::{Asking, Typing, follow_asking, typing, waits};
+pub use attention::{call_for, look_away, looking_at};
 pub use follow::{Closed, Watching, follow};
 pub use stored::stored_parts;
 pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};

@@ -1,43 +1,12 @@
 // Many sessions, and an answer of many parts. The driver plays the supervisor, so that nothing but the page is slow.
 
-import { assert, env, token, turn, until, url } from "./harness.mjs";
+import { assert, turn, until, url } from "./harness.mjs";
+import { call, supervisor } from "./played.mjs";
 
 const SESSIONS = 500;
 const LISTED = 200;
 const PARTS = 2_000;
 const DELTAS = 60;
-
-async function call(kind, path, args) {
-  const answer = await fetch(`${url}/api/${kind}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
-    body: JSON.stringify({ path, args, format: "json" }),
-  });
-  const { status, value, errorMessage } = await answer.json();
-  assert.equal(status, "success", errorMessage);
-  return value;
-}
-
-/** A worker of our own, with its one claimed turn and what goes into it. */
-async function supervisor() {
-  const workerId = "played";
-  const { token } = await call("mutation", "workers:create", { workerId, machineId: env("PAGE_MACHINE"), name: "played", directory: "/srv/played" });
-  await call("mutation", "workers:approve", { workerId });
-  const ids = { installId: "i", startId: "s", bootId: "b", storeId: "o" };
-  const machine = { hostname: "played", os: "linux", tools: [] };
-  const { epoch } = await call("mutation", "workers:connect", { token, ...ids, takeOver: false, machine });
-  for (let at = 0; at < SESSIONS; at++) await call("mutation", "sessions:start", { id: `many-${at}`, workerId, title: `Session ${at}` });
-  const { sessionId, turnId } = await call("mutation", "messages:send", { id: "long", workerId, content: "a long one" });
-  await call("mutation", "messages:claim", { token, epoch, turnId });
-  let index = 0;
-  const append = async (pieces) => {
-    const items = pieces.map(([partId, kind, content]) => ({ index: index++, timestamp: Date.now(), partId, kind, content }));
-    const { results } = await call("mutation", "chunks:append", { batches: [{ token, epoch, turn: turnId, items }] });
-    assert.equal(results[0].status, "ok", results[0].message);
-  };
-  const finish = () => call("mutation", "messages:finish", { token, epoch, turnId, outcome: "complete", items: [] });
-  return { sessionId, append, finish };
-}
 
 const part = (at) =>
   at % 2 === 0
@@ -46,6 +15,9 @@ const part = (at) =>
 
 export default async function (stage) {
   const played = await supervisor();
+  for (let at = 0; at < SESSIONS; at++) {
+    await call("mutation", "sessions:start", { id: `many-${at}`, workerId: played.workerId, title: `Session ${at}` });
+  }
   const page = await stage.page();
   await page.locator("ul.sessions > li").nth(LISTED - 1).waitFor();
   await page.getByText(`The latest ${LISTED} are shown.`).waitFor();

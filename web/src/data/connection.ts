@@ -2,10 +2,15 @@
 // both through hooks and never see the client's states.
 
 import { ConvexClient } from "convex/browser";
-import { claims } from "./identity";
+import { api } from "./api";
+import { browserName, claims, keepToken } from "./identity";
+import { refusalOf } from "./refusal";
 
-/** `expired` and `refused` are the deployment's word; which of the two it was is read from the token. */
-export type Sign = "out" | "checking" | "in" | "expired" | "refused";
+/**
+ * `expired` and `refused` are the deployment's word; which of the two it was is read from the token. `revoked`: this
+ * browser was paired, and is not any more. `unpaired`: a pairing code was not taken, `problem` says why.
+ */
+export type Sign = "out" | "checking" | "pairing" | "in" | "expired" | "refused" | "revoked" | "unpaired";
 
 export interface Standing {
   sign: Sign;
@@ -13,6 +18,7 @@ export interface Standing {
   /** When the connection was lost, or the page opened; wall clock. */
   since: number;
   hasEverConnected: boolean;
+  problem?: string;
 }
 
 export class Connection {
@@ -20,6 +26,7 @@ export class Connection {
   private now: Standing = { sign: "out", isOnline: false, since: Date.now(), hasEverConnected: false };
   private readonly listeners = new Set<() => void>();
   private token: string | null = null;
+  private watching: (() => void) | null = null;
 
   constructor(readonly url: string) {
     this.client = new ConvexClient(url, {
@@ -50,11 +57,49 @@ export class Connection {
       (isAuthenticated) => {
         if (this.token !== token) return;
         this.set({ sign: isAuthenticated ? "in" : this.whyNot(token) });
+        if (isAuthenticated) this.watchDevice(token);
       },
     );
   }
 
+  /** Trades a pairing code for a token of this browser's own. The code is good once, so what comes back is kept at once. */
+  async pair(code: string): Promise<void> {
+    this.signOut();
+    this.set({ sign: "pairing" });
+    try {
+      const traded = await this.client.mutation(api.devices.trade, { code, name: browserName(navigator.userAgent) });
+      if (traded.status === "paired") {
+        keepToken(traded.token);
+        this.signIn(traded.token);
+      } else {
+        this.set({ sign: "unpaired", problem: refusalOf(new Error(traded.message)).message });
+      }
+    } catch (error) {
+      this.set({ sign: "unpaired", problem: refusalOf(error).message });
+    }
+  }
+
+  /** A device is shown the door the moment it is revoked. */
+  private watchDevice(token: string): void {
+    if (this.watching !== null || claims(token)?.device === undefined) return;
+    const ended = (error: Error) => {
+      if (this.token !== token || refusalOf(error).code !== "device_revoked") return;
+      this.signOut();
+      this.set({ sign: "revoked" });
+    };
+    let isGreeted = false;
+    const greeted = () => {
+      if (isGreeted) return;
+      isGreeted = true;
+      // When it was last in use is nice to know, and nothing depends on it.
+      this.client.mutation(api.devices.visit, {}).catch(() => {});
+    };
+    this.watching = this.client.onUpdate(api.devices.self, {}, greeted, ended);
+  }
+
   signOut(): void {
+    this.watching?.();
+    this.watching = null;
     this.token = null;
     this.client.setAuth(() => Promise.resolve(null));
     this.set({ sign: "out" });
