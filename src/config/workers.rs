@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
 use orchestrator_actors::domain::ids::DeploymentUrl;
-use orchestrator_actors::domain::task::TaskSettings;
 use orchestrator_actors::domain::policy::Policy;
+use orchestrator_actors::domain::task::TaskSettings;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 use orchestrator_actors::domain::turn::OnInterrupt;
 

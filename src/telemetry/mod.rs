@@ -107,7 +107,11 @@ where
 /// Whether a text is a level or a filter. A bare word that is no level would be taken for the name of a target, at every
 /// level.
 pub fn check_filter(text: &str) -> Result<String, String> {
-    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+    // An empty word is taken for `error` there.
+    let is_level = |word: &str| {
+        let word = word.trim();
+        !word.is_empty() && word.parse::<LevelFilter>().is_ok()
+    };
     let is_fine = text.split(',').all(|part| match part.split_once('=') {
         Some((target, level)) => !target.trim().is_empty() && is_level(level),
         None => is_level(part),

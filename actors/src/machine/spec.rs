@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
-use crate::domain::task::TaskSettings;
 use crate::domain::policy::Policy;
+use crate::domain::task::TaskSettings;
 use crate::domain::token::WorkerToken;
 use crate::domain::turn::OnInterrupt;
 use crate::ports::Pending;
