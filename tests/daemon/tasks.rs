@@ -274,7 +274,7 @@ fn a_supervisor_that_is_killed_in_any_phase_of_a_task_leaves_a_task_that_is_done
         let supervisor = repository.stage.run();
         let api = repository.stage.api(&supervisor);
         let done = until_state(&api, &id, "done");
-        assert_eq!(done["attempt"], 1, "{phase}: {done}");
+        assert_eq!(done["attempt"], 1.0, "{phase}: {done}");
         assert_eq!(done["artifact"]["previous"], before, "{phase}: {done}");
         assert_eq!(done["artifact"]["pushed"], true, "{phase}: {done}");
         let branch = done["artifact"]["branch"].as_str().unwrap();
@@ -322,7 +322,7 @@ fn a_supervisor_that_is_killed_while_an_attempt_is_undone_undoes_it_and_the_task
             .contains(&task["state"].as_str().unwrap())
             .then_some(task)
     });
-    assert!(ended["attempt"].as_u64() >= Some(2), "{ended}");
+    assert!(ended["attempt"].as_f64() >= Some(2.0), "{ended}");
     assert!(!repository.path.join("b.txt").exists());
     repository.is_whole();
     assert!(supervisor.terminate().success());
@@ -399,7 +399,7 @@ fn a_task_queue_that_panics_is_replaced_and_its_task_is_done_once() {
     assert_eq!(queue(&supervisor)["key"], key.as_str());
     repository.stage.home.run(["debug", "panic", &key]).exits(0);
     let done = until_state(&api, "t1", "done");
-    assert_eq!(done["attempt"], 1, "{done}");
+    assert_eq!(done["attempt"], 1.0, "{done}");
     assert_eq!(repository.branches().len(), 2);
     assert_eq!(repository.remote_branches(), repository.branches());
     repository.is_whole();
@@ -426,7 +426,7 @@ fn a_stop_in_the_middle_of_a_task_leaves_the_repository_as_it_was_and_the_next_s
     let supervisor = repository.stage.run();
     let api = repository.stage.api(&supervisor);
     let done = until_state(&api, "t1", "done");
-    assert_eq!(done["attempt"], 1, "{done}");
+    assert_eq!(done["attempt"], 1.0, "{done}");
     assert!(supervisor.terminate().success());
 }
 
@@ -451,7 +451,7 @@ fn what_a_person_has_not_committed_stops_the_tasks_and_uses_none_up() {
     let waits = task(&api, "t1");
     assert_eq!(
         (&waits["state"], &waits["attempt"]),
-        (&json!("queued"), &json!(0))
+        (&json!("queued"), &json!(0.0))
     );
     let report: Value = serde_json::from_str(waits["report"].as_str().unwrap()).unwrap();
     assert_eq!(report["outcome"], "returned");
