@@ -27,11 +27,7 @@ impl Office {
         home.set("ORCHESTRATOR_URL", url);
         home.run(["machine", "register"]).exits(0);
         let machine = home.run(["machine", "show", "--json"]).exits(0).json();
-        let machine = machine["machine"]["id"]
-            .as_str()
-            .or(machine["id"].as_str())
-            .unwrap()
-            .to_owned();
+        let machine = machine["machineId"].as_str().unwrap().to_owned();
         let mut office = Self {
             home,
             machine,
@@ -545,7 +541,7 @@ fn bad_tasks_and_unknown_names_are_refused_with_what_to_do() {
         office
             .run(&["task", "list", "--worker", "x", "--json"])
             .exits(2)
-            .json()["exit"],
+            .json()["error"]["exit"],
         2
     );
 }
