@@ -12,5 +12,5 @@ mod unserved;
 pub use asking::{Asking, Typing, follow_asking, typing, waits};
 pub use follow::{Closed, Watching, follow};
 pub use stored::stored_parts;
-pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
+pub use submit::{How, MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
 pub use unserved::tell_unserved;
