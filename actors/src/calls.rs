@@ -30,6 +30,8 @@ enum ClaimAnswer {
     Claimed {
         content: String,
         model: Option<ModelId>,
+        #[serde(default)]
+        agent: Option<String>,
         title: String,
         agent_session_id: Option<ConversationId>,
         abort: bool,
@@ -114,6 +116,7 @@ pub fn claim(
             Ok(ClaimAnswer::Claimed {
                 content,
                 model,
+                agent,
                 title,
                 agent_session_id,
                 abort,
@@ -124,6 +127,7 @@ pub fn claim(
             }) => Ok(Claim::Granted(Box::new(Granted {
                 content,
                 model,
+                agent,
                 title,
                 conversation: agent_session_id,
                 abort,
@@ -164,6 +168,16 @@ pub fn confirm(
             .map(ConversationId::from)
             .ok_or_else(|| unreadable("sessions:confirm", &value))
     })
+}
+
+pub fn retitle(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    session: &SessionId,
+    title: &str,
+) -> Pending<Result<Value, CallError>> {
+    let args = json!({ "sessionId": session, "title": title });
+    link.mutate("sessions:retitle", authorized(credential, args))
 }
 
 pub fn set_status(

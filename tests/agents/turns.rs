@@ -212,6 +212,7 @@ async fn errors_of_the_provider_and_unknown_models_fail_the_turn_with_a_reason()
         turn: TurnId::new("t2"),
         content: "hi".to_owned(),
         model: Some(ModelId::new(model)),
+        agent: None,
     };
     let unknown = session.agent.deliver(prompt("fake/no/such"));
     // The prompt is at fault, not the child: giving it again would fail again, and park the session.

@@ -15,6 +15,8 @@ pub struct Prompt {
     pub turn: TurnId,
     pub content: String,
     pub model: Option<ModelId>,
+    /// How the assistant is to work, by its own name for it (`plan`).
+    pub agent: Option<String>,
 }
 
 /// A pending permission request or question of the assistant.
@@ -40,6 +42,8 @@ pub enum AgentEvent {
     },
     /// A request was answered, rejected or dropped.
     Settled { request: RequestId },
+    /// Somebody has given the conversation another name in the assistant itself.
+    Titled { title: String },
     /// Sign of life of a running turn without content.
     Alive { turn: TurnId },
     /// The turn is over in the assistant's store. Nothing more of it follows.

@@ -42,6 +42,13 @@ impl SessionState {
                         card.name = title;
                     });
             }
+            // In the link's queue when this returns. One that is not taken is said again by the next change.
+            Effect::Retitle(title) => drop(calls::retitle(
+                &self.args.link,
+                &self.args.credential,
+                &self.args.session,
+                &title,
+            )),
             Effect::OpenStream { turn, next_index } => {
                 self.args
                     .link

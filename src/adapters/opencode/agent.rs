@@ -8,6 +8,7 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{Agent, AgentError, Prompt, Reply, RequestId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout_at};
+use tracing::debug;
 
 use super::Deadlines;
 use super::api::{Api, ApiError, SHORT};
@@ -79,7 +80,15 @@ impl Agent for OpenCodeAgent {
             if let Some(known) = known {
                 match api.session(&known).await {
                     // Events of a session of another directory would never reach our stream.
-                    Ok(found) if api.serves(&found.directory) => return Ok(known),
+                    Ok(found) if api.serves(&found.directory) => {
+                        if found.title != title && !title.trim().is_empty() {
+                            // A name is worth no turn: it is set again before the next one.
+                            if let Err(error) = api.rename(&known, &title).await {
+                                debug!(%error, "the conversation keeps its old name");
+                            }
+                        }
+                        return Ok(known);
+                    }
                     Ok(_) => {}
                     Err(error) if error.is_not_found() => {}
                     Err(error) => return Err(failed(error)),
@@ -214,6 +223,7 @@ async fn hand_over(
             &ids,
             &prompt.content,
             prompt.model.as_ref(),
+            prompt.agent.as_deref(),
         )
         .await;
     match sent {

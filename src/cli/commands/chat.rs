@@ -17,7 +17,7 @@ use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
 use crate::cli::turn::{
-    Asking, Closed, Submitted, Typing, call_for, follow, look_away, looking_at, model_name, submit,
+    Asking, Closed, How, Submitted, Typing, call_for, follow, look_away, looking_at, model_name, submit,
     tell_unserved, typing,
 };
 use crate::ui::format::{count, duration, printable, short};
@@ -32,6 +32,10 @@ pub struct Chat {
     /// Model for the messages, as provider/model
     #[arg(long, value_parser = model_name)]
     model: Option<String>,
+
+    /// The assistant's agent for the messages, such as plan
+    #[arg(long)]
+    agent: Option<String>,
 
     /// Begin a new session instead of going on with the last one
     #[arg(long)]
@@ -161,8 +165,12 @@ impl Chat {
             app.ui
                 .say(format!("waiting for {url} ({reason}; Ctrl+C leaves)"));
         }
+        let how = How {
+            model: self.model.as_deref(),
+            agent: self.agent.as_deref(),
+        };
         tokio::select! {
-            sent = submit(connection, to, line, self.model.as_deref()) => sent.map(Some),
+            sent = submit(connection, to, line, how) => sent.map(Some),
             _ = tokio::signal::ctrl_c() => Ok(None),
         }
     }

@@ -16,7 +16,7 @@ use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::Printer;
 use crate::cli::turn::{
-    Asking, Closed, MAX_MESSAGE_BYTES, Submitted, Watching, check, follow_asking, model_name,
+    Asking, Closed, How, MAX_MESSAGE_BYTES, Submitted, Watching, check, follow_asking, model_name,
     submit, tell_unserved, typing,
 };
 use crate::config::parse_duration;
@@ -34,6 +34,10 @@ pub struct Send {
     /// Model for this message, as provider/model
     #[arg(long, value_parser = model_name)]
     model: Option<String>,
+
+    /// The assistant's agent for this message, such as plan
+    #[arg(long)]
+    agent: Option<String>,
 
     /// Wait for the answer and print it
     #[arg(long)]
@@ -58,7 +62,11 @@ impl Send {
         check(&content)?;
         let connection = connect(app).await?;
         let target = target(&connection, self.to.as_deref()).await?;
-        let turn = submit(&connection, &target, &content, self.model.as_deref()).await?;
+        let how = How {
+            model: self.model.as_deref(),
+            agent: self.agent.as_deref(),
+        };
+        let turn = submit(&connection, &target, &content, how).await?;
         if !(self.wait || self.stream) {
             self.accepted(app, &turn);
             return Ok(Exit::Ok);

@@ -14,5 +14,5 @@ pub use asking::{Asking, Typing, follow_asking, typing, waits};
 pub use attention::{call_for, look_away, looking_at};
 pub use follow::{Closed, Watching, follow};
 pub use stored::stored_parts;
-pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
+pub use submit::{How, MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
 pub use unserved::{tell_undone, tell_unserved};

@@ -17,6 +17,8 @@ pub fn users_opencode(home: &mut Home, permission: &Value) {
     ] {
         home.set(name, "1");
     }
+    // None of these tests is about a slow start, and a machine that runs many of them is slow.
+    home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
     let model = home.get("ORCHESTRATOR_DEMO_MODEL").to_owned();
     let config = json!({
         "share": "disabled", "autoupdate": false, "snapshot": false, "lsp": false, "formatter": false,

@@ -68,6 +68,8 @@ pub struct SessionMachine {
     /// Why the last child was given up early, until there is another one.
     pub(super) released_for: Option<String>,
     pub(super) turns_served: u64,
+    /// What the session was called when this incarnation last heard of it.
+    pub(super) title: Option<String>,
     /// What the deployment was told last; nothing by this incarnation so far.
     pub(super) said: Option<Saying>,
     /// A snapshot has reached this incarnation.
@@ -111,6 +113,7 @@ impl SessionMachine {
             last_error: None,
             released_for: None,
             turns_served: 0,
+            title: None,
             said: None,
             was_asked: false,
             done: false,
@@ -142,6 +145,7 @@ impl SessionMachine {
             Input::Event(AgentEvent::ReleaseWanted { reason }) => {
                 self.release_for(&reason, &mut out);
             }
+            Input::Event(AgentEvent::Titled { title }) => self.titled(title, &mut out),
             Input::Event(event) => self.event(event, now_ms, &mut out),
             Input::RequestStands(key, result) => {
                 self.request_stands(&key, result, now_ms, &mut out)
@@ -197,6 +201,7 @@ impl SessionMachine {
                     next_index: granted.next_index,
                 });
                 out.push(Effect::Title(granted.title.clone()));
+                self.title = Some(granted.title.clone());
                 turn.granted = Some(*granted);
                 turn.stage = Stage::NeedsChild;
             }
@@ -215,6 +220,15 @@ impl SessionMachine {
                 let refused = turn.id.clone();
                 self.leave(&refused);
             }
+        }
+    }
+
+    /// A name that the deployment gave comes back from the assistant as news, too.
+    fn titled(&mut self, title: String, out: &mut Vec<Effect>) {
+        if self.title.as_ref() != Some(&title) {
+            out.push(Effect::Title(title.clone()));
+            out.push(Effect::Retitle(title.clone()));
+            self.title = Some(title);
         }
     }
 

@@ -106,6 +106,7 @@ pub enum Claim {
 pub struct Granted {
     pub content: String,
     pub model: Option<ModelId>,
+    pub agent: Option<String>,
     pub title: String,
     pub conversation: Option<ConversationId>,
     pub abort: bool,
@@ -170,6 +171,8 @@ pub enum Effect {
     FinishAgain(TurnId, Ending),
     /// People call the session this.
     Title(String),
+    /// Its owner has named it in the assistant itself: so is the deployment to call it.
+    Retitle(String),
     /// Tell the deployment how the session stands.
     Say(Saying, Option<String>),
     /// The actor has nothing left to do and stops.

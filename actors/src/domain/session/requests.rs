@@ -151,7 +151,8 @@ impl SessionMachine {
             }
             // The deployment has closed the turn, or its abort is on the way here; else the time is over some day.
             Ok(Standing::Withdrawn) => request.step = Step::Open,
-            Err(error) if error.is_transient() => {
+            // Under the right to write that the worker has by then, should this one have been replaced on the way.
+            Err(error) if error.is_transient() || error.code() == "displaced" => {
                 request.again_at = Some(now + AGAIN_MS);
             }
             Err(error) => {

@@ -134,6 +134,7 @@ impl SessionMachine {
             turn: turn.id.clone(),
             content: granted.content.clone(),
             model: granted.model.clone(),
+            agent: granted.agent.clone(),
         })));
     }
 

@@ -109,6 +109,7 @@ fn granted() -> Granted {
     Granted {
         content: "hello".to_owned(),
         model: None,
+        agent: None,
         title: "hello".to_owned(),
         conversation: None,
         abort: false,
@@ -552,6 +553,24 @@ fn closing_leaves_an_undelivered_turn_to_the_next_start() {
         world.on(Input::ChildStopped),
         [Effect::Say(Saying::Idle, None), Effect::Done]
     );
+}
+
+#[test]
+fn a_name_given_in_the_assistant_is_the_deployments_and_one_that_came_from_there_is_no_news() {
+    let titled = |title: &str| {
+        Input::Event(AgentEvent::Titled {
+            title: title.to_owned(),
+        })
+    };
+    let mut world = World::new();
+    world.until_streaming();
+    assert_eq!(world.on(titled("hello")), []);
+    let told = [
+        Effect::Title("Rounding".to_owned()),
+        Effect::Retitle("Rounding".to_owned()),
+    ];
+    assert_eq!(world.on(titled("Rounding")), told);
+    assert_eq!(world.on(titled("Rounding")), []);
 }
 
 /// Every input that the world can produce at random times.

@@ -29,6 +29,8 @@ pub struct Session {
     #[serde(default)]
     pub directory: String,
     #[serde(default)]
+    pub title: String,
+    #[serde(default)]
     metadata: Value,
     #[serde(default)]
     time: Times,
@@ -83,6 +85,14 @@ impl Api {
         let body = json!({"title": title, "metadata": {SESSION_KEY: ours.as_str()}});
         let session: Session = json_of(self.post("/session", &body, LONG).await?).await?;
         Ok(ConversationId::new(session.id))
+    }
+
+    pub async fn rename(&self, id: &ConversationId, title: &str) -> Result<(), ApiError> {
+        let request = self
+            .request(Method::PATCH, &format!("/session/{}", segment(id.as_str())))
+            .json(&json!({"title": title}))
+            .timeout(SHORT);
+        ok(request.send().await.map_err(transport)?).await.map(drop)
     }
 
     /// Whether the user's message is stored.
@@ -153,6 +163,7 @@ impl Api {
         ids: &PromptIds,
         content: &str,
         model: Option<&ModelId>,
+        agent: Option<&str>,
     ) -> Result<(), ApiError> {
         let mut body = json!({
             "messageID": ids.message,
@@ -161,6 +172,9 @@ impl Api {
         // The model's part may contain slashes: only the first one separates.
         if let Some((provider, model)) = model.and_then(|model| model.as_str().split_once('/')) {
             body["model"] = json!({"providerID": provider, "modelID": model});
+        }
+        if let Some(agent) = agent {
+            body["agent"] = json!(agent);
         }
         let path = format!("/session/{}/prompt_async", segment(conversation.as_str()));
         self.post(&path, &body, SHORT).await.map(drop)

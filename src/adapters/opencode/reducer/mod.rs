@@ -46,6 +46,8 @@ pub struct Reducer {
     children: HashMap<String, String>,
     /// Requests of turns that are over: OpenCode keeps those that an abort left behind.
     stale: HashSet<String>,
+    /// The conversation of the last turn, and what it was called when it was last heard of.
+    named: Option<(String, Option<String>)>,
 }
 
 impl Reducer {
@@ -59,6 +61,9 @@ impl Reducer {
     ) -> bool {
         if self.turn.is_some() {
             return false;
+        }
+        if self.named.as_ref().map(|(id, _)| id.as_str()) != Some(conversation.as_str()) {
+            self.named = Some((conversation.as_str().to_owned(), None));
         }
         self.turn = Some(Turn {
             id,
@@ -120,10 +125,13 @@ impl Reducer {
                 self.children.insert(id.clone(), title.clone());
             }
         }
-        let Some(turn) = &mut self.turn else {
-            return Vec::new();
-        };
         let mut out = Vec::new();
+        if let Event::Session { id, title, .. } = &event {
+            self.called(id, title, &mut out);
+        }
+        let Some(turn) = &mut self.turn else {
+            return out;
+        };
         match event {
             Event::Message(info) if info.session == turn.conversation => {
                 turn.message(info, &mut out);
@@ -180,6 +188,21 @@ impl Reducer {
         }
         turn.note_sign(now, &out);
         out
+    }
+
+    /// The first name that is heard is the one that it has; people can give another one also between turns.
+    fn called(&mut self, id: &str, title: &str, out: &mut Vec<Effect>) {
+        let Some((_, known)) = self.named.as_mut().filter(|(named, _)| named == id) else {
+            return;
+        };
+        if title.trim().is_empty() || known.as_deref() == Some(title) {
+            return;
+        }
+        if known.replace(title.to_owned()).is_some() {
+            out.push(Effect::Emit(AgentEvent::Titled {
+                title: title.to_owned(),
+            }));
+        }
     }
 
     /// The connection was lost: what is open now may miss deltas.

@@ -596,3 +596,25 @@ fn another_sessions_events_are_nothing_to_us() {
     );
     assert_eq!(run.out, []);
 }
+
+#[test]
+fn another_name_is_told_between_turns_too_and_the_one_that_it_has_is_not() {
+    let mut run = Run::begun();
+    let named =
+        |title: &str, id: &str| json!({"sessionID": id, "info": {"id": id, "title": title}});
+    run.json("session.updated", named("fix the cart", SESSION));
+    run.json("session.updated", named("another session", "ses_other"));
+    run.json("session.updated", named("fix the cart", SESSION));
+    run.reducer.settle(None, run.now);
+    run.json("session.updated", named("Rounding", SESSION));
+    run.json("session.updated", named("Rounding", SESSION));
+    let told: Vec<&str> = run
+        .out
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Emit(AgentEvent::Titled { title }) => Some(title.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["Rounding"]);
+}
