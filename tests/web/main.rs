@@ -56,6 +56,7 @@ impl Theatre {
             .env("ORCHESTRATOR_OWNER_TOKEN", api.token())
             .env("PAGE_CHROMIUM", chromium())
             .env("PAGE_SHOTS", shots)
+            .env("PAGE_ORCHESTRATOR", ORCHESTRATOR)
             .env("PAGE_MACHINE", machine_of(api))
             .envs(environment.iter().copied().collect::<BTreeMap<_, _>>());
         let ran = to_end(driver, "", SCENARIO_LIMIT).exits(0);
@@ -96,6 +97,11 @@ fn a_turn_is_stopped_and_one_behind_it_withdrawn() {
 #[test]
 fn a_browser_that_comes_late_catches_up() {
     holds("late");
+}
+
+#[test]
+fn a_browser_that_slept_over_the_end_shows_the_whole_answer() {
+    holds("slept");
 }
 
 #[test]
