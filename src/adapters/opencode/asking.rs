@@ -54,7 +54,7 @@ fn question(request: &Request, from: Option<String>) -> Asked {
     let texts: Vec<&str> = request
         .questions
         .iter()
-        .map(|question| question.question.as_str())
+        .map(|question| question.text.as_str())
         .collect();
     Asked {
         kind: AskedKind::Question,
@@ -72,7 +72,7 @@ fn one_question(question: &wire::Question) -> Question {
         description: not_empty(&choice.description),
     };
     Question {
-        question: cut(&question.question, TEXT_CHARS),
+        question: cut(&question.text, TEXT_CHARS),
         header: not_empty(&question.header),
         options: question.options.iter().take(LINES).map(choice).collect(),
         multiple: question.multiple,

@@ -147,7 +147,8 @@ pub struct Call {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Question {
-    pub question: String,
+    #[serde(rename = "question")]
+    pub text: String,
     pub header: String,
     pub options: Vec<Choice>,
     pub multiple: Option<bool>,

@@ -77,7 +77,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Daemon {
     /// As `orchestrator run --detach`
-    Start(run::Run),
+    Start(Box<run::Run>),
     /// As `orchestrator stop`
     Stop(stop::Stop),
     /// As `orchestrator status`

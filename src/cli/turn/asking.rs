@@ -59,12 +59,11 @@ impl<'a> Asking<'a> {
             }
         };
         tokio::select! {
-            listed = listed(&mut self.open) => match listed {
-                Some(Ok(value)) => self.listed(value),
-                _ => {
-                    self.open = None;
-                    Ok(())
-                }
+            listed = listed(&mut self.open) => if let Some(Ok(value)) = listed {
+                self.listed(value)
+            } else {
+                self.open = None;
+                Ok(())
             },
             line = line => match line {
                 Ok(Some(line)) => self.typed(&line).await,

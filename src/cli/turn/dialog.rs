@@ -86,7 +86,7 @@ impl Dialog {
         };
         let line = line.trim();
         if row.kind == "question" {
-            return self.to_question(&row, line);
+            return self.answer_question(&row, line);
         }
         match reply(line) {
             Some((reply, message)) => {
@@ -103,7 +103,7 @@ impl Dialog {
         }
     }
 
-    fn to_question(&mut self, row: &RequestRow, line: &str) -> Typed {
+    fn answer_question(&mut self, row: &RequestRow, line: &str) -> Typed {
         if line == "/reject" {
             self.is_done(row);
             return Typed::Answer(json!({"requestId": row.request_id, "reply": "reject"}));

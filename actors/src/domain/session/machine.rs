@@ -148,7 +148,7 @@ impl SessionMachine {
             Input::Event(AgentEvent::Titled { title }) => self.titled(title, &mut out),
             Input::Event(event) => self.event(event, now_ms, &mut out),
             Input::RequestStands(key, result) => {
-                self.request_stands(&key, result, now_ms, &mut out)
+                self.request_stands(&key, result, now_ms, &mut out);
             }
             Input::RequestEnded(key) => self.request_ended(&key, &mut out),
             Input::Replied(id, result) => self.replied(&id, result, now_ms),
@@ -357,9 +357,9 @@ impl SessionMachine {
         } = change;
         self.limits = SessionLimits {
             idle_ms,
-            on_interrupt,
             request_ms,
             policy,
+            on_interrupt,
             ..self.limits
         };
     }
