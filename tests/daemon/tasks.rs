@@ -21,7 +21,10 @@ struct Repository {
 
 impl Repository {
     fn new() -> Self {
-        let stage = Stage::new(ORCHESTRATOR);
+        let mut stage = Stage::new(ORCHESTRATOR);
+        // None of these tests is about a slow machine.
+        stage.home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
+        stage.home.set("ORCHESTRATOR_SHUTDOWN_TIMEOUT", "80s");
         let path = stage.home.dir("shop");
         let repository = Self { stage, path };
         let config = Path::new(repository.stage.home.get("HOME")).join(".gitconfig");
