@@ -17,8 +17,8 @@ use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
 use crate::cli::turn::{
-    Asking, Closed, How, Submitted, Typing, call_for, follow, look_away, looking_at, model_name, submit,
-    tell_unserved, typing,
+    Asking, Closed, How, Submitted, Typing, call_for, follow, look_away, looking_at, model_name,
+    submit, tell_unserved, typing,
 };
 use crate::ui::format::{count, duration, printable, short};
 
