@@ -120,8 +120,7 @@ fn record(row: &TaskRow, whose: &str, holder: Option<&str>, text: &str) -> Strin
     lines.push(format!("times     {times}"));
     lines.push(String::new());
     lines.extend(text.lines().map(|line| format!("  {line}")));
-    lines.push(String::new());
-    lines.join("\n")
+    lines.join("\n") + "\n\n"
 }
 
 fn state(row: &TaskRow) -> String {
