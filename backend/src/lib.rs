@@ -11,5 +11,5 @@ pub mod server;
 
 pub use server::{
     AuthProvider, Deployment, DeploymentConfig, Instance, Phase, ServerConfig, Site, StartError,
-    Tuning,
+    Tuning, check_origin,
 };
