@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use orchestrator::adapters::goose::GooseConfig;
 use orchestrator_actors::domain::task::{Class, Patience};
-use orchestrator_actors::ports::tasks::{Acknowledgement, LoopEnd};
+use orchestrator_actors::ports::tasks::{Acknowledgement, Blocked, LoopEnd};
 use orchestrator_actors::tasks::MemoryQueue;
 use orchestrator_test_support::eventually;
 
