@@ -11,6 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::config::env;
+use crate::daemon::page_origin;
 use crate::telemetry;
 
 /// Run the embedded deployment alone, or check any deployment
@@ -31,7 +32,7 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
         /// Let web pages of this origin talk to it, like https://chat.example; may be repeated
-        #[arg(long, value_name = "ORIGIN")]
+        #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
         allow_origin: Vec<String>,
     },
     /// Play the product's scenario against a deployment, under a throwaway machine that is removed again
@@ -59,6 +60,12 @@ impl Deployment {
 
 async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
     let connected = match url {
+        Some(url) if has_path(&url) => {
+            return Err(Failure::usage(format!(
+                "a deployment is at the root of its address, and this names a path: {url}"
+            ))
+            .hint("leave out what follows the host and the port"));
+        }
         Some(url) => connection::connect_to(app, &url).await?,
         None => connection::connect(app).await?,
     };
@@ -71,6 +78,10 @@ async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
     };
     let passed = check::play(&connected.client, async || stop.asked().await, report).await;
     Ok(if passed { Exit::Ok } else { Exit::Failed })
+}
+
+fn has_path(text: &str) -> bool {
+    url::Url::parse(text.trim()).is_ok_and(|url| !matches!(url.path(), "" | "/"))
 }
 
 async fn serve(
@@ -89,7 +100,7 @@ async fn serve(
     let up = |url: &str, key: &Path| {
         app.ui.line(format!(
             "deployment  {url}   embedded, {}",
-            app.paths.shown(&folder)
+            app.paths.shown(&key.with_file_name("local.sqlite3"))
         ));
         let variable = if is_default {
             String::new()
@@ -101,7 +112,8 @@ async fn serve(
             app.paths.shown(key)
         ));
     };
-    crate::daemon::serve_deployment(&folder, port, origins, up).await?;
+    let trouble = |reason: &str| app.ui.error(&format!("warning: {reason}"));
+    crate::daemon::serve_deployment(&folder, port, origins, up, trouble).await?;
     Ok(Exit::Ok)
 }
 

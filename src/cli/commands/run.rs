@@ -16,7 +16,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::config::{self, Limits, env, parse_duration};
-use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine};
+use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine, page_origin};
 use crate::telemetry;
 use crate::ui::format::quoted;
 use enrolling::Enrolling;
@@ -43,7 +43,7 @@ pub struct Run {
     port: Option<u16>,
 
     /// Let web pages of this origin talk to the deployment with --local, like https://chat.example; may be repeated
-    #[arg(long, value_name = "ORIGIN", requires = "local")]
+    #[arg(long, value_name = "ORIGIN", requires = "local", value_parser = page_origin)]
     allow_origin: Vec<String>,
 
     /// Answer from a scripted model instead of a provider: no key, and no network but to install OpenCode with npm where
