@@ -11,5 +11,5 @@ pub mod server;
 
 pub use server::{
     AuthProvider, Deployment, DeploymentConfig, Instance, Outside, Phase, ServerConfig, Site,
-    StartError, Tls, TlsError, Tuning,
+    StartError, Tls, TlsError, Tuning, check_origin,
 };

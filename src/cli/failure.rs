@@ -284,6 +284,10 @@ impl From<ClientError> for Failure {
                 Self::new(Exit::Unreachable, format!("the deployment at {url} cannot write to its disk; nothing of this was kept"))
                     .hint("make room where it keeps its data (orchestrator ps and its log name the file), then try again")
             }
+            ClientError::Unreachable { url, reason } if reason.contains("database is damaged") => {
+                Self::new(Exit::Unreachable, format!("the deployment at {url} writes nothing any more: its database is damaged"))
+                    .hint("stop it, move the file away and put a copy in its place (orchestrator status and doctor name the file)")
+            }
             ClientError::Unreachable { .. } => Self::new(Exit::Unreachable, message)
                 .hint("is it running? look at orchestrator status, or name another one with --url"),
             // The deployment's own words for it, which it shares with no other refusal.
@@ -328,9 +332,12 @@ impl From<KeyError> for Failure {
             KeyError::File { source, .. } if source.kind() == ErrorKind::NotFound => {
                 Self::new(Exit::Refused, message).hint("make one with orchestrator owner init")
             }
-            KeyError::File { verb: "read", .. } | KeyError::Exposed { .. } => {
-                Self::new(Exit::Refused, message)
-            }
+            KeyError::File { verb: "read", path, .. } => Self::new(Exit::Refused, message).hint(format!(
+                "make it yours to read (ls -l {}), or name another one with {}",
+                path.display(),
+                env::OWNER_KEY
+            )),
+            KeyError::Exposed { .. } => Self::new(Exit::Refused, message),
             KeyError::NotAFile(_) | KeyError::Malformed(_) => {
                 Self::new(Exit::Refused, message).hint(format!(
                     "name the right file (--key of orchestrator owner, {}), or move this one away and make one with \
@@ -459,6 +466,14 @@ mod tests {
             "{}",
             full.message
         );
+        let damaged =
+            unreachable("the deployment's database is damaged: it writes nothing any more");
+        assert!(
+            damaged.message.ends_with("its database is damaged"),
+            "{}",
+            damaged.message
+        );
+        assert!(damaged.hint.is_some_and(|hint| hint.contains("put a copy")));
         let away = unreachable("connection refused");
         assert!(
             away.hint

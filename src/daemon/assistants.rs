@@ -13,11 +13,12 @@ use orchestrator_actors::ports::agent::Agents;
 use orchestrator_actors::ports::role::Roles;
 use orchestrator_actors::ports::tasks::Workshops;
 use serde::Deserialize;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::announce::{Announce, Progress};
 use super::error::RunError;
 use super::options::{Mode, RunOptions};
+use super::state_file::DaemonFile;
 use super::workshops::{self, TaskWorkshops};
 use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
 use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
@@ -66,9 +67,14 @@ fn own_files(paths: &Paths) -> BTreeMap<String, String> {
 }
 
 impl Assistants {
-    /// Finds or installs, sweeps, starts the scripted model if it is wanted.
-    pub async fn ready(options: &RunOptions, announce: &dyn Announce) -> Result<Self, RunError> {
-        let found = find(options, announce).await?;
+    /// Finds or installs, sweeps, starts the scripted model if it is wanted. While it installs, `file` says so to other
+    /// commands.
+    pub async fn ready(
+        options: &RunOptions,
+        announce: &dyn Announce,
+        file: &DaemonFile,
+    ) -> Result<Self, RunError> {
+        let found = find(options, announce, file).await?;
         info!(binary = %found.binary.display(), version = found.version, "opencode");
         let mut folder = options.paths.agents().join("opencode");
         let mut hermetic = None;
@@ -217,7 +223,11 @@ impl Stores for OpenCodeStores {
     }
 }
 
-async fn find(options: &RunOptions, announce: &dyn Announce) -> Result<Found, RunError> {
+async fn find(
+    options: &RunOptions,
+    announce: &dyn Announce,
+    file: &DaemonFile,
+) -> Result<Found, RunError> {
     let mut search = Search::from_environment(&options.paths.data);
     if options.opencode.is_some() {
         search.named.clone_from(&options.opencode);
@@ -233,6 +243,9 @@ async fn find(options: &RunOptions, announce: &dyn Announce) -> Result<Found, Ru
             )),
             install::Progress::Installed => Progress::Installed,
         };
+        if let Progress::Installing(what) = &progress {
+            say_what_it_waits_for(options, file, what);
+        }
         announce.progress(progress);
     };
     let mut finding = std::pin::pin!(find_or_install(&search, progress));
@@ -247,6 +260,17 @@ async fn find(options: &RunOptions, announce: &dyn Announce) -> Result<Found, Ru
                 }
             }
         }
+    }
+}
+
+/// Nobody listens yet: other commands read it in the state file.
+fn say_what_it_waits_for(options: &RunOptions, file: &DaemonFile, what: &str) {
+    let told = DaemonFile {
+        starting: Some(what.to_owned()),
+        ..file.clone()
+    };
+    if let Err(error) = told.write_or_make_room(&options.paths.daemon_file()) {
+        warn!(%error, "cannot write the state file");
     }
 }
 

@@ -35,7 +35,7 @@ mod watch;
 mod workshops;
 
 pub use announce::{Announce, Ended, News, Progress, Summary, WorkerLine};
-pub use embedded::serve_deployment;
+pub use embedded::{page_origin, serve_deployment};
 pub use error::RunError;
 pub use instance::{Holder, Instance, holder};
 pub use listen::{Listen, warning as listen_warning};

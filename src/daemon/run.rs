@@ -62,6 +62,7 @@ pub async fn run(
     }
     // What was written meanwhile (URL, key) stays; the reason is added.
     let mut last = DaemonFile::read(&path).unwrap_or(file);
+    last.starting = None;
     last.exited = Some(exited(&result));
     if let Err(error) = last.write_or_make_room(&path) {
         warn!(%error, "cannot write the state file");
@@ -78,7 +79,7 @@ async fn live(
 ) -> Result<Ended, RunError> {
     let (stops, mut stop_requests) = mpsc::channel(4);
     let prepared = tokio::select! {
-        prepared = Box::pin(prepare(options, announce)) => prepared?,
+        prepared = Box::pin(prepare(options, announce, &file)) => prepared?,
         () = signals.stop() => {
             announce.stopped(&Ended::Interrupted);
             return Ok(Ended::Interrupted);
@@ -305,6 +306,7 @@ fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, 
         owner_key: None,
         page: None,
         config,
+        starting: None,
         exited: None,
     })
 }

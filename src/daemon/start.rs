@@ -27,6 +27,7 @@ use super::paused::Paused;
 use super::running::{Running, Shared};
 use super::state_file::DaemonFile;
 use crate::adapters::clock::SystemClock;
+use crate::config::{Millis, Source};
 use crate::control::Server;
 
 /// What the tree stands on.
@@ -66,6 +67,7 @@ impl Up {
 pub(super) async fn prepare(
     options: RunOptions,
     announce: &dyn Announce,
+    file: &DaemonFile,
 ) -> Result<Prepared, RunError> {
     if let Mode::Workers(loaded) = &options.mode {
         for warning in &loaded.warnings {
@@ -108,8 +110,18 @@ pub(super) async fn prepare(
         warn!(%damage, "the list of paused workers was damaged");
         announce.notice(&damage);
     }
+    let assistants = Assistants::ready(&options, announce, file).await?;
+    // An installation takes a minute: a worker's token that was exchanged meanwhile would be refused.
+    if let Some(source) = options.source.clone() {
+        match as_it_is_now(source, options.idle_timeout_ms).await {
+            Ok(now) => desired = now,
+            // As with a reload: a bad one changes nothing.
+            Err(error) => announce.notice(&format!(
+                "{error}; it was changed while this start was under way: what it said before is used"
+            )),
+        }
+    }
     paused.mark(&mut desired);
-    let assistants = Assistants::ready(&options, announce).await?;
     // Ours may be installed outside PATH.
     if !machine.tools.iter().any(|tool| tool == "opencode") {
         machine.tools.insert(0, "opencode".to_owned());
@@ -123,6 +135,16 @@ pub(super) async fn prepare(
         assistants,
         missing,
     })
+}
+
+/// The workers of the configuration as it lies there now. What else is in it (the machine's name, limits) is fixed at the
+/// start.
+async fn as_it_is_now(source: Source, idle_timeout_ms: Option<Millis>) -> Result<Desired, String> {
+    let read = tokio::task::spawn_blocking(move || source.load()).await;
+    let loaded = read
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    Ok(compose::desired(&loaded.config, idle_timeout_ms))
 }
 
 /// The tree and the control socket. Is not given up; when it fails, the tree is taken down first.
@@ -260,6 +282,9 @@ async fn wanted(
             if let Some(page) = &embedded.page {
                 announce.notice(&listen::warning(page));
             }
+            if let Some(damage) = embedded.damage() {
+                announce.notice(&damage);
+            }
             let directories: Vec<PathBuf> = asked
                 .iter()
                 .filter_map(|asked| match asked {
@@ -284,4 +309,46 @@ async fn wanted(
 
 fn setup(error: &dyn std::fmt::Display) -> RunError {
     RunError::Setup(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Base, SourceKind, UrlRule};
+
+    /// The start failed with "the token was replaced by a newer one", while the file held the newer one.
+    #[tokio::test]
+    async fn a_token_exchanged_while_opencode_is_installed_is_the_one_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("workers.json");
+        let write = |secret: &str| {
+            let directory = folder.path().display();
+            let text = format!(
+                r#"{{"workers": [{{"token": "machine_m:worker_w:secret_{secret}def456ghi789jkl012",
+                   "working_directory": "{directory}", "convex_url": "https://x.convex.cloud"}}]}}"#
+            );
+            std::fs::write(&path, text).unwrap();
+        };
+        let source = Source {
+            kind: SourceKind::Workers(path.clone()),
+            base: Base {
+                home: folder.path().to_owned(),
+                current: folder.path().to_owned(),
+            },
+            rule: UrlRule::default(),
+            only: Vec::new(),
+            url: None,
+        };
+        write("before");
+        let before = source.load().unwrap();
+        write("after");
+        let now = as_it_is_now(source.clone(), None).await.unwrap();
+        let then = compose::desired(&before.config, None);
+        assert_eq!(now.workers.len(), 1);
+        let secret = |desired: &Desired| desired.workers[0].token.expose();
+        assert_ne!(secret(&now), secret(&then));
+        std::fs::write(&path, "{").unwrap();
+        let error = as_it_is_now(source, None).await.unwrap_err();
+        assert!(error.contains("workers.json"), "{error}");
+    }
 }

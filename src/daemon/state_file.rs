@@ -31,6 +31,9 @@ pub struct DaemonFile {
     /// The configuration in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<PathBuf>,
+    /// What takes a start so long, for people; absent once it is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starting: Option<String>,
     /// How the supervisor ended; absent while it runs or when it was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exited: Option<Exited>,
@@ -134,6 +137,7 @@ mod tests {
             owner_key: None,
             page: None,
             config: None,
+            starting: None,
             exited: None,
         };
         file.write(&path).unwrap();

@@ -22,7 +22,7 @@ pub use app::Instance;
 pub use deployment::{Deployment, DeploymentConfig, ServerConfig, StartError};
 pub use engine_thread::{Executor, ExecutorFactory, Phase, open_engine};
 pub use identity::{AuthProvider, ProviderError};
-pub use origin::OriginError;
+pub use origin::{OriginError, check_origin};
 pub use outside::{Outside, Tls, TlsError};
 pub use site::Site;
 pub use tuning::Tuning;

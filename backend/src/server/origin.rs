@@ -41,11 +41,11 @@ pub(super) struct OriginPolicy {
 impl OriginPolicy {
     pub(super) fn new(address: SocketAddr, allowed: &[String]) -> Result<Self, OriginError> {
         let port = address.port();
-        let mut origins: HashSet<String> = ["127.0.0.1", "localhost", "[::1]"]
-            .iter()
-            .map(|host| format!("http://{host}:{port}"))
-            .collect();
-        origins.insert(format!("http://{address}"));
+        // What we do not listen on is another program's, whatever its port: a page of `[::1]` is not ours on 127.0.0.1.
+        let mut origins: HashSet<String> = HashSet::from([
+            format!("http://localhost:{port}"),
+            format!("http://{address}"),
+        ]);
         let mut hosts: HashSet<String> = ["127.0.0.1", "localhost", "[::1]"]
             .map(str::to_owned)
             .into();
@@ -84,12 +84,9 @@ impl OriginPolicy {
 
     fn allow(&mut self, allowed: &[String]) -> Result<(), OriginError> {
         for text in allowed {
-            let url = Url::parse(text).map_err(|_| OriginError(text.clone()))?;
-            let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
-            let host = url.host().filter(|_| bare && url.origin().is_tuple());
-            let host = host.ok_or_else(|| OriginError(text.clone()))?;
+            let url = origin(text)?;
             self.origins.insert(url.origin().ascii_serialization());
-            self.hosts.insert(host_text(&host));
+            self.hosts.extend(url.host().as_ref().map(host_text));
         }
         Ok(())
     }
@@ -149,6 +146,25 @@ fn is_address(host: &str) -> bool {
             bare.parse::<IpAddr>()
                 .is_ok_and(|address| address.is_ipv6())
         })
+}
+
+/// The URL of one origin, as [`super::DeploymentConfig::allowed_origins`] takes it.
+pub fn check_origin(text: &str) -> Result<(), OriginError> {
+    origin(text).map(drop)
+}
+
+fn origin(text: &str) -> Result<Url, OriginError> {
+    let refused = || OriginError(text.to_owned());
+    let url = Url::parse(text).map_err(|_| refused())?;
+    let bare = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    let host = url.host().filter(|_| bare && url.origin().is_tuple());
+    // No page has an origin with a star in it: whoever writes one means many, and would get none.
+    let is_one = host.is_some_and(|host| !host.to_string().contains('*'));
+    if is_one { Ok(url) } else { Err(refused()) }
 }
 
 fn host_text(host: &Host<&str>) -> String {
@@ -242,6 +258,7 @@ mod tests {
             ("127.0.0.1:3210", Some("http://evil.example")),
             ("127.0.0.1:3210", Some("null")),
             ("127.0.0.1:3210", Some("http://127.0.0.1:8080")),
+            ("127.0.0.1:3210", Some("http://[::1]:3210")),
             ("127.0.0.1:3210", Some("http://chat.example")),
             ("127.0.0.1:3210", Some("https://chat.example.evil")),
             ("evil.example:3210", None),
@@ -305,6 +322,9 @@ mod tests {
             "chat.example",
             "https://chat.example/path",
             "*",
+            "https://*.example",
+            "https://*",
+            "https://chat.example/#x",
             "file:///x",
             "",
         ] {

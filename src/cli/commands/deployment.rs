@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::listen::ListenArgs;
 use crate::config::env;
-use crate::daemon::{Listen, listen_warning};
+use crate::daemon::{Listen, listen_warning, page_origin};
 use crate::telemetry;
 
 /// Run the embedded deployment alone, or check any deployment
@@ -33,7 +33,7 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
         /// Let web pages of this origin talk to it, like https://chat.example; may be repeated
-        #[arg(long, value_name = "ORIGIN")]
+        #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
         allow_origin: Vec<String>,
         #[command(flatten)]
         listen: ListenArgs,
@@ -64,6 +64,12 @@ impl Deployment {
 
 async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
     let connected = match url {
+        Some(url) if has_path(&url) => {
+            return Err(Failure::usage(format!(
+                "a deployment is at the root of its address, and this names a path: {url}"
+            ))
+            .hint("leave out what follows the host and the port"));
+        }
         Some(url) => connection::connect_to(app, &url).await?,
         None => connection::connect(app).await?,
     };
@@ -76,6 +82,10 @@ async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
     };
     let passed = check::play(&connected.client, async || stop.asked().await, report).await;
     Ok(if passed { Exit::Ok } else { Exit::Failed })
+}
+
+fn has_path(text: &str) -> bool {
+    url::Url::parse(text.trim()).is_ok_and(|url| !matches!(url.path(), "" | "/"))
 }
 
 async fn serve(
@@ -95,7 +105,7 @@ async fn serve(
     let up = |url: &str, key: &Path, page: Option<&str>| {
         app.ui.line(format!(
             "deployment  {url}   embedded, {}",
-            app.paths.shown(&folder)
+            app.paths.shown(&key.with_file_name("local.sqlite3"))
         ));
         let variable = if is_default {
             String::new()
@@ -110,7 +120,8 @@ async fn serve(
             app.ui.error(&format!("warning: {}", listen_warning(page)));
         }
     };
-    crate::daemon::serve_deployment(&folder, port, origins, listen.as_ref(), up).await?;
+    let trouble = |reason: &str| app.ui.error(&format!("warning: {reason}"));
+    crate::daemon::serve_deployment(&folder, port, origins, listen.as_ref(), up, trouble).await?;
     Ok(Exit::Ok)
 }
 

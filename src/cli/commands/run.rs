@@ -17,7 +17,7 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::listen::ListenArgs;
 use crate::config::{self, Limits, Notify, env, parse_duration};
-use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine};
+use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine, page_origin};
 use crate::telemetry;
 use crate::ui::format::quoted;
 use enrolling::Enrolling;
@@ -44,7 +44,7 @@ pub struct Run {
     port: Option<u16>,
 
     /// Let web pages of this origin talk to the deployment with --local, like https://chat.example; may be repeated
-    #[arg(long, value_name = "ORIGIN", requires = "local")]
+    #[arg(long, value_name = "ORIGIN", requires = "local", value_parser = page_origin)]
     allow_origin: Vec<String>,
 
     #[command(flatten)]

@@ -15,6 +15,7 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::resolve::{worker_exactly as find_worker, workers};
 use crate::cli::rows::WorkerRow;
+use crate::ui::format::quoted;
 
 /// List, add, approve, revoke, pause and remove workers
 #[derive(Debug, Args)]
@@ -64,6 +65,11 @@ enum Command {
         worker: String,
     },
     Token(token::Rotation),
+    /// What people try first; it is an option of `token`
+    #[command(hide = true)]
+    Rotate {
+        worker: String,
+    },
 }
 
 impl Worker {
@@ -94,6 +100,13 @@ impl Worker {
             Command::Pause { worker } => manage::pause(app, &worker, true).await?,
             Command::Resume { worker } => manage::pause(app, &worker, false).await?,
             Command::Token(rotation) => rotation.execute(app).await?,
+            Command::Rotate { worker } => {
+                return Err(
+                    Failure::usage("a worker's token is exchanged with another command").hint(
+                        format!("orchestrator worker token {} --rotate", quoted(&worker)),
+                    ),
+                );
+            }
         }
         Ok(Exit::Ok)
     }
