@@ -42,7 +42,7 @@ impl OriginPolicy {
     pub(super) fn new(address: SocketAddr, allowed: &[String]) -> Result<Self, OriginError> {
         let port = address.port();
         // What we do not listen on is another program's, whatever its port: a page of `[::1]` is not ours on 127.0.0.1.
-        let mut origins: HashSet<String> = HashSet::from([
+        let origins: HashSet<String> = HashSet::from([
             format!("http://localhost:{port}"),
             format!("http://{address}"),
         ]);
