@@ -334,8 +334,9 @@ fn the_workers_policy_decides_by_patterns_without_asking_and_a_reload_changes_it
 
         site.set(0, "permissions", json!("ask"));
         site.write();
-        let reload = site.run(&["reload"]).exits(0);
-        assert!(reload.stdout.contains("permissions"), "{}", reload.stdout);
+        let shown = site.run(&["reload", "--dry-run"]).exits(0);
+        assert!(shown.stdout.contains("-> ask (live)"), "{}", shown.stdout);
+        site.run(&["reload"]).exits(0);
         let (_, turn) = api.send("m3", &here, &remove);
         answer(api, &asked(api), &json!({ "reply": "once" })).unwrap();
         assert_eq!(api.closed(&session, &turn)["state"], "complete");
