@@ -13,7 +13,7 @@ import { oldestOpenTurns } from "./lib/turns";
 import { openState, requestState, sessionStatus } from "./lib/values";
 
 const shape = v.object({
-  state: v.union(v.literal("pending"), v.literal("approved"), v.literal("revoked")),
+  state: v.union(v.literal("pending"), v.literal("approved"), v.literal("revoked"), v.literal("removed")),
   displaced: v.boolean(),
   /** Of each session its oldest open turn. */
   turns: v.array(v.object({ turnId: v.string(), sessionId: v.string(), state: openState, abort: v.boolean() })),
@@ -35,7 +35,7 @@ export const inbox = query({
     const verdict = await checkToken(ctx, token);
     if (verdict.status !== "ok") {
       if (verdict.status === "unauthorized") throw refusal("unauthorized", verdict.message);
-      return { state: "revoked", displaced: false, ...nothing };
+      return { state: verdict.status, displaced: false, ...nothing };
     }
     const { worker } = verdict;
     const state = worker.state === "approved" ? "approved" : "pending";

@@ -134,7 +134,10 @@ export const revokeReplaced = internalMutation({
   args: { credentials: v.array(v.id("credentials")) },
   returns: v.null(),
   handler: async (ctx, { credentials }) => {
-    for (const id of credentials) await ctx.db.patch(id, { revoked: true });
+    for (const id of credentials) {
+      // Of many rotations in a row some were forgotten already.
+      if (await ctx.db.get(id)) await ctx.db.patch(id, { revoked: true });
+    }
     return null;
   },
 });

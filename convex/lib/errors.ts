@@ -16,8 +16,10 @@ export type Code =
   | "too_large"
   /** The worker waits for its owner's approval. */
   | "pending"
-  /** The worker or its credential was revoked, or the worker removed. */
+  /** The worker or its credential was revoked: an approval or another token serves again. */
   | "revoked"
+  /** The token's worker was removed, for good: nobody will ever get another answer. */
+  | "removed"
   /** The token is a device's that was revoked, or that is not known here. */
   | "device_revoked"
   /** Another install holds the token. */

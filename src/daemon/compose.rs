@@ -123,6 +123,12 @@ impl Tree {
         self.outbox.damage().map(ToString::to_string)
     }
 
+    /// Only what these workers have in the outbox counts from now on; what is left of others, for people.
+    pub fn outbox_serves(&self, desired: &Desired) -> Option<String> {
+        let workers = desired.workers.iter().map(|worker| worker.id().clone());
+        self.outbox.serve(workers.collect())
+    }
+
     /// Where a link stands; asks the link itself, so it works while the tree is stuck.
     pub fn link_status(&self, url: &DeploymentUrl) -> LinkStatus {
         self.links.link(url).status()

@@ -132,6 +132,9 @@ impl Running {
             .map_err(|reason| Refusal::new("failed", reason))?;
         if !dry_run {
             self.tell_the_deployment(&next);
+            if let Some(strays) = self.tree.outbox_serves(&next) {
+                info!("{strays}");
+            }
             *self.desired.lock().unwrap_or_else(PoisonError::into_inner) = next;
         }
         Ok(report)

@@ -20,7 +20,7 @@ use super::lines::worker_lines;
 use super::manager::{self, Feeding};
 use super::news::Watcher;
 use super::notifying::Notifying;
-use super::options::RunOptions;
+use super::options::{Mode, RunOptions};
 use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
 use super::start::{Up, bring_up, prepare, take_down};
@@ -307,6 +307,7 @@ fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, 
         page: None,
         config,
         starting: None,
+        passing: matches!(&options.mode, Mode::Local(local) if local.port == 0),
         exited: None,
     })
 }

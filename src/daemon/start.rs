@@ -185,6 +185,9 @@ pub(super) async fn bring_up(
     if let Some(damage) = tree.outbox_damage() {
         announce.notice(&damage);
     }
+    if let Some(strays) = tree.outbox_serves(&desired) {
+        announce.notice(&strays);
+    }
     let running = Arc::new(Running {
         tree,
         options,

@@ -23,6 +23,9 @@ pub struct DaemonFile {
     pub socket: PathBuf,
     /// The deployment that commands talk to when nothing else is said.
     pub url: Option<String>,
+    /// That deployment has another port at each start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passing: bool,
     /// The owner's key of that deployment, when it is ours.
     pub owner_key: Option<PathBuf>,
     /// Where other devices reach that deployment's page, when it listens for them.
@@ -138,6 +141,7 @@ mod tests {
             page: None,
             config: None,
             starting: None,
+            passing: true,
             exited: None,
         };
         file.write(&path).unwrap();

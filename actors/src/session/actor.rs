@@ -129,9 +129,9 @@ impl SessionState {
         self.show();
     }
 
-    /// A stream that is open is kept and written under the new right.
+    /// The streams that are open are kept and written under the new right.
     fn renew(&mut self, credential: Credential) {
-        if let Some(turn) = self.machine.streaming() {
+        for turn in self.machine.streaming() {
             let link = &self.args.link;
             link.open_stream(turn.clone(), credential.clone(), 0);
         }

@@ -32,8 +32,14 @@ impl SessionState {
             Effect::OpenChild => self.open_child(myself),
             Effect::StopChild => self.stop_child(myself),
             Effect::Claim(turn) => {
-                let answer = calls::claim(&self.args.link, &self.args.credential, &turn);
-                self.report(myself, async move { Input::Claimed(answer.await) });
+                let connections = self.args.connections.clone();
+                let (link, credential) = (self.args.link.clone(), self.args.credential.clone());
+                self.report(myself, async move {
+                    Input::Claimed(match connections.follow_store(&link, &credential).await {
+                        Ok(()) => calls::claim(&link, &credential, &turn).await,
+                        Err(error) => Err(error),
+                    })
+                });
             }
             Effect::Title(title) => {
                 self.args

@@ -151,9 +151,13 @@ impl WorkerState {
                 phase: Phase::Pending,
                 detail: "waits for its owner's approval".to_owned(),
             },
-            (_, Approval::Revoked | Approval::Removed) => Standing {
+            (_, Approval::Revoked) => Standing {
                 phase: Phase::Revoked,
                 detail: "revoked by its owner".to_owned(),
+            },
+            (_, Approval::Removed) => Standing {
+                phase: Phase::Revoked,
+                detail: "removed by its owner: create a new worker and use its token".to_owned(),
             },
             (_, Approval::Approved) if self.args.spec.paused => Standing {
                 phase: Phase::Paused,

@@ -141,6 +141,7 @@ impl WorkerState {
             link: self.args.link.clone(),
             credential,
             boot_id: self.args.boot_id.clone(),
+            connections: self.args.connections.clone(),
             limits: SessionLimits {
                 idle_ms: self.args.spec.idle_timeout_ms,
                 silence_ms: settings.silence_ms,

@@ -10,7 +10,7 @@ use crate::domain::command::{Casting, Part};
 use crate::domain::ids::{CommandId, SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::ledger::RestartLedger;
-use crate::machine::{Ports, Settings, WorkerSpec};
+use crate::machine::{Connections, Ports, Settings, WorkerSpec};
 use crate::ports::link::{Credential, Link};
 use crate::role::RoleMsg;
 use crate::session::SessionMsg;
@@ -26,6 +26,7 @@ pub struct WorkerArgs {
     pub link: Arc<dyn Link>,
     pub settings: Settings,
     pub boot_id: String,
+    pub connections: Connections,
     pub table: ActorTable,
     pub incarnation: u64,
     pub gauge: Gauge,

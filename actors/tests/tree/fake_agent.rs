@@ -167,6 +167,17 @@ impl FakeAgents {
         self.emit(session, over(turn, ended)).await;
     }
 
+    /// The same with this text.
+    pub fn answered_silently_with(&self, turn: &str, text: &str) {
+        let part = Part {
+            id: "p".to_owned(),
+            kind: ItemKind::Text,
+            text: text.to_owned(),
+        };
+        let stored = Stored::Complete(vec![part]);
+        self.write(|shared| shared.store.insert(turn.to_owned(), stored));
+    }
+
     /// What a turn's store says from now on, without an event.
     pub fn answered_silently(&self, turn: &str) {
         self.write(|shared| {

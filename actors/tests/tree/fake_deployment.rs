@@ -143,6 +143,10 @@ impl FakeDeployment {
         self.write(|rows| rows.revoked = revoked);
     }
 
+    pub fn remove_workers(&self) {
+        self.write(|rows| rows.removed = true);
+    }
+
     pub async fn answered(&self, id: &str) -> FakeCommand {
         let has_ended = |command: &FakeCommand| matches!(&*command.state, "completed" | "failed");
         self.until(&format!("{id} is answered"), |d| has_ended(&d.command(id)))

@@ -18,6 +18,7 @@ pub struct FakeTurn {
     pub items: Vec<Item>,
     pub claims: u32,
     pub claimed_boot: String,
+    pub claimed_store: String,
     pub provisional: bool,
     pub ending: Option<Ending>,
 }
@@ -172,6 +173,7 @@ pub struct WorkerRow {
     pub epoch: u64,
     pub start: String,
     pub boot: String,
+    pub store: String,
     /// Another install has the token.
     pub taken: bool,
 }
@@ -196,6 +198,8 @@ pub struct Rows {
     pub runs: BTreeMap<String, Vec<String>>,
     /// The owner took the right of every worker away.
     pub revoked: bool,
+    /// The owner removed the workers, for good.
+    pub removed: bool,
     pub violations: Vec<String>,
 }
 
@@ -221,6 +225,9 @@ fn refused(code: &str) -> CallError {
 }
 
 pub fn check(rows: &mut Rows, worker: &str, epoch: u64) -> Result<(), CallError> {
+    if rows.removed {
+        return Err(refused("removed"));
+    }
     let present = rows.workers.entry(worker.to_owned()).or_default().epoch;
     if present == epoch {
         Ok(())
@@ -231,7 +238,14 @@ pub fn check(rows: &mut Rows, worker: &str, epoch: u64) -> Result<(), CallError>
 
 pub fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, CallError> {
     rows.take_overs.push(args["takeOver"] == true);
+    if rows.removed {
+        return Err(refused("removed"));
+    }
     let row = rows.workers.entry(worker.to_owned()).or_default();
+    args["storeId"]
+        .as_str()
+        .unwrap_or_default()
+        .clone_into(&mut row.store);
     if row.taken {
         return Err(refused("held"));
     }
@@ -254,6 +268,7 @@ pub fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, Cal
 
 pub fn claim(rows: &mut Rows, worker: &str, id: &str) -> Value {
     let boot = rows.workers[worker].boot.clone();
+    let store = rows.workers[worker].store.clone();
     let session = turn_of(rows, id).session.clone();
     let mut of_session = rows.turns.iter().filter(|turn| turn.session == session);
     let oldest = of_session.clone().find(|turn| turn.ending.is_none());
@@ -274,6 +289,7 @@ pub fn claim(rows: &mut Rows, worker: &str, id: &str) -> Value {
     if turn.state == "queued" {
         turn.state = "claimed".to_owned();
         turn.claimed_boot = boot;
+        turn.claimed_store = store;
     }
     turn.claims += 1;
     json!({

@@ -39,6 +39,7 @@ pub struct Setup {
     pub embedded: Option<Arc<dyn Embedded>>,
     /// The deployment cannot be reached when the supervisor starts.
     pub offline: bool,
+    pub store: OneStore,
 }
 
 impl Default for Setup {
@@ -49,6 +50,7 @@ impl Default for Setup {
             on_interrupt: OnInterrupt::Report,
             embedded: None,
             offline: false,
+            store: OneStore::default(),
         }
     }
 }
@@ -253,7 +255,7 @@ async fn run(
         links: Arc::new(link.clone()),
         outbox: Arc::new(NoOutbox),
         clock: Arc::new(PausedClock(clock)),
-        stores: Arc::new(OneStore),
+        stores: Arc::new(setup.store.clone()),
         workshops: Arc::new(tasks.clone()),
     };
     let identity = StartIdentity {

@@ -462,6 +462,30 @@ mod tests {
     }
 
     #[test]
+    fn a_scheduled_function_that_the_engine_itself_could_not_run_is_not_dropped() {
+        let mut engine = open();
+        let call = |path: &str| Call {
+            path: path.into(),
+            args: json!({}),
+            identity: None,
+        };
+        engine.mutation(&call("m:later"), None).result.unwrap();
+        let due = engine.next_due_ms().unwrap();
+        // The next runtime does not come up.
+        let broken = Functions::new([("schema", SCHEMA), ("m", "export const = ;")]);
+        let functions = std::mem::replace(&mut engine.functions, broken);
+        engine.scripts = None;
+        assert!(engine.run_due_jobs(due).is_empty());
+        assert_eq!(engine.job_failures(9).unwrap(), []);
+        let again = engine.next_due_ms().unwrap();
+        assert!(again > due);
+        engine.functions = functions;
+        assert_eq!(engine.run_due_jobs(again).len(), 1);
+        assert_eq!(engine.query(&call("m:count")).result.unwrap(), json!(50));
+        assert_eq!(engine.next_due_ms(), None);
+    }
+
+    #[test]
     fn a_panic_in_the_middle_of_a_mutation_leaves_nothing_behind() {
         let mut engine = open();
         let call = |path: &str| Call {

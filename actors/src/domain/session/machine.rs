@@ -369,10 +369,15 @@ impl SessionMachine {
         self.turn.is_some() || self.child == Child::Up
     }
 
-    /// The claimed turn whose stream is open; one that is finishing is the link's.
-    pub fn streaming(&self) -> Option<&TurnId> {
-        let turn = self.turn.as_ref()?;
-        (turn.granted.is_some() && turn.stage != Stage::Finishing).then_some(&turn.id)
+    /// The turns whose streams are open here: the present one, and an earlier one that is being recovered.
+    pub fn streaming(&self) -> impl Iterator<Item = &TurnId> {
+        let turn = self.turn.as_ref();
+        let own = turn.filter(|turn| turn.granted.is_some() && turn.stage != Stage::Finishing);
+        let own = own.map(|turn| &turn.id);
+        let recovering = turn.and_then(|turn| turn.recovering.as_ref());
+        let recovering = recovering.map(|(id, _)| id);
+        let earlier = recovering.filter(|id| own != Some(*id));
+        own.into_iter().chain(earlier)
     }
 
     /// For `ps` and the worker's planning.

@@ -399,3 +399,26 @@ async fn tasks_are_pulled_called_off_and_acknowledged() {
     assert_eq!(states, ["done", "canceled"]);
     assert_eq!(list["tasks"][0]["artifact"]["branch"], "12");
 }
+
+#[tokio::test]
+async fn the_finish_of_a_removed_worker_is_dropped_and_that_of_a_revoked_one_is_kept() {
+    let rig = Rig::start().await;
+    let turn = rig.claimed("a").await;
+    let worker = json!({"workerId": "w"});
+    let revoked = rig.owner.mutation("workers:revoke", worker.clone());
+    revoked.await.unwrap();
+    let finish = rig
+        .link
+        .finish(turn, rig.credential.clone(), Ending::complete(None));
+    assert!(within("the finish", finish).await.is_err());
+    assert_eq!(rig.outbox.depth(), 1);
+    let removed = rig.owner.mutation("workers:remove", worker);
+    removed.await.unwrap();
+    // As the bridge does when it is refused the token.
+    let nobody = Credential {
+        epoch: 0,
+        ..rig.credential.clone()
+    };
+    assert_eq!(within("the replay", rig.link.replay(nobody)).await, Ok(1));
+    assert_eq!(rig.outbox.depth(), 0);
+}
