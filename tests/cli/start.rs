@@ -138,7 +138,11 @@ fn an_origin_with_a_star_is_wrong_use_before_anything_is_made() {
     let home = home();
     for command in [["deployment", "run"], ["run", "--local"]] {
         let ran = home
-            .run(command.into_iter().chain(["--allow-origin", "https://*.example"]))
+            .run(
+                command
+                    .into_iter()
+                    .chain(["--allow-origin", "https://*.example"]),
+            )
             .exits(2);
         assert!(
             ran.stderr.contains("`https://*.example` is not an origin"),
@@ -162,7 +166,8 @@ fn who_rotates_a_worker_is_told_the_command_that_does() {
     let home = home();
     let ran = home.run(["worker", "rotate", "shop"]).exits(2);
     assert!(
-        ran.stderr.contains("orchestrator worker token shop --rotate"),
+        ran.stderr
+            .contains("orchestrator worker token shop --rotate"),
         "{}",
         ran.stderr
     );

@@ -94,10 +94,7 @@ fn a_key_is_exchanged_without_a_moment_in_which_nobody_is_the_owner() {
     home.run(["--url", deployment.url(), "session", "list"])
         .exits(0);
     let examined = home.run(["--url", deployment.url(), "doctor"]).stdout;
-    assert!(
-        examined.contains("knows only the key before"),
-        "{examined}"
-    );
+    assert!(examined.contains("knows only the key before"), "{examined}");
     let refused = home.run(["owner", "rotate", "--finish"]).exits(1);
     assert!(
         refused.stderr.contains("knows only the key before"),
