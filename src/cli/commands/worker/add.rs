@@ -212,6 +212,7 @@ mod tests {
         let found = |url: &str| Found {
             url: url.to_owned(),
             key: None,
+            page: None,
         };
         let file = |passing: bool| -> DaemonFile {
             let mut file = json!({
