@@ -10,7 +10,7 @@ use super::exit::Exit;
 use crate::adapters::convex::ClientError;
 use crate::adapters::identity::KeyError;
 use crate::adapters::opencode::PINNED_VERSION;
-use crate::config::{ConfigError, Problem, env};
+use crate::config::{ConfigError, EditError, Problem, env};
 use crate::control;
 use crate::daemon::RunError;
 use crate::daemon::enrol::EnrolError;
@@ -38,6 +38,8 @@ enum Detail {
         /// Absent when somebody else has read the file: then there is nothing to point into.
         source_text: Option<String>,
         problems: Vec<Problem>,
+        /// What is odd besides; shown first.
+        warnings: Vec<Problem>,
     },
     /// The message is complete by itself: no `error:` before it.
     Bare,
@@ -111,7 +113,11 @@ impl Failure {
             Detail::Problems {
                 source_text,
                 problems,
+                warnings,
             } => {
+                for warning in warnings {
+                    say(&warning_text(warning));
+                }
                 for problem in problems {
                     match (source_text, &problem.help) {
                         (Some(source), _) if problem.line > 0 => {
@@ -130,9 +136,11 @@ impl Failure {
     }
 
     pub fn show_json(&self, ui: Ui) {
-        let problems = match &self.detail {
-            Detail::Problems { problems, .. } => problems.as_slice(),
-            _ => &[],
+        let (problems, warnings) = match &self.detail {
+            Detail::Problems {
+                problems, warnings, ..
+            } => (problems.as_slice(), warnings.as_slice()),
+            _ => (&[][..], &[][..]),
         };
         let lines = match &self.detail {
             Detail::Lines(lines) => lines.as_slice(),
@@ -145,6 +153,7 @@ impl Failure {
                 "message": self.message,
                 "hint": self.hint,
                 "problems": problems,
+                "warnings": warnings,
                 "details": lines,
             },
         }));
@@ -154,6 +163,14 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+/// A warning as it is shown everywhere.
+pub fn warning_text(warning: &Problem) -> String {
+    match &warning.help {
+        Some(help) => format!("warning: {warning}; {help}"),
+        None => format!("warning: {warning}"),
     }
 }
 
@@ -227,6 +244,7 @@ impl From<ConfigError> for Failure {
                 path,
                 source_text,
                 problems,
+                warnings,
             } => Self {
                 exit: Exit::Config,
                 message: format!(
@@ -238,8 +256,18 @@ impl From<ConfigError> for Failure {
                 detail: Detail::Problems {
                     source_text: Some(source_text),
                     problems,
+                    warnings,
                 },
             },
+        }
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Config(error) => error.into(),
+            EditError::File(reason) => Self::failed(reason).hint("nothing was changed"),
         }
     }
 }
@@ -284,6 +312,7 @@ impl From<EnrolError> for Failure {
     fn from(error: EnrolError) -> Self {
         match error {
             EnrolError::Client(error) => error.into(),
+            EnrolError::Edit(error) => error.into(),
             EnrolError::Files(_) | EnrolError::Answer(_) => Self::failed(error.to_string()),
         }
     }
@@ -335,6 +364,7 @@ impl From<control::ClientError> for Failure {
                     failure.detail = Detail::Problems {
                         source_text: None,
                         problems: refusal.problems,
+                        warnings: Vec::new(),
                     };
                 }
                 match refusal.hint {

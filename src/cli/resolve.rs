@@ -137,6 +137,29 @@ pub async fn worker_in(connection: &Connection, directory: &Path) -> Result<Work
     })
 }
 
+/// The same by its name or its whole id: what takes a right away or gives one must have been meant.
+pub async fn worker_exactly(connection: &Connection, name: &str) -> Result<WorkerRow, Failure> {
+    let workers = workers(connection).await?;
+    exactly(&workers, name).cloned()
+}
+
+fn exactly<'w>(workers: &'w [WorkerRow], name: &str) -> Result<&'w WorkerRow, Failure> {
+    match worker_named(workers, name)? {
+        Some(found) if [&*found.worker_id, &*found.name, found.label()].contains(&name) => {
+            Ok(found)
+        }
+        Some(found) => {
+            let whole = listed(&[found]);
+            Err(
+                Failure::usage(format!("no worker has the name or id `{name}`")).hint(format!(
+                    "a start of an id is not enough here; did you mean {whole}?"
+                )),
+            )
+        }
+        None => Err(unknown("worker", name, worker_names(workers))),
+    }
+}
+
 fn worker_named<'w>(
     workers: &'w [WorkerRow],
     name: &str,
@@ -291,6 +314,7 @@ pub fn unknown(what: &str, name: &str, known: Vec<String>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::exit::Exit;
 
     fn worker(id: &str, name: &str, directory: &str) -> WorkerRow {
         WorkerRow {
@@ -394,6 +418,17 @@ mod tests {
         two[0].called = Some("shop".to_owned());
         let found = worker_named(&two, "shop").unwrap().unwrap();
         assert_eq!(found.worker_id, "id-one");
+    }
+
+    #[test]
+    fn what_takes_a_worker_away_needs_more_than_a_start_of_its_id() {
+        let two = [worker("abcdef1", "shop", "/a"), worker("w2", "blog", "/b")];
+        assert_eq!(exactly(&two, "abcdef1").unwrap().name, "shop");
+        assert_eq!(exactly(&two, "blog").unwrap().worker_id, "w2");
+        let failure = exactly(&two, "abcd").unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.hint.unwrap().contains("shop (abcdef1)"));
+        assert!(worker_named(&two, "abcd").unwrap().is_some());
     }
 
     #[test]

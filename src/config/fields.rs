@@ -3,6 +3,7 @@
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::{Range, Ranged};
+use jsonc_parser::errors::ParseError;
 
 use super::origin::Origin;
 use super::problem::Problem;
@@ -15,9 +16,29 @@ pub(super) struct Reader<'a> {
     pub warnings: Vec<Problem>,
     /// Allowed, and worth knowing for who looks closely.
     pub notes: Vec<Problem>,
+    /// A file that is being made: it may have no worker yet, or the template's placeholder.
+    pub is_begun: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(text: &'a str, file: &'a str) -> Self {
+        Self {
+            text,
+            file,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            is_begun: false,
+        }
+    }
 }
 
 impl Reader<'_> {
+    pub fn not_json(&mut self, error: &ParseError) {
+        let message = format!("not valid JSON: {}", error.kind());
+        self.problem("", error.range(), message);
+    }
+
     pub fn problem(&mut self, path: &str, range: Range, message: impl Into<String>) {
         let problem = self.make(path, range, message.into(), None);
         self.problems.push(problem);

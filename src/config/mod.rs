@@ -27,7 +27,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub use edit::{Edit, append_worker};
+pub use edit::{Edit, EditError, NewEntry};
 pub use limits::Limits;
 pub use load::{Loaded, load, parse};
 pub use origin::{Origin, Origins};
@@ -39,6 +39,6 @@ pub use tasks::shown as shown_tasks;
 pub use time::{Millis, parse_duration};
 pub use url::{NEEDS_HTTPS, UrlRule, deployment_url};
 pub use workers::{
-    DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, PRESENCE_MS, SYNC_INTERVAL_MS, WorkerEntry,
-    WorkersConfig,
+    DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, NAME_RULE, PRESENCE_MS, SYNC_INTERVAL_MS,
+    WorkerEntry, WorkersConfig, is_name,
 };

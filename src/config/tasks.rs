@@ -24,6 +24,8 @@ pub(super) const GOOSE_KEYS: &[&str] = &[
     "max_turns",
     "maxTurns",
 ];
+/// Known, and refused with a word of their own.
+const NO_KEYS: &[&str] = &["apiKeys", "api_keys"];
 pub(super) const GIT_KEYS: &[&str] = &[
     "branch_prefix",
     "branchPrefix",
@@ -74,7 +76,16 @@ impl TaskFields {
         object: &Object<'_>,
         base: &Base,
     ) {
-        reader.check_keys(path, object, GOOSE_KEYS);
+        reader.check_keys(path, object, &[GOOSE_KEYS, NO_KEYS].concat());
+        if let Some(keys) = object.get("apiKeys").or_else(|| object.get("api_keys")) {
+            let help = "keys come from the environment alone: OPENROUTER_API_KEY and its like";
+            reader.warning(
+                &join(path, keys.name.as_str()),
+                keys.value.range(),
+                "ignored: no key is taken from this file",
+                Some(help.to_owned()),
+            );
+        }
         let mut goose = self.settings.goose.take().unwrap_or_default();
         if let Some(provider) = some_text(reader, path, object, "provider") {
             goose.provider = Some(provider);

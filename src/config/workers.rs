@@ -16,6 +16,7 @@ use super::limits::Limits;
 use super::origin::Origins;
 use super::place::{Base, inspect};
 use super::tasks::TaskFields;
+use super::template::PLACEHOLDER;
 use super::time::Millis;
 use super::url::{UrlRule, deployment_url};
 
@@ -147,18 +148,22 @@ pub(super) fn read(
     config.env_passthrough.clone_from(&defaults.env_passthrough);
     let start = Range::new(root.range.start, root.range.start + 1);
     match root.get("workers").map(|property| &property.value) {
+        None if reader.is_begun => {}
         None => reader.problem("workers", start, "a list of workers is required"),
-        Some(Value::Array(array)) if array.elements.is_empty() => {
+        Some(Value::Array(array)) if array.elements.is_empty() && !reader.is_begun => {
             reader.problem("workers", array.range, "at least one worker is required");
         }
         Some(Value::Array(array)) => {
-            let mut names = Names::default();
+            let mut names = Names::given_in(&array.elements);
             for (index, element) in array.elements.iter().enumerate() {
                 let path = format!("workers.{index}");
                 let Value::Object(object) = element else {
                     reader.wrong_kind(&path, element, "an object");
                     continue;
                 };
+                if reader.is_begun && given(object, "token") == Some(PLACEHOLDER) {
+                    continue;
+                }
                 reader.check_keys(&path, object, WORKER_KEYS);
                 if let Some((entry, origins)) =
                     read_worker(reader, &path, object, &defaults, base, rule, &mut names)
@@ -327,6 +332,14 @@ fn read_worker(
     Some((entry, origins))
 }
 
+/// A string as it stands in an entry, whatever is wrong with it.
+fn given<'v>(object: &'v Object<'_>, key: &str) -> Option<&'v str> {
+    match &object.get(key)?.value {
+        Value::StringLit(text) => Some(text.value.as_ref()),
+        _ => None,
+    }
+}
+
 fn is_relative(given: &str) -> bool {
     let path = std::path::Path::new(given);
     path.is_relative() && given != "~" && !given.starts_with("~/")
@@ -386,11 +399,8 @@ fn read_name(
     names: &mut Names,
 ) -> Option<String> {
     let at = join(path, "name");
-    let fits = !name.trim().is_empty()
-        && name.chars().count() <= 60
-        && !name.chars().any(|c| c.is_control() || c == '/');
-    if !fits {
-        reader.problem(&at, range, "must be 1 to 60 characters without a slash");
+    if !is_name(name) {
+        reader.problem(&at, range, NAME_RULE);
         return None;
     }
     if names.taken.iter().any(|taken| taken == name) {
@@ -401,24 +411,72 @@ fn read_name(
     Some(name.to_owned())
 }
 
+/// The longest name of a worker.
+const NAME_CHARS: usize = 60;
+pub const NAME_RULE: &str = "must be 1 to 60 characters without a slash";
+
+/// Whether a worker may be called so here.
+pub fn is_name(name: &str) -> bool {
+    !name.trim().is_empty() && name.chars().count() <= NAME_CHARS && name.chars().all(is_of_a_name)
+}
+
+fn is_of_a_name(c: char) -> bool {
+    !c.is_control() && c != '/'
+}
+
+/// The nearest to `wanted` that a worker may be called and that no other one is called.
+pub(super) fn fitting_name(wanted: &str, taken: &[String]) -> String {
+    let plain: String = wanted
+        .chars()
+        .map(|c| if is_of_a_name(c) { c } else { '-' })
+        .take(NAME_CHARS)
+        .collect();
+    let stem = if is_name(&plain) { &plain } else { "worker" };
+    free_name(stem, |name| taken.iter().any(|taken| taken == name))
+}
+
+/// With a number when it is taken.
+fn free_name(stem: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut name = stem.to_owned();
+    let mut number = 2;
+    while is_taken(&name) {
+        let end = format!("-{number}");
+        let room = NAME_CHARS - end.len();
+        name = stem.chars().take(room).chain(end.chars()).collect();
+        number += 1;
+    }
+    name
+}
+
 /// What is taken already in this file.
 #[derive(Default)]
 struct Names {
+    /// What somebody calls a worker anywhere in the file: no other one is called so for its directory.
+    given: Vec<String>,
     taken: Vec<String>,
     /// Worker id and the path of its entry.
     workers: Vec<(String, String)>,
 }
 
 impl Names {
+    fn given_in(entries: &[Value<'_>]) -> Self {
+        let name_of = |entry: &Value<'_>| match entry {
+            Value::Object(object) => given(object, "name").map(str::to_owned),
+            _ => None,
+        };
+        Self {
+            given: entries.iter().filter_map(name_of).collect(),
+            ..Self::default()
+        }
+    }
+
     /// The directory's last part, with a number when that is taken.
     fn derive(&mut self, directory: &std::path::Path) -> String {
-        let stem = name_of(directory);
-        let mut name = stem.clone();
-        let mut number = 2;
-        while self.taken.contains(&name) {
-            name = format!("{stem}-{number}");
-            number += 1;
-        }
+        let is_taken = |name: &str| {
+            let mut taken = self.taken.iter().chain(&self.given);
+            taken.any(|taken| taken == name)
+        };
+        let name = free_name(&name_of(directory), is_taken);
         self.taken.push(name.clone());
         name
     }

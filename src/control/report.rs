@@ -238,12 +238,18 @@ impl Report {
         let sessions = sessions.map(|one| (one.key.as_str(), &one.health));
         let roles = self.workers.iter().flat_map(|worker| &worker.roles);
         let roles = roles.map(|one| (one.key.as_str(), &one.health));
+        let tasks = self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.tasks.as_ref());
+        let tasks = tasks.map(|one| (one.key.as_str(), &one.health));
         let all = std::iter::once(("machine", &self.machine.health))
             .chain(deployments)
             .chain(bridges)
             .chain(workers)
             .chain(sessions)
-            .chain(roles);
+            .chain(roles)
+            .chain(tasks);
         all.filter(|(_, health)| health.stuck.is_some())
             .map(|(key, _)| key)
             .collect()

@@ -11,6 +11,7 @@ use super::compose::{KnownMachine, Tree};
 use super::embedded::Embedded;
 use super::instance::Holder;
 use super::options::RunOptions;
+use super::state_file::DaemonFile;
 use crate::adapters::clock::{SystemClock, wall_ms};
 use crate::adapters::opencode::OpenCodeAgents;
 use crate::control::Refusal;
@@ -27,6 +28,8 @@ pub(super) struct Running {
     pub started_ms: u64,
     /// What the tree was last told to be.
     pub desired: Mutex<Desired>,
+    /// What other commands are told.
+    pub file: Mutex<DaemonFile>,
     pub embedded: Mutex<Option<Embedded>>,
     /// Held while the configuration changes.
     pub reloading: tokio::sync::Mutex<()>,
@@ -37,6 +40,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    pub fn file(&self) -> DaemonFile {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.clone()
+    }
+
     pub fn report(&self) -> Report {
         let (now_ms, boottime_ms) = (wall_ms(), SystemClock.boottime_ms());
         // Ages are kept by a clock that never jumps, and shown by the wall's of now.

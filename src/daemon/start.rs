@@ -99,7 +99,12 @@ pub(super) async fn prepare(
         announce.notice(&damage);
     }
     let (mut desired, embedded) = wanted(&options, &machine, &asked, announce).await?;
-    Paused::read(&options.paths).mark(&mut desired);
+    let (paused, damage) = Paused::read(&options.paths);
+    if let Some(damage) = damage {
+        warn!(%damage, "the list of paused workers was damaged");
+        announce.notice(&damage);
+    }
+    paused.mark(&mut desired);
     let assistants = Assistants::ready(&options, announce).await?;
     // Ours may be installed outside PATH.
     if !machine.tools.iter().any(|tool| tool == "opencode") {
@@ -138,7 +143,7 @@ pub(super) async fn bring_up(
     let deployment = port
         .as_ref()
         .map(|port| (port.url().to_string(), port.detail()));
-    file.url = only_url(&desired);
+    file.url = DaemonFile::url_of(&desired);
     file.owner_key = embedded.as_ref().map(|embedded| embedded.key_path.clone());
     let tree = compose::start_tree(
         &options,
@@ -158,12 +163,13 @@ pub(super) async fn bring_up(
         holder: instance.holder,
         started_ms: SystemClock.boottime_ms(),
         desired: Mutex::new(desired),
+        file: Mutex::new(file),
         embedded: Mutex::new(embedded),
         reloading: tokio::sync::Mutex::default(),
         trouble: Mutex::default(),
         opencode: assistants.opencode(),
     });
-    match open_control(&running, &file, stops, announce) {
+    match open_control(&running, stops, announce) {
         Ok(control) => Ok(Up {
             running,
             control,
@@ -195,11 +201,11 @@ pub(super) async fn take_down(running: &Running, assistants: Assistants) {
 
 fn open_control(
     running: &Shared,
-    file: &DaemonFile,
     stops: mpsc::Sender<StopRequest>,
     announce: &dyn Announce,
 ) -> Result<Server, RunError> {
     let controls = Controls::new(Shared::clone(running), stops);
+    let file = running.file();
     let control = Server::start(&file.socket, Arc::new(controls)).map_err(|error| setup(&error))?;
     if let Err(error) = file.write_or_make_room(&running.options.paths.daemon_file()) {
         warn!(%error, "cannot write the state file");
@@ -249,13 +255,6 @@ async fn wanted(
             Ok((desired, Some(embedded)))
         }
     }
-}
-
-/// The deployment, when there is just one.
-fn only_url(desired: &Desired) -> Option<String> {
-    let mut urls = desired.workers.iter().map(|worker| &worker.url);
-    let first = urls.next()?;
-    urls.all(|url| url == first).then(|| first.to_string())
 }
 
 fn setup(error: &dyn std::fmt::Display) -> RunError {

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use orchestrator_actors::machine::Desired;
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::aside::set_aside;
@@ -55,6 +56,13 @@ impl DaemonFile {
             return self.write(path);
         }
         written
+    }
+
+    /// The deployment of these workers, when there is just one: of two, nobody knows which one is meant.
+    pub fn url_of(desired: &Desired) -> Option<String> {
+        let mut urls = desired.workers.iter().map(|worker| &worker.url);
+        let first = urls.next()?;
+        urls.all(|url| url == first).then(|| first.to_string())
     }
 
     /// Whether something is there that cannot be read.

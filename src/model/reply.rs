@@ -28,6 +28,14 @@ pub fn to(request: &ChatRequest) -> Vec<Op> {
     ))
 }
 
+/// The name of a conversation: how it began.
+pub fn title(request: &ChatRequest) -> Vec<Op> {
+    let start: String = request.prompt().trim().chars().take(50).collect();
+    vec![Op::Text {
+        text: start.lines().next().unwrap_or("Untitled").to_owned(),
+    }]
+}
+
 const VERBS: &[&str] = &[
     "create",
     "write",

@@ -28,6 +28,17 @@ impl ChatRequest {
             .unwrap_or_default()
     }
 
+    /// Whether the assistant wants a name for the conversation, beside the prompt that it is about. Neither a prompt nor a
+    /// step of a script: it is asked at any moment, or never when the assistant has ended before.
+    pub fn wants_a_title(&self) -> bool {
+        let first = self.messages.first();
+        self.tools.is_empty()
+            && first.is_some_and(|message| {
+                message["role"] == "system"
+                    && text_of(message).starts_with("You are a title generator")
+            })
+    }
+
     /// How many times tools were called since that message.
     pub fn step(&self) -> usize {
         let after = self.last_user().map_or(0, |at| at + 1);
@@ -107,6 +118,22 @@ pub fn hash_of(prompt: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_title_is_wanted_by_who_says_so_and_offers_no_tools() {
+        let asked = |system: &str, tools: serde_json::Value| -> ChatRequest {
+            serde_json::from_value(json!({"tools": tools, "messages": [
+                {"role": "system", "content": system},
+                {"role": "user", "content": "Generate a title for this conversation:"},
+                {"role": "user", "content": "one"},
+            ]}))
+            .unwrap()
+        };
+        let titles = "You are a title generator. You output ONLY a thread title.";
+        assert!(asked(titles, json!([])).wants_a_title());
+        assert!(!asked(titles, json!([{"function": {"name": "write"}}])).wants_a_title());
+        assert!(!asked("You are an assistant", json!([])).wants_a_title());
+    }
 
     #[test]
     fn steps_are_counted_from_the_last_prompt() {

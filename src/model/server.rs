@@ -109,6 +109,11 @@ async fn reset(State(shared): State<Arc<Shared>>) -> StatusCode {
 }
 
 async fn complete(State(shared): State<Arc<Shared>>, Json(request): Json<ChatRequest>) -> Response {
+    if request.wants_a_title() {
+        shared.stats.count_aside();
+        let ops = reply::title(&request);
+        return play(&shared, request.model, 0, ops);
+    }
     let attempt = shared.stats.count(&request, shared.options.history);
     let ops = match Script::of_prompt(&request.prompt()) {
         None => reply::to(&request),
@@ -142,11 +147,16 @@ async fn complete(State(shared): State<Arc<Shared>>, Json(request): Json<ChatReq
         }
         return response;
     }
+    play(&shared, request.model, attempt, ops)
+}
+
+/// Says the operations as a stream of pieces.
+fn play(shared: &Shared, model: String, attempt: u64, ops: Vec<Op>) -> Response {
     let (to, pieces) = mpsc::channel(16);
     let player = Player {
         to,
         stats: shared.stats.clone(),
-        model: request.model,
+        model,
         number: shared.numbers.fetch_add(1, Ordering::Relaxed),
         attempt,
     };

@@ -55,6 +55,14 @@ impl Stats {
         *tries - 1
     }
 
+    /// A request that belongs to no prompt.
+    pub fn count_aside(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .requests += 1;
+    }
+
     pub fn count_abort(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).aborts += 1;
     }

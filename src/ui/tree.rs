@@ -501,6 +501,63 @@ mod tests {
     }
 
     #[test]
+    fn a_task_is_a_row_of_its_worker_with_how_far_it_has_come_and_what_it_waits_for() {
+        let mut report = crate::control::report::tests::sample();
+        let mut tasks = TasksReport {
+            key: "task/xyz789".to_owned(),
+            phase: "active".to_owned(),
+            age_ms: 4_000,
+            ..TasksReport::default()
+        };
+        tasks.task = Some(crate::control::report::TaskInHand {
+            id: "t1".to_owned(),
+            title: "implement login".to_owned(),
+            attempt: 2,
+            step: "running".to_owned(),
+            age_ms: 65_000,
+            branch: Some("1282544961935709".to_owned()),
+            turns: 3,
+            ..crate::control::report::TaskInHand::default()
+        });
+        let row = |tasks: &TasksReport| {
+            let mut report = report.clone();
+            report.workers[0].tasks = Some(tasks.clone());
+            let text = draw(&report, Some("/home/me"), Shown::default());
+            let plain = anstream::adapter::strip_str(&text).to_string();
+            plain.lines().last().unwrap_or_default().to_owned()
+        };
+        let active = row(&tasks);
+        assert!(active.contains("task \"implement login\""), "{active}");
+        assert!(
+            active.ends_with(
+                "running for 4s, attempt 2, 3 turns, branch 1282544961935709, restarts 0"
+            ),
+            "{active}"
+        );
+        tasks.task = None;
+        tasks.phase = "blocked".to_owned();
+        tasks.detail = "there are uncommitted changes (a.txt)".to_owned();
+        let blocked = row(&tasks);
+        assert!(
+            blocked.contains("tasks")
+                && blocked.ends_with("there are uncommitted changes (a.txt), restarts 0"),
+            "{blocked}"
+        );
+        report.workers[0].tasks = Some(TasksReport {
+            health: Health {
+                stuck: Some(crate::control::report::StuckReport {
+                    doing: "Drain".to_owned(),
+                    since: String::new(),
+                    for_ms: 9_000,
+                }),
+                ..Health::default()
+            },
+            ..tasks
+        });
+        assert_eq!(report.stuck(), ["task/xyz789"]);
+    }
+
+    #[test]
     fn depth_width_and_full_length_are_what_is_asked_for() {
         let mut report = crate::control::report::tests::sample();
         report.workers[0].sessions[0].title = "a title that is longer than a row shows".to_owned();

@@ -179,7 +179,12 @@ async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Durat
             () = tokio::time::sleep(*pause) => {}
         }
         *pause = (*pause * 2).min(LOOK_LONGEST);
-        match obstacle(deps).await {
+        let found = tokio::select! {
+            biased;
+            () = calls.stop.cancelled() => return false,
+            found = obstacle(deps) => found,
+        };
+        match found {
             Some(obstacle) => why = obstacle,
             None => {
                 info!(worker = %deps.worker, "tasks are tried again");

@@ -49,6 +49,7 @@ impl LooperDeps for Deps {
     fn directory(&self, task: &Task) -> Pending<Result<Held, Blocked>> {
         let (deps, task) = (self.clone(), task.clone());
         Box::pin(async move {
+            let mut told = None;
             loop {
                 let taken = deps.workshop.directory.try_take().await;
                 if let Some(held) = taken.map_err(Blocked::Directory)? {
@@ -59,10 +60,11 @@ impl LooperDeps for Deps {
                     .parent
                     .cast(WorkerMsg::Tasks(TaskNews::DirectoryWanted));
                 let why = who_is_there(&deps.shown.table, &deps.worker);
-                deps.log(Progress::Waits {
-                    task: task.id.clone(),
-                    why,
-                });
+                if told.as_ref() != Some(&why) {
+                    told = Some(why.clone());
+                    let task = task.id.clone();
+                    deps.log(Progress::Waits { task, why });
+                }
                 tokio::time::sleep(LOOK).await;
             }
         })

@@ -153,7 +153,7 @@ pub fn ward(common: &Common, assignment: &Assignment) -> WardSpec {
         session: Some(session_lock(&common.run_dir.join("locks"), &key)),
         directory: None,
     };
-    spec.marker = Some(Marker::new(&prefix(&common.state_dir), &key));
+    spec.marker = Marker::new(&prefix(&common.state_dir), &key);
     spec.temporary = Some(common.run_dir.join("tmp").join(&key));
     spec.journal = Some((Journal::in_state_folder(&common.state_dir), key));
     spec

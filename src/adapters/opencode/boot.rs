@@ -197,7 +197,7 @@ fn describe(
             DirectoryUse::Shared,
         )),
     };
-    ward.marker = Some(Marker::new(&shared.markers, spec.session.as_str()));
+    ward.marker = Marker::new(&shared.markers, spec.session.as_str());
     ward.temporary = Some(config.temporary().join(session));
     ward.journal = Some((
         Journal::in_state_folder(&config.state_dir),

@@ -25,15 +25,7 @@ const ALLOWED: &[&str] = &[
     "EDITOR",
     "VISUAL",
     "PAGER",
-    // how to reach the network
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
+    // how to reach the network, besides `PROXIES`
     "SSL_*",
     "NODE_EXTRA_CA_CERTS",
     "CURL_CA_BUNDLE",
@@ -77,6 +69,18 @@ const ALLOWED: &[&str] = &[
     "OPENCODE_*",
 ];
 
+/// How to reach the network: for assistants, and for git.
+pub const PROXIES: &[&str] = &[
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+];
+
 /// What no list can let through.
 const NEVER: &[&str] = &[
     "WORKER_TOKEN",
@@ -100,7 +104,8 @@ pub fn allowed(
 ) -> BTreeMap<String, String> {
     ours.into_iter()
         .filter(|(name, _)| {
-            let listed = ALLOWED.iter().any(|pattern| matches(pattern, name))
+            let mut known = ALLOWED.iter().chain(PROXIES);
+            let listed = known.any(|pattern| matches(pattern, name))
                 || passthrough.iter().any(|pattern| matches(pattern, name));
             listed && !NEVER.iter().any(|pattern| matches(pattern, name))
         })

@@ -111,7 +111,7 @@ async fn describe(
         session: Some(session_lock(&traces.locks, &key)),
         directory: Some((lock, DirectoryUse::Shared)),
     };
-    ward.marker = Some(Marker::new(&traces.prefix, &name));
+    ward.marker = Marker::new(&traces.prefix, &name);
     ward.temporary = Some(traces.temporary.join(&key));
     ward.journal = Some((traces.journal.clone(), name));
     ward.answers_on_stdout = true;

@@ -13,7 +13,7 @@ use crate::cli::connection::{Connection, connect};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::cli::resolve::{worker as find_worker, workers};
+use crate::cli::resolve::{worker_exactly as find_worker, workers};
 use crate::cli::rows::WorkerRow;
 
 /// List, add, approve, revoke, pause and remove workers
@@ -101,7 +101,14 @@ impl Worker {
 
 async fn list(app: &App, connection: &Connection, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        let rows = connection.client.query("workers:list", json!({})).await?;
+        let query = connection.client.query("workers:list", json!({}));
+        let (rows, called) = tokio::join!(query, connection.called());
+        let mut rows = rows?;
+        for row in rows.as_array_mut().into_iter().flatten() {
+            // As `ps` and the list for people have it; `name` is the deployment's.
+            let known = called.iter().find(|(id, _)| row["workerId"] == **id);
+            row["called"] = known.map_or_else(|| row["name"].clone(), |(_, name)| json!(name));
+        }
         app.ui.json(&json!({"schema": 1, "workers": rows}));
         return Ok(());
     }

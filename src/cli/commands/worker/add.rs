@@ -6,12 +6,13 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::cli::commands::config::check_new_name;
 use crate::cli::connection::connect;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::rows::read;
 use crate::cli::supervisor::Supervisor;
-use crate::config::{append_worker, load};
+use crate::config::{Edit, NewEntry, WorkersConfig};
 use crate::daemon::compose;
 
 /// Add a directory of this machine: a pending worker, and its entry in workers.json
@@ -33,12 +34,9 @@ pub(super) struct New {
     pub json: bool,
 }
 
-/// Two workers cannot serve one directory. A file that cannot be read is told of when it is written.
-fn refuse_a_second(app: &App, directory: &Path) -> Result<(), Failure> {
-    let Ok(loaded) = load(&app.paths.workers_file, &app.base(), app.url_rule()) else {
-        return Ok(());
-    };
-    let same = loaded.config.workers.iter().find(|entry| {
+/// Two workers cannot serve one directory.
+fn refuse_a_second(app: &App, directory: &Path, config: &WorkersConfig) -> Result<(), Failure> {
+    let same = config.workers.iter().find(|entry| {
         let real = std::fs::canonicalize(&entry.directory);
         real.as_deref().unwrap_or(&entry.directory) == directory
     });
@@ -90,9 +88,16 @@ impl New {
                 ))
                 .hint("a relative path is looked for in the folder you are in; make the directory first")
             })?;
-        if !self.print_token {
-            refuse_a_second(app, &directory)?;
-        }
+        // Before the deployment is asked: what cannot be written down must not be made there.
+        let edit = if self.print_token {
+            None
+        } else {
+            let path = &app.paths.workers_file;
+            let (edit, config) = Edit::to_add(path, &app.base(), app.url_rule())?;
+            refuse_a_second(app, &directory, &config)?;
+            check_new_name(self.name.as_deref(), &config)?;
+            Some(edit)
+        };
         let connection = connect(app).await?;
         let machine = compose::machine(&app.paths, None).map_err(Failure::failed)?;
         compose::register_machine(&connection.client, &machine)
@@ -117,15 +122,17 @@ impl New {
             connection.client.mutation("workers:approve", args).await?;
         }
         let state = if self.approve { "approved" } else { "pending" };
-        if !self.print_token {
-            append_worker(
-                &app.paths.workers_file,
-                &created.token,
-                &directory,
-                &connection.url,
-                self.name.as_deref(),
-            )
-            .map_err(Failure::failed)?;
+        if let Some(mut edit) = edit {
+            let entry = NewEntry::new(&created.token, &directory, &connection.url)
+                .named(self.name.as_deref());
+            if let Err(reason) = edit.append(entry).and_then(|()| edit.write()) {
+                // Better on the screen of its owner than nowhere.
+                app.ui.line(&created.token);
+                return Err(Failure::failed(reason).hint(format!(
+                    "worker {} is made and its token above: put it into workers.json yourself, or: orchestrator worker remove {0}",
+                    created.worker_id
+                )));
+            }
             app.ui.say(format!(
                 "wrote {}",
                 app.paths.shown(&app.paths.workers_file)
