@@ -22,6 +22,7 @@ use crate::adapters::identity::{CHATROOM_FILE, Machine, boot_id, install_id};
 use crate::adapters::outbox::FileOutbox;
 use crate::adapters::tools::{self, glance};
 use crate::config::{Millis, Paths, WorkersConfig};
+use crate::ui::format::plural;
 
 /// This machine, as a deployment gets to know it.
 #[derive(Clone, Debug)]
@@ -126,7 +127,14 @@ impl Tree {
     /// Only what these workers have in the outbox counts from now on; what is left of others, for people.
     pub fn outbox_serves(&self, desired: &Desired) -> Option<String> {
         let workers = desired.workers.iter().map(|worker| worker.id().clone());
-        self.outbox.serve(workers.collect())
+        let (workers, records) = self.outbox.serve(workers.collect());
+        (records > 0).then(|| {
+            let finishes = plural(records, "finished turn");
+            let workers = plural(workers, "worker");
+            format!(
+                "the outbox has {finishes} of {workers} not configured any more: kept, and sent when configured again"
+            )
+        })
     }
 
     /// Where a link stands; asks the link itself, so it works while the tree is stuck.

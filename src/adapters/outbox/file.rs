@@ -99,6 +99,8 @@ impl OutboxFile {
         }
         let length = text.len() as u64;
         self.make_room(length);
+        let mut records = self.records.iter();
+        let known = records.position(|kept| kept.turn == record.turn);
         if self.live_bytes() + length > self.max_pending {
             return Err(OutboxError(format!(
                 "outbox {} is full: {} finishes wait for their deployment",

@@ -25,7 +25,6 @@ use orchestrator_actors::ports::outbox::{FinishRecord, Outbox, OutboxError};
 use tokio::task::spawn_blocking;
 
 use self::file::OutboxFile;
-use crate::ui::format::plural;
 
 /// The most bytes of pending records.
 pub const MAX_PENDING_BYTES: u64 = 64 * 1024 * 1024;
@@ -102,15 +101,12 @@ impl FileOutbox {
         self.damage.as_ref()
     }
 
-    /// Whose records count from now on. Blocks on nothing but other writes. What is left of others, in words for people.
-    pub fn serve(&self, workers: BTreeSet<WorkerId>) -> Option<String> {
+    /// Whose records count from now on. Of how many workers there are others, and how many. Waits for writes under way.
+    pub fn serve(&self, workers: BTreeSet<WorkerId>) -> (usize, usize) {
         let mut file = lock(&self.file);
-        let (of, records) = file.serve(workers);
+        let strays = file.serve(workers);
         self.depth.store(file.depth(), Ordering::Release);
-        (records > 0).then(|| {
-            let (finishes, workers) = (plural(records, "finished turn"), plural(of, "worker"));
-            format!("the outbox has {finishes} of {workers} not configured any more: kept, and sent when configured again")
-        })
+        strays
     }
 
     fn blocking(
