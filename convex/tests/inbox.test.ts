@@ -40,6 +40,7 @@ test("shows states and marks, no text", async () => {
     sessions: [{ sessionId: "session_a", status: "active" }],
     requests: [],
     commands: [],
+    tasks: false,
   });
   expect(await code(t.query(api.work.inbox, { ...worker, token: "nonsense" }))).toBe("unauthorized");
 });

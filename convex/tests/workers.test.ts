@@ -147,6 +147,7 @@ describe("workers", () => {
       sessions: [],
       requests: [],
       commands: [],
+      tasks: false,
     });
     expect(await code(send(t, "c", { workerId: "w1" }))).toBe("revoked");
     await owner.mutation(api.workers.approve, { workerId: "w1" });
