@@ -35,6 +35,8 @@ impl Theatre {
         stage
             .home
             .set("ORCHESTRATOR_PAGE", page.display().to_string());
+        // None of these scenarios is about a slow start, and a machine that runs many of them is slow.
+        stage.home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
         let package = Package::get();
         Self { stage, package }
     }
