@@ -19,6 +19,16 @@ export async function requireOwner(ctx: QueryCtx): Promise<string> {
   return identity.tokenIdentifier;
 }
 
+/**
+ * The same with the owner's key, or by the owner's provider: a device would keep what it makes with such a right (a token)
+ * beyond its own end.
+ */
+export async function requireKeyholder(ctx: QueryCtx): Promise<string> {
+  const owner = await requireOwner(ctx);
+  if ((await deviceOf(ctx)) !== null) throw refusal("forbidden", "a paired device cannot do this: the owner's key can");
+  return owner;
+}
+
 /** The paired device that calls, by the claim in its token; `null` for everybody else. */
 export async function deviceOf(ctx: QueryCtx): Promise<Doc<"devices"> | null> {
   const claim = (await ctx.auth.getUserIdentity())?.["device"];

@@ -118,8 +118,8 @@ describe("a paired device", () => {
   test("speaks for its owner until it is revoked, and is listed", async () => {
     const t = deployment();
     const device = await paired(t);
-    await createWorker(device);
-    expect(await ownerOf(t).query(api.workers.list, {})).toHaveLength(1);
+    await createWorker(ownerOf(t));
+    expect(await device.query(api.workers.list, {})).toHaveLength(1);
     await device.mutation(api.devices.visit, {});
     expect(await device.query(api.devices.self, {})).toMatchObject({ deviceId: "d1" });
     expect(await device.query(api.devices.list, {})).toMatchObject([{ deviceId: "d1", state: "paired", isThis: true, seenAt: Date.now() }]);
@@ -131,6 +131,16 @@ describe("a paired device", () => {
     expect(await code(device.query(api.devices.self, {}))).toBe("device_revoked");
     expect(await code(device.mutation(api.devices.visit, {}))).toBe("device_revoked");
     expect(await ownerOf(t).query(api.devices.list, {})).toMatchObject([{ state: "revoked" }]);
+  });
+
+  test("makes no token that would outlive it", async () => {
+    const t = deployment();
+    const device = await paired(t);
+    await createWorker(ownerOf(t));
+    const worker = { workerId: "w9", machineId: "m1", name: "w", directory: "/w" };
+    expect(await code(device.mutation(api.workers.create, worker))).toBe("forbidden");
+    expect(await code(device.mutation(api.workers.rotate, { workerId: "w1" }))).toBe("forbidden");
+    expect(await code(device.mutation(api.machines.rotate, { machineId: "m1" }))).toBe("forbidden");
   });
 
   test("that is not known here, or whose claim is no id, or that is another owner's, is refused", async () => {

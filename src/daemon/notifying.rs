@@ -249,17 +249,17 @@ async fn consider(
     let is_first = !std::mem::replace(&mut look.began, true);
     let notices = look.last.clone();
     for (id, notice) in notices.ended(worker) {
-        // Told or not: it has ended once.
-        if !look.seen.insert(id.clone()) || is_first || means.knows(&id) {
-            continue;
-        }
-        if let Some(notice) = notice
+        let is_news = !look.seen.contains(&id) && !is_first && !means.knows(&id);
+        if let Some(notice) = notice.filter(|_| is_news)
             && !is_quiet
+            // Seen only once this is answered: a connection that is lost here must not lose the notice.
             && !is_looked_at(client, worker, &notice.session).await?
         {
-            means.remember(id);
+            means.remember(id.clone());
             means.tell(worker, &notice).await;
         }
+        // Told or not: it has ended once.
+        look.seen.insert(id);
     }
     let open: HashSet<&str> = notices.known_ids();
     look.seen.retain(|id| open.contains(id.as_str()));

@@ -31,6 +31,9 @@ pub struct Asked {
     pub from: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,
+    /// Not all of it is here: it was too long. No rule may allow what it cannot read, and nobody everything like it.
+    #[serde(skip)]
+    pub incomplete: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

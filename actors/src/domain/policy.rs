@@ -82,9 +82,26 @@ impl Policy {
         }
         let each = asked.patterns.iter();
         // One command of several that may not run stops them all.
-        each.map(|pattern| self.of_pattern(permission, pattern))
+        let decided = each
+            .map(|pattern| self.of_pattern(permission, pattern))
             .max()
-            .unwrap_or_default()
+            .unwrap_or_default();
+        // What was cut off may be just what a rule denies.
+        if asked.incomplete {
+            decided.max(Decision::Ask)
+        } else {
+            decided
+        }
+    }
+
+    /// Whether anything of a permission is denied. An assistant that may do everything of the kind would no longer ask, and
+    /// so pass the rule by.
+    pub fn denies_some(&self, asked: &Asked) -> bool {
+        let permission = asked.permission.as_deref().unwrap_or_default();
+        self.rules.iter().any(|rule| {
+            rule.decision == Decision::Deny
+                && (rule.permission == ANY || rule.permission == permission)
+        })
     }
 
     fn of_pattern(&self, permission: &str, pattern: &str) -> Decision {
@@ -234,6 +251,21 @@ mod tests {
             policy.decide(&bash(&["git status", "rm -rf /"])),
             Decision::Deny
         );
+    }
+
+    #[test]
+    fn what_was_cut_off_is_allowed_by_no_rule() {
+        let policy = policy(&[
+            ("bash", "*", Decision::Allow),
+            ("bash", "rm *", Decision::Deny),
+        ]);
+        let cut = |commands: &[&str]| Asked {
+            incomplete: true,
+            ..bash(commands)
+        };
+        assert_eq!(policy.decide(&cut(&["true"])), Decision::Ask);
+        assert_eq!(policy.decide(&cut(&["rm x"])), Decision::Deny);
+        assert_eq!(policy.decide(&bash(&["true"])), Decision::Allow);
     }
 
     #[test]

@@ -20,6 +20,16 @@ export async function requireOwner(ctx          )                  {
   return identity.tokenIdentifier;
 }
 
+/**
+ * The same with the owner's key, or by the owner's provider: a device would keep what it makes with such a right (a token)
+ * beyond its own end.
+ */
+export async function requireKeyholder(ctx          )                  {
+  const owner = await requireOwner(ctx);
+  if ((await deviceOf(ctx)) !== null) throw refusal("forbidden", "a paired device cannot do this: the owner's key can");
+  return owner;
+}
+
 /** The paired device that calls, by the claim in its token; `null` for everybody else. */
 export async function deviceOf(ctx          )                                 {
   const claim = (await ctx.auth.getUserIdentity())?.["device"];

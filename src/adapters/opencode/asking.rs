@@ -17,10 +17,11 @@ pub fn asked(request: &Request, from: Option<&str>) -> Asked {
     let from = from
         .filter(|name| !name.trim().is_empty())
         .map(|name| cut(name, 200));
-    if request.questions.is_empty() {
-        permission(request, from)
-    } else {
+    // By its id, as the reply's place is: a question can come without any.
+    if request.id.starts_with("que") || !request.questions.is_empty() {
         question(request, from)
+    } else {
+        permission(request, from)
     }
 }
 
@@ -31,16 +32,20 @@ fn permission(request: &Request, from: Option<String>) -> Asked {
         kind: AskedKind::Permission,
         title: cut(title.trim_end_matches(": "), TITLE_CHARS),
         permission: Some(cut(&request.permission, 200)),
-        // The policy reads them: a list that is cut short must not look like a whole one.
         patterns: patterns(&request.patterns),
         always: patterns(&request.always),
         details: details(&request.metadata),
         from,
         questions: Vec::new(),
+        incomplete: is_cut(&request.patterns) || is_cut(&request.always),
     }
 }
 
-/// The deployment shows fewer. What has more of them ends in one that only a rule for everything fits.
+fn is_cut(all: &[String]) -> bool {
+    all.len() > MOST_PATTERNS || all.iter().any(|text| text.chars().count() > TEXT_CHARS)
+}
+
+/// The deployment shows fewer.
 fn patterns(all: &[String]) -> Vec<String> {
     let first = all.iter().take(MOST_PATTERNS);
     let mut patterns: Vec<String> = first.map(|text| cut(text, TEXT_CHARS)).collect();
@@ -58,7 +63,10 @@ fn question(request: &Request, from: Option<String>) -> Asked {
         .collect();
     Asked {
         kind: AskedKind::Question,
-        title: cut(&texts.join(" / "), TITLE_CHARS),
+        title: match cut(&texts.join(" / "), TITLE_CHARS) {
+            title if title.is_empty() => "a question without words".to_owned(),
+            title => title,
+        },
         from,
         questions: request.questions.iter().map(one_question).collect(),
         ..Asked::default()
@@ -145,6 +153,26 @@ mod tests {
         assert_eq!(question.options[1].label, "B");
         assert_eq!(question.options[1].description, None);
         assert_eq!((question.multiple, question.custom), (Some(true), None));
+    }
+
+    #[test]
+    fn a_question_that_asks_nothing_is_no_permission() {
+        let empty = read(json!({"id": "que_2", "questions": []}));
+        let shown = asked(&empty, None);
+        assert_eq!(shown.kind, AskedKind::Question);
+        assert!(!shown.title.is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        let whole = read(json!({"permission": "bash", "patterns": ["ls"]}));
+        assert!(!asked(&whole, None).incomplete);
+        let many: Vec<String> = (0..=MOST_PATTERNS).map(|n| format!("true {n}")).collect();
+        let many = read(json!({"permission": "bash", "patterns": many}));
+        assert!(asked(&many, None).incomplete);
+        let long = format!("git push {} --force", "x".repeat(TEXT_CHARS));
+        let long = read(json!({"permission": "bash", "patterns": [long]}));
+        assert!(asked(&long, None).incomplete);
     }
 
     #[test]

@@ -206,12 +206,19 @@ impl Answer {
     }
 }
 
+/// The fewest characters that a start of an id has, `req_` included.
+const SHORTEST_START: usize = 8;
+
 /// Whole ids may be of requests that have ended; a start must be of one that is open.
 fn named<'r>(open: &'r [RequestRow], name: &str) -> Result<Option<&'r RequestRow>, Failure> {
     if let Some(found) = open.iter().find(|row| row.request_id == name) {
         return Ok(Some(found));
     }
-    let mut starts = open.iter().filter(|row| row.request_id.starts_with(name));
+    // What fits everything names nothing: an unset variable must not answer the one request that waits.
+    let is_start = name.len() >= SHORTEST_START;
+    let mut starts = open
+        .iter()
+        .filter(|row| is_start && row.request_id.starts_with(name));
     match (starts.next(), starts.next()) {
         (Some(_), Some(_)) => Err(
             Failure::usage(format!("several requests begin with `{name}`"))

@@ -1,6 +1,7 @@
 // Who the page is: an owner's token (a JWT), pasted or taken from the address's fragment, which never leaves the browser.
 // It is never part of a query string. What is read out of it here is for display only; the deployment decides.
 
+import { ofDeployment } from "./address";
 import { forget, read, write } from "./store";
 
 const KEY = "token";
@@ -28,9 +29,10 @@ export function claims(token: string): Claims | null {
   }
 }
 
-export const storedToken = (): string | null => read(KEY);
-export const keepToken = (token: string): void => void write(KEY, token);
-export const forgetToken = (): void => forget(KEY);
+/** Kept for the deployment that it was given for: a link that names another one gets nothing. */
+export const storedToken = (): string | null => read(ofDeployment(KEY));
+export const keepToken = (token: string): void => void write(ofDeployment(KEY), token);
+export const forgetToken = (): void => forget(ofDeployment(KEY));
 
 /** What `orchestrator pair` prints, taken out of its link when the whole link was pasted. */
 export function pairingCode(text: string): string | null {

@@ -11,13 +11,13 @@ use crate::domain::call::CallError;
 use crate::domain::ids::RequestKey;
 use crate::domain::permission::{Asked, AskedKind, Reply, Standing};
 use crate::domain::policy::Decision;
-use crate::domain::turn::TurnError;
+use crate::domain::turn::{Ending, Outcome, TurnError};
 
 /// After the owner's time, for the deployment to say that it is over.
 const GRACE_MS: u64 = 60_000;
 /// The pause before a call is made again that the deployment or the assistant failed to answer.
 const AGAIN_MS: u64 = 2_000;
-/// Replies that the assistant did not take. What waits for the last one is the silence guard's.
+/// Replies that the assistant did not take. After the last one its turn ends: a tool that waits for its answer is no silence.
 const MOST_REPLIES: u32 = 5;
 /// The longest time that a deployment lets a request wait.
 const MOST_MS: u64 = 7 * 24 * 3_600_000;
@@ -31,6 +31,8 @@ pub(super) struct Request {
     step: Step,
     /// Since the deployment has it; before that since it was asked.
     since_ms: u64,
+    /// Its owner's time, as it was said when it was asked.
+    limit_ms: u64,
     again_at: Option<u64>,
     tries: u32,
 }
@@ -68,6 +70,7 @@ impl SessionMachine {
     ) {
         let incarnation = self.incarnation;
         let decision = self.limits.policy.decide(&asked);
+        let limit_ms = self.limits.request_ms.clamp(1_000, MOST_MS);
         let Some(turn) = &mut self.turn else { return };
         if turn.requests.iter().any(|request| request.id == id) {
             return;
@@ -80,6 +83,7 @@ impl SessionMachine {
             asked,
             step: Step::Asking,
             since_ms: now,
+            limit_ms,
             again_at: None,
             tries: 0,
         });
@@ -102,7 +106,7 @@ impl SessionMachine {
                 key: key.clone(),
                 turn: turn.id.clone(),
                 asked: request.asked.clone(),
-                timeout_ms: self.limits.request_ms.clamp(1_000, MOST_MS),
+                timeout_ms: request.limit_ms,
             });
         }
     }
@@ -115,11 +119,12 @@ impl SessionMachine {
         now: u64,
         out: &mut Vec<Effect>,
     ) {
-        let limits = self.limits.clone();
+        let policy = self.limits.policy.clone();
         let Some(request) = self.request_by_key(key) else {
             return;
         };
-        let id = request.id.clone();
+        let (id, limit_ms) = (request.id.clone(), request.limit_ms);
+        let is_once_only = request.asked.incomplete || policy.denies_some(&request.asked);
         match result {
             // What was said when it was put there is old news to one that has ended since.
             Ok(Standing::Open) if matches!(request.step, Step::Asking) => {
@@ -136,10 +141,12 @@ impl SessionMachine {
                         format!("its owner rejected what it asked for: {}", request.what());
                     self.reply_with(&id, reply, "rejected", &reason, now, out);
                 }
+                // Asked no more, it would pass what the policy denies; and nobody has seen what was cut off.
+                Reply::Always if is_once_only => self.reply(&id, Reply::Once, now, out),
                 _ => self.reply(&id, reply, now, out),
             },
             Ok(Standing::Expired) => {
-                let reason = format!("nobody answered within {}", spoken(limits.request_ms));
+                let reason = format!("nobody answered within {}", spoken(limit_ms));
                 self.reply_with(
                     &id,
                     Reply::rejection(&reason),
@@ -202,17 +209,23 @@ impl SessionMachine {
             Ok(()) => {}
             Err(error) => {
                 request.tries += 1;
+                let why = format!("the assistant did not take an answer: {error}");
                 if request.tries < MOST_REPLIES {
                     request.again_at = Some(now + AGAIN_MS);
+                } else if turn.verdict.is_none() {
+                    turn.verdict = Some(Ending::because(
+                        Outcome::Failed,
+                        "reply_refused",
+                        why.clone(),
+                    ));
                 }
-                self.last_error = Some(format!("the assistant did not take an answer: {error}"));
+                self.last_error = Some(why);
             }
         }
     }
 
     /// Calls that are to be made again, and the end of waiting for a deployment that does not say that time is over.
     pub(super) fn guard_requests(&mut self, now: u64, out: &mut Vec<Effect>) {
-        let limit = self.limits.request_ms.saturating_add(GRACE_MS);
         let Some(turn) = self
             .turn
             .as_mut()
@@ -229,9 +242,11 @@ impl SessionMachine {
                     out.push(Effect::Reply(request.id.clone(), reply.clone()));
                 }
                 Step::Replying(_) => {}
-                _ if now.saturating_sub(request.since_ms) >= limit => {
+                _ if now.saturating_sub(request.since_ms)
+                    >= request.limit_ms.saturating_add(GRACE_MS) =>
+                {
                     out.push(Effect::Withdraw(request.key.clone()));
-                    given_up.push(request.id.clone());
+                    given_up.push((request.id.clone(), request.limit_ms));
                 }
                 Step::Asking if is_due => put_again.push(request.key.clone()),
                 Step::Taking if is_due => out.push(Effect::Take(request.key.clone())),
@@ -241,11 +256,8 @@ impl SessionMachine {
         for key in put_again {
             self.put(&key, out);
         }
-        for id in given_up {
-            let reason = format!(
-                "no answer of its owner came within {}",
-                spoken(self.limits.request_ms)
-            );
+        for (id, limit_ms) in given_up {
+            let reason = format!("no answer of its owner came within {}", spoken(limit_ms));
             self.reply_with(
                 &id,
                 Reply::rejection(&reason),

@@ -386,9 +386,9 @@ fn an_assistant_that_ignores_the_abort_is_replaced_and_the_turn_aborted() {
 #[test]
 fn silence_ends_a_turn_but_not_while_a_request_waits() {
     let mut world = World::new();
+    world.machine.limits.request_ms = u64::MAX;
     world.until_streaming();
     world.on(requests::asks("r"));
-    world.machine.limits.request_ms = u64::MAX;
     assert_eq!(world.after(400_000, Input::Tick), []);
     world.on(requests::settled("r"));
     assert_eq!(

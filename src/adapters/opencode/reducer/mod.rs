@@ -218,12 +218,20 @@ impl Reducer {
         }
     }
 
-    /// What the store says after a reconnect. Only closed parts count: an open one is stored empty.
+    /// What is asked at present, for [`Self::caught_up`].
+    pub fn asked(&self) -> HashSet<String> {
+        let turn = self.turn.as_ref();
+        turn.map(|turn| turn.pending.clone()).unwrap_or_default()
+    }
+
+    /// What the store says after a reconnect. Only closed parts count: an open one is stored empty. Of requests only those
+    /// can be gone that were there before the store was read: what was asked since is not in it yet.
     pub fn caught_up(
         &mut self,
         messages: &[Stored],
         busy: bool,
         requests: &[Request],
+        asked_before: &HashSet<String>,
         now: u64,
     ) -> Vec<Effect> {
         let mut out = Vec::new();
@@ -253,7 +261,7 @@ impl Reducer {
         let gone: Vec<String> = turn
             .pending
             .iter()
-            .filter(|id| !waiting.contains(id.as_str()))
+            .filter(|id| asked_before.contains(*id) && !waiting.contains(id.as_str()))
             .cloned()
             .collect();
         for id in gone {

@@ -229,12 +229,53 @@ fn a_reply_that_the_assistant_did_not_take_is_given_again_the_same_a_few_times()
         if attempt < 5 {
             assert_eq!(effects, [reply("r", Reply::Always)]);
         } else {
-            assert_eq!(effects, []);
+            // A tool that waits for its answer is no silence: nothing else would end the turn.
+            assert_eq!(effects, [Effect::Abort("c".into())]);
         }
     }
-    // Then the turn ends by its silence.
-    let effects = world.after(330_000, Input::Tick);
-    assert_eq!(effects, [Effect::Abort("c".into())]);
+    let effects = world.on(ended(TurnEnd::Aborted { usage: None }));
+    assert_eq!(outcome_of(&effects), Outcome::Failed);
+}
+
+#[test]
+fn an_always_does_not_pass_what_the_policy_denies_or_nobody_has_seen() {
+    let deny = Rule {
+        permission: "bash".to_owned(),
+        pattern: "rm *".to_owned(),
+        decision: Decision::Deny,
+    };
+    let mut world = World::new();
+    world.machine.limits.policy = Policy::new(vec![deny]);
+    world.until_streaming();
+    world.on(asks("r"));
+    assert_eq!(
+        answered(&mut world, Reply::Always),
+        [reply("r", Reply::Once)]
+    );
+
+    let mut world = waiting(Asked {
+        incomplete: true,
+        ..bash()
+    });
+    assert_eq!(
+        answered(&mut world, Reply::Always),
+        [reply("r", Reply::Once)]
+    );
+}
+
+#[test]
+fn what_was_asked_keeps_the_time_that_its_owner_was_told() {
+    let mut world = waiting(bash());
+    world.machine.limits.request_ms = 1_000;
+    assert_eq!(world.after(100_000, Input::Tick), []);
+    let effects = world.after(30_000, Input::Tick);
+    assert!(
+        matches!(
+            &effects[..],
+            [Effect::Withdraw(_), Effect::Reply(_, Reply::Reject { .. })]
+        ),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -273,8 +314,11 @@ fn a_turn_that_the_assistant_ends_for_a_rejection_says_whose_it_was() {
 
 #[test]
 fn a_turn_that_waits_is_not_idle_and_its_child_stays() {
-    let mut world = waiting(bash());
+    let mut world = World::new();
     world.machine.limits.request_ms = u64::MAX;
+    world.until_streaming();
+    world.on(asks("r"));
+    world.on(stands("r", Standing::Open));
     assert_eq!(world.on(Input::Release), []);
     assert_eq!(world.on(wants_to_go()), []);
     assert_eq!(world.after(10_000_000, Input::Tick), []);
