@@ -27,6 +27,8 @@ export class Connection {
   private readonly listeners = new Set<() => void>();
   private token: string | null = null;
   private watching: (() => void) | null = null;
+  /** The deployment has said that it knows the device. */
+  private isGreeted = false;
 
   constructor(readonly url: string) {
     this.client = new ConvexClient(url, {
@@ -50,14 +52,17 @@ export class Connection {
   };
 
   signIn(token: string): void {
+    this.unwatch();
     this.token = token;
     this.set({ sign: "checking" });
     this.client.setAuth(
       () => Promise.resolve(this.token === token ? token : null),
       (isAuthenticated) => {
         if (this.token !== token) return;
-        this.set({ sign: isAuthenticated ? "in" : this.whyNot(token) });
-        if (isAuthenticated) this.watchDevice(token);
+        if (!isAuthenticated) this.set({ sign: this.whyNot(token) });
+        // A paired device's token says nothing yet of whether it still is: nothing is shown or sent before that is known.
+        else if (claims(token)?.device !== undefined) this.watchDevice(token);
+        else this.set({ sign: "in" });
       },
     );
   }
@@ -81,25 +86,33 @@ export class Connection {
 
   /** A device is shown the door the moment it is revoked. */
   private watchDevice(token: string): void {
-    if (this.watching !== null || claims(token)?.device === undefined) return;
+    if (this.watching !== null) {
+      if (this.isGreeted) this.set({ sign: "in" });
+      return;
+    }
     const ended = (error: Error) => {
       if (this.token !== token || refusalOf(error).code !== "device_revoked") return;
       this.signOut();
       this.set({ sign: "revoked" });
     };
-    let isGreeted = false;
     const greeted = () => {
-      if (isGreeted) return;
-      isGreeted = true;
+      if (this.isGreeted) return;
+      this.isGreeted = true;
+      this.set({ sign: "in" });
       // When it was last in use is nice to know, and nothing depends on it.
       this.client.mutation(api.devices.visit, {}).catch(() => {});
     };
     this.watching = this.client.onUpdate(api.devices.self, {}, greeted, ended);
   }
 
-  signOut(): void {
+  private unwatch(): void {
     this.watching?.();
     this.watching = null;
+    this.isGreeted = false;
+  }
+
+  signOut(): void {
+    this.unwatch();
     this.token = null;
     this.client.setAuth(() => Promise.resolve(null));
     this.set({ sign: "out" });
