@@ -286,6 +286,7 @@ mod tests {
             model: None,
             status: "idle".to_owned(),
             reason: None,
+            waiting: None,
             created_at: 0.0,
             last_activity_at: 0.0,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use orchestrator_actors::domain::ids::{ModelId, TurnId};
 use orchestrator_actors::domain::item::ItemKind;
 use orchestrator_actors::domain::turn::StoredTurn;
-use orchestrator_actors::ports::agent::{AgentError, AgentEvent, Prompt, TurnEnd};
+use orchestrator_actors::ports::agent::{AgentError, AgentEvent, Prompt, Reply, TurnEnd};
 use serde_json::json;
 
 use crate::harness::{Answer, World, eventually, folded, script};
