@@ -227,15 +227,20 @@ async fn directory_there(directory: &Path, waiting: &Waiting) {
     waiting.set(None);
 }
 
-/// Waits until no task works in the directory. Only a task takes it alone, so a lock that cannot be shared is a task's.
+/// Waits until no task works in the directory. Only a task takes it alone, so a lock that cannot be shared is a task's. To
+/// look makes no file: what is not there is held by nobody.
 async fn directory_free(lock: &Path, waiting: &Waiting) -> Result<(), AgentError> {
     let wanted = LeaseSpec {
         session: None,
         directory: Some((lock.to_owned(), DirectoryUse::Shared)),
     };
     loop {
-        let wanted = wanted.clone();
-        let taken = tokio::task::spawn_blocking(move || Lease::try_take(&wanted).map(drop)).await;
+        let (wanted, lock) = (wanted.clone(), lock.to_owned());
+        let look = move || match lock.try_exists() {
+            Ok(false) => Ok(()),
+            _ => Lease::try_take(&wanted).map(drop),
+        };
+        let taken = tokio::task::spawn_blocking(look).await;
         match taken.map_err(|error| AgentError::Boot(error.to_string()))? {
             Ok(()) => break,
             Err(LeaseError::Busy(_)) => {
