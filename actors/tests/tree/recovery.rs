@@ -162,7 +162,10 @@ async fn an_earlier_turns_recovery_goes_on_under_an_epoch_that_rose_meanwhile() 
     world
         .until_card("session/s", |card| card.phase == Phase::Parked)
         .await;
-    assert!(world.deployment.turn("t").provisional);
+    world
+        .deployment
+        .until("it is closed for now", |d| d.turn("t").provisional)
+        .await;
     world.machine.restart(session).await.unwrap();
     world.gate.hold(Point::AfterClaim);
     world.deployment.send("s", "u");
