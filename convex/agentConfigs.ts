@@ -21,20 +21,22 @@ export const update = mutation({
     epoch: v.optional(v.number()),
     room: v.string(),
     role: v.string(),
-    agentType: v.string(),
+    /** Without it, as it was reported before. */
+    agentType: v.optional(v.string()),
     workingDirectory: v.string(),
     run: v.optional(runReport),
   },
   returns: v.null(),
-  handler: async (ctx, { token, epoch, run, ...report }) => {
+  handler: async (ctx, { token, epoch, run, ...told }) => {
     if (run !== undefined && epoch === undefined) throw refusal("invalid", "how a role runs is reported with an epoch");
     const worker = epoch === undefined ? await requireApproved(ctx, token) : await requireServing(ctx, token, epoch);
-    checkId("room", report.room);
-    checkId("role", report.role);
-    checkLine("agentType", report.agentType, NAME_CHARS);
-    checkLine("workingDirectory", report.workingDirectory, PATH_CHARS);
+    checkId("room", told.room);
+    checkId("role", told.role);
+    checkLine("workingDirectory", told.workingDirectory, PATH_CHARS);
     const { machineId, workerId, owner } = worker;
-    const known = await configOf(ctx, machineId, report.room, report.role);
+    const known = await configOf(ctx, machineId, told.room, told.role);
+    const report = { ...told, agentType: told.agentType ?? known?.agentType ?? "unknown" };
+    checkLine("agentType", report.agentType, NAME_CHARS);
     if (known && known.workerId !== workerId) {
       throw refusal("forbidden", `${report.role} of room ${report.room} is worker ${known.workerId}'s: its owner moves it with start-agent`);
     }

@@ -95,6 +95,8 @@ function checkSize(batches: Batch[]): void {
 }
 
 async function appendBatch(ctx: MutationCtx, verdict: TokenVerdict, batch: Batch): Promise<Omit<Result, "turn">> {
+  // The turns of a worker that was removed are closed.
+  if (verdict.status === "removed") return refused("closed", verdict.message);
   if (verdict.status !== "ok") return refused(verdict.status, verdict.message);
   const { worker } = verdict;
   if (!isPresentEpoch(worker, batch.epoch)) return refused("displaced", "another supervisor serves the worker now");

@@ -1,13 +1,17 @@
 // The task queue. Owners add tasks to a worker; its supervisor pulls them one at a time under a lease, and acknowledges
-// each with the branch it made or the reason why it did not. How often a task is tried is decided here; how often a
-// command is, by whoever runs it.
+// each with the branch it made or the reason why it did not. Or they add them to a role of a room, whose assistant takes
+// one and reports it. How often a task is tried is decided here; how often a command is, by whoever runs it.
 
 import { v, type Infer } from "convex/values";
 import { refusal } from "./lib/errors";
 import { SECOND_LOOK_MS, checkId, cut, exceeds } from "./lib/limits";
-import { requireOwner, ownedWorker, usableWorker } from "./lib/owners";
-import { internalMutation, mutation, query, type Doc, type MutationCtx } from "./lib/server";
+import { requireOwner, usableWorker } from "./lib/owners";
+import { taskPrompt } from "./lib/prompts";
+import { ROLE_LEASE_MS, inHand, isPlaying, playedBy, reported } from "./lib/roleTasks";
+import { internalMutation, mutation, query, type MutationCtx } from "./lib/server";
+import { taskHash } from "./lib/taskHash";
 import { checkLease as scheduledCheckLease } from "./lib/taskJobs";
+import { isIn, newestIn, oldestOf, placeIn, queueNamed, queueOf, type Queue } from "./lib/taskQueues";
 import {
   LEASE_MS,
   LIST_TASKS_DEFAULT,
@@ -38,75 +42,77 @@ import {
   type Task,
   type TaskState,
 } from "./lib/tasking";
-import { requireServing } from "./lib/tokens";
+import { requireApproved, requireServing } from "./lib/tokens";
 
 const shownTask = v.object({
   taskId: v.string(),
-  workerId: v.string(),
+  workerId: v.optional(v.string()),
+  room: v.optional(v.string()),
+  role: v.optional(v.string()),
   seq: v.number(),
   title: v.string(),
+  hash: v.optional(v.string()),
   state: taskState,
   attempt: v.number(),
   maxRetries: v.number(),
   cancelRequested: v.boolean(),
   artifact: v.optional(artifact),
   failure: v.optional(taskFailure),
+  holder: v.optional(v.string()),
+  summary: v.optional(v.string()),
   report: v.optional(v.string()),
   createdAt: v.number(),
   startedAt: v.optional(v.number()),
   finishedAt: v.optional(v.number()),
 });
 
-/** Puts tasks at the end of a worker's queue, in their order. The ids make it idempotent. */
+/** Whose queue: a worker's, or that of a role of a room. */
+const addressee = { workerId: v.optional(v.string()), room: v.optional(v.string()), role: v.optional(v.string()) };
+
+/** Puts tasks at the end of a queue, in their order. The ids make it idempotent. */
 export const add = mutation({
   args: {
-    workerId: v.string(),
+    ...addressee,
     tasks: v.array(v.object({ id: v.string(), text: v.string() })),
     maxRetries: v.optional(v.number()),
   },
   returns: v.object({ taskIds: v.array(v.string()) }),
-  handler: async (ctx, { workerId, tasks, maxRetries = RETRIES_DEFAULT }) => {
+  handler: async (ctx, { tasks, maxRetries: given, ...to }) => {
     const owner = await requireOwner(ctx);
-    const worker = await usableWorker(ctx, owner, workerId);
+    const queue = await queueNamed(ctx, owner, to, true);
     if (tasks.length === 0 || tasks.length > TASKS_PER_ADD) {
       throw refusal("invalid", `1 to ${TASKS_PER_ADD} tasks can be added at once, these are ${tasks.length}`);
     }
+    const maxRetries = given ?? RETRIES_DEFAULT;
     checkRetries(maxRetries);
     if (exceeds(tasks.map(({ text }) => text), 4 * 1_024 * 1_024)) {
       throw refusal("too_large", "the tasks together have more than 4 MiB: add fewer at once");
     }
-    let seq = await nextSeq(ctx, workerId);
+    let seq = ((await newestIn(ctx, queue, 1))[0]?.seq ?? -1) + 1;
     let fresh = 0;
     for (const { id, text } of tasks) {
       checkId("a task's id", id);
       checkTask(text);
-      if (await isThere(ctx, worker, id, text)) continue;
-      await insert(ctx, worker, { id, text, seq, maxRetries });
+      if (await isThere(ctx, queue, id, text)) continue;
+      await insert(ctx, queue, { id, text, seq, maxRetries, usualRetries: given === undefined });
       seq += 1;
       fresh += 1;
     }
-    if (fresh > 0) await checkRoom(ctx, workerId);
+    if (fresh > 0) await checkRoom(ctx, queue);
     return { taskIds: tasks.map(({ id }) => id) };
   },
 });
 
-/** A worker's tasks, newest first. */
+/** The tasks of a queue, newest first. */
 export const list = query({
-  args: { workerId: v.string(), limit: v.optional(v.number()), beforeSeq: v.optional(v.number()) },
+  args: { ...addressee, limit: v.optional(v.number()), beforeSeq: v.optional(v.number()) },
   returns: v.object({ tasks: v.array(shownTask) }),
-  handler: async (ctx, { workerId, limit = LIST_TASKS_DEFAULT, beforeSeq }) => {
-    await ownedWorker(ctx, await requireOwner(ctx), workerId);
+  handler: async (ctx, { limit = LIST_TASKS_DEFAULT, beforeSeq, ...to }) => {
+    const queue = await queueNamed(ctx, await requireOwner(ctx), to, false);
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > LIST_TASKS_MAX) {
       throw refusal("invalid", `limit must be a whole number from 1 to ${LIST_TASKS_MAX}`);
     }
-    const rows = await ctx.db
-      .query("tasks")
-      .withIndex("by_worker", (q) => {
-        const all = q.eq("workerId", workerId);
-        return beforeSeq === undefined ? all : all.lt("seq", beforeSeq);
-      })
-      .order("desc")
-      .take(limit);
+    const rows = await newestIn(ctx, queue, limit, beforeSeq);
     return { tasks: rows.map(shown) };
   },
 });
@@ -133,20 +139,21 @@ export const retry = mutation({
       throw refusal("conflict", `task ${taskId} is done: add it again with another text`);
     }
     if (task.state === "queued" || task.state === "running") return { state: task.state };
-    await usableWorker(ctx, task.owner, task.workerId);
+    if (task.workerId !== undefined) await usableWorker(ctx, task.owner, task.workerId);
     await ctx.db.patch(task._id, { state: "queued", attempt: 0, cancelRequested: false, finishedAt: undefined });
-    await checkRoom(ctx, task.workerId);
+    await checkRoom(ctx, queueOf(task));
     return { state: "queued" };
   },
 });
 
-/** Calls a task off: a waiting one at once, a running one by a mark that its supervisor sees. */
+/** Calls a task off: a waiting one at once, and a role's, which nobody could undo; a running one by a mark that its supervisor sees. */
 export const cancel = mutation({
   args: { taskId: v.string() },
   returns: v.object({ state: taskState }),
   handler: async (ctx, { taskId }): Promise<{ state: TaskState }> => {
     const task = await ownedTask(ctx, await requireOwner(ctx), taskId);
-    if (task.state === "queued") return { state: await cancelNow(ctx, task) };
+    const isOurs = task.state === "running" && task.role !== undefined;
+    if (task.state === "queued" || isOurs) return { state: await cancelNow(ctx, task) };
     if (task.state === "running" && !task.cancelRequested) await ctx.db.patch(task._id, { cancelRequested: true });
     return { state: task.state };
   },
@@ -208,10 +215,18 @@ const pulled = v.union(
  * task that an earlier start had in hand; that task or none.
  */
 export const pull = mutation({
-  args: { token: v.string(), epoch: v.number(), leaseId: v.string(), known: v.optional(v.string()) },
+  args: {
+    token: v.string(),
+    epoch: v.number(),
+    leaseId: v.string(),
+    known: v.optional(v.string()),
+    /** The worker's setting, for tasks of which nobody has said how often they are tried. */
+    maxRetries: v.optional(v.number()),
+  },
   returns: pulled,
-  handler: async (ctx, { token, epoch, leaseId, known }): Promise<Infer<typeof pulled>> => {
+  handler: async (ctx, { token, epoch, leaseId, known, maxRetries }): Promise<Infer<typeof pulled>> => {
     checkId("a lease's id", leaseId);
+    if (maxRetries !== undefined) checkRetries(maxRetries);
     const worker = await requireServing(ctx, token, epoch);
     const running = await runningTask(ctx, worker.workerId);
     if (running && (running.leaseId === leaseId || (known !== undefined && running.leaseId === known))) {
@@ -227,7 +242,7 @@ export const pull = mutation({
     }
     const next = await oldestIn(ctx, worker.workerId, "queued");
     if (!next) return { status: "none" };
-    const attempt = await lease(ctx, worker, next, leaseId);
+    const attempt = await lease(ctx, worker, next, leaseId, { maxRetries });
     return await handed(ctx, { ...next, leaseId }, attempt);
   },
 });
@@ -257,10 +272,93 @@ export const acknowledge = mutation({
     }
     const told = report === undefined ? {} : { report: report.slice(0, REPORT_CHARS) };
     await ctx.db.patch(task._id, { settledLeaseId: leaseId, ...told });
-    if (result.status === "done") return { status: "ok" as const, state: await finish(ctx, task, result.artifact) };
+    if (result.status === "done") {
+      return { status: "ok" as const, state: await finish(ctx, task, { artifact: result.artifact }) };
+    }
     if (result.status === "returned") return { status: "ok" as const, state: await giveBack(ctx, task) };
     const failure = { class: result.failure.class.slice(0, 64), message: cut(result.failure.message) };
     return { status: "ok" as const, state: await fail(ctx, task, failure, result.retry) };
+  },
+});
+
+/** What a role's player watches while it waits. */
+export const awaiting = query({
+  args: { token: v.string(), room: v.string(), role: v.string() },
+  returns: v.object({ queued: v.boolean(), inHand: v.boolean() }),
+  handler: async (ctx, { token, room, role }) => {
+    const worker = await requireApproved(ctx, token);
+    const queue = await playedBy(ctx, worker, room, role);
+    const held = await inHand(ctx, queue, worker);
+    return { queued: (await oldestOf(ctx, queue, "queued", 1)).length > 0, inHand: held !== undefined };
+  },
+});
+
+const taken = v.union(
+  v.object({
+    status: v.literal("task"),
+    taskId: v.string(),
+    text: v.string(),
+    /** The whole of what the assistant is told. */
+    prompt: v.string(),
+    attempt: v.number(),
+    /** The role had it in hand already. */
+    again: v.boolean(),
+  }),
+  v.object({ status: v.literal("none") }),
+);
+
+/**
+ * Takes the next task of a role that the token's worker plays. What the role has in hand comes first; a caller that
+ * has been waiting says `onlyNew`, because what came into hand meanwhile is another caller's.
+ */
+export const take = mutation({
+  args: { token: v.string(), room: v.string(), role: v.string(), leaseId: v.string(), onlyNew: v.optional(v.boolean()) },
+  returns: taken,
+  handler: async (ctx, { token, room, role, leaseId, onlyNew = false }): Promise<Infer<typeof taken>> => {
+    checkId("a lease's id", leaseId);
+    const worker = await requireApproved(ctx, token);
+    const queue = await playedBy(ctx, worker, room, role);
+    const told = async (task: Task, attempt: number, again: boolean): Promise<Infer<typeof taken>> => {
+      const { taskId } = task;
+      const text = (await findText(ctx, taskId))?.text ?? "";
+      return { status: "task", taskId, text, prompt: taskPrompt({ room, role, taskId, text, attempt, again }), attempt, again };
+    };
+    const held = await inHand(ctx, queue, worker);
+    if (held?.leaseId === leaseId) return await told(held, held.attempt, false);
+    if (held) {
+      if (onlyNew) return { status: "none" };
+      const leaseUntil = Date.now() + ROLE_LEASE_MS;
+      await ctx.db.patch(held._id, { leaseId, leaseUntil });
+      await ctx.scheduler.runAt(leaseUntil, scheduledCheckLease, { taskId: held.taskId, leaseId });
+      return await told(held, held.attempt, true);
+    }
+    const [next] = await oldestOf(ctx, queue, "queued", 1);
+    if (!next) return { status: "none" };
+    return await told(next, await lease(ctx, worker, next, leaseId, { leaseMs: ROLE_LEASE_MS }), false);
+  },
+});
+
+const roleResult = v.union(
+  v.object({ status: v.literal("done"), summary: v.optional(v.string()) }),
+  v.object({ status: v.literal("failed"), reason: v.string(), retry: v.boolean() }),
+  v.object({ status: v.literal("returned") }),
+);
+
+/** What became of a role's task. Nobody else has it while the role that took it has not been given up. */
+export const report = mutation({
+  args: { token: v.string(), taskId: v.string(), result: roleResult },
+  returns: v.object({
+    status: v.union(v.literal("ok"), v.literal("already"), v.literal("lost")),
+    state: taskState,
+  }),
+  handler: async (ctx, { token, taskId, result }) => {
+    const worker = await requireApproved(ctx, token);
+    const task = await ownedTask(ctx, worker.owner, taskId);
+    if (task.role === undefined) {
+      throw refusal("conflict", `task ${taskId} is a worker's, not a role's: its supervisor says what becomes of it`);
+    }
+    if (task.holder !== worker.workerId) return { status: "lost" as const, state: task.state };
+    return await reported(ctx, task, result);
   },
 });
 
@@ -271,7 +369,11 @@ export const checkLease = internalMutation({
   handler: async (ctx, { taskId, leaseId }) => {
     const task = await findTask(ctx, taskId);
     if (task?.state !== "running" || task.leaseId !== leaseId) return null;
-    if (hasRunOut(task)) await runOut(ctx, task);
+    if (await isPlaying(ctx, task)) {
+      const leaseUntil = Date.now() + ROLE_LEASE_MS;
+      await ctx.db.patch(task._id, { leaseUntil });
+      await ctx.scheduler.runAt(leaseUntil, scheduledCheckLease, { taskId, leaseId });
+    } else if (hasRunOut(task)) await runOut(ctx, task);
     else await ctx.scheduler.runAt((task.leaseUntil ?? 0) + SECOND_LOOK_MS, scheduledCheckLease, { taskId, leaseId });
     return null;
   },
@@ -290,9 +392,15 @@ async function handed(ctx: MutationCtx, task: Task, attempt: number): Promise<In
 }
 
 function shown(task: Task): Infer<typeof shownTask> {
-  const { taskId, workerId, seq, title, state, attempt, maxRetries, cancelRequested, createdAt } = task;
+  const { taskId, seq, title, state, attempt, maxRetries, cancelRequested, createdAt } = task;
   return {
-    ...{ taskId, workerId, seq, title, state, attempt, maxRetries, cancelRequested, createdAt },
+    ...{ taskId, seq, title, state, attempt, maxRetries, cancelRequested, createdAt },
+    ...(task.workerId !== undefined && { workerId: task.workerId }),
+    ...(task.room !== undefined && { room: task.room }),
+    ...(task.role !== undefined && { role: task.role }),
+    ...(task.hash !== undefined && { hash: task.hash }),
+    ...(task.holder !== undefined && { holder: task.holder }),
+    ...(task.summary !== undefined && { summary: task.summary }),
     ...(task.artifact && { artifact: task.artifact }),
     ...(task.failure && { failure: task.failure }),
     ...(task.report !== undefined && { report: task.report }),
@@ -313,28 +421,31 @@ function checkRetries(maxRetries: number): void {
 }
 
 /** Whether this very task was added before. The same id for something else is a conflict. */
-async function isThere(ctx: MutationCtx, worker: Doc<"workers">, id: string, text: string): Promise<boolean> {
+async function isThere(ctx: MutationCtx, queue: Queue, id: string, text: string): Promise<boolean> {
   const task = await findTask(ctx, id);
   if (!task) return false;
-  const same = task.workerId === worker.workerId && (await findText(ctx, id))?.text === text;
-  if (!same) throw refusal("conflict", `task ${id} exists with another text or worker: choose another id`);
+  const same = isIn(task, queue) && (await findText(ctx, id))?.text === text;
+  if (!same) throw refusal("conflict", `task ${id} exists with another text or place: choose another id`);
   return true;
 }
 
 async function insert(
   ctx: MutationCtx,
-  worker: Doc<"workers">,
-  { id, text, seq, maxRetries }: { id: string; text: string; seq: number; maxRetries: number },
+  queue: Queue,
+  task: { id: string; text: string; seq: number; maxRetries: number; usualRetries: boolean },
 ): Promise<void> {
+  const { id, text, seq, maxRetries, usualRetries } = task;
   await ctx.db.insert("tasks", {
     taskId: id,
-    owner: worker.owner,
-    workerId: worker.workerId,
+    owner: queue.owner,
+    ...placeIn(queue),
     seq,
     title: titleOf(text),
+    hash: taskHash(text),
     state: "queued",
     attempt: 0,
     maxRetries,
+    usualRetries,
     cancelRequested: false,
     createdAt: Date.now(),
   });
@@ -346,21 +457,9 @@ function titleOf(text: string): string {
   return [...line].slice(0, TITLE_CHARS).join("");
 }
 
-async function nextSeq(ctx: MutationCtx, workerId: string): Promise<number> {
-  const last = await ctx.db
-    .query("tasks")
-    .withIndex("by_worker", (q) => q.eq("workerId", workerId))
-    .order("desc")
-    .first();
-  return last ? last.seq + 1 : 0;
-}
-
-async function checkRoom(ctx: MutationCtx, workerId: string): Promise<void> {
-  const queued = await ctx.db
-    .query("tasks")
-    .withIndex("by_worker_state", (q) => q.eq("workerId", workerId).eq("state", "queued"))
-    .take(OPEN_TASKS_PER_WORKER + 1);
+async function checkRoom(ctx: MutationCtx, queue: Queue): Promise<void> {
+  const queued = await oldestOf(ctx, queue, "queued", OPEN_TASKS_PER_WORKER + 1);
   if (queued.length > OPEN_TASKS_PER_WORKER) {
-    throw refusal("queue_full", `${OPEN_TASKS_PER_WORKER} tasks can wait for a worker at most: let it do some first`);
+    throw refusal("queue_full", `${OPEN_TASKS_PER_WORKER} tasks can wait in a queue at most: let some be done first`);
   }
 }

@@ -7,7 +7,7 @@ import { takeConnection } from "./lib/connection";
 import { refusal } from "./lib/errors";
 import { closeTurns as scheduledCloseTurns, revokeReplaced as scheduledRevoke } from "./lib/jobs";
 import { CLOSE_PAGE, KEEP_OLDER_MS, LIST_WORKERS, NAME_CHARS, PATH_CHARS, checkId, checkLine, checkTools } from "./lib/limits";
-import { findWorker, ownedMachine, ownedWorker, requireOwner } from "./lib/owners";
+import { findWorker, ownedMachine, ownedWorker, requireKeyholder, requireOwner } from "./lib/owners";
 import { findPresence } from "./lib/presence";
 import { internalMutation, mutation, query, type Doc, type MutationCtx } from "./lib/server";
 import { forgetCredentials, hasLiveCredential, liveCredentials, mintToken, requireCredential, requireEpoch, revokeCredentials, takeIntoUse } from "./lib/tokens";
@@ -19,7 +19,7 @@ export const create = mutation({
   args: { workerId: v.string(), machineId: v.string(), name: v.string(), directory: v.string() },
   returns: v.object({ workerId: v.string(), token: v.string() }),
   handler: async (ctx, args) => {
-    const owner = await requireOwner(ctx);
+    const owner = await requireKeyholder(ctx);
     checkId("workerId", args.workerId);
     checkLine("name", args.name, NAME_CHARS);
     checkLine("directory", args.directory, PATH_CHARS);
@@ -113,7 +113,7 @@ export const rotate = mutation({
   args: { workerId: v.string(), keepOlderMs: v.optional(v.number()) },
   returns: v.object({ token: v.string() }),
   handler: async (ctx, { workerId, keepOlderMs = 0 }) => {
-    const worker = await presentWorker(ctx, await requireOwner(ctx), workerId);
+    const worker = await presentWorker(ctx, await requireKeyholder(ctx), workerId);
     if (!(keepOlderMs >= 0 && keepOlderMs <= KEEP_OLDER_MS)) {
       throw refusal("invalid", `keepOlderMs must be from 0 to ${KEEP_OLDER_MS}`);
     }
@@ -133,7 +133,10 @@ export const revokeReplaced = internalMutation({
   args: { credentials: v.array(v.id("credentials")) },
   returns: v.null(),
   handler: async (ctx, { credentials }) => {
-    for (const id of credentials) await ctx.db.patch(id, { revoked: true });
+    for (const id of credentials) {
+      // Of many rotations in a row some were forgotten already.
+      if (await ctx.db.get(id)) await ctx.db.patch(id, { revoked: true });
+    }
     return null;
   },
 });

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::domain::call::CallError;
 use crate::domain::command::{Casting, HandedOut, Order, Refused};
-use crate::domain::ids::{CommandId, ConversationId, ModelId, SessionId, TurnId};
+use crate::domain::ids::{CommandId, ConversationId, ModelId, RequestKey, SessionId, TurnId};
+use crate::domain::permission::{Asked, Reply, Standing};
 use crate::domain::session::{Claim, Granted, Saying, Unsettled};
 use crate::domain::token::WorkerToken;
 use crate::machine::StartIdentity;
@@ -29,6 +30,8 @@ enum ClaimAnswer {
     Claimed {
         content: String,
         model: Option<ModelId>,
+        #[serde(default)]
+        agent: Option<String>,
         title: String,
         agent_session_id: Option<ConversationId>,
         abort: bool,
@@ -113,6 +116,7 @@ pub fn claim(
             Ok(ClaimAnswer::Claimed {
                 content,
                 model,
+                agent,
                 title,
                 agent_session_id,
                 abort,
@@ -123,6 +127,7 @@ pub fn claim(
             }) => Ok(Claim::Granted(Box::new(Granted {
                 content,
                 model,
+                agent,
                 title,
                 conversation: agent_session_id,
                 abort,
@@ -165,6 +170,16 @@ pub fn confirm(
     })
 }
 
+pub fn retitle(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    session: &SessionId,
+    title: &str,
+) -> Pending<Result<Value, CallError>> {
+    let args = json!({ "sessionId": session, "title": title });
+    link.mutate("sessions:retitle", authorized(credential, args))
+}
+
 pub fn set_status(
     link: &Arc<dyn Link>,
     credential: &Credential,
@@ -177,6 +192,103 @@ pub fn set_status(
         args["reason"] = reason.into();
     }
     link.mutate("sessions:setStatus", authorized(credential, args))
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+enum StandingAnswer {
+    Open,
+    Answered { answer: GivenAnswer },
+    Withdrawn,
+    Expired,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "reply", rename_all = "lowercase")]
+enum GivenAnswer {
+    Once,
+    Always,
+    Reject { message: Option<String> },
+    Answer { answers: Vec<GivenTo> },
+}
+
+#[derive(Deserialize)]
+struct GivenTo {
+    options: Vec<String>,
+    text: Option<String>,
+}
+
+impl From<GivenAnswer> for Reply {
+    fn from(given: GivenAnswer) -> Self {
+        match given {
+            GivenAnswer::Once => Self::Once,
+            GivenAnswer::Always => Self::Always,
+            GivenAnswer::Reject { message } => Self::Reject { message },
+            GivenAnswer::Answer { answers } => Self::Answers(
+                answers
+                    .into_iter()
+                    .map(|GivenTo { options, text }| options.into_iter().chain(text).collect())
+                    .collect(),
+            ),
+        }
+    }
+}
+
+/// Puts before its owner what the assistant of the turn asks.
+pub fn ask(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    key: &RequestKey,
+    turn: &TurnId,
+    asked: &Asked,
+    timeout_ms: u64,
+) -> Pending<Result<Standing, CallError>> {
+    let mut args = json!(asked);
+    args["requestId"] = json!(key);
+    args["turnId"] = json!(turn);
+    args["timeoutMs"] = json!(timeout_ms as f64);
+    standing(link, "permissions:ask", credential, args)
+}
+
+/// How a request has ended, of which the inbox says that it has.
+pub fn take_request(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    key: &RequestKey,
+) -> Pending<Result<Standing, CallError>> {
+    let args = json!({ "requestId": key });
+    standing(link, "permissions:take", credential, args)
+}
+
+/// The assistant does not wait for it any more.
+pub fn withdraw_request(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    key: &RequestKey,
+) -> Pending<Result<Standing, CallError>> {
+    let args = json!({ "requestId": key });
+    standing(link, "permissions:withdraw", credential, args)
+}
+
+fn standing(
+    link: &Arc<dyn Link>,
+    function: &'static str,
+    credential: &Credential,
+    args: Value,
+) -> Pending<Result<Standing, CallError>> {
+    let answer = link.mutate(function, authorized(credential, args));
+    Box::pin(async move {
+        match serde_json::from_value(answer.await?) {
+            Ok(StandingAnswer::Open) => Ok(Standing::Open),
+            Ok(StandingAnswer::Answered { answer }) => Ok(Standing::Answered(answer.into())),
+            Ok(StandingAnswer::Withdrawn) => Ok(Standing::Withdrawn),
+            Ok(StandingAnswer::Expired) => Ok(Standing::Expired),
+            // The answer holds a person's words: only the shape's fault is told.
+            Err(error) => Err(CallError::Server(format!(
+                "{function} answered in an unknown form: {error}"
+            ))),
+        }
+    })
 }
 
 /// What became of taking a command.

@@ -3,15 +3,36 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
+
 use crate::domain::turn::Outcome;
 use crate::table::ActorKind;
 
 #[derive(Debug, Default)]
 pub struct Counters {
     turns: [AtomicU64; 4],
-    crashes: [AtomicU64; 5],
+    crashes: [AtomicU64; 6],
     assistants: AtomicU64,
+    tasks: [AtomicU64; 3],
+    /// Of the runs of tasks: what the model read, what it wrote.
+    task_tokens: [AtomicU64; 2],
 }
+
+/// What an attempt at a task came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskOutcome {
+    Done,
+    Failed,
+    /// It does not count.
+    Returned,
+}
+
+const TASK_OUTCOMES: [TaskOutcome; 3] = [
+    TaskOutcome::Done,
+    TaskOutcome::Failed,
+    TaskOutcome::Returned,
+];
 
 const OUTCOMES: [Outcome; 4] = [
     Outcome::Complete,
@@ -19,12 +40,13 @@ const OUTCOMES: [Outcome; 4] = [
     Outcome::Failed,
     Outcome::Aborted,
 ];
-const KINDS: [ActorKind; 5] = [
+const KINDS: [ActorKind; 6] = [
     ActorKind::Machine,
     ActorKind::Deployment,
     ActorKind::Bridge,
     ActorKind::Worker,
     ActorKind::Session,
+    ActorKind::Task,
 ];
 
 impl Counters {
@@ -36,6 +58,26 @@ impl Counters {
     /// An actor has to be replaced.
     pub fn crash(&self, kind: ActorKind) {
         add(&KINDS, &self.crashes, kind);
+    }
+
+    /// An attempt at a task is over. `tokens`: read and written by the model.
+    pub fn task(&self, outcome: TaskOutcome, tokens: (u64, u64)) {
+        add(&TASK_OUTCOMES, &self.tasks, outcome);
+        self.task_tokens[0].fetch_add(tokens.0, Ordering::Relaxed);
+        self.task_tokens[1].fetch_add(tokens.1, Ordering::Relaxed);
+    }
+
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskOutcome, u64)> {
+        read(&TASK_OUTCOMES, &self.tasks)
+    }
+
+    /// What the model read, and what it wrote.
+    pub fn task_tokens(&self) -> (u64, u64) {
+        let [input, output] = &self.task_tokens;
+        (
+            input.load(Ordering::Relaxed),
+            output.load(Ordering::Relaxed),
+        )
     }
 
     /// An assistant was started.

@@ -12,5 +12,6 @@ pub mod role;
 pub mod session;
 pub mod supervision;
 pub mod table;
+pub mod task_queue;
 pub mod tasks;
 pub mod worker;

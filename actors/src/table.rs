@@ -46,6 +46,10 @@ impl ActorKey {
         Self(format!("role/{worker}/{part}"))
     }
 
+    pub fn tasks(worker: &crate::domain::ids::WorkerId) -> Self {
+        Self(format!("task/{worker}"))
+    }
+
     pub fn parse(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -71,6 +75,24 @@ pub enum ActorKind {
     Session,
     /// An assistant that was started from afar.
     Role,
+    /// A directory's task queue.
+    Task,
+}
+
+/// The task that a queue has in hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskCard {
+    pub id: String,
+    /// Its first line.
+    pub title: String,
+    pub attempt: u32,
+    /// How far it has come.
+    pub step: &'static str,
+    /// By the clock of [`ActorCard::since_ms`].
+    pub began_ms: u64,
+    pub branch: Option<String>,
+    /// Of the assistant's run, so far.
+    pub turns: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -94,8 +116,10 @@ pub struct ActorCard {
     pub turn: Option<String>,
     /// Items pushed in the running turn.
     pub chunks: u64,
-    /// Turns served by this incarnation.
+    /// Turns served by this incarnation; of a task queue, tasks.
     pub turns: u64,
+    /// Of a task queue.
+    pub task: Option<Box<TaskCard>>,
     /// Of a worker.
     pub directory: Option<String>,
     /// Of a worker: live children at once.
@@ -133,6 +157,7 @@ impl ActorCard {
             turn: None,
             chunks: 0,
             turns: 0,
+            task: None,
             directory: None,
             max_sessions: None,
             deployment: None,

@@ -96,6 +96,8 @@ function checkSize(batches         )       {
 }
 
 async function appendBatch(ctx             , verdict              , batch       )                                {
+  // The turns of a worker that was removed are closed.
+  if (verdict.status === "removed") return refused("closed", verdict.message);
   if (verdict.status !== "ok") return refused(verdict.status, verdict.message);
   const { worker } = verdict;
   if (!isPresentEpoch(worker, batch.epoch)) return refused("displaced", "another supervisor serves the worker now");

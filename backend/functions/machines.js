@@ -8,7 +8,7 @@ import { enrolPage, enrolment } from "./lib/enrolling";
 import { refusal } from "./lib/errors";
 import { AGENT_CONFIGS_PER_MACHINE, ENDED_COMMANDS_KEPT, LIST_MACHINES, NAME_CHARS, checkId, checkLine, checkTools } from "./lib/limits";
 import { deleteMachineTokens, forgetMachineTokens, mintMachineToken, requireMachineToken, revokeMachineTokens } from "./lib/machineTokens";
-import { findMachine, ownedMachine, requireOwner } from "./lib/owners";
+import { findMachine, ownedMachine, requireKeyholder, requireOwner } from "./lib/owners";
 import { mutation, query,                            } from "./lib/server";
 
 const machine = v.object({
@@ -99,7 +99,7 @@ export const rotate = mutation({
   args: { machineId: v.string() },
   returns: v.object({ token: v.string() }),
   handler: async (ctx, { machineId }) => {
-    const known = await ownedMachine(ctx, await requireOwner(ctx), machineId);
+    const known = await ownedMachine(ctx, await requireKeyholder(ctx), machineId);
     await revokeMachineTokens(ctx, known.machineId);
     await forgetMachineTokens(ctx, known.machineId);
     return { token: await mintMachineToken(ctx, known.machineId) };

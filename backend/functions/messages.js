@@ -10,6 +10,7 @@ import { finishTurn } from "./lib/finishing";
 import { checkClaim as scheduledCheckClaim } from "./lib/jobs";
 import { LIST_MESSAGES_DEFAULT, LIST_MESSAGES_MAX, SECOND_LOOK_MS, checkIndex, checkSeq } from "./lib/limits";
 import { findMessage, ownedSession, ownedTurn, requireOwner } from "./lib/owners";
+import { withdrawRequests } from "./lib/permitting";
 import { findPresence } from "./lib/presence";
 import { readParts, showMessages, shownMessage } from "./lib/reading";
 import { sendMessage } from "./lib/sending";
@@ -27,6 +28,7 @@ export const send = mutation({
     workerId: v.optional(v.string()),
     content: v.string(),
     model: v.optional(v.string()),
+    agent: v.optional(v.string()),
   },
   returns: v.object({ sessionId: v.string(), turnId: v.string(), seq: v.number() }),
   handler: async (ctx, args) => await sendMessage(ctx, await requireOwner(ctx), args),
@@ -82,6 +84,7 @@ export const abort = mutation({
     }
     if (turn.state === "claimed" && !turn.abortRequested) {
       await ctx.db.patch(turn._id, { abortRequested: true });
+      await withdrawRequests(ctx, turnId);
     }
     return { state: turn.state };
   },
@@ -96,6 +99,7 @@ export const claim = mutation({
       sessionId: v.string(),
       content: v.string(),
       model: v.union(v.string(), v.null()),
+      agent: v.union(v.string(), v.null()),
       title: v.string(),
       agentSessionId: v.union(v.string(), v.null()),
       abort: v.boolean(),

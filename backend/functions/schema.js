@@ -11,10 +11,13 @@ import { v } from "convex/values";
 import { taskFields } from "./lib/tasking";
 import {
   agentRun,
+  askedText,
   commandState,
   commandType,
   itemFields,
   partKind,
+  requestAnswer,
+  requestRow,
   sessionStatus,
   turnError,
   turnState,
@@ -139,6 +142,41 @@ export default defineSchema({
     .index("by_worker", ["workerId"])
     .index("by_owner", ["owner"]),
 
+  /** What an owner has paired, and the codes that wait to be traded for a device's token. */
+  devices: defineTable({
+    deviceId: v.string(),
+    owner: v.string(),
+    /** Empty until it is known. */
+    name: v.string(),
+    state: v.union(v.literal("open"), v.literal("paired"), v.literal("revoked")),
+    /** SHA-256 of the whole code, in hex. */
+    codeHash: v.string(),
+    /** The device's token, sealed under the code; gone when that was traded or has lapsed. */
+    sealed: v.optional(v.string()),
+    /** Wrong codes for this device. */
+    attempts: v.number(),
+    /** Until when the code can be traded. */
+    openUntil: v.number(),
+    /** When the device's token ends. */
+    validUntil: v.number(),
+    createdAt: v.number(),
+    pairedAt: v.optional(v.number()),
+    revokedAt: v.optional(v.number()),
+  })
+    .index("by_device", ["deviceId"])
+    .index("by_owner", ["owner", "createdAt"])
+    .index("by_state", ["owner", "state", "createdAt"]),
+
+  /** When a device was last in use: apart from `devices`, which every call of a device reads. */
+  deviceVisits: defineTable({ deviceId: v.string(), owner: v.string(), at: v.number() })
+    .index("by_device", ["deviceId"])
+    .index("by_owner", ["owner"]),
+
+  /** Open pages and terminals that look at a session, each for a moment. */
+  viewers: defineTable({ owner: v.string(), viewerId: v.string(), sessionId: v.string(), until: v.number() })
+    .index("by_owner", ["owner"])
+    .index("by_session", ["sessionId", "until"]),
+
   sessions: defineTable({
     sessionId: v.string(),
     owner: v.string(),
@@ -153,6 +191,10 @@ export default defineSchema({
     agentSessionId: v.optional(v.string()),
     /** A supervisor has it running: it must hear what happens to the session, the end included. */
     served: v.boolean(),
+    /** How much its owner is asked and has not answered; absent when nothing. */
+    waiting: v.optional(v.number()),
+    /** Of all its turns together. */
+    usage: v.optional(usage),
     createdAt: v.number(),
     lastActivityAt: v.number(),
   })
@@ -169,6 +211,8 @@ export default defineSchema({
     seq: v.number(),
     role: v.union(v.literal("user"), v.literal("assistant")),
     model: v.optional(v.string()),
+    /** The assistant's own name for how it works (OpenCode: `build`, `plan`). */
+    agent: v.optional(v.string()),
     createdAt: v.number(),
     // From here on: the assistant's rows only. Such a row is a turn, and the open ones are the work queue.
     /** The user's message that the turn answers. */
@@ -198,9 +242,28 @@ export default defineSchema({
     .index("by_seq", ["sessionId", "seq"])
     .index("by_session_open", ["sessionId", "open", "seq"])
     .index("by_session_provisional", ["sessionId", "provisional", "claimedStoreId", "seq"])
-    .index("by_worker_open", ["workerId", "open", "sessionId", "seq"]),
+    .index("by_worker_open", ["workerId", "open", "sessionId", "seq"])
+    .index("by_worker_finished", ["workerId", "finishedAt"])
+    .index("by_owner_finished", ["owner", "finishedAt"]),
 
   contents: defineTable({ messageId: v.string(), text: v.string() }).index("by_message", ["messageId"]),
+
+  /** What an assistant asks its owner while a turn waits: states here, words in `permissionTexts`. */
+  permissions: defineTable({
+    ...requestRow,
+    owner: v.string(),
+    /** state is `open`; a field of its own so that lists can ask for those by index. */
+    open: v.boolean(),
+    /** It is open, or its supervisor has not heard yet how it ended. */
+    live: v.boolean(),
+  })
+    .index("by_request", ["requestId"])
+    .index("by_owner", ["owner", "open", "askedAt"])
+    .index("by_session", ["sessionId", "open", "askedAt"])
+    .index("by_turn", ["turnId", "live"])
+    .index("by_worker", ["workerId", "live"]),
+
+  permissionTexts: defineTable({ requestId: v.string(), ...askedText, answer: v.optional(requestAnswer) }).index("by_request", ["requestId"]),
 
   chunks: defineTable({ turnId: v.string(), ...itemFields }).index("by_turn", ["turnId", "index"]),
 
@@ -218,7 +281,9 @@ export default defineSchema({
   tasks: defineTable(taskFields)
     .index("by_task", ["taskId"])
     .index("by_worker", ["workerId", "seq"])
-    .index("by_worker_state", ["workerId", "state", "seq"]),
+    .index("by_worker_state", ["workerId", "state", "seq"])
+    .index("by_role", ["owner", "room", "role", "seq"])
+    .index("by_role_state", ["owner", "room", "role", "state", "seq"]),
 
   taskTexts: defineTable({ taskId: v.string(), text: v.string() }).index("by_task", ["taskId"]),
 });

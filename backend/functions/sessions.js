@@ -7,10 +7,11 @@ import { refusal } from "./lib/errors";
 import { LIST_SESSIONS, MODEL_CHARS, NAME_CHARS, OPEN_TURNS_PER_SESSION, checkId, checkText, cut } from "./lib/limits";
 import { findSession, ownedSession, ownedWorker, requireOwner, usableWorker } from "./lib/owners";
 import { mutation, query,                            } from "./lib/server";
+import { withdrawRequests } from "./lib/permitting";
 import { insertSession } from "./lib/sending";
 import { requireServing } from "./lib/tokens";
 import { closeTurn, openTurns } from "./lib/turns";
-import { sessionStatus } from "./lib/values";
+import { sessionStatus, usage } from "./lib/values";
 
 const sessionFields = {
   sessionId: v.string(),
@@ -19,6 +20,8 @@ const sessionFields = {
   model: v.optional(v.string()),
   status: sessionStatus,
   reason: v.optional(v.string()),
+  waiting: v.optional(v.number()),
+  usage: v.optional(usage),
   createdAt: v.number(),
   lastActivityAt: v.number(),
 };
@@ -112,6 +115,18 @@ export const confirm = mutation({
   },
 });
 
+/** Somebody has named the conversation in the assistant itself. A name that is too long is cut. */
+export const retitle = mutation({
+  args: { token: v.string(), epoch: v.number(), sessionId: v.string(), title: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { token, epoch, sessionId, title }) => {
+    const session = await servedSession(ctx, await requireServing(ctx, token, epoch), sessionId);
+    const given = title.trim().slice(0, NAME_CHARS);
+    if (given !== "" && session.title !== given) await ctx.db.patch(session._id, { title: given });
+    return null;
+  },
+});
+
 /** What the supervisor has made of the session. An ended one stays ended, whatever is reported. */
 export const setStatus = mutation({
   args: {
@@ -143,6 +158,7 @@ async function endSession(ctx             , session                 )           
       await closeTurn(ctx, turn, { state: "aborted", error });
     } else if (!turn.abortRequested) {
       await ctx.db.patch(turn._id, { abortRequested: true });
+      await withdrawRequests(ctx, turn.messageId);
     }
   }
 }
@@ -162,6 +178,8 @@ function shown(row                 ) {
     ...(row.model === undefined ? {} : { model: row.model }),
     status: row.status,
     ...(row.reason === undefined ? {} : { reason: row.reason }),
+    ...(row.waiting === undefined ? {} : { waiting: row.waiting }),
+    ...(row.usage === undefined ? {} : { usage: row.usage }),
     createdAt: row.createdAt,
     lastActivityAt: row.lastActivityAt,
   };

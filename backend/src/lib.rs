@@ -10,6 +10,6 @@ pub mod functions;
 pub mod server;
 
 pub use server::{
-    AuthProvider, Deployment, DeploymentConfig, Instance, Phase, ServerConfig, Site, StartError,
-    Tuning,
+    AuthProvider, Deployment, DeploymentConfig, Instance, Outside, Phase, ServerConfig, Site,
+    StartError, Tls, TlsError, Tuning, check_origin,
 };

@@ -9,7 +9,7 @@ use orchestrator_actors::domain::item::{Draft, ItemKind};
 use orchestrator_actors::domain::turn::StoredTurn;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{
-    Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, RequestId,
+    Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, Reply, RequestId,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -117,7 +117,7 @@ impl Agent for FakeAgent {
         Box::pin(async { Ok(()) })
     }
 
-    fn reject(&self, _: RequestId, _: String) -> Pending<Result<(), AgentError>> {
+    fn reply(&self, _: RequestId, _: Reply) -> Pending<Result<(), AgentError>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -30,6 +30,7 @@ mod rig;
 mod slow;
 mod stalled;
 mod start;
+mod tasks;
 mod throughput;
 
 use common::Named;
@@ -76,6 +77,7 @@ const TABLES: &[Named<Samples>] = &[
     ("stalled", stalled::table),
     ("dead", dead::table),
     ("outage", outage::table),
+    ("tasks", tasks::table),
 ];
 
 fn main() {

@@ -11,6 +11,7 @@ use orchestrator::adapters::identity::{AUDIENCE, ISSUER, OwnerKey};
 use orchestrator::adapters::opencode::{OpenCodeAgents, OpenCodeConfig};
 use orchestrator::adapters::outbox::FileOutbox;
 use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::OnInterrupt;
 use orchestrator_actors::machine::{
@@ -21,6 +22,7 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{AgentError, Agents};
 use orchestrator_actors::ports::outbox::Outbox;
 use orchestrator_actors::ports::role::{Player, RoleSpec, Roles};
+use orchestrator_actors::ports::tasks::{Site as TaskSite, Workshop, Workshops};
 use orchestrator_backend::{AuthProvider, Deployment, DeploymentConfig, Instance, Site};
 use serde_json::json;
 use tempfile::TempDir;
@@ -81,6 +83,9 @@ impl Rig {
             max_sessions: 1_000,
             paused: false,
             on_interrupt: OnInterrupt::Report,
+            tasks: Arc::default(),
+            permissions: Policy::ASK,
+            answer_timeout_ms: 60_000,
             broken: None,
         };
         let args = MachineArgs {
@@ -93,6 +98,7 @@ impl Rig {
                 outbox,
                 clock: Arc::new(SystemClock),
                 stores: Arc::new(OneStore),
+                workshops: Arc::new(NoTasks),
             },
             desired: Desired {
                 workers: vec![spec],
@@ -195,6 +201,19 @@ struct NoRoles;
 impl Roles for NoRoles {
     fn start(&self, _: RoleSpec) -> Pending<Result<Box<dyn Player>, AgentError>> {
         Box::pin(async { Err(AgentError::Missing("no role in a bench".to_owned())) })
+    }
+}
+
+/// No bench of the tree has one.
+struct NoTasks;
+
+impl Workshops for NoTasks {
+    fn open(&self, _: &TaskSite) -> Workshop {
+        unreachable!("no task in a bench of the tree")
+    }
+
+    fn has_left(&self, _: &WorkerId) -> Pending<bool> {
+        Box::pin(async { false })
     }
 }
 

@@ -17,6 +17,7 @@ export type Claim =
       sessionId: string;
       content: string;
       model: string | null;
+      agent: string | null;
       title: string;
       agentSessionId: string | null;
       abort: boolean;
@@ -45,6 +46,7 @@ export async function claimTurn(ctx: MutationCtx, worker: Doc<"workers">, turn: 
     sessionId: turn.sessionId,
     content: (await contentOf(ctx, turn.promptId)) ?? "",
     model: turn.model ?? session?.model ?? null,
+    agent: turn.agent ?? null,
     title: session?.title ?? "",
     agentSessionId: session?.agentSessionId ?? null,
     abort: turn.abortRequested === true,

@@ -16,8 +16,12 @@ export type Code =
   | "too_large"
   /** The worker waits for its owner's approval. */
   | "pending"
-  /** The worker or its credential was revoked, or the worker removed. */
+  /** The worker or its credential was revoked: an approval or another token serves again. */
   | "revoked"
+  /** The token's worker was removed, for good: nobody will ever get another answer. */
+  | "removed"
+  /** The token is a device's that was revoked, or that is not known here. */
+  | "device_revoked"
   /** Another install holds the token. */
   | "held"
   /** The epoch is not the present one: another supervisor connected. */
@@ -25,6 +29,8 @@ export type Code =
   /** The session is over. */
   | "ended"
   | "queue_full"
+  /** The request is not open any more: somebody has answered it, or nobody waits for it. */
+  | "gone"
   /** The machine does not have the tool. */
   | "unavailable";
 

@@ -9,5 +9,7 @@ export const foldChunks = makeFunctionReference<"mutation", { turnId: string }>(
 export const dropChunks = makeFunctionReference<"mutation", { turnId: string }>("chunks:drop");
 export const closeTurns = makeFunctionReference<"mutation", { workerId: string }>("workers:closeTurns");
 export const expireCommand = makeFunctionReference<"mutation", { commandId: string }>("commands:expire");
+export const expireRequest = makeFunctionReference<"mutation", { requestId: string }>("permissions:expire");
 export const forgetCommand = makeFunctionReference<"mutation", { commandId: string }>("commands:forget");
 export const revokeReplaced = makeFunctionReference<"mutation", { credentials: Id<"credentials">[] }>("workers:revokeReplaced");
+export const lapseCode = makeFunctionReference<"mutation", { deviceId: string }>("devices:lapse");

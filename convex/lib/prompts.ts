@@ -16,6 +16,40 @@ export function initPrompt({ room, role, machine, directory }: Role): string {
     "Your tasks come from a queue. Take the next one with:",
     `  orchestrator wait-for-task --room ${room} --role ${role}`,
     "It waits until there is one, prints it, and tells you how to report the result. Do the task, report it, and take the",
-    "next one. When the command says that there is nothing more to wait for, stop.",
+    "next one. Nothing is lost when the command is cut off while it waits: run it again. When it ends with an error, stop.",
+  ].join("\n");
+}
+
+export interface RoleTask {
+  room: string;
+  role: string;
+  taskId: string;
+  text: string;
+  attempt: number;
+  /** It was given to the role before and not reported. */
+  again: boolean;
+}
+
+/** A task as the assistant that plays a role reads it. The task's text is its owner's, and stands between marks with its id. */
+export function taskPrompt({ room, role, taskId, text, attempt, again }: RoleTask): string {
+  const before = again
+    ? ["You have had this task in hand already. Look at what is there before you go on."]
+    : attempt > 1
+      ? [`This is attempt ${attempt}: look at what the one before may have left.`]
+      : [];
+  return [
+    `A task for the ${role} of the room ${room}.`,
+    ...before,
+    "",
+    `----- task ${taskId} -----`,
+    text,
+    `----- end of task ${taskId} -----`,
+    "",
+    "When it is done, say so, with a sentence about what you did:",
+    `  orchestrator task done ${taskId} --summary "..."`,
+    "When it cannot be done:",
+    `  orchestrator task fail ${taskId} --reason "..."`,
+    "Then take the next one:",
+    `  orchestrator wait-for-task --room ${room} --role ${role}`,
   ].join("\n");
 }

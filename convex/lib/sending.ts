@@ -6,8 +6,10 @@ import { expireTurn } from "./jobs";
 import {
   MESSAGE_BYTES,
   MODEL_CHARS,
+  NAME_CHARS,
   OPEN_TURNS_PER_SESSION,
   checkId,
+  checkLine,
   checkText,
   exceeds,
   utf8Bytes,
@@ -25,6 +27,7 @@ export interface Sending {
   workerId?: string | undefined;
   content: string;
   model?: string | undefined;
+  agent?: string | undefined;
 }
 
 export interface Sent {
@@ -89,7 +92,7 @@ function taken(id: string) {
   return refusal("conflict", `message id ${id} is taken by another message: make a new id`);
 }
 
-function checkContent({ content, model }: Sending): void {
+function checkContent({ content, model, agent }: Sending): void {
   if (content.trim().length === 0) throw refusal("invalid", "the message is empty: write something");
   if (exceeds([content], MESSAGE_BYTES)) {
     throw refusal(
@@ -99,6 +102,7 @@ function checkContent({ content, model }: Sending): void {
     );
   }
   if (model !== undefined) checkText("model", model, MODEL_CHARS);
+  if (agent !== undefined) checkLine("agent", agent, NAME_CHARS);
 }
 
 async function startedSession(
@@ -129,10 +133,10 @@ async function insertMessage(ctx: MutationCtx, session: Doc<"sessions">, sending
     .order("desc")
     .first();
   const seq = last ? Math.floor(last.seq) + 1 : 0;
-  const { id, content, model } = sending;
+  const { id, content, model, agent } = sending;
   await insertExchange(
     ctx,
-    { sessionId, workerId, owner, model },
+    { sessionId, workerId, owner, model, agent },
     { promptId: id, promptSeq: seq, turnSeq: seq + 1, content },
   );
   const title = session.title === "" ? { title: titleOf(content) } : {};
@@ -152,10 +156,10 @@ export interface Exchange {
 /** A user's message and the queued turn that will answer it. */
 export async function insertExchange(
   ctx: MutationCtx,
-  of: { sessionId: string; workerId: string; owner: string; model?: string | undefined },
+  of: { sessionId: string; workerId: string; owner: string; model?: string | undefined; agent?: string | undefined },
   { promptId, promptSeq, turnSeq, content, continues }: Exchange,
 ): Promise<void> {
-  const { sessionId, workerId, owner, model } = of;
+  const { sessionId, workerId, owner, model, agent } = of;
   const turnId = turnIdOf(promptId);
   const both = {
     sessionId,
@@ -163,6 +167,7 @@ export async function insertExchange(
     owner,
     createdAt: Date.now(),
     ...(model === undefined ? {} : { model }),
+    ...(agent === undefined ? {} : { agent }),
     ...(continues === undefined ? {} : { continues }),
   };
   await ctx.db.insert("messages", { ...both, messageId: promptId, role: "user", seq: promptSeq });

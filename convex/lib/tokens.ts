@@ -117,7 +117,7 @@ export async function hasLiveCredential(ctx: QueryCtx, workerId: string): Promis
 
 export type TokenVerdict =
   | { status: "ok"; worker: Doc<"workers">; credential: Doc<"credentials"> }
-  | { status: "unauthorized" | "revoked"; message: string };
+  | { status: "unauthorized" | "revoked" | "removed"; message: string };
 
 /** Who the token is, as a value: callers that serve several tokens at once must not fail for one of them. */
 export async function checkToken(ctx: QueryCtx, text: string): Promise<TokenVerdict> {
@@ -141,7 +141,7 @@ export async function checkToken(ctx: QueryCtx, text: string): Promise<TokenVerd
     return { status: "unauthorized", message: "this deployment does not know the worker token: check token and URL" };
   }
   if (worker.state === "removed") {
-    return { status: "revoked", message: "the worker was removed: create a new one and use its token" };
+    return { status: "removed", message: "the worker was removed: create a new one and use its token" };
   }
   if (worker.state === "revoked") {
     return { status: "revoked", message: "the worker was revoked: its owner can approve it again" };

@@ -2,6 +2,7 @@
 // the only work queue there is. Per session they are served strictly in order: only the oldest open one can be claimed.
 
 import { INBOX_SESSIONS } from "./limits";
+import { withdrawRequests } from "./permitting";
 import type { Doc, MutationCtx, QueryCtx } from "./server";
 import type { Outcome, TurnError, TurnState } from "./values";
 
@@ -28,6 +29,7 @@ export interface Closing {
  */
 export async function closeTurn(ctx: MutationCtx, turn: Turn, closing: Closing): Promise<void> {
   const claimed = turn.state === "claimed";
+  if (claimed) await withdrawRequests(ctx, turn.messageId);
   await ctx.db.patch(turn._id, {
     state: closing.state,
     error: closing.error,

@@ -8,12 +8,16 @@ import { vi } from "vitest";
 import type * as agentConfigs from "../agentConfigs";
 import type * as chunks from "../chunks";
 import type * as commands from "../commands";
+import type * as devices from "../devices";
 import type * as machines from "../machines";
 import type * as messages from "../messages";
+import type * as permissions from "../permissions";
+import type * as notices from "../notices";
 import type * as presence from "../presence";
 import schema from "../schema";
 import type * as sessions from "../sessions";
 import type * as tasks from "../tasks";
+import type * as viewers from "../viewers";
 import type * as work from "../work";
 import type * as workers from "../workers";
 import type { Item } from "../lib/values";
@@ -22,11 +26,15 @@ type Modules = {
   agentConfigs: typeof agentConfigs;
   chunks: typeof chunks;
   commands: typeof commands;
+  devices: typeof devices;
   machines: typeof machines;
   messages: typeof messages;
+  permissions: typeof permissions;
+  notices: typeof notices;
   presence: typeof presence;
   sessions: typeof sessions;
   tasks: typeof tasks;
+  viewers: typeof viewers;
   work: typeof work;
   workers: typeof workers;
 };
@@ -125,7 +133,7 @@ async function row(t: Deployment, turnId: string) {
   });
 }
 
-export async function countRows(t: Deployment, table: "chunks" | "parts" | "messages" | "sessions" | "credentials"): Promise<number> {
+export async function countRows(t: Deployment, table: "chunks" | "parts" | "messages" | "sessions" | "credentials" | "permissions" | "permissionTexts"): Promise<number> {
   return await t.run(async (ctx) => (await ctx.db.query(table).collect()).length);
 }
 

@@ -38,7 +38,9 @@ test("shows states and marks, no text", async () => {
     displaced: false,
     turns: [{ turnId, sessionId: "session_a", state: "claimed", abort: false }],
     sessions: [{ sessionId: "session_a", status: "active" }],
+    requests: [],
     commands: [],
+    tasks: false,
   });
   expect(await code(t.query(api.work.inbox, { ...worker, token: "nonsense" }))).toBe("unauthorized");
 });

@@ -15,6 +15,7 @@ import {
   refusal,
   send,
   servedWorker,
+  type Deployment,
   strangerOf,
   turnRow,
 } from "./deployment.fixture";
@@ -415,5 +416,49 @@ describe("then", () => {
     const { turnId } = await send(t, "a", { workerId: "w1" });
     await end(t, worker, turnId, { outcome: "failed", then: "provisional" });
     expect(await finish(t, worker, turnId)).toEqual({ status: "already", state: "failed" });
+  });
+});
+
+describe("an agent for one message", () => {
+  test("is handed over with the claim and shown with the message", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const { sessionId, turnId } = await ownerOf(t).mutation(api.messages.send, { id: "a", workerId: "w1", content: "look", agent: "plan" });
+    expect(await t.mutation(api.messages.claim, { ...worker, turnId })).toMatchObject({ agent: "plan" });
+    expect((await listed(t, sessionId)).map(({ agent }) => agent)).toEqual(["plan", "plan"]);
+    await finish(t, worker, turnId);
+    const next = await send(t, "b", { sessionId });
+    expect(await t.mutation(api.messages.claim, { ...worker, turnId: next.turnId })).toMatchObject({ agent: null });
+    const odd = { id: "c", sessionId, content: "x", agent: "two\nlines" };
+    expect(await code(ownerOf(t).mutation(api.messages.send, odd))).toBe("invalid");
+  });
+});
+
+describe("what a session has used", () => {
+  const usage = { inputTokens: 10, outputTokens: 2, reasoningTokens: 1, cacheReadTokens: 0, cacheWriteTokens: 0, cost: 0.25 };
+  const used = async (t: Deployment) => (await ownerOf(t).query(api.sessions.get, { sessionId: "session_a" }))?.usage;
+
+  test("is the sum of its turns", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const turnId = await claimedTurn(t, worker);
+    expect(await used(t)).toBeUndefined();
+    await t.mutation(api.messages.finish, { ...worker, turnId, outcome: "complete", usage, items: [] });
+    await t.mutation(api.messages.finish, { ...worker, turnId, outcome: "complete", usage, items: [] });
+    expect(await used(t)).toEqual(usage);
+    const { turnId: second } = await send(t, "b", { sessionId: "session_a" });
+    await t.mutation(api.messages.claim, { ...worker, turnId: second });
+    await t.mutation(api.messages.finish, { ...worker, turnId: second, outcome: "failed", usage, items: [] });
+    expect(await used(t)).toMatchObject({ inputTokens: 20, cost: 0.5 });
+  });
+
+  test("has the end that counts in it, and not the provisional one before", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const turnId = await claimedTurn(t, worker);
+    const provisional = { ...worker, turnId, outcome: "failed" as const, then: "provisional" as const, usage, items: [] };
+    await t.mutation(api.messages.finish, provisional);
+    await t.mutation(api.messages.finish, { ...worker, turnId, outcome: "complete", usage: { ...usage, inputTokens: 15 }, items: [] });
+    expect(await used(t)).toMatchObject({ inputTokens: 15, cost: 0.25 });
   });
 });

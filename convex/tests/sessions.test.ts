@@ -157,3 +157,19 @@ test("a worker reaches its own sessions and turns only", async () => {
   expect(results[0]!.status).toBe("unknown");
   expect((await t.query(api.work.inbox, other)).turns).toEqual([]);
 });
+
+test("a name from the assistant itself is the session's, cut when it is long, and never an empty one", async () => {
+  const t = deployment();
+  const worker = await servedWorker(t);
+  await claimedTurn(t, worker);
+  const retitle = (title: string) => t.mutation(api.sessions.retitle, { ...worker, sessionId: "session_a", title });
+  const title = async () => (await ownerOf(t).query(api.sessions.get, { sessionId: "session_a" }))?.title;
+  await retitle("Rounding in the cart");
+  expect(await title()).toBe("Rounding in the cart");
+  await retitle("  ");
+  expect(await title()).toBe("Rounding in the cart");
+  await retitle("x".repeat(5_000));
+  expect(await title()).toHaveLength(200);
+  const other = await servedWorker(t, "w2");
+  expect(await code(t.mutation(api.sessions.retitle, { ...other, sessionId: "session_a", title: "mine" }))).toBe("forbidden");
+});

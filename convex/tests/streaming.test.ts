@@ -34,6 +34,7 @@ describe("claim", () => {
       sessionId: "s1",
       content: "hello",
       model: "p/default",
+      agent: null,
       title: "mine",
       agentSessionId: null,
       abort: false,

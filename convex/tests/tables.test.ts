@@ -83,7 +83,7 @@ async function busySession() {
 test("work:inbox reads neither presence nor any text", async () => {
   const { t, worker } = await busySession();
   const { reads } = await touched(t, work.inbox, worker);
-  expect(reads).toEqual(["credentials", "machineCommands", "messages", "sessions", "workers"]);
+  expect(reads).toEqual(["credentials", "machineCommands", "messages", "permissions", "sessions", "tasks", "workers"]);
 });
 
 test("a beat writes presence alone", async () => {

@@ -154,6 +154,20 @@ describe("acknowledge", () => {
     expect(await task(t, "a")).toMatchObject({ failure: { class: "server", message: "500" } });
   });
 
+  test("the worker's own number of retries holds where nobody has said one", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    await add(t, ["a"]);
+    await add(t, ["b"], 1);
+    const take = (leaseId: string, maxRetries: number) => t.mutation(api.tasks.pull, { ...worker, leaseId, maxRetries });
+    expect(await take("l1", 0)).toMatchObject({ taskId: "a" });
+    expect(await acknowledge(t, worker, "a", "l1", failed())).toMatchObject({ state: "failed" });
+    expect(await task(t, "a")).toMatchObject({ maxRetries: 0 });
+    await take("l2", 0);
+    expect(await acknowledge(t, worker, "b", "l2", failed())).toMatchObject({ state: "queued" });
+    expect(await code(take("l3", 101))).toBe("invalid");
+  });
+
   test("what cannot get better is not tried again, what was given back does not count", async () => {
     const t = deployment();
     const worker = await servedWorker(t);
@@ -176,6 +190,19 @@ describe("acknowledge", () => {
     expect(await code(acknowledge(t, second, "a", "l1", DONE))).toBe("forbidden");
     expect(await pull(t, second, "l2")).toEqual({ status: "none" });
   });
+});
+
+test("the inbox says whether there is a task, waiting or in somebody's hand", async () => {
+  const t = deployment();
+  const worker = await servedWorker(t);
+  const has = async () => (await t.query(api.work.inbox, worker)).tasks;
+  expect(await has()).toBe(false);
+  await add(t, ["a"]);
+  expect(await has()).toBe(true);
+  await pull(t, worker, "l1");
+  expect(await has()).toBe(true);
+  await acknowledge(t, worker, "a", "l1", DONE);
+  expect(await has()).toBe(false);
 });
 
 describe("owners", () => {
@@ -235,5 +262,5 @@ describe("owners", () => {
       await add(t, Array.from({ length: 100 }, (_, index) => `t${hundred}-${index}`));
     }
     expect(await code(add(t, ["one-more"]))).toBe("queue_full");
-  });
+  }, 120_000);
 });

@@ -145,7 +145,9 @@ describe("workers", () => {
       displaced: false,
       turns: [],
       sessions: [],
+      requests: [],
       commands: [],
+      tasks: false,
     });
     expect(await code(send(t, "c", { workerId: "w1" }))).toBe("revoked");
     await owner.mutation(api.workers.approve, { workerId: "w1" });
@@ -220,11 +222,41 @@ describe("workers", () => {
     expect(await turnRow(t, turnId)).toMatchObject({ state: "failed", error: { code: "removed" } });
     expect(await owner.query(api.workers.list, {})).toEqual([]);
     expect(await owner.query(api.presence.list, {})).toEqual([]);
-    expect((await t.query(api.work.inbox, worker)).state).toBe("revoked");
+    expect((await t.query(api.work.inbox, worker)).state).toBe("removed");
     for (const name of ["approve", "revoke", "rotate"] as const) {
       expect(await code(owner.mutation(api.workers[name], { workerId: "w1" }))).toBe("revoked");
     }
     expect(await code(send(t, "b", { workerId: "w1" }))).toBe("revoked");
+  });
+
+  test("what a removed worker's supervisor still says is refused for good, not as if an approval could help", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const turnId = await claimedTurn(t, worker);
+    await ownerOf(t).mutation(api.workers.remove, { workerId: "w1" });
+    // A supervisor keeps what is refused as revoked, for the day of the approval.
+    const finish = { ...worker, turnId, outcome: "complete" as const, items: [] };
+    expect(await code(t.mutation(api.messages.finish, finish))).toBe("removed");
+    expect(await code(t.mutation(api.messages.finish, { ...finish, epoch: 0 }))).toBe("removed");
+    expect(await code(t.mutation(api.workers.connect, { token: worker.token, ...SUPERVISOR }))).toBe("removed");
+    const { results } = await t.mutation(api.chunks.append, { batches: [{ ...worker, turn: turnId, items: [] }] });
+    expect(results[0]).toMatchObject({ status: "closed" });
+  });
+
+  test("a rotation's later end passes over tokens that were forgotten meanwhile", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const owner = ownerOf(t);
+    const { token } = await owner.mutation(api.workers.rotate, { workerId: "w1", keepOlderMs: 5_000 });
+    await t.run(async (ctx) => {
+      const oldest = await ctx.db.query("credentials").first();
+      await ctx.db.delete(oldest!._id);
+      await ctx.db.insert("credentials", { workerId: "w1", hash: "between", revoked: false, createdAt: 0 });
+    });
+    await owner.mutation(api.workers.rotate, { workerId: "w1", keepOlderMs: 1_000 });
+    vi.advanceTimersByTime(5_001);
+    await t.finishInProgressScheduledFunctions();
+    expect(await code(t.mutation(api.presence.beat, { ...worker, token }))).toBe("revoked");
   });
 
   test("approve needs a valid token", async () => {
@@ -321,6 +353,18 @@ describe("connecting", () => {
     await t.mutation(api.workers.connect, { token: worker.token, ...SUPERVISOR, startId: "start-2", storeId: "store-2" });
     expect(await turnRow(t, claimed)).toMatchObject({ state: "interrupted", error: { code: "other_store" } });
     expect(await turnRow(t, queued.turnId)).toMatchObject({ state: "queued" });
+  });
+
+  test("a store that changes under a running supervisor is noted at its next connect, under the same epoch", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    const claimed = await claimedTurn(t, worker, "a");
+    const again = { token: worker.token, ...SUPERVISOR, storeId: "store-2" };
+    expect(await t.mutation(api.workers.connect, again)).toMatchObject({ epoch: worker.epoch });
+    expect(await turnRow(t, claimed)).toMatchObject({ state: "interrupted", error: { code: "other_store" } });
+    const next = await claimedTurn(t, worker, "b");
+    const rows = await t.run(async (ctx) => await ctx.db.query("messages").collect());
+    expect(rows.find((row) => row.messageId === next)).toMatchObject({ state: "claimed", claimedStoreId: "store-2" });
   });
 
   test("a take-over in mid-answer keeps what had streamed readable, and says why in words for people", async () => {

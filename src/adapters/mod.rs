@@ -7,6 +7,7 @@ pub mod embedded;
 pub mod git;
 pub mod goose;
 pub mod identity;
+pub mod notify;
 pub mod oneshot;
 pub mod opencode;
 pub mod outbox;

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::exit::Exit;
 use super::failure::Failure;
 use super::globals::App;
 use super::supervisor::{SHORT, Supervisor};
-use crate::adapters::convex::{OwnerAuth, OwnerClient};
-use crate::adapters::identity::{OwnerKey, StaticToken};
+use crate::adapters::convex::{ClientError, OwnerAuth, OwnerClient};
+use crate::adapters::identity::{OwnerKey, StaticToken, previous_path};
 use crate::config::{self, NEEDS_HTTPS, deployment_url, env};
 use crate::control::Verb;
 use crate::control::report::Report;
@@ -18,11 +20,15 @@ use crate::daemon::{DaemonFile, holder};
 
 /// For a connection, and for each call.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// The owner's alone, small, and changes nothing.
+pub const AS_OWNER: &str = "machines:list";
 
 /// A connected deployment.
 pub struct Connection {
     pub client: OwnerClient,
     pub url: String,
+    /// It knows only the key before the owner's: it has not been started again since `owner rotate`.
+    pub knows_old_key: bool,
     /// The one that runs here, whether or not it serves this deployment.
     supervisor: Option<Supervisor>,
 }
@@ -52,6 +58,8 @@ pub struct Found {
     pub url: String,
     /// The key that the running supervisor uses with it.
     pub key: Option<PathBuf>,
+    /// Where other devices reach its page, as the running supervisor says.
+    pub page: Option<String>,
 }
 
 pub async fn connect(app: &App) -> Result<Connection, Failure> {
@@ -59,10 +67,10 @@ pub async fn connect(app: &App) -> Result<Connection, Failure> {
         Some(found) => found,
         None => find(app)?,
     };
-    let auth = identity(app, found.key.as_deref())?;
-    let client = OwnerClient::connect(&found.url, auth, TIMEOUT).await?;
+    let (client, knows_old_key) = as_owner(app, &found.url, found.key.as_deref()).await?;
     Ok(Connection {
         client,
+        knows_old_key,
         url: found.url,
         supervisor: Supervisor::find(app).ok(),
     })
@@ -75,10 +83,10 @@ pub async fn connect_to(app: &App, text: &str) -> Result<Connection, Failure> {
         .ok()
         .filter(|found| found.url == url)
         .and_then(|found| found.key);
-    let auth = identity(app, key.as_deref())?;
-    let client = OwnerClient::connect(&url, auth, TIMEOUT).await?;
+    let (client, knows_old_key) = as_owner(app, &url, key.as_deref()).await?;
     Ok(Connection {
         client,
+        knows_old_key,
         url,
         supervisor: Supervisor::find(app).ok(),
     })
@@ -119,6 +127,7 @@ async fn told_by_supervisor(app: &App) -> Option<Found> {
         [url] => Some(Found {
             url: url.clone(),
             key: None,
+            page: None,
         }),
         _ => None,
     }
@@ -134,6 +143,12 @@ pub fn find(app: &App) -> Result<Found, Failure> {
             .filter(|file| file.url.as_deref() == Some(url))
             .and_then(|file| file.owner_key.clone())
     };
+    let page_of = |url: &str| {
+        running
+            .as_ref()
+            .filter(|file| file.url.as_deref() == Some(url))
+            .and_then(|file| file.page.clone())
+    };
     if let Some(text) = app
         .globals
         .url
@@ -143,12 +158,14 @@ pub fn find(app: &App) -> Result<Found, Failure> {
         let url = checked(app, &text)?;
         return Ok(Found {
             key: key_of(&url),
+            page: page_of(&url),
             url,
         });
     }
     if let Some(url) = running.as_ref().and_then(|file| file.url.clone()) {
         return Ok(Found {
             key: key_of(&url),
+            page: page_of(&url),
             url,
         });
     }
@@ -169,10 +186,18 @@ pub fn find(app: &App) -> Result<Found, Failure> {
         [url] => Ok(Found {
             url: url.clone(),
             key: None,
+            page: None,
         }),
-        [] if holder(&app.paths.lock_file()).is_some() => Err(Failure::failed(
-            "the supervisor runs, and does not say which deployment is its own: it is starting or stopping",
-        )
+        [] if holder(&app.paths.lock_file()).is_some() => Err(Failure::failed(format!(
+            "the supervisor runs, and does not say which deployment is its own: it is {}",
+            running
+                .as_ref()
+                .and_then(|file| file.starting.as_ref())
+                .map_or_else(
+                    || "starting or stopping".to_owned(),
+                    |what| format!("starting: {what}")
+                )
+        ))
         .hint("try again in a moment, or name a deployment with --url")),
         [] => Err(Failure::new(
             Exit::NotRunning,
@@ -188,16 +213,75 @@ pub fn find(app: &App) -> Result<Found, Failure> {
     }
 }
 
+/// Who we are for a deployment that somebody else has found.
+pub fn identity_for(app: &App, url: &str) -> Result<Arc<dyn OwnerAuth>, Failure> {
+    let found = find(app).ok().filter(|found| found.url == url);
+    identity(app, found.and_then(|found| found.key).as_deref())
+}
+
+/// While a key is being exchanged, a deployment that does not know the new one yet is reached with the one before.
+async fn as_owner(
+    app: &App,
+    url: &str,
+    key: Option<&Path>,
+) -> Result<(OwnerClient, bool), Failure> {
+    let auth = identity(app, key)?;
+    let client = OwnerClient::connect(url, auth, TIMEOUT).await;
+    let previous = if StaticToken::from_environment().is_some() {
+        None
+    } else {
+        let before = previous_path(&key_path(app, key));
+        before
+            .exists()
+            .then(|| OwnerKey::load(&before))
+            .transpose()?
+    };
+    let Some(previous) = previous else {
+        return Ok((client?, false));
+    };
+    let is_unknown = match &client {
+        Ok(client) => matches!(
+            client.query(AS_OWNER, json!({})).await,
+            Err(ClientError::Unauthorized { .. })
+        ),
+        Err(error) => matches!(error, ClientError::Unauthorized { .. }),
+    };
+    if !is_unknown {
+        return Ok((client?, false));
+    }
+    let with_previous = OwnerClient::connect(url, Arc::new(previous), TIMEOUT).await?;
+    // The refusal of the new key is the one to tell, when the old one does not help either.
+    match with_previous.query(AS_OWNER, json!({})).await {
+        Ok(_) => Ok((with_previous, true)),
+        Err(_) => Ok((client?, false)),
+    }
+}
+
+/// Whether there is anything to prove to be the owner with.
+pub fn is_owner_here(app: &App) -> bool {
+    let key = find(app).ok().and_then(|found| found.key);
+    StaticToken::from_environment().is_some() || key_path(app, key.as_deref()).exists()
+}
+
+fn key_path(app: &App, key: Option<&Path>) -> PathBuf {
+    match (env::get(env::OWNER_KEY), key) {
+        (Some(path), _) => PathBuf::from(path),
+        (None, Some(path)) => path.to_owned(),
+        (None, None) => app.paths.owner_key(),
+    }
+}
+
 /// Who we are for the deployment.
 fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure> {
     if let Some(token) = StaticToken::from_environment() {
         return Ok(Arc::new(token));
     }
-    let path = match (env::get(env::OWNER_KEY), key) {
-        (Some(path), _) => PathBuf::from(path),
-        (None, Some(path)) => path.to_owned(),
-        (None, None) => app.paths.owner_key(),
-    };
+    Ok(Arc::new(owner_key(app, key)?))
+}
+
+/// The owner's key itself, for what only its holder can do; `key` is the one that the supervisor here uses.
+pub fn owner_key(app: &App, key: Option<&Path>) -> Result<OwnerKey, Failure> {
+    let path = key_path(app, key);
     if !path.exists() {
         return Err(Failure::new(
             Exit::Refused,
@@ -205,5 +289,5 @@ fn identity(app: &App, key: Option<&Path>) -> Result<Arc<dyn OwnerAuth>, Failure
         )
         .hint("make one with orchestrator owner init, or set ORCHESTRATOR_OWNER_TOKEN"));
     }
-    Ok(Arc::new(OwnerKey::load(&path)?))
+    Ok(OwnerKey::load(&path)?)
 }

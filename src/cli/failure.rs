@@ -10,7 +10,7 @@ use super::exit::Exit;
 use crate::adapters::convex::ClientError;
 use crate::adapters::identity::KeyError;
 use crate::adapters::opencode::PINNED_VERSION;
-use crate::config::{ConfigError, Problem, env};
+use crate::config::{ConfigError, EditError, Problem, env};
 use crate::control;
 use crate::daemon::RunError;
 use crate::daemon::enrol::EnrolError;
@@ -34,13 +34,19 @@ enum Detail {
     #[default]
     None,
     Lines(Vec<String>),
-    Problems {
-        /// Absent when somebody else has read the file: then there is nothing to point into.
-        source_text: Option<String>,
-        problems: Vec<Problem>,
-    },
+    Problems(Box<Problems>),
     /// The message is complete by itself: no `error:` before it.
     Bare,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug)]
+struct Problems {
+    /// Absent when somebody else has read the file: then there is nothing to point into.
+    source_text: Option<String>,
+    found: Vec<Problem>,
+    /// What is odd besides; shown first.
+    warnings: Vec<Problem>,
 }
 
 impl Failure {
@@ -108,10 +114,15 @@ impl Failure {
                 }
                 say(&format!("error: {}", self.message));
             }
-            Detail::Problems {
-                source_text,
-                problems,
-            } => {
+            Detail::Problems(found) => {
+                let Problems {
+                    source_text,
+                    found: problems,
+                    warnings,
+                } = &**found;
+                for warning in warnings {
+                    say(&warning_text(warning));
+                }
                 for problem in problems {
                     match (source_text, &problem.help) {
                         (Some(source), _) if problem.line > 0 => {
@@ -130,9 +141,9 @@ impl Failure {
     }
 
     pub fn show_json(&self, ui: Ui) {
-        let problems = match &self.detail {
-            Detail::Problems { problems, .. } => problems.as_slice(),
-            _ => &[],
+        let (problems, warnings) = match &self.detail {
+            Detail::Problems(found) => (found.found.as_slice(), found.warnings.as_slice()),
+            _ => (&[][..], &[][..]),
         };
         let lines = match &self.detail {
             Detail::Lines(lines) => lines.as_slice(),
@@ -145,6 +156,7 @@ impl Failure {
                 "message": self.message,
                 "hint": self.hint,
                 "problems": problems,
+                "warnings": warnings,
                 "details": lines,
             },
         }));
@@ -154,6 +166,14 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+/// A warning as it is shown everywhere.
+pub fn warning_text(warning: &Problem) -> String {
+    match &warning.help {
+        Some(help) => format!("warning: {warning}; {help}"),
+        None => format!("warning: {warning}"),
     }
 }
 
@@ -227,6 +247,7 @@ impl From<ConfigError> for Failure {
                 path,
                 source_text,
                 problems,
+                warnings,
             } => Self {
                 exit: Exit::Config,
                 message: format!(
@@ -235,11 +256,21 @@ impl From<ConfigError> for Failure {
                     path.display()
                 ),
                 hint: Some("correct the file, then: orchestrator config check".to_owned()),
-                detail: Detail::Problems {
+                detail: Detail::Problems(Box::new(Problems {
                     source_text: Some(source_text),
-                    problems,
-                },
+                    found: problems,
+                    warnings,
+                })),
             },
+        }
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Config(error) => error.into(),
+            EditError::File(reason) => Self::failed(reason).hint("nothing was changed"),
         }
     }
 }
@@ -252,6 +283,10 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { url, reason } if reason.contains("cannot write to its disk") => {
                 Self::new(Exit::Unreachable, format!("the deployment at {url} cannot write to its disk; nothing of this was kept"))
                     .hint("make room where it keeps its data (orchestrator ps and its log name the file), then try again")
+            }
+            ClientError::Unreachable { url, reason } if reason.contains("database is damaged") => {
+                Self::new(Exit::Unreachable, format!("the deployment at {url} writes nothing any more: its database is damaged"))
+                    .hint("stop it, move the file away and put a copy in its place (orchestrator status and doctor name the file)")
             }
             ClientError::Unreachable { .. } => Self::new(Exit::Unreachable, message)
                 .hint("is it running? look at orchestrator status, or name another one with --url"),
@@ -284,6 +319,7 @@ impl From<EnrolError> for Failure {
     fn from(error: EnrolError) -> Self {
         match error {
             EnrolError::Client(error) => error.into(),
+            EnrolError::Edit(error) => error.into(),
             EnrolError::Files(_) | EnrolError::Answer(_) => Self::failed(error.to_string()),
         }
     }
@@ -296,9 +332,12 @@ impl From<KeyError> for Failure {
             KeyError::File { source, .. } if source.kind() == ErrorKind::NotFound => {
                 Self::new(Exit::Refused, message).hint("make one with orchestrator owner init")
             }
-            KeyError::File { verb: "read", .. } | KeyError::Exposed { .. } => {
-                Self::new(Exit::Refused, message)
-            }
+            KeyError::File { verb: "read", path, .. } => Self::new(Exit::Refused, message).hint(format!(
+                "make it yours to read (ls -l {}), or name another one with {}",
+                path.display(),
+                env::OWNER_KEY
+            )),
+            KeyError::Exposed { .. } => Self::new(Exit::Refused, message),
             KeyError::NotAFile(_) | KeyError::Malformed(_) => {
                 Self::new(Exit::Refused, message).hint(format!(
                     "name the right file (--key of orchestrator owner, {}), or move this one away and make one with \
@@ -332,10 +371,11 @@ impl From<control::ClientError> for Failure {
                 };
                 let mut failure = Self::new(exit, message);
                 if !refusal.problems.is_empty() {
-                    failure.detail = Detail::Problems {
+                    failure.detail = Detail::Problems(Box::new(Problems {
                         source_text: None,
-                        problems: refusal.problems,
-                    };
+                        found: refusal.problems,
+                        warnings: Vec::new(),
+                    }));
                 }
                 match refusal.hint {
                     Some(hint) => failure.hint(hint),
@@ -426,6 +466,14 @@ mod tests {
             "{}",
             full.message
         );
+        let damaged =
+            unreachable("the deployment's database is damaged: it writes nothing any more");
+        assert!(
+            damaged.message.ends_with("its database is damaged"),
+            "{}",
+            damaged.message
+        );
+        assert!(damaged.hint.is_some_and(|hint| hint.contains("put a copy")));
         let away = unreachable("connection refused");
         assert!(
             away.hint

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::failure::Failure;
 use crate::config::{Base, Paths, UrlRule, env};
+use crate::daemon::enrol::Target;
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
@@ -29,7 +30,8 @@ pub struct Globals {
     pub allow_insecure_url: bool,
 
     /// Log level or filter, such as debug or orchestrator=trace
-    #[arg(long, global = true, value_name = "LEVEL", env = env::LOG, hide_env_values = true)]
+    #[arg(long, global = true, value_name = "LEVEL", env = env::LOG, hide_env_values = true,
+          value_parser = crate::telemetry::check_filter)]
     pub log_level: Option<String>,
 
     /// Say more on stderr; twice for everything
@@ -90,6 +92,15 @@ impl App {
         Base {
             home: self.paths.home.clone(),
             current: std::env::current_dir().unwrap_or_else(|_| self.paths.home.clone()),
+        }
+    }
+
+    /// Where a machine is enrolled.
+    pub fn target(&self) -> Target<'_> {
+        Target {
+            paths: &self.paths,
+            base: self.base(),
+            rule: self.url_rule(),
         }
     }
 

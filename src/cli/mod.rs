@@ -5,10 +5,12 @@
 mod check;
 mod commands;
 mod connection;
+mod credential;
 mod doctor;
 pub mod exit;
 mod failure;
 mod globals;
+mod listen;
 mod probe;
 mod prompt;
 mod resolve;
@@ -55,10 +57,15 @@ enum Command {
     Send(commands::send::Send),
     Chat(commands::chat::Chat),
     Session(commands::session::Session),
+    Permission(commands::permission::Permission),
     Models(commands::models::Models),
+    Task(commands::task::Task),
+    WaitForTask(commands::wait_for_task::WaitForTask),
     Worker(commands::worker::Worker),
     Machine(commands::machine::Machine),
     Owner(commands::owner::Owner),
+    Pair(commands::pair::Pair),
+    Device(commands::device::Device),
     Config(commands::config::Config),
     Service(commands::service::Service),
     Logs(commands::logs::Logs),
@@ -85,10 +92,15 @@ impl Command {
             Self::Send(command) => command.execute(app).await,
             Self::Chat(command) => command.execute(app).await,
             Self::Session(command) => command.execute(app).await,
+            Self::Permission(command) => command.execute(app).await,
             Self::Models(command) => command.execute(app).await,
+            Self::Task(command) => command.execute(app).await,
+            Self::WaitForTask(command) => command.execute(app).await,
             Self::Worker(command) => command.execute(app).await,
             Self::Machine(command) => command.execute(app).await,
             Self::Owner(command) => command.execute(app),
+            Self::Pair(command) => command.execute(app).await,
+            Self::Device(command) => command.execute(app).await,
             Self::Config(command) => command.execute(app).await,
             Self::Service(command) => command.execute(app).await,
             Self::Logs(command) => command.execute(app).await,
@@ -110,9 +122,14 @@ impl Command {
             Self::Status(command) => command.json,
             Self::Send(command) => command.json,
             Self::Session(command) => command.wants_json(),
+            Self::Permission(command) => command.wants_json(),
             Self::Models(command) => command.json,
+            Self::Task(command) => command.wants_json(),
+            Self::WaitForTask(command) => command.json,
             Self::Worker(command) => command.wants_json(),
             Self::Machine(command) => command.wants_json(),
+            Self::Pair(command) => command.json,
+            Self::Device(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
             Self::Service(command) => command.wants_json(),
             Self::Logs(command) => command.json,

@@ -58,7 +58,11 @@ pub async fn target(connection: &Connection, name: Option<&str>) -> Result<Targe
     let workers = workers(connection).await?;
     let Some(name) = name else {
         let here = std::env::current_dir().unwrap_or_default();
-        return default_worker(&workers, &here);
+        let chosen = default_worker(&workers, &here)?;
+        return Ok(Target::Worker {
+            id: chosen.worker_id.clone(),
+            name: chosen.label().to_owned(),
+        });
     };
     if let Some(found) = worker_named(&workers, name)? {
         return Ok(Target::Worker {
@@ -105,6 +109,53 @@ pub async fn worker(connection: &Connection, name: &str) -> Result<WorkerRow, Fa
         Some(found) => Ok(found.clone()),
         None => Err(unknown("worker", name, worker_names(&workers))),
     }
+}
+
+/// The same by its name or its whole id: what takes a right away or gives one must have been meant.
+pub async fn worker_exactly(connection: &Connection, name: &str) -> Result<WorkerRow, Failure> {
+    let workers = workers(connection).await?;
+    exactly(&workers, name).cloned()
+}
+
+fn exactly<'w>(workers: &'w [WorkerRow], name: &str) -> Result<&'w WorkerRow, Failure> {
+    match worker_named(workers, name)? {
+        Some(found) if [&*found.worker_id, &*found.name, found.label()].contains(&name) => {
+            Ok(found)
+        }
+        Some(found) => {
+            let whole = listed(&[found]);
+            Err(
+                Failure::usage(format!("no worker has the name or id `{name}`")).hint(format!(
+                    "a start of an id is not enough here; did you mean {whole}?"
+                )),
+            )
+        }
+        None => Err(unknown("worker", name, worker_names(workers))),
+    }
+}
+
+/// Finds a worker and nothing else; without a name the one of this directory, or the only one.
+pub async fn worker_or_default(
+    connection: &Connection,
+    name: Option<&str>,
+) -> Result<WorkerRow, Failure> {
+    let Some(name) = name else {
+        let workers = workers(connection).await?;
+        let here = std::env::current_dir().unwrap_or_default();
+        return default_worker(&workers, &here).cloned();
+    };
+    worker(connection, name).await
+}
+
+/// The worker whose directory holds this one.
+pub async fn worker_in(connection: &Connection, directory: &Path) -> Result<WorkerRow, Failure> {
+    let workers = workers(connection).await?;
+    let real = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    nearest(&workers, &real).cloned().ok_or_else(|| {
+        let listed: Vec<&WorkerRow> = workers.iter().collect();
+        Failure::usage(format!("no worker works in {}", directory.display()))
+            .hint(format!("the workers are: {}", self::listed(&listed)))
+    })
 }
 
 fn worker_named<'w>(
@@ -210,41 +261,37 @@ fn worker_names(workers: &[WorkerRow]) -> Vec<String> {
         .collect()
 }
 
-fn default_worker(workers: &[WorkerRow], here: &Path) -> Result<Target, Failure> {
+fn default_worker<'w>(workers: &'w [WorkerRow], here: &Path) -> Result<&'w WorkerRow, Failure> {
     let real = std::fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
-    let usable: Vec<&WorkerRow> = workers
-        .iter()
-        .filter(|worker| worker.state != "revoked")
-        .collect();
-    // The deepest directory that holds this one: a subfolder of a project means the project. Of several workers there,
-    // the one that was served last.
-    let nearest = usable
-        .iter()
+    let usable: Vec<&WorkerRow> = workers.iter().filter(|worker| is_usable(worker)).collect();
+    match (nearest(workers, &real), usable.as_slice()) {
+        (Some(worker), _) => Ok(worker),
+        (None, [only]) => Ok(*only),
+        (None, []) => Err(Failure::usage("the deployment has no worker")
+            .hint("add one: orchestrator worker add DIR")),
+        (None, many) => Err(Failure::usage(format!(
+            "there are {} workers, and none of them works in this directory",
+            many.len()
+        ))
+        .hint(format!("name one: {}", listed(many)))),
+    }
+}
+
+fn is_usable(worker: &WorkerRow) -> bool {
+    worker.state != "revoked"
+}
+
+/// The deepest directory that holds this one: a subfolder of a project means the project. Of several workers there,
+/// the one that was served last.
+fn nearest<'w>(workers: &'w [WorkerRow], real: &Path) -> Option<&'w WorkerRow> {
+    let usable = workers.iter().filter(|worker| is_usable(worker));
+    usable
         .filter(|worker| real.starts_with(&worker.directory))
         .max_by(|a, b| {
             let depth = a.directory.len().cmp(&b.directory.len());
             let served = |worker: &WorkerRow| worker.connected_at.unwrap_or_default();
             depth.then(served(a).total_cmp(&served(b)))
-        });
-    let chosen = match (nearest, usable.as_slice()) {
-        (Some(worker), _) => worker,
-        (None, [only]) => only,
-        (None, []) => {
-            return Err(Failure::usage("the deployment has no worker")
-                .hint("add one: orchestrator worker add DIR"));
-        }
-        (None, many) => {
-            return Err(Failure::usage(format!(
-                "there are {} workers, and none of them works in this directory",
-                many.len()
-            ))
-            .hint(format!("name one: {}", listed(many))));
-        }
-    };
-    Ok(Target::Worker {
-        id: chosen.worker_id.clone(),
-        name: chosen.label().to_owned(),
-    })
+        })
 }
 
 /// "unknown …", with the name that was probably meant.
@@ -265,6 +312,7 @@ pub fn unknown(what: &str, name: &str, known: Vec<String>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::exit::Exit;
 
     fn worker(id: &str, name: &str, directory: &str) -> WorkerRow {
         WorkerRow {
@@ -286,6 +334,7 @@ mod tests {
             model: None,
             status: "idle".to_owned(),
             reason: None,
+            waiting: None,
             created_at: 0.0,
             last_activity_at: 0.0,
         }
@@ -340,8 +389,8 @@ mod tests {
         let two = [worker("w1", "shop", "/a"), worker("w2", "in", "/a/inner")];
         let chosen =
             |workers: &[WorkerRow], here: &str| match default_worker(workers, Path::new(here)) {
-                Ok(Target::Worker { id, .. }) => Some(id),
-                _ => None,
+                Ok(worker) => Some(worker.worker_id.clone()),
+                Err(_) => None,
             };
         assert_eq!(chosen(&two, "/a/inner/deep").as_deref(), Some("w2"));
         assert_eq!(chosen(&two, "/a/other").as_deref(), Some("w1"));
@@ -368,6 +417,17 @@ mod tests {
         two[0].called = Some("shop".to_owned());
         let found = worker_named(&two, "shop").unwrap().unwrap();
         assert_eq!(found.worker_id, "id-one");
+    }
+
+    #[test]
+    fn what_takes_a_worker_away_needs_more_than_a_start_of_its_id() {
+        let two = [worker("abcdef1", "shop", "/a"), worker("w2", "blog", "/b")];
+        assert_eq!(exactly(&two, "abcdef1").unwrap().name, "shop");
+        assert_eq!(exactly(&two, "blog").unwrap().worker_id, "w2");
+        let failure = exactly(&two, "abcd").unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.hint.unwrap().contains("shop (abcdef1)"));
+        assert!(worker_named(&two, "abcd").unwrap().is_some());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The rows that the deployment's functions return, as far as commands read them.
 
+use orchestrator_actors::domain::permission::Question;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -39,6 +40,18 @@ pub struct PresenceRow {
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+pub struct DeviceRow {
+    pub device_id: String,
+    pub name: String,
+    /// `open | paired | revoked`.
+    pub state: String,
+    pub open_until: f64,
+    pub valid_until: f64,
+    pub seen_at: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SessionRow {
     pub session_id: String,
     pub worker_id: String,
@@ -47,8 +60,43 @@ pub struct SessionRow {
     /// `pending | active | idle | ended | failed`.
     pub status: String,
     pub reason: Option<String>,
+    /// How much its owner is asked.
+    pub waiting: Option<f64>,
     pub created_at: f64,
     pub last_activity_at: f64,
+}
+
+impl SessionRow {
+    /// Its status, and whether that is its owner's to change.
+    pub fn standing(&self) -> &str {
+        match self.waiting {
+            Some(count) if count > 0.0 => "waiting",
+            _ => &self.status,
+        }
+    }
+}
+
+/// What an assistant asks its owner.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestRow {
+    pub request_id: String,
+    pub session_id: String,
+    pub worker_id: String,
+    pub turn_id: String,
+    /// `permission | question`.
+    pub kind: String,
+    /// `open | answered | withdrawn | expired`.
+    pub state: String,
+    pub asked_at: f64,
+    pub deadline: f64,
+    pub title: String,
+    #[serde(default)]
+    pub always: Vec<String>,
+    pub details: Option<String>,
+    pub from: Option<String>,
+    #[serde(default)]
+    pub questions: Vec<Question>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

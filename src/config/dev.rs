@@ -6,16 +6,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, Token};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
-use super::dotenv::{DotEnv, FILE};
-use super::load::{Loaded, exposed_warning};
+use super::dotenv::DotEnv;
+use super::load::{Loaded, exposed_warning, file_name};
+use super::notify::Notify;
 use super::origin::{Origin, Origins};
 use super::paths::is_exposed;
+use super::permissions::DEFAULT_ANSWER_TIMEOUT_MS;
 use super::place::{Base, inspect};
 use super::problem::{ConfigError, Problem};
-use super::time::parse_millis;
+use super::time::{Millis, parse_millis};
 use super::url::{UrlRule, deployment_url};
 use super::workers::{
     DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig, name_of,
@@ -62,6 +65,12 @@ impl Dev {
         })
     }
 
+    /// The file by itself, for who takes its worker elsewhere. `None` when there is none.
+    pub fn of_file(path: &Path) -> Result<Option<Self>, ConfigError> {
+        let dev = Self::read(path, |_| None)?;
+        Ok(dev.file.is_some().then_some(dev))
+    }
+
     /// The deployment, whatever file and environment say.
     pub fn with_url(mut self, url: Option<String>) -> Self {
         self.url = url;
@@ -81,33 +90,34 @@ impl Dev {
         let token = self.token(&mut problems);
         let url = match self.setting(CONVEX_URL) {
             None => {
-                problems.push(missing(CONVEX_URL, "Convex URL is required"));
+                problems.push(self.missing(CONVEX_URL, "Convex URL is required"));
                 None
             }
             Some(setting) => match deployment_url(&setting.value, rule) {
                 Ok(url) => Some(url),
                 Err(message) => {
-                    problems.push(problem(&setting, message));
+                    problems.push(self.problem(&setting, message));
                     None
                 }
             },
         };
         let mut origins = Origins::default();
         let mut idle_timeout_ms = DEFAULT_IDLE_TIMEOUT_MS;
-        if let Some(setting) = self.setting(IDLE_TIMEOUT) {
-            match parse_millis(&setting.value) {
-                Ok(time) => {
-                    idle_timeout_ms = time;
-                    origins.idle_timeout = setting.origin.clone();
-                }
-                Err(message) => problems.push(problem(&setting, message)),
+        match self.idle_timeout() {
+            Ok(None) => {}
+            Ok(Some(time)) => {
+                idle_timeout_ms = time;
+                let setting = self.setting(IDLE_TIMEOUT);
+                origins.idle_timeout = setting.map(|one| one.origin).unwrap_or_default();
             }
+            Err(problem) => problems.push(*problem),
         }
         let (Some(token), Some(url), true) = (token, url, problems.is_empty()) else {
             return Err(ConfigError::Invalid {
                 path: self.path.clone(),
                 source_text: self.file.as_ref().map(DotEnv::shown).unwrap_or_default(),
                 problems,
+                warnings: Vec::new(),
             });
         };
         let root = self.setting(ROOT_DIRECTORY);
@@ -129,6 +139,10 @@ impl Dev {
             idle_timeout_ms,
             max_sessions: DEFAULT_MAX_SESSIONS,
             on_interrupt: OnInterrupt::default(),
+            tasks: Arc::default(),
+            notify: Notify::default(),
+            permissions: Policy::ASK,
+            answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
             broken,
         };
         let mut warnings = Vec::new();
@@ -146,6 +160,21 @@ impl Dev {
         })
     }
 
+    /// A setting as it was given.
+    pub fn value(&self, name: &'static str) -> Option<String> {
+        self.setting(name).map(|setting| setting.value)
+    }
+
+    /// When one is given.
+    pub fn idle_timeout(&self) -> Result<Option<Millis>, Box<Problem>> {
+        let Some(setting) = self.setting(IDLE_TIMEOUT) else {
+            return Ok(None);
+        };
+        parse_millis(&setting.value)
+            .map(Some)
+            .map_err(|message| Box::new(self.problem(&setting, message)))
+    }
+
     /// The credential as it was given: a worker's, or a machine's to enrol with.
     pub fn credential(&self) -> Option<Token> {
         Token::parse(&self.token_setting()?.value).ok()
@@ -156,16 +185,16 @@ impl Dev {
         problems: &mut Vec<Problem>,
     ) -> Option<orchestrator_actors::domain::token::WorkerToken> {
         let Some(setting) = self.token_setting() else {
-            problems.push(missing(WORKER_TOKEN, "Worker token is required"));
+            problems.push(self.missing(WORKER_TOKEN, "Worker token is required"));
             return None;
         };
         match Token::parse(&setting.value) {
             Ok(Token::Worker(token)) => return Some(token),
-            Ok(Token::Machine(_)) => problems.push(problem(
+            Ok(Token::Machine(_)) => problems.push(self.problem(
                 &setting,
                 "this is a machine's token: it enrols a machine and serves no directory; one directory needs a WORKER_TOKEN",
             )),
-            Err(_) => problems.push(problem(&setting, TOKEN_FORMAT_HELP)),
+            Err(_) => problems.push(self.problem(&setting, TOKEN_FORMAT_HELP)),
         }
         None
     }
@@ -205,7 +234,7 @@ impl Dev {
                 return Some(Setting {
                     name,
                     value: value.to_owned(),
-                    origin: Origin::file(FILE, place.0),
+                    origin: Origin::file(&self.file_name(), place.0),
                     span: (span.start, span.end),
                     place,
                 });
@@ -213,34 +242,38 @@ impl Dev {
         }
         None
     }
-}
 
-fn problem(setting: &Setting, message: impl Into<String>) -> Problem {
-    let file = match &setting.origin {
-        Origin::Environment(_) => "environment".to_owned(),
-        Origin::Flag(flag) => (*flag).to_owned(),
-        _ => FILE.to_owned(),
-    };
-    Problem {
-        path: setting.name.to_owned(),
-        message: message.into(),
-        help: None,
-        file,
-        line: setting.place.0,
-        column: setting.place.1,
-        span: setting.span,
+    fn problem(&self, setting: &Setting, message: impl Into<String>) -> Problem {
+        let file = match &setting.origin {
+            Origin::Environment(_) => "environment".to_owned(),
+            Origin::Flag(flag) => (*flag).to_owned(),
+            _ => self.file_name(),
+        };
+        Problem {
+            path: setting.name.to_owned(),
+            message: message.into(),
+            help: None,
+            file,
+            line: setting.place.0,
+            column: setting.place.1,
+            span: setting.span,
+        }
     }
-}
 
-fn missing(name: &str, message: &str) -> Problem {
-    Problem {
-        path: name.to_owned(),
-        message: message.to_owned(),
-        help: None,
-        file: FILE.to_owned(),
-        line: 0,
-        column: 0,
-        span: (0, 0),
+    fn missing(&self, name: &str, message: &str) -> Problem {
+        Problem {
+            path: name.to_owned(),
+            message: message.to_owned(),
+            help: None,
+            file: self.file_name(),
+            line: 0,
+            column: 0,
+            span: (0, 0),
+        }
+    }
+
+    fn file_name(&self) -> String {
+        file_name(&self.path)
     }
 }
 

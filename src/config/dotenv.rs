@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::fields::line_and_column;
+use super::load::file_name;
 use super::mask::mask_env;
 use super::paths::write_private;
 use super::problem::{ConfigError, Problem};
@@ -45,11 +46,12 @@ impl DotEnv {
                         path: String::new(),
                         message: "not a line of the form NAME=value".to_owned(),
                         help: None,
-                        file: FILE.to_owned(),
+                        file: file_name(path),
                         line,
                         column,
                         span: (span.start, span.end),
                     }],
+                    warnings: Vec::new(),
                     source_text: mask_env(&text),
                 })
             }

@@ -21,6 +21,12 @@ pub const OWNER_TOKEN: &str = "ORCHESTRATOR_OWNER_TOKEN";
 pub const OWNER_KEY: &str = "ORCHESTRATOR_OWNER_KEY";
 /// The OpenCode binary to use.
 pub const OPENCODE_BIN: &str = "ORCHESTRATOR_OPENCODE_BIN";
+/// The Goose binary to use for tasks.
+pub const GOOSE_BIN: &str = "ORCHESTRATOR_GOOSE_BIN";
+/// The provider of Goose, over the one in `workers.json`.
+pub const GOOSE_PROVIDER: &str = "GOOSE_PROVIDER";
+/// The model of Goose, over the one in `workers.json`.
+pub const GOOSE_MODEL: &str = "GOOSE_MODEL";
 /// How long an assistant may take from its start until it listens.
 pub const BOOT_TIMEOUT: &str = "ORCHESTRATOR_BOOT_TIMEOUT";
 /// How many assistants may be alive at once on this machine.

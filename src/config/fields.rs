@@ -3,6 +3,7 @@
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::{Range, Ranged};
+use jsonc_parser::errors::ParseError;
 
 use super::origin::Origin;
 use super::problem::Problem;
@@ -15,9 +16,29 @@ pub(super) struct Reader<'a> {
     pub warnings: Vec<Problem>,
     /// Allowed, and worth knowing for who looks closely.
     pub notes: Vec<Problem>,
+    /// A file that is being made: it may have no worker yet, or the template's placeholder.
+    pub is_begun: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(text: &'a str, file: &'a str) -> Self {
+        Self {
+            text,
+            file,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            is_begun: false,
+        }
+    }
 }
 
 impl Reader<'_> {
+    pub fn not_json(&mut self, error: &ParseError) {
+        let message = format!("not valid JSON: {}", error.kind());
+        self.problem("", error.range(), message);
+    }
+
     pub fn problem(&mut self, path: &str, range: Range, message: impl Into<String>) {
         let problem = self.make(path, range, message.into(), None);
         self.problems.push(problem);
@@ -177,6 +198,16 @@ impl Reader<'_> {
         }
     }
 
+    /// Yes or no.
+    pub fn optional_bool(&mut self, path: &str, object: &Object<'_>, key: &str) -> Option<bool> {
+        let property = object.get(key)?;
+        if let Value::BooleanLit(literal) = &property.value {
+            return Some(literal.value);
+        }
+        self.wrong_kind(&join(path, key), &property.value, "true or false");
+        None
+    }
+
     /// A list of strings.
     pub fn optional_strings(&mut self, path: &str, object: &Object<'_>, key: &str) -> Vec<String> {
         let Some(property) = object.get(key) else {
@@ -228,6 +259,13 @@ pub(super) fn join(path: &str, key: &str) -> String {
     } else {
         format!("{path}.{key}")
     }
+}
+
+/// Where the value of a key that is there stands.
+pub(super) fn range_of(object: &Object<'_>, key: &str) -> Range {
+    object
+        .get(key)
+        .map_or(object.range, |property| property.value.range())
 }
 
 fn name_range(property: &ObjectProp<'_>) -> Range {

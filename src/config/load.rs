@@ -2,10 +2,12 @@
 //! a missing comma is a mistake with a place, not a guess.
 
 use std::io::Read;
+use std::mem::take;
 use std::path::Path;
 
 use jsonc_parser::ast::Value;
 use jsonc_parser::common::Range;
+use jsonc_parser::errors::ParseError;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::fields::Reader;
@@ -70,26 +72,45 @@ pub(super) fn exposed_warning(path: &Path) -> Problem {
 
 /// Checks a text; `path` is for messages only.
 pub fn parse(text: &str, path: &Path, base: &Base, rule: UrlRule) -> Result<Loaded, ConfigError> {
+    read(&mut Reader::new(text, &file_name(path)), path, base, rule)
+}
+
+/// The same for a file that entries will be added to.
+pub(super) fn parse_begun(
+    text: &str,
+    path: &Path,
+    base: &Base,
+    rule: UrlRule,
+) -> Result<WorkersConfig, ConfigError> {
     let name = file_name(path);
-    let mut reader = Reader {
-        text,
-        file: &name,
-        problems: Vec::new(),
-        warnings: Vec::new(),
-        notes: Vec::new(),
-    };
+    let mut reader = Reader::new(text, &name);
+    reader.is_begun = true;
+    read(&mut reader, path, base, rule).map(|loaded| loaded.config)
+}
+
+/// What a file is refused for that is not even JSON.
+pub(super) fn not_json(text: &str, path: &Path, error: &ParseError) -> ConfigError {
+    let name = file_name(path);
+    let mut reader = Reader::new(text, &name);
+    reader.not_json(error);
+    invalid(&mut reader, path)
+}
+
+fn read(
+    reader: &mut Reader<'_>,
+    path: &Path,
+    base: &Base,
+    rule: UrlRule,
+) -> Result<Loaded, ConfigError> {
+    let text = reader.text;
     // A byte order mark is no part of the text; blanks keep the offsets.
     let clean = text.replacen('\u{feff}', "   ", usize::from(text.starts_with('\u{feff}')));
     let parsed = parse_to_ast(&clean, &CollectOptions::default(), &jsonc());
     let mut config = WorkersConfig::default();
     match &parsed {
-        Err(error) => reader.problem(
-            "",
-            error.range(),
-            format!("not valid JSON: {}", error.kind()),
-        ),
+        Err(error) => reader.not_json(error),
         Ok(parsed) => match &parsed.value {
-            Some(Value::Object(root)) => config = workers::read(&mut reader, root, base, rule),
+            Some(Value::Object(root)) => config = workers::read(reader, root, base, rule),
             Some(other) => reader.wrong_kind("", other, "an object with a list `workers`"),
             None => reader.problem("", Range::new(0, 0), "the file is empty"),
         },
@@ -97,15 +118,20 @@ pub fn parse(text: &str, path: &Path, base: &Base, rule: UrlRule) -> Result<Load
     if reader.problems.is_empty() {
         return Ok(Loaded {
             config,
-            warnings: reader.warnings,
-            notes: reader.notes,
+            warnings: take(&mut reader.warnings),
+            notes: take(&mut reader.notes),
         });
     }
-    Err(ConfigError::Invalid {
+    Err(invalid(reader, path))
+}
+
+fn invalid(reader: &mut Reader<'_>, path: &Path) -> ConfigError {
+    ConfigError::Invalid {
         path: path.to_owned(),
-        source_text: mask(text),
-        problems: reader.problems,
-    })
+        source_text: mask(reader.text),
+        problems: take(&mut reader.problems),
+        warnings: take(&mut reader.warnings),
+    }
 }
 
 /// JSON with comments and trailing commas.
@@ -124,7 +150,7 @@ pub(super) fn jsonc() -> ParseOptions {
     }
 }
 
-fn file_name(path: &Path) -> String {
+pub(super) fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(
         || path.display().to_string(),
         |name| name.to_string_lossy().into_owned(),

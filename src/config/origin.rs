@@ -1,5 +1,6 @@
 //! Where a setting came from, for `config show --origin`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,4 +46,8 @@ pub struct Origins {
     pub idle_timeout: Origin,
     pub max_sessions: Origin,
     pub on_interrupt: Origin,
+    /// Of what is said about tasks, by the setting's path; the default's for what is not in it.
+    pub tasks: BTreeMap<&'static str, Origin>,
+    pub permissions: Origin,
+    pub answer_timeout: Origin,
 }

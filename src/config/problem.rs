@@ -52,6 +52,8 @@ pub enum ConfigError {
         /// The file's text with every secret blotted out, byte for byte as long as the original.
         source_text: String,
         problems: Vec<Problem>,
+        /// What is odd besides: a key that nobody knows may be the one that is missing.
+        warnings: Vec<Problem>,
     },
 }
 

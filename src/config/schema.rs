@@ -8,6 +8,7 @@ mod tests {
 
     use serde_json::Value;
 
+    use super::super::tasks::{GIT_KEYS, GOOSE_KEYS, USER_KEYS};
     use super::super::workers::{DEFAULTS_KEYS, LOGS_KEYS, MACHINE_KEYS, TOP_KEYS, WORKER_KEYS};
     use super::*;
 
@@ -31,6 +32,9 @@ mod tests {
             (MACHINE_KEYS, &properties["machine"]),
             (LOGS_KEYS, &properties["logs"]),
             (DEFAULTS_KEYS, &properties["defaults"]),
+            (GOOSE_KEYS, &schema["$defs"]["goose"]),
+            (GIT_KEYS, &schema["$defs"]["git"]),
+            (USER_KEYS, &schema["$defs"]["committer"]),
         ] {
             assert_eq!(keys(described), known.iter().copied().collect());
         }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId};
+use orchestrator_actors::domain::task::{GitIsolation, RunnerKind};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::*;
@@ -192,6 +193,69 @@ fn defaults_hold_for_workers_that_say_nothing() {
 }
 
 #[test]
+fn what_is_said_about_tasks_counts_setting_by_setting_and_in_both_spellings() {
+    let own = ", \"maxRetries\": 0, \"goose\": {\"processTimeout\": 30000, \"max_turns\": 7}, \"git\": {\"isolation\": true, \"push\": false}";
+    let text = good(own).replacen(
+        '{',
+        "{\"defaults\": {\"tasks\": false, \"task_runner\": \"goose\", \"max_retries\": 5, \"goose\": {\"model\": \"m\", \"process_timeout\": \"1h\"}, \"git\": {\"branch_prefix\": \"task-\", \"userConfig\": {\"name\": \"Ada\", \"email\": \"a@b.c\"}}}, ",
+        1,
+    );
+    let config = read(&text).unwrap().config;
+    let tasks = &config.workers[0].tasks;
+    assert!(!tasks.enabled);
+    assert_eq!(tasks.runner, Some(RunnerKind::Goose));
+    assert_eq!(tasks.max_retries, Some(0));
+    let goose = tasks.goose.as_ref().unwrap();
+    assert_eq!(goose.model.as_deref(), Some("m"));
+    assert_eq!(goose.provider, None);
+    assert_eq!(
+        (goose.process_timeout_ms, goose.max_turns),
+        (Some(30_000), Some(7))
+    );
+    assert_eq!(tasks.git.branch_prefix, "task-");
+    assert_eq!(tasks.git.user.as_ref().unwrap().name, "Ada");
+    assert_eq!(tasks.git.isolation, GitIsolation::Worktree);
+    assert!(!tasks.git.push);
+    let origins = &config.origins[0].tasks;
+    assert!(origins.contains_key("goose.model") && origins.contains_key("max_retries"));
+    assert!(!origins.contains_key("goose.provider"));
+}
+
+#[test]
+fn wrong_values_about_tasks_have_their_place_and_keys_are_for_the_environment() {
+    let own = ", \"task_runner\": \"duck\", \"max_retries\": 101, \"goose\": {\"model\": \"\", \"apiKeys\": {}}, \"git\": {\"branch_prefix\": \"a b\", \"isolation\": \"some\", \"user\": {\"name\": \"x\"}}";
+    let found: Vec<String> = problems(&good(own))
+        .into_iter()
+        .map(|problem| problem.split(':').next().unwrap_or_default().to_owned())
+        .collect();
+    for path in [
+        "workers.0.task_runner",
+        "workers.0.max_retries",
+        "workers.0.goose.model",
+        "workers.0.git.branch_prefix",
+        "workers.0.git.isolation",
+        "workers.0.git.user.email",
+    ] {
+        assert!(found.iter().any(|one| one == path), "{path}: {found:?}");
+    }
+    let loaded = read(&good(", \"goose\": {\"modl\": \"m\", \"apiKeys\": {}}")).unwrap();
+    let warned: Vec<_> = loaded
+        .warnings
+        .iter()
+        .map(|warning| (warning.path.as_str(), warning.help.as_deref()))
+        .collect();
+    assert!(
+        warned.contains(&("workers.0.goose.modl", Some("did you mean `model`?"))),
+        "{warned:?}"
+    );
+    let keys = warned
+        .iter()
+        .find(|(path, _)| *path == "workers.0.goose.apiKeys");
+    let help = keys.and_then(|(_, help)| *help).unwrap_or_default();
+    assert!(help.contains("OPENROUTER_API_KEY"), "{warned:?}");
+}
+
+#[test]
 fn no_secret_is_in_an_error() {
     let text = good("").replace("https://", "http://");
     let error = read(&text).unwrap_err();
@@ -216,27 +280,152 @@ fn the_template_lacks_nothing_but_a_real_token() {
     assert_eq!((loaded.config.workers.len(), loaded.warnings.len()), (1, 0));
 }
 
+/// Adds as commands do.
+fn add(path: &Path, entry: NewEntry<'_>) -> Result<(), EditError> {
+    let home = path.parent().unwrap();
+    let (mut edit, _) = Edit::to_add(path, &base(home), UrlRule::default())?;
+    edit.append(entry)?;
+    Ok(edit.write()?)
+}
+
 #[test]
 fn a_worker_is_added_without_losing_a_comment() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("workers.json");
-    append_worker(&path, TOKEN, folder.path(), "https://a.convex.cloud", None).unwrap();
+    let entry = NewEntry::new(TOKEN, folder.path(), "https://a.convex.cloud");
+    add(&path, entry).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("// mine\n{text}")).unwrap();
     let second = TOKEN.replace("xyz789", "other");
-    append_worker(
-        &path,
-        &second,
-        folder.path(),
-        "https://a.convex.cloud",
-        Some("two"),
-    )
-    .unwrap();
+    let entry = NewEntry {
+        token: &second,
+        ..entry
+    };
+    add(&path, entry.named(Some("two")).idle_after(Some(1_500))).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("// mine\n"), "{text}");
     let loaded = load(&path, &base(folder.path()), UrlRule::default()).unwrap();
     assert_eq!(loaded.config.workers.len(), 2);
     assert_eq!(loaded.config.workers[1].name, "two");
+    assert_eq!(loaded.config.workers[1].idle_timeout_ms, 1_500);
+}
+
+#[test]
+fn what_is_added_never_makes_a_file_that_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("workers.json");
+    let long = "x".repeat(70);
+    // Of one name on the deployment, called as a directory is here, and such that no file may have them.
+    let names = [
+        None,
+        Some("shop"),
+        Some("shop"),
+        Some("a/b"),
+        Some(" "),
+        Some(&*long),
+        Some(&*long),
+    ];
+    for (number, name) in names.into_iter().enumerate() {
+        let token = format!("machine_m:worker_w{number}:secret_x");
+        let directory = Path::new("/nowhere/shop");
+        let entry = NewEntry::new(&token, directory, "https://a.convex.cloud");
+        add(&path, entry.named(name)).unwrap();
+    }
+    let loaded = load(&path, &base(folder.path()), UrlRule::default()).unwrap();
+    let workers = loaded.config.workers.iter();
+    let names: Vec<&str> = workers.map(|worker| worker.name.as_str()).collect();
+    assert_eq!(names[..5], ["shop", "shop-2", "shop-3", "a-b", "worker"]);
+    assert_eq!(names[5], &long[..60]);
+    assert_eq!(names[6], format!("{}-2", &long[..58]));
+    let again = NewEntry::new(
+        "machine_m:worker_w0:secret_y",
+        &path,
+        "https://b.convex.cloud",
+    );
+    let refused = add(&path, again).unwrap_err().to_string();
+    assert!(refused.contains("worker w0 is in"), "{refused}");
+}
+
+#[test]
+fn a_name_that_is_given_is_taken_from_no_directory_before_it() {
+    let text = format!(
+        "{{\"workers\": [{0}, {1}]}}",
+        "{\"token\": \"machine_m:worker_a:secret_x\", \"working_directory\": \"~/shop\", \"convex_url\": \"https://a.convex.cloud\"}",
+        "{\"token\": \"machine_m:worker_b:secret_x\", \"working_directory\": \"~/b\", \"convex_url\": \"https://a.convex.cloud\", \"name\": \"shop\"}"
+    );
+    let workers = read(&text).unwrap().config.workers;
+    assert_eq!((&*workers[0].name, &*workers[1].name), ("shop-2", "shop"));
+}
+
+#[test]
+fn the_templates_placeholder_makes_room_for_the_first_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("workers.json");
+    template::write(&path).unwrap();
+    let entry = NewEntry::new(TOKEN, folder.path(), "https://a.convex.cloud");
+    add(&path, entry).unwrap();
+    let loaded = load(&path, &base(folder.path()), UrlRule::default()).unwrap();
+    assert_eq!(loaded.config.workers.len(), 1);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("machine_<"), "{text}");
+    assert!(text.contains("// \"machine\": {"), "{text}");
+}
+
+#[test]
+fn nothing_is_added_to_a_file_that_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("workers.json");
+    for (text, why) in [
+        ("{ \"workers\": [ } ", "not valid JSON"),
+        (
+            "{ \"workers\": [], \"logs\": { \"level\": \"loud\" } }",
+            "logs.level",
+        ),
+        ("[]", "must be an object"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let entry = NewEntry::new(TOKEN, folder.path(), "https://a.convex.cloud");
+        match add(&path, entry) {
+            Err(EditError::Config(error)) => assert!(error.to_string().contains(why), "{error}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_a_machine_has_no_more_goes_and_what_is_anothers_stays() {
+    let text = edited(|edit| {
+        let machine = MachineId::new("m");
+        let here = DeploymentUrl::new("https://a.convex.cloud");
+        let elsewhere = DeploymentUrl::new("https://b.convex.cloud");
+        assert!(
+            edit.keep_only(&MachineId::new("other"), &here, &[])
+                .is_empty()
+        );
+        assert!(edit.keep_only(&machine, &elsewhere, &[]).is_empty());
+        assert_eq!(edit.keep_only(&machine, &here, &["blog"]), ["shop"]);
+    });
+    assert!(
+        text.contains("secret_two") && !text.contains("secret_one"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_told_beside_the_mistake_that_it_may_be() {
+    let error = read("{\"wokers\": [], \"log\": {}}").unwrap_err();
+    let ConfigError::Invalid { warnings, .. } = error else {
+        panic!("{error:?}");
+    };
+    let help: Vec<_> = warnings.iter().map(|one| one.help.as_deref()).collect();
+    assert_eq!(
+        help,
+        [
+            Some("did you mean `workers`?"),
+            Some("did you mean `logs`?")
+        ]
+    );
 }
 
 const FILE: &str = r#"// the machine at home
@@ -281,14 +470,17 @@ fn a_worker_of_the_same_id_elsewhere_keeps_its_token() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("workers.json");
     let there = DeploymentUrl::new("https://there.example");
+    let entry = |secret: &str, url: &str| {
+        format!(
+            r#"{{ "token": "machine_m:worker_shop:secret_{secret}", "working_directory": "/", "convex_url": "{url}" }}"#
+        )
+    };
+    let (first, second) = (
+        entry("here", "https://here.example/"),
+        entry("there", "https://THERE.example/"),
+    );
+    std::fs::write(&path, format!("{{ \"workers\": [{first}, {second}] }}")).unwrap();
     let mut edit = Edit::open(&path).unwrap();
-    for (secret, url) in [
-        ("here", "https://here.example/"),
-        ("there", "https://THERE.example/"),
-    ] {
-        let token = format!("machine_m:worker_shop:secret_{secret}");
-        edit.append(&token, Path::new("/"), url, None).unwrap();
-    }
     assert!(edit.set_token_at("shop", &there, "machine_m:worker_shop:secret_new"));
     let nowhere = DeploymentUrl::new("https://nowhere.example");
     assert!(!edit.set_token_at("shop", &nowhere, "machine_m:worker_shop:secret_lost"));
@@ -350,7 +542,7 @@ fn many_who_add_at_once_lose_nobodys_entry() {
             let path = &path;
             scope.spawn(move || {
                 let token = format!("machine_m:worker_w{number}:secret_x");
-                append_worker(path, &token, path, "https://a.convex.cloud", None).unwrap();
+                add(path, NewEntry::new(&token, path, "https://a.convex.cloud")).unwrap();
             });
         }
     });

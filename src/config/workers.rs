@@ -7,13 +7,19 @@ use std::sync::Arc;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
 use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::policy::Policy;
+use orchestrator_actors::domain::task::TaskSettings;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 use orchestrator_actors::domain::turn::OnInterrupt;
 
 use super::fields::{Reader, join};
 use super::limits::Limits;
+use super::notify::{self, NOTIFY_KEYS, Notify};
 use super::origin::Origins;
+use super::permissions::{DEFAULT_ANSWER_TIMEOUT_MS, read_answer_timeout, read_permissions};
 use super::place::{Base, inspect};
+use super::tasks::TaskFields;
+use super::template::PLACEHOLDER;
 use super::time::Millis;
 use super::url::{UrlRule, deployment_url};
 
@@ -31,8 +37,18 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
+    "tasks",
+    "task_runner",
+    "max_retries",
+    "maxRetries",
+    "permissions",
+    "answer_timeout",
     "goose",
     "git",
+    NOTIFY_KEYS[0],
+    NOTIFY_KEYS[1],
+    NOTIFY_KEYS[2],
+    NOTIFY_KEYS[3],
 ];
 pub(super) const MACHINE_KEYS: &[&str] = &[
     "name",
@@ -47,7 +63,19 @@ pub(super) const DEFAULTS_KEYS: &[&str] = &[
     "idle_timeout",
     "max_sessions",
     "interrupted_turns",
+    "permissions",
+    "answer_timeout",
     "env_passthrough",
+    "tasks",
+    "task_runner",
+    "max_retries",
+    "maxRetries",
+    "goose",
+    "git",
+    NOTIFY_KEYS[0],
+    NOTIFY_KEYS[1],
+    NOTIFY_KEYS[2],
+    NOTIFY_KEYS[3],
 ];
 
 /// A whole, valid configuration.
@@ -94,6 +122,11 @@ pub struct WorkerEntry {
     pub idle_timeout_ms: Millis,
     pub max_sessions: usize,
     pub on_interrupt: OnInterrupt,
+    /// How its tasks are done.
+    pub tasks: Arc<TaskSettings>,
+    pub notify: Notify,
+    pub permissions: Policy,
+    pub answer_timeout_ms: Millis,
     /// Why this worker cannot serve.
     pub broken: Option<String>,
 }
@@ -102,7 +135,11 @@ struct Defaults {
     idle_timeout_ms: Millis,
     max_sessions: usize,
     on_interrupt: OnInterrupt,
+    permissions: Policy,
+    answer_timeout_ms: Millis,
     env_passthrough: Vec<String>,
+    tasks: TaskFields,
+    notify: Notify,
     origins: Origins,
 }
 
@@ -128,22 +165,26 @@ pub(super) fn read(
         reader.check_keys("logs", logs, LOGS_KEYS);
         config.log_level = read_level(reader, logs);
     }
-    let defaults = read_defaults(reader, root, machine);
+    let defaults = read_defaults(reader, root, machine, base);
     config.env_passthrough.clone_from(&defaults.env_passthrough);
     let start = Range::new(root.range.start, root.range.start + 1);
     match root.get("workers").map(|property| &property.value) {
+        None if reader.is_begun => {}
         None => reader.problem("workers", start, "a list of workers is required"),
-        Some(Value::Array(array)) if array.elements.is_empty() => {
+        Some(Value::Array(array)) if array.elements.is_empty() && !reader.is_begun => {
             reader.problem("workers", array.range, "at least one worker is required");
         }
         Some(Value::Array(array)) => {
-            let mut names = Names::default();
+            let mut names = Names::given_in(&array.elements);
             for (index, element) in array.elements.iter().enumerate() {
                 let path = format!("workers.{index}");
                 let Value::Object(object) = element else {
                     reader.wrong_kind(&path, element, "an object");
                     continue;
                 };
+                if reader.is_begun && given(object, "token") == Some(PLACEHOLDER) {
+                    continue;
+                }
                 reader.check_keys(&path, object, WORKER_KEYS);
                 if let Some((entry, origins)) =
                     read_worker(reader, &path, object, &defaults, base, rule, &mut names)
@@ -194,12 +235,17 @@ fn read_defaults(
     reader: &mut Reader<'_>,
     root: &Object<'_>,
     machine: Option<&Object<'_>>,
+    base: &Base,
 ) -> Defaults {
     let mut defaults = Defaults {
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
+        permissions: Policy::ASK,
+        answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
         env_passthrough: Vec::new(),
+        tasks: TaskFields::default(),
+        notify: Notify::default(),
         origins: Origins::default(),
     };
     if let Some(object) = machine
@@ -225,6 +271,17 @@ fn read_defaults(
             defaults.origins.on_interrupt = reader
                 .origin(object, "interrupted_turns")
                 .unwrap_or_default();
+        }
+        defaults.tasks.read(reader, "defaults", object, base);
+        defaults.notify = notify::read(reader, "defaults", object, &defaults.notify);
+        if let Some(policy) = read_permissions(reader, "defaults", object) {
+            defaults.permissions = policy;
+            defaults.origins.permissions = reader.origin(object, "permissions").unwrap_or_default();
+        }
+        if let Some(time) = read_answer_timeout(reader, "defaults", object) {
+            defaults.answer_timeout_ms = time;
+            defaults.origins.answer_timeout =
+                reader.origin(object, "answer_timeout").unwrap_or_default();
         }
         defaults.env_passthrough = reader.optional_strings("defaults", object, "env_passthrough");
     }
@@ -260,10 +317,13 @@ fn read_worker(
         .optional_count(path, object, "max_sessions", 1..=64)
         .unwrap_or(defaults.max_sessions);
     let on_interrupt = read_on_interrupt(reader, path, object).unwrap_or(defaults.on_interrupt);
-    // Known to later commands; their content is theirs to check.
-    for key in ["goose", "git"] {
-        reader.optional_object(path, object, key);
-    }
+    let mut tasks = defaults.tasks.clone();
+    tasks.read(reader, path, object, base);
+    let notify = notify::read(reader, path, object, &defaults.notify);
+    let permissions =
+        read_permissions(reader, path, object).unwrap_or_else(|| defaults.permissions.clone());
+    let answer_timeout_ms =
+        read_answer_timeout(reader, path, object).unwrap_or(defaults.answer_timeout_ms);
     let given_name = match reader.optional_string(path, object, "name") {
         Some((name, range)) => Some(read_name(reader, path, name, range, names)?),
         None => None,
@@ -291,6 +351,13 @@ fn read_worker(
         on_interrupt: reader
             .origin(object, "interrupted_turns")
             .unwrap_or_else(|| defaults.origins.on_interrupt.clone()),
+        tasks: tasks.origins,
+        permissions: reader
+            .origin(object, "permissions")
+            .unwrap_or_else(|| defaults.origins.permissions.clone()),
+        answer_timeout: reader
+            .origin(object, "answer_timeout")
+            .unwrap_or_else(|| defaults.origins.answer_timeout.clone()),
     };
     let (directory, broken) = match inspect(given, &expanded) {
         Ok(directory) => (directory, None),
@@ -304,9 +371,21 @@ fn read_worker(
         idle_timeout_ms,
         max_sessions,
         on_interrupt,
+        tasks: Arc::new(tasks.settings),
+        notify,
+        permissions,
+        answer_timeout_ms,
         broken,
     };
     Some((entry, origins))
+}
+
+/// A string as it stands in an entry, whatever is wrong with it.
+fn given<'v>(object: &'v Object<'_>, key: &str) -> Option<&'v str> {
+    match &object.get(key)?.value {
+        Value::StringLit(text) => Some(text.value.as_ref()),
+        _ => None,
+    }
 }
 
 fn is_relative(given: &str) -> bool {
@@ -368,11 +447,8 @@ fn read_name(
     names: &mut Names,
 ) -> Option<String> {
     let at = join(path, "name");
-    let fits = !name.trim().is_empty()
-        && name.chars().count() <= 60
-        && !name.chars().any(|c| c.is_control() || c == '/');
-    if !fits {
-        reader.problem(&at, range, "must be 1 to 60 characters without a slash");
+    if !is_name(name) {
+        reader.problem(&at, range, NAME_RULE);
         return None;
     }
     if names.taken.iter().any(|taken| taken == name) {
@@ -383,24 +459,72 @@ fn read_name(
     Some(name.to_owned())
 }
 
+/// The longest name of a worker.
+const NAME_CHARS: usize = 60;
+pub const NAME_RULE: &str = "must be 1 to 60 characters without a slash";
+
+/// Whether a worker may be called so here.
+pub fn is_name(name: &str) -> bool {
+    !name.trim().is_empty() && name.chars().count() <= NAME_CHARS && name.chars().all(is_of_a_name)
+}
+
+fn is_of_a_name(c: char) -> bool {
+    !c.is_control() && c != '/'
+}
+
+/// The nearest to `wanted` that a worker may be called and that no other one is called.
+pub(super) fn fitting_name(wanted: &str, taken: &[String]) -> String {
+    let plain: String = wanted
+        .chars()
+        .map(|c| if is_of_a_name(c) { c } else { '-' })
+        .take(NAME_CHARS)
+        .collect();
+    let stem = if is_name(&plain) { &plain } else { "worker" };
+    free_name(stem, |name| taken.iter().any(|taken| taken == name))
+}
+
+/// With a number when it is taken.
+fn free_name(stem: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut name = stem.to_owned();
+    let mut number = 2;
+    while is_taken(&name) {
+        let end = format!("-{number}");
+        let room = NAME_CHARS - end.len();
+        name = stem.chars().take(room).chain(end.chars()).collect();
+        number += 1;
+    }
+    name
+}
+
 /// What is taken already in this file.
 #[derive(Default)]
 struct Names {
+    /// What somebody calls a worker anywhere in the file: no other one is called so for its directory.
+    given: Vec<String>,
     taken: Vec<String>,
     /// Worker id and the path of its entry.
     workers: Vec<(String, String)>,
 }
 
 impl Names {
+    fn given_in(entries: &[Value<'_>]) -> Self {
+        let name_of = |entry: &Value<'_>| match entry {
+            Value::Object(object) => given(object, "name").map(str::to_owned),
+            _ => None,
+        };
+        Self {
+            given: entries.iter().filter_map(name_of).collect(),
+            ..Self::default()
+        }
+    }
+
     /// The directory's last part, with a number when that is taken.
     fn derive(&mut self, directory: &std::path::Path) -> String {
-        let stem = name_of(directory);
-        let mut name = stem.clone();
-        let mut number = 2;
-        while self.taken.contains(&name) {
-            name = format!("{stem}-{number}");
-            number += 1;
-        }
+        let is_taken = |name: &str| {
+            let mut taken = self.taken.iter().chain(&self.given);
+            taken.any(|taken| taken == name)
+        };
+        let name = free_name(&name_of(directory), is_taken);
         self.taken.push(name.clone());
         name
     }

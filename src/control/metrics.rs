@@ -34,6 +34,19 @@ pub fn exposition(report: &Report, counters: &Counters) -> String {
     text.family("assistants_started_total", "counter", "Assistants started.");
     text.sample("assistants_started_total", &[], of(counters.assistants()));
 
+    text.family(
+        "tasks_total",
+        "counter",
+        "Attempts at tasks that are over, by outcome.",
+    );
+    for (outcome, count) in counters.tasks() {
+        text.sample("tasks_total", &[("outcome", &word(outcome))], of(count));
+    }
+    text.family("task_tokens_total", "counter", "Tokens of tasks' runs.");
+    let (read, written) = counters.task_tokens();
+    text.sample("task_tokens_total", &[("kind", "input")], of(read));
+    text.sample("task_tokens_total", &[("kind", "output")], of(written));
+
     let tally = Tally::of(report);
     text.family(
         "outbox_records",

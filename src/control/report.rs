@@ -124,6 +124,9 @@ pub struct WorkerReport {
     /// Assistants that were started from afar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleReport>,
+    /// The task queue, while there are tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<TasksReport>,
     #[serde(default)]
     pub health: Health,
 }
@@ -166,6 +169,41 @@ pub struct RoleReport {
     pub health: Health,
 }
 
+/// A directory's task queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TasksReport {
+    pub key: String,
+    pub phase: String,
+    /// Of the phase, or of the task's present step.
+    pub since: String,
+    pub age_ms: u64,
+    /// The one in hand.
+    pub task: Option<TaskInHand>,
+    /// Ended by this incarnation, whatever they came to.
+    pub ended: u64,
+    /// What it waits for, or what keeps it from going on.
+    pub detail: String,
+    pub restarts: u32,
+    pub last_error: Option<String>,
+    #[serde(default)]
+    pub health: Health,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskInHand {
+    pub id: String,
+    /// Its first line.
+    pub title: String,
+    pub attempt: u32,
+    /// How far it has come: `pulled`, `branching`, `running`, …
+    pub step: String,
+    pub since: String,
+    pub age_ms: u64,
+    pub branch: Option<String>,
+    /// Of the assistant's run, so far.
+    pub turns: u32,
+}
+
 impl Report {
     /// Why no message can be answered although every worker stands: a deployment that cannot do its work or be reached.
     pub fn trouble(&self) -> Option<String> {
@@ -200,12 +238,18 @@ impl Report {
         let sessions = sessions.map(|one| (one.key.as_str(), &one.health));
         let roles = self.workers.iter().flat_map(|worker| &worker.roles);
         let roles = roles.map(|one| (one.key.as_str(), &one.health));
+        let tasks = self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.tasks.as_ref());
+        let tasks = tasks.map(|one| (one.key.as_str(), &one.health));
         let all = std::iter::once(("machine", &self.machine.health))
             .chain(deployments)
             .chain(bridges)
             .chain(workers)
             .chain(sessions)
-            .chain(roles);
+            .chain(roles)
+            .chain(tasks);
         all.filter(|(_, health)| health.stuck.is_some())
             .map(|(key, _)| key)
             .collect()
@@ -352,6 +396,9 @@ fn worker(facts: &WorkerFacts, cards: &[ActorCard], now_ms: u64) -> WorkerReport
             .filter(|card| card.parent.as_ref() == Some(&key))
             .map(|card| role(card, now_ms))
             .collect(),
+        tasks: of(cards, ActorKind::Task)
+            .find(|card| card.parent.as_ref() == Some(&key))
+            .map(|card| tasks(card, now_ms)),
         key: key.to_string(),
     }
 }
@@ -366,6 +413,30 @@ fn role(card: &ActorCard, now_ms: u64) -> RoleReport {
         age_ms: now_ms.saturating_sub(card.since_ms),
         agent_pid: card.agent_pid,
         agent_rss_bytes: card.agent_rss_bytes,
+        restarts: card.restarts,
+        last_error: card.last_error.clone(),
+        health: health(card, now_ms),
+    }
+}
+
+fn tasks(card: &ActorCard, now_ms: u64) -> TasksReport {
+    TasksReport {
+        key: card.key.to_string(),
+        phase: phase(card),
+        since: rfc3339(card.since_ms),
+        age_ms: now_ms.saturating_sub(card.since_ms),
+        task: card.task.as_ref().map(|task| TaskInHand {
+            id: task.id.clone(),
+            title: task.title.clone(),
+            attempt: task.attempt,
+            step: task.step.to_owned(),
+            since: rfc3339(task.began_ms),
+            age_ms: now_ms.saturating_sub(task.began_ms),
+            branch: task.branch.clone(),
+            turns: task.turns,
+        }),
+        ended: card.turns,
+        detail: card.detail.clone(),
         restarts: card.restarts,
         last_error: card.last_error.clone(),
         health: health(card, now_ms),

@@ -23,13 +23,15 @@ pub struct Tally {
 impl Tally {
     pub fn of(report: &Report) -> Self {
         let sessions = || report.workers.iter().flat_map(|worker| &worker.sessions);
-        let waiting = || sessions().filter(|row| row.turn.is_some() && row.phase != "active");
+        // One whose owner is asked has its assistant, and a turn under way.
+        let is_active = |phase: &str| matches!(phase, "active" | "waiting");
+        let waiting = || sessions().filter(|row| row.turn.is_some() && !is_active(&row.phase));
         let ready = report.workers.iter().filter(|row| row.phase == "ready");
         Self {
             workers: report.workers.len(),
             ready: ready.count(),
             sessions: sessions().count(),
-            active: sessions().filter(|row| row.phase == "active").count(),
+            active: sessions().filter(|row| is_active(&row.phase)).count(),
             waiting: waiting().count(),
             waits_for: waiting()
                 .map(|row| row.detail.clone())

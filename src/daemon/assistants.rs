@@ -1,6 +1,7 @@
 //! The assistants of a supervisor: a compatible OpenCode is found or installed, what a dead supervisor left running is
 //! ended, and with `--demo` the scripted model is started and put under it. Only this file knows which assistant it is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +11,23 @@ use orchestrator_actors::machine::Stores;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::Agents;
 use orchestrator_actors::ports::role::Roles;
+use orchestrator_actors::ports::tasks::Workshops;
 use serde::Deserialize;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::announce::{Announce, Progress};
 use super::error::RunError;
 use super::options::{Mode, RunOptions};
+use super::state_file::DaemonFile;
+use super::workshops::{self, TaskWorkshops};
 use crate::adapters::opencode::install::{self, Found, InstallError, Search, find_or_install};
 use crate::adapters::opencode::{HermeticSettings, OpenCodeAgents, OpenCodeConfig, PINNED_VERSION};
 use crate::adapters::process::companion::Companion;
 use crate::adapters::process::{leftovers, memory_bytes, own_binary};
 use crate::adapters::roles::{RoleConfig, ToolRoles};
 use crate::adapters::tools;
-use crate::config::Limits;
 use crate::config::env;
+use crate::config::{Limits, Paths};
 use crate::model::MODEL_ARGUMENT;
 
 /// The model listens and says so within this.
@@ -44,15 +48,33 @@ const ROOM_WHEN_UNKNOWN: usize = 8;
 pub(super) struct Assistants {
     agents: Arc<OpenCodeAgents>,
     roles: Arc<ToolRoles>,
+    workshops: Arc<TaskWorkshops>,
     model: Option<Companion>,
     /// Sees off what a dead supervisor left, and keeps the folders small.
     tidying: tokio::task::JoinHandle<()>,
 }
 
+/// What tells a command of ours, wherever it is started, which installation it belongs to.
+fn own_files(paths: &Paths) -> BTreeMap<String, String> {
+    let files = [
+        (env::CONFIG, &paths.workers_file),
+        (env::STATE_DIR, &paths.state),
+    ];
+    files
+        .into_iter()
+        .map(|(name, path)| (name.to_owned(), path.display().to_string()))
+        .collect()
+}
+
 impl Assistants {
-    /// Finds or installs, sweeps, starts the scripted model if it is wanted.
-    pub async fn ready(options: &RunOptions, announce: &dyn Announce) -> Result<Self, RunError> {
-        let found = find(options, announce).await?;
+    /// Finds or installs, sweeps, starts the scripted model if it is wanted. While it installs, `file` says so to other
+    /// commands.
+    pub async fn ready(
+        options: &RunOptions,
+        announce: &dyn Announce,
+        file: &DaemonFile,
+    ) -> Result<Self, RunError> {
+        let found = find(options, announce, file).await?;
         info!(binary = %found.binary.display(), version = found.version, "opencode");
         let mut folder = options.paths.agents().join("opencode");
         let mut hermetic = None;
@@ -69,6 +91,7 @@ impl Assistants {
         search
             .named
             .insert("opencode".to_owned(), found.binary.clone());
+        let opencode = found.binary.clone();
         let mut config = OpenCodeConfig::new(
             found.binary,
             folder,
@@ -104,16 +127,29 @@ impl Assistants {
             leftovers::see_off(traces.clone(), wardens).await;
             leftovers::tidy(traces.locks).await;
         });
+        let workshops = TaskWorkshops::new(workshops::Shared {
+            search: search.clone(),
+            opencode,
+            state_dir: options.paths.state.clone(),
+            run_dir: options.paths.state.join("run"),
+            trees: workshops::trees(&options.paths.data),
+            env_passthrough: env_passthrough.clone(),
+            hermetic: hermetic.clone(),
+            room: agents.room(),
+            directories: agents.directories(),
+        });
         let roles = ToolRoles::new(RoleConfig {
             search,
             traces: agents.traces(),
             env_passthrough,
             room: agents.room(),
             hermetic,
+            own: own_files(&options.paths),
         });
         Ok(Self {
             agents: Arc::new(agents),
             roles: Arc::new(roles),
+            workshops: Arc::new(workshops),
             model,
             tidying,
         })
@@ -126,6 +162,11 @@ impl Assistants {
     /// Assistants of any kind, for what owners ask from afar.
     pub fn roles(&self) -> Arc<dyn Roles> {
         Arc::clone(&self.roles) as _
+    }
+
+    /// What tasks are done with.
+    pub fn workshops(&self) -> Arc<dyn Workshops> {
+        Arc::clone(&self.workshops) as _
     }
 
     /// For what people ask about one of them.
@@ -182,7 +223,11 @@ impl Stores for OpenCodeStores {
     }
 }
 
-async fn find(options: &RunOptions, announce: &dyn Announce) -> Result<Found, RunError> {
+async fn find(
+    options: &RunOptions,
+    announce: &dyn Announce,
+    file: &DaemonFile,
+) -> Result<Found, RunError> {
     let mut search = Search::from_environment(&options.paths.data);
     if options.opencode.is_some() {
         search.named.clone_from(&options.opencode);
@@ -198,6 +243,9 @@ async fn find(options: &RunOptions, announce: &dyn Announce) -> Result<Found, Ru
             )),
             install::Progress::Installed => Progress::Installed,
         };
+        if let Progress::Installing(what) = &progress {
+            say_what_it_waits_for(options, file, what);
+        }
         announce.progress(progress);
     };
     let mut finding = std::pin::pin!(find_or_install(&search, progress));
@@ -212,6 +260,17 @@ async fn find(options: &RunOptions, announce: &dyn Announce) -> Result<Found, Ru
                 }
             }
         }
+    }
+}
+
+/// Nobody listens yet: other commands read it in the state file.
+fn say_what_it_waits_for(options: &RunOptions, file: &DaemonFile, what: &str) {
+    let told = DaemonFile {
+        starting: Some(what.to_owned()),
+        ..file.clone()
+    };
+    if let Err(error) = told.write_or_make_room(&options.paths.daemon_file()) {
+        warn!(%error, "cannot write the state file");
     }
 }
 

@@ -22,6 +22,7 @@ use crate::adapters::identity::{CHATROOM_FILE, Machine, boot_id, install_id};
 use crate::adapters::outbox::FileOutbox;
 use crate::adapters::tools::{self, glance};
 use crate::config::{Millis, Paths, WorkersConfig};
+use crate::ui::format::plural;
 
 /// This machine, as a deployment gets to know it.
 #[derive(Clone, Debug)]
@@ -123,6 +124,19 @@ impl Tree {
         self.outbox.damage().map(ToString::to_string)
     }
 
+    /// Only what these workers have in the outbox counts from now on; what is left of others, for people.
+    pub fn outbox_serves(&self, desired: &Desired) -> Option<String> {
+        let workers = desired.workers.iter().map(|worker| worker.id().clone());
+        let (workers, records) = self.outbox.serve(workers.collect());
+        (records > 0).then(|| {
+            let finishes = plural(records, "finished turn");
+            let workers = plural(workers, "worker");
+            format!(
+                "the outbox has {finishes} of {workers} not configured any more: kept, and sent when configured again"
+            )
+        })
+    }
+
     /// Where a link stands; asks the link itself, so it works while the tree is stuck.
     pub fn link_status(&self, url: &DeploymentUrl) -> LinkStatus {
         self.links.link(url).status()
@@ -165,6 +179,7 @@ pub(super) async fn start_tree(
             outbox: Arc::clone(&outbox) as _,
             clock: Arc::new(SystemClock),
             stores: assistants.stores(),
+            workshops: assistants.workshops(),
         },
         desired,
         settings: settings(options),
@@ -222,6 +237,9 @@ pub(super) fn desired(config: &WorkersConfig, idle_timeout_ms: Option<Millis>) -
         max_sessions: entry.max_sessions,
         paused: false,
         on_interrupt: entry.on_interrupt,
+        tasks: Arc::clone(&entry.tasks),
+        permissions: entry.permissions.clone(),
+        answer_timeout_ms: entry.answer_timeout_ms,
         broken: entry.broken.clone(),
     });
     Desired {

@@ -24,6 +24,24 @@ pub(super) struct StopRequest {
     pub again: bool,
 }
 
+impl StopRequest {
+    /// Within the time that the supervisor was started with, unless another one is said.
+    fn new(running: &Running, limit: Option<Duration>, force: bool) -> Self {
+        Self {
+            force,
+            limit: limit.unwrap_or(running.options.shutdown),
+            again: false,
+        }
+    }
+
+    fn and_start_again(self) -> Self {
+        Self {
+            again: true,
+            ..self
+        }
+    }
+}
+
 pub(super) struct Controls {
     running: Shared,
     stops: mpsc::Sender<StopRequest>,
@@ -49,35 +67,16 @@ impl Handler for Controls {
                 Verb::Reload { dry_run } => value(&running.reload(dry_run).await?),
                 Verb::Pause { worker, paused } => pause(&running, &worker, paused).await,
                 Verb::Stop { force, timeout_ms } => {
-                    let limit = timeout_ms.map_or(running.options.shutdown, Duration::from_millis);
-                    let again = false;
-                    stop(
-                        &running,
-                        &stops,
-                        StopRequest {
-                            force,
-                            limit,
-                            again,
-                        },
-                    )
+                    let limit = timeout_ms.map(Duration::from_millis);
+                    stop(&running, &stops, StopRequest::new(&running, limit, force))
                 }
                 Verb::StartAgain => {
-                    let (force, again) = (false, true);
-                    let limit = running.options.shutdown;
-                    stop(
-                        &running,
-                        &stops,
-                        StopRequest {
-                            force,
-                            limit,
-                            again,
-                        },
-                    )
+                    let request = StopRequest::new(&running, None, false);
+                    stop(&running, &stops, request.and_start_again())
                 }
                 Verb::Restart { actor } => {
                     let key = running.actor_named(&actor)?;
-                    let done = running.tree.handle.restart(key.clone()).await;
-                    done.map_err(|reason| Refusal::new("failed", reason))?;
+                    done(running.tree.handle.restart(key.clone()).await)?;
                     Ok(json!({"actor": key}))
                 }
                 Verb::Wake { worker, session } => {
@@ -107,8 +106,7 @@ async fn pause(running: &Shared, name: &str, paused: bool) -> Result<Value, Refu
 
 async fn wish(running: &Shared, worker: &str, session: &str, wish: Wish) -> Result<Value, Refusal> {
     let (worker, session) = (WorkerId::from(worker), SessionId::from(session));
-    let done = running.tree.handle.wish(worker, session, wish).await;
-    done.map_err(|reason| Refusal::new("failed", reason))?;
+    done(running.tree.handle.wish(worker, session, wish).await)?;
     Ok(json!({}))
 }
 
@@ -127,6 +125,11 @@ fn attach(running: &Running, session: &str) -> Result<Value, Refusal> {
         binary: running.opencode.binary().to_owned(),
         password: reach.password.expose_secret().to_owned(),
     })
+}
+
+/// What the tree refuses.
+fn done<T>(result: Result<T, String>) -> Result<T, Refusal> {
+    result.map_err(|reason| Refusal::new("failed", reason))
 }
 
 fn value(of: &impl serde::Serialize) -> Result<Value, Refusal> {
@@ -163,11 +166,7 @@ fn panic_in(running: &Shared, actor: &str) -> Result<Value, Refusal> {
         }
         return Ok(json!({"actor": key}));
     }
-    running
-        .tree
-        .handle
-        .inject_panic(key.clone())
-        .map_err(|reason| Refusal::new("failed", reason))?;
+    done(running.tree.handle.inject_panic(key.clone()))?;
     Ok(json!({"actor": key}))
 }
 
@@ -176,11 +175,7 @@ fn block_in(running: &Shared, actor: &str, ms: u64) -> Result<Value, Refusal> {
     use orchestrator_actors::supervision::fault::Fault;
     let key = running.actor_named(actor)?;
     let blocked = Fault::Block(Duration::from_millis(ms));
-    running
-        .tree
-        .handle
-        .inject(key.clone(), blocked)
-        .map_err(|reason| Refusal::new("failed", reason))?;
+    done(running.tree.handle.inject(key.clone(), blocked))?;
     Ok(json!({"actor": key}))
 }
 

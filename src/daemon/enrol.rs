@@ -2,7 +2,8 @@
 //! a credential of its own. Nothing else is needed: the sessions are the deployment's, and a session's assistant is
 //! started when its next message comes.
 //!
-//! Done again it renews the credentials and adds what is new; entries that people wrote stay as they are.
+//! Done again it renews the credentials, adds what is new and takes out what was removed on the deployment; all else that
+//! people wrote stays as it is. What it writes is a file that `run` takes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::compose::{self, KnownMachine};
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::adapters::identity::{CHATROOM_FILE, Machine, install_id};
 use crate::config::paths::private_dir;
-use crate::config::{Edit, Paths};
+use crate::config::{Base, Edit, EditError, NewEntry, Paths, UrlRule};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -27,8 +28,23 @@ pub enum EnrolError {
     Client(#[from] ClientError),
     #[error("{0}")]
     Files(String),
+    #[error(transparent)]
+    Edit(#[from] EditError),
     #[error("the deployment answered machines:enrol with something else: {0}")]
     Answer(String),
+}
+
+/// The installation's `workers.json`, and how it is read.
+pub struct Target<'a> {
+    pub paths: &'a Paths,
+    pub base: Base,
+    pub rule: UrlRule,
+}
+
+impl Target<'_> {
+    fn open(&self) -> Result<Edit, EditError> {
+        Edit::to_add(&self.paths.workers_file, &self.base, self.rule).map(|(edit, _)| edit)
+    }
 }
 
 /// What the installation got.
@@ -38,6 +54,8 @@ pub struct Enrolled {
     pub name: String,
     pub workers: Vec<EnrolledWorker>,
     pub sessions: usize,
+    /// Workers of the machine that are not on the deployment any more: their entries were taken out.
+    pub gone: Vec<String>,
     /// This installation had an identity of its own before, which differs.
     pub known_as: Option<String>,
 }
@@ -66,12 +84,13 @@ struct Page {
 /// written down is found out before the deployment is asked; and what this installation had before serves on until a
 /// supervisor has connected with what it got now.
 pub async fn enrol(
-    paths: &Paths,
+    file: &Target<'_>,
     url: &DeploymentUrl,
     token: &MachineToken,
 ) -> Result<Enrolled, EnrolError> {
     let files = |error: String| EnrolError::Files(error);
-    drop(Edit::open(&paths.workers_file).map_err(files)?);
+    let paths = file.paths;
+    drop(file.open()?);
     let machine = identity(paths, token).map_err(files)?;
     private_dir(&paths.state).map_err(|error| files(error.to_string()))?;
     let state = std::fs::canonicalize(&paths.state).map_err(|error| files(error.to_string()))?;
@@ -90,6 +109,7 @@ pub async fn enrol(
         name: String::new(),
         workers: Vec::new(),
         sessions: 0,
+        gone: Vec::new(),
         known_as: (machine.id != token.machine().as_str()).then_some(machine.id),
     };
     loop {
@@ -97,7 +117,7 @@ pub async fn enrol(
         let page: Page = serde_json::from_value(answer)
             .map_err(|error| EnrolError::Answer(error.to_string()))?;
         keep_identity(paths, &machine.identity).map_err(files)?;
-        write_down(paths, url, &page.workers).map_err(files)?;
+        write_down(file, url, &page.workers)?;
         enrolled.machine_id = page.machine_id;
         enrolled.name = page.name;
         enrolled.sessions += page.sessions.len();
@@ -106,6 +126,16 @@ pub async fn enrol(
             Some(next) => args["after"] = Value::from(next),
             None => break,
         }
+    }
+    let known: Vec<&str> = enrolled
+        .workers
+        .iter()
+        .map(|one| one.worker_id.as_str())
+        .collect();
+    let mut edit = file.open()?;
+    enrolled.gone = edit.keep_only(token.machine(), url, &known);
+    if !enrolled.gone.is_empty() {
+        edit.write().map_err(files)?;
     }
     Ok(enrolled)
 }
@@ -136,16 +166,19 @@ fn keep_identity(paths: &Paths, identity: &Machine) -> Result<(), String> {
 }
 
 fn write_down(
-    paths: &Paths,
+    file: &Target<'_>,
     url: &DeploymentUrl,
     workers: &[EnrolledWorker],
-) -> Result<(), String> {
-    let mut edit = Edit::open(&paths.workers_file)?;
-    for worker in workers {
-        if !edit.set_token_at(&worker.worker_id, url, &worker.token) {
-            let name = Some(worker.name.as_str());
-            edit.append(&worker.token, &worker.directory, url.as_str(), name)?;
+) -> Result<(), EnrolError> {
+    let mut edit = file.open()?;
+    let written = workers.iter().try_for_each(|worker| {
+        if edit.set_token_at(&worker.worker_id, url, &worker.token) {
+            return Ok(());
         }
-    }
-    edit.write()
+        let entry = NewEntry::new(&worker.token, &worker.directory, url.as_str());
+        edit.append(entry.named(Some(&worker.name)))
+    });
+    written
+        .and_then(|()| edit.write())
+        .map_err(EnrolError::Files)
 }

@@ -158,6 +158,8 @@ fn is_busy(cards: &[ActorCard]) -> bool {
             card.turn.is_some() || !matches!(card.phase, Phase::Ready | Phase::Idle | Phase::Parked)
         }
         ActorKind::Role => card.phase != Phase::Parked,
+        // A blocked one waits for somebody, and nobody is there.
+        ActorKind::Task => !matches!(card.phase, Phase::Parked | Phase::Blocked),
         _ => false,
     })
 }

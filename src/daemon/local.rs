@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::OnInterrupt;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,10 @@ use super::error::RunError;
 use crate::adapters::aside::set_aside;
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::config::paths::write_private;
-use crate::config::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};
+use crate::config::{
+    DEFAULT_ANSWER_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, Notify, WorkerEntry,
+    WorkersConfig,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -89,6 +93,7 @@ pub(super) async fn prepare(
     folder: &Path,
     machine: &KnownMachine,
     directories: &[PathBuf],
+    notify: &Notify,
     announce: &dyn Announce,
 ) -> Result<WorkersConfig, RunError> {
     let url = embedded.url.clone();
@@ -134,7 +139,7 @@ pub(super) async fn prepare(
             write_private(&path, &text).map_err(|error| RunError::Setup(error.to_string()))?;
             made
         };
-        let entry = entry(kept, directory, name, &url)?;
+        let entry = entry(kept, directory, name, &url, notify)?;
         let state = state_of(&known, entry.token.worker().as_str());
         if !matches!(state, Some("approved" | "revoked")) {
             let args = json!({"workerId": entry.token.worker()});
@@ -233,6 +238,7 @@ fn entry(
     directory: &Path,
     name: String,
     url: &DeploymentUrl,
+    notify: &Notify,
 ) -> Result<WorkerEntry, RunError> {
     let token = WorkerToken::parse(&kept.token)
         .map_err(|error| RunError::Setup(format!("the deployment gave a bad token: {error}")))?;
@@ -244,6 +250,10 @@ fn entry(
         idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
+        tasks: Arc::default(),
+        notify: notify.clone(),
+        permissions: Policy::ASK,
+        answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
         broken: None,
     })
 }
@@ -294,6 +304,17 @@ fn read(path: &Path) -> Result<(Tokens, Option<String>), RunError> {
         kept.display()
     );
     Ok((none(), Some(notice)))
+}
+
+/// The token of the worker whose directory this one is in, the deepest if there are several.
+pub fn local_token(folder: &Path, here: &Path) -> Option<WorkerToken> {
+    let text = std::fs::read_to_string(folder.join("tokens.json")).ok()?;
+    let tokens: Tokens = serde_json::from_str(&text).ok()?;
+    let workers = tokens.workers.into_iter();
+    let deepest = workers
+        .filter(|kept| here.starts_with(&kept.directory))
+        .max_by_key(|kept| kept.directory.components().count())?;
+    WorkerToken::parse(&deepest.token).ok()
 }
 
 /// What the kept tokens call this machine, if they agree.

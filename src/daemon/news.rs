@@ -122,6 +122,8 @@ fn of_worker(card: &ActorCard) -> Option<String> {
     let (name, detail) = (quoted(&card.name), &card.detail);
     Some(match card.phase {
         Phase::Ready => "ready".to_owned(),
+        // For good: what it says is to be done instead is all there is.
+        Phase::Revoked if detail.contains("removed") => detail.clone(),
         Phase::Revoked => {
             format!("{detail}; `orchestrator worker approve {name} --restore` lets it serve again")
         }

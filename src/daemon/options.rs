@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Limits, Loaded, Millis, Paths, Source};
+use super::listen::Listen;
+use crate::config::{Limits, Loaded, Millis, Notify, Paths, Source};
 
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -49,6 +50,10 @@ pub struct LocalOptions {
     pub port: u16,
     /// Of web pages that may talk to the deployment.
     pub origins: Vec<String>,
+    /// The port for other devices.
+    pub listen: Option<Listen>,
+    /// What its owner is told, and how.
+    pub notify: Notify,
 }
 
 impl Mode {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use orchestrator_actors::machine::Desired;
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::aside::set_aside;
 use crate::config::Paths;
 use crate::config::paths::write_private;
 
@@ -17,12 +18,39 @@ pub struct Paused {
 }
 
 impl Paused {
-    /// What cannot be read pauses nobody: serving is the safe side of a lost note.
-    pub fn read(paths: &Paths) -> Self {
-        std::fs::read_to_string(file(paths))
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default()
+    /// What cannot be read pauses nobody: serving is the safe side of a lost note. A damaged file is set aside; the second
+    /// value says so, for people.
+    pub fn read(paths: &Paths) -> (Self, Option<String>) {
+        let path = file(paths);
+        let reason = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return (Self::default(), None);
+            }
+            Err(error) => error.to_string(),
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(paused) => return (paused, None),
+                Err(error) => format!("{}:{}", error.line(), error.column()),
+            },
+        };
+        let place = match set_aside(&path) {
+            Ok(kept) => format!("it is kept in {}", kept.display()),
+            Err(error) => format!("it cannot be moved away: {error}"),
+        };
+        let notice = format!(
+            "{} was damaged ({reason}): {place}; no worker is paused, pause again which should be: \
+             orchestrator worker pause NAME",
+            path.display()
+        );
+        (Self::default(), Some(notice))
+    }
+
+    /// For whoever has nobody to tell: the log hears of damage.
+    pub(super) fn read_and_log(paths: &Paths) -> Self {
+        let (paused, damage) = Self::read(paths);
+        if let Some(damage) = damage {
+            tracing::warn!(%damage, "the list of paused workers was damaged");
+        }
+        paused
     }
 
     pub fn has(&self, worker: &str) -> bool {
@@ -61,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_kept_and_garbage_pauses_nobody() {
+    fn it_is_kept_and_a_damaged_one_is_set_aside_told_once_and_pauses_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::resolve(
             &|name| (name == "HOME").then(|| folder.path().to_owned()),
@@ -69,11 +97,22 @@ mod tests {
             None,
         )
         .unwrap();
-        let mut paused = Paused::read(&paths);
+        let (mut paused, damage) = Paused::read(&paths);
+        assert_eq!(damage, None);
         assert!(paused.set("w1", true) && !paused.set("w1", true));
         paused.write(&paths).unwrap();
-        assert!(Paused::read(&paths).has("w1"));
+        assert!(Paused::read(&paths).0.has("w1"));
         std::fs::write(file(&paths), "{").unwrap();
-        assert!(!Paused::read(&paths).has("w1"));
+        let (paused, damage) = Paused::read(&paths);
+        assert!(!paused.has("w1"));
+        let damage = damage.unwrap();
+        assert!(damage.contains("paused.json.damaged-1"), "{damage}");
+        assert!(paths.state.join("paused.json.damaged-1").exists());
+        assert_eq!(Paused::read(&paths).1, None);
+        std::fs::create_dir(file(&paths)).unwrap();
+        let (mut paused, damage) = Paused::read(&paths);
+        assert!(damage.is_some_and(|damage| damage.contains("damaged-2")));
+        paused.set("w1", true);
+        paused.write(&paths).unwrap();
     }
 }

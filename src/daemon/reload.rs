@@ -12,9 +12,11 @@ use tracing::{info, warn};
 
 use super::compose::desired;
 use super::manager::Reloading;
+use super::notifying::told;
 use super::options::Mode;
 use super::paused::Paused;
 use super::running::Running;
+use super::state_file::DaemonFile;
 use crate::adapters::clock::wall_ms;
 use crate::config::{ConfigError, WorkersConfig, inspect};
 use crate::control::Refusal;
@@ -61,6 +63,7 @@ impl Running {
         };
         let directories = report.added.iter().filter_map(directory).collect();
         if !dry_run {
+            self.told.send_replace(told(&loaded.config));
             let (added, changed, removed) = (
                 report.added.len(),
                 report.changed.len(),
@@ -102,7 +105,7 @@ impl Running {
     /// From now on the worker takes no new turns, or takes them again. False when it was so already.
     pub async fn pause(&self, worker: &WorkerId, paused: bool) -> Result<bool, Refusal> {
         let _one_at_a_time = self.reloading.lock().await;
-        let mut kept = Paused::read(&self.options.paths);
+        let mut kept = Paused::read_and_log(&self.options.paths);
         if kept.set(worker.as_str(), paused) {
             kept.write(&self.options.paths)
                 .map_err(|error| Refusal::new("failed", error))?;
@@ -116,7 +119,7 @@ impl Running {
     /// A configuration in the tree's words, with what flags and pauses say.
     fn wanted(&self, config: &WorkersConfig) -> Desired {
         let mut next = desired(config, self.options.idle_timeout_ms);
-        Paused::read(&self.options.paths).mark(&mut next);
+        Paused::read_and_log(&self.options.paths).mark(&mut next);
         next
     }
 
@@ -128,9 +131,26 @@ impl Running {
             .await
             .map_err(|reason| Refusal::new("failed", reason))?;
         if !dry_run {
+            self.tell_the_deployment(&next);
+            if let Some(strays) = self.tree.outbox_serves(&next) {
+                info!("{strays}");
+            }
             *self.desired.lock().unwrap_or_else(PoisonError::into_inner) = next;
         }
         Ok(report)
+    }
+
+    /// Other commands look into the state file for the deployment that is meant when none is named.
+    fn tell_the_deployment(&self, next: &Desired) {
+        let url = DaemonFile::url_of(next);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.url == url {
+            return;
+        }
+        file.url = url;
+        if let Err(error) = file.write_or_make_room(&self.options.paths.daemon_file()) {
+            warn!(%error, "cannot write the state file");
+        }
     }
 
     fn not_reloaded(&self, error: &ConfigError) -> Refusal {

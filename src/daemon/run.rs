@@ -19,7 +19,8 @@ use super::instance::{Instance, LockError};
 use super::lines::worker_lines;
 use super::manager::{self, Feeding};
 use super::news::Watcher;
-use super::options::RunOptions;
+use super::notifying::Notifying;
+use super::options::{Mode, RunOptions};
 use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
 use super::start::{Up, bring_up, prepare, take_down};
@@ -61,6 +62,7 @@ pub async fn run(
     }
     // What was written meanwhile (URL, key) stays; the reason is added.
     let mut last = DaemonFile::read(&path).unwrap_or(file);
+    last.starting = None;
     last.exited = Some(exited(&result));
     if let Err(error) = last.write_or_make_room(&path) {
         warn!(%error, "cannot write the state file");
@@ -77,7 +79,7 @@ async fn live(
 ) -> Result<Ended, RunError> {
     let (stops, mut stop_requests) = mpsc::channel(4);
     let prepared = tokio::select! {
-        prepared = Box::pin(prepare(options, announce)) => prepared?,
+        prepared = Box::pin(prepare(options, announce, &file)) => prepared?,
         () = signals.stop() => {
             announce.stopped(&Ended::Interrupted);
             return Ok(Ended::Interrupted);
@@ -207,6 +209,7 @@ async fn serve(
     let mut watcher = Watcher::new(running.tree.handle.table());
     let mut errands = Errands::start(running);
     let _feeding = Feeding::start(running);
+    let _notifying = Notifying::start(running);
     if let Some(trouble) = errands.trouble.take() {
         announce.notice(&trouble);
     }
@@ -301,7 +304,10 @@ fn daemon_file(options: &RunOptions, instance: &Instance) -> Result<DaemonFile, 
         socket: socket_path(&options.paths).map_err(|error| setup(&error))?,
         url: None,
         owner_key: None,
+        page: None,
         config,
+        starting: None,
+        passing: matches!(&options.mode, Mode::Local(local) if local.port == 0),
         exited: None,
     })
 }

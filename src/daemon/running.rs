@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use orchestrator_actors::machine::Desired;
 use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
+use tokio::sync::watch;
 
 use super::compose::{KnownMachine, Tree};
 use super::embedded::Embedded;
 use super::instance::Holder;
+use super::notifying::Told;
 use super::options::RunOptions;
+use super::state_file::DaemonFile;
 use crate::adapters::clock::{SystemClock, wall_ms};
 use crate::adapters::opencode::OpenCodeAgents;
 use crate::control::Refusal;
@@ -27,6 +30,10 @@ pub(super) struct Running {
     pub started_ms: u64,
     /// What the tree was last told to be.
     pub desired: Mutex<Desired>,
+    /// What other commands are told.
+    pub file: Mutex<DaemonFile>,
+    /// Whose owner is told what, by the present configuration.
+    pub told: watch::Sender<Vec<Told>>,
     pub embedded: Mutex<Option<Embedded>>,
     /// Held while the configuration changes.
     pub reloading: tokio::sync::Mutex<()>,
@@ -37,6 +44,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    pub fn file(&self) -> DaemonFile {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.clone()
+    }
+
     pub fn report(&self) -> Report {
         let (now_ms, boottime_ms) = (wall_ms(), SystemClock.boottime_ms());
         // Ages are kept by a clock that never jumps, and shown by the wall's of now.
@@ -44,6 +56,9 @@ impl Running {
         let mut cards = self.cards();
         for card in &mut cards {
             card.since_ms = shown(card.since_ms);
+            if let Some(task) = &mut card.task {
+                task.began_ms = shown(task.began_ms);
+            }
         }
         let desired = self.desired();
         let mut urls: Vec<_> = desired
@@ -191,6 +206,7 @@ fn is_as_drawn(card: &ActorCard, name: &str) -> bool {
         ActorKind::Worker => kind == "worker",
         ActorKind::Session => kind == "session",
         ActorKind::Role => kind == "role",
+        ActorKind::Task => kind == "task" || kind == "tasks",
     };
     let host = card
         .name
@@ -205,7 +221,7 @@ fn begins(key: &str, start: &str) -> bool {
     let Some((kind, id)) = key.split_once('/') else {
         return false;
     };
-    matches!(kind, "worker" | "session")
+    matches!(kind, "worker" | "session" | "task")
         && start.len() >= 4
         && (id.starts_with(start)
             || id

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use orchestrator_actors::machine::Desired;
 use orchestrator_actors::ports::clock::Clock as _;
 use orchestrator_actors::ports::embedded::Embedded as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::announce::{Announce, WorkerLine};
@@ -19,12 +19,15 @@ use super::embedded::Embedded;
 use super::error::RunError;
 use super::instance::Instance;
 use super::lines::{broken_lines, missing_lines};
+use super::listen;
 use super::local::{self, Asked};
+use super::notifying::{Told, told};
 use super::options::{Mode, RunOptions};
 use super::paused::Paused;
 use super::running::{Running, Shared};
 use super::state_file::DaemonFile;
 use crate::adapters::clock::SystemClock;
+use crate::config::{Millis, Source};
 use crate::control::Server;
 
 /// What the tree stands on.
@@ -32,6 +35,8 @@ pub(super) struct Prepared {
     options: RunOptions,
     machine: KnownMachine,
     desired: Desired,
+    /// Whose owner is told what.
+    told: Vec<Told>,
     embedded: Option<Embedded>,
     assistants: Assistants,
     missing: Vec<WorkerLine>,
@@ -62,6 +67,7 @@ impl Up {
 pub(super) async fn prepare(
     options: RunOptions,
     announce: &dyn Announce,
+    file: &DaemonFile,
 ) -> Result<Prepared, RunError> {
     if let Mode::Workers(loaded) = &options.mode {
         for warning in &loaded.warnings {
@@ -98,9 +104,24 @@ pub(super) async fn prepare(
     if let Some(damage) = damage {
         announce.notice(&damage);
     }
-    let (mut desired, embedded) = wanted(&options, &machine, &asked, announce).await?;
-    Paused::read(&options.paths).mark(&mut desired);
-    let assistants = Assistants::ready(&options, announce).await?;
+    let (mut desired, told, embedded) = wanted(&options, &machine, &asked, announce).await?;
+    let (paused, damage) = Paused::read(&options.paths);
+    if let Some(damage) = damage {
+        warn!(%damage, "the list of paused workers was damaged");
+        announce.notice(&damage);
+    }
+    let assistants = Assistants::ready(&options, announce, file).await?;
+    // An installation takes a minute: a worker's token that was exchanged meanwhile would be refused.
+    if let Some(source) = options.source.clone() {
+        match as_it_is_now(source, options.idle_timeout_ms).await {
+            Ok(now) => desired = now,
+            // As with a reload: a bad one changes nothing.
+            Err(error) => announce.notice(&format!(
+                "{error}; it was changed while this start was under way: what it said before is used"
+            )),
+        }
+    }
+    paused.mark(&mut desired);
     // Ours may be installed outside PATH.
     if !machine.tools.iter().any(|tool| tool == "opencode") {
         machine.tools.insert(0, "opencode".to_owned());
@@ -109,10 +130,21 @@ pub(super) async fn prepare(
         options,
         machine,
         desired,
+        told,
         embedded,
         assistants,
         missing,
     })
+}
+
+/// The workers of the configuration as it lies there now. What else is in it (the machine's name, limits) is fixed at the
+/// start.
+async fn as_it_is_now(source: Source, idle_timeout_ms: Option<Millis>) -> Result<Desired, String> {
+    let read = tokio::task::spawn_blocking(move || source.load()).await;
+    let loaded = read
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    Ok(compose::desired(&loaded.config, idle_timeout_ms))
 }
 
 /// The tree and the control socket. Is not given up; when it fails, the tree is taken down first.
@@ -127,6 +159,7 @@ pub(super) async fn bring_up(
         options,
         machine,
         desired,
+        told,
         embedded,
         assistants,
         missing,
@@ -138,7 +171,8 @@ pub(super) async fn bring_up(
     let deployment = port
         .as_ref()
         .map(|port| (port.url().to_string(), port.detail()));
-    file.url = only_url(&desired);
+    file.url = DaemonFile::url_of(&desired);
+    file.page = embedded.as_ref().and_then(|embedded| embedded.page.clone());
     file.owner_key = embedded.as_ref().map(|embedded| embedded.key_path.clone());
     let tree = compose::start_tree(
         &options,
@@ -151,6 +185,9 @@ pub(super) async fn bring_up(
     if let Some(damage) = tree.outbox_damage() {
         announce.notice(&damage);
     }
+    if let Some(strays) = tree.outbox_serves(&desired) {
+        announce.notice(&strays);
+    }
     let running = Arc::new(Running {
         tree,
         options,
@@ -158,12 +195,14 @@ pub(super) async fn bring_up(
         holder: instance.holder,
         started_ms: SystemClock.boottime_ms(),
         desired: Mutex::new(desired),
+        file: Mutex::new(file),
+        told: watch::Sender::new(told),
         embedded: Mutex::new(embedded),
         reloading: tokio::sync::Mutex::default(),
         trouble: Mutex::default(),
         opencode: assistants.opencode(),
     });
-    match open_control(&running, &file, stops, announce) {
+    match open_control(&running, stops, announce) {
         Ok(control) => Ok(Up {
             running,
             control,
@@ -195,11 +234,11 @@ pub(super) async fn take_down(running: &Running, assistants: Assistants) {
 
 fn open_control(
     running: &Shared,
-    file: &DaemonFile,
     stops: mpsc::Sender<StopRequest>,
     announce: &dyn Announce,
 ) -> Result<Server, RunError> {
     let controls = Controls::new(Shared::clone(running), stops);
+    let file = running.file();
     let control = Server::start(&file.socket, Arc::new(controls)).map_err(|error| setup(&error))?;
     if let Err(error) = file.write_or_make_room(&running.options.paths.daemon_file()) {
         warn!(%error, "cannot write the state file");
@@ -216,7 +255,7 @@ async fn wanted(
     machine: &KnownMachine,
     asked: &[Asked],
     announce: &dyn Announce,
-) -> Result<(Desired, Option<Embedded>), RunError> {
+) -> Result<(Desired, Vec<Told>, Option<Embedded>), RunError> {
     match &options.mode {
         Mode::Workers(loaded) => {
             for worker in &loaded.config.workers {
@@ -230,12 +269,25 @@ async fn wanted(
             }
             Ok((
                 compose::desired(&loaded.config, options.idle_timeout_ms),
+                told(&loaded.config),
                 None,
             ))
         }
         Mode::Local(local) => {
             let folder = options.paths.local();
-            let embedded = Embedded::start(&folder, local.port, local.origins.clone()).await?;
+            let embedded = Embedded::start(
+                &folder,
+                local.port,
+                local.origins.clone(),
+                local.listen.as_ref(),
+            )
+            .await?;
+            if let Some(page) = &embedded.page {
+                announce.notice(&listen::warning(page));
+            }
+            if let Some(damage) = embedded.damage() {
+                announce.notice(&damage);
+            }
             let directories: Vec<PathBuf> = asked
                 .iter()
                 .filter_map(|asked| match asked {
@@ -243,21 +295,63 @@ async fn wanted(
                     Asked::Missing { .. } => None,
                 })
                 .collect();
-            let config =
-                local::prepare(&embedded, &folder, machine, &directories, announce).await?;
+            let config = local::prepare(
+                &embedded,
+                &folder,
+                machine,
+                &directories,
+                &local.notify,
+                announce,
+            )
+            .await?;
             let desired = compose::desired(&config, options.idle_timeout_ms);
-            Ok((desired, Some(embedded)))
+            Ok((desired, told(&config), Some(embedded)))
         }
     }
 }
 
-/// The deployment, when there is just one.
-fn only_url(desired: &Desired) -> Option<String> {
-    let mut urls = desired.workers.iter().map(|worker| &worker.url);
-    let first = urls.next()?;
-    urls.all(|url| url == first).then(|| first.to_string())
-}
-
 fn setup(error: &dyn std::fmt::Display) -> RunError {
     RunError::Setup(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Base, SourceKind, UrlRule};
+
+    /// The start failed with "the token was replaced by a newer one", while the file held the newer one.
+    #[tokio::test]
+    async fn a_token_exchanged_while_opencode_is_installed_is_the_one_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("workers.json");
+        let write = |secret: &str| {
+            let directory = folder.path().display();
+            let text = format!(
+                r#"{{"workers": [{{"token": "machine_m:worker_w:secret_{secret}def456ghi789jkl012",
+                   "working_directory": "{directory}", "convex_url": "https://x.convex.cloud"}}]}}"#
+            );
+            std::fs::write(&path, text).unwrap();
+        };
+        let source = Source {
+            kind: SourceKind::Workers(path.clone()),
+            base: Base {
+                home: folder.path().to_owned(),
+                current: folder.path().to_owned(),
+            },
+            rule: UrlRule::default(),
+            only: Vec::new(),
+            url: None,
+        };
+        write("before");
+        let before = source.load().unwrap();
+        write("after");
+        let now = as_it_is_now(source.clone(), None).await.unwrap();
+        let then = compose::desired(&before.config, None);
+        assert_eq!(now.workers.len(), 1);
+        let secret = |desired: &Desired| desired.workers[0].token.expose();
+        assert_ne!(secret(&now), secret(&then));
+        std::fs::write(&path, "{").unwrap();
+        let error = as_it_is_now(source, None).await.unwrap_err();
+        assert!(error.contains("workers.json"), "{error}");
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use orchestrator_actors::machine::Desired;
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::aside::set_aside;
@@ -22,11 +23,20 @@ pub struct DaemonFile {
     pub socket: PathBuf,
     /// The deployment that commands talk to when nothing else is said.
     pub url: Option<String>,
+    /// That deployment has another port at each start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passing: bool,
     /// The owner's key of that deployment, when it is ours.
     pub owner_key: Option<PathBuf>,
+    /// Where other devices reach that deployment's page, when it listens for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
     /// The configuration in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<PathBuf>,
+    /// What takes a start so long, for people; absent once it is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starting: Option<String>,
     /// How the supervisor ended; absent while it runs or when it was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exited: Option<Exited>,
@@ -55,6 +65,13 @@ impl DaemonFile {
             return self.write(path);
         }
         written
+    }
+
+    /// The deployment of these workers, when there is just one: of two, nobody knows which one is meant.
+    pub fn url_of(desired: &Desired) -> Option<String> {
+        let mut urls = desired.workers.iter().map(|worker| &worker.url);
+        let first = urls.next()?;
+        urls.all(|url| url == first).then(|| first.to_string())
     }
 
     /// Whether something is there that cannot be read.
@@ -121,7 +138,10 @@ mod tests {
             socket: PathBuf::from("/run/x.sock"),
             url: Some("http://127.0.0.1:3210".to_owned()),
             owner_key: None,
+            page: None,
             config: None,
+            starting: None,
+            passing: true,
             exited: None,
         };
         file.write(&path).unwrap();

@@ -104,6 +104,24 @@ where
         .with_writer(to)
 }
 
+/// Whether a text is a level or a filter. A bare word that is no level would be taken for the name of a target, at every
+/// level.
+pub fn check_filter(text: &str) -> Result<String, String> {
+    // An empty word is taken for `error` there.
+    let is_level = |word: &str| {
+        let word = word.trim();
+        !word.is_empty() && word.parse::<LevelFilter>().is_ok()
+    };
+    let is_fine = text.split(',').all(|part| match part.split_once('=') {
+        Some((target, level)) => !target.trim().is_empty() && is_level(level),
+        None => is_level(part),
+    });
+    if is_fine && text.parse::<Targets>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("a level is one of error, warn, info, debug, trace, off; a filter has levels by target: orchestrator=debug,warn".to_owned())
+}
+
 /// Levels by target. Not `EnvFilter`: its filters by field bring an engine for regular expressions into every start.
 fn filter(text: &str, fallback: &str) -> Targets {
     let parsed = text.parse().or_else(|_| fallback.parse());
@@ -128,6 +146,29 @@ mod tests {
     use tracing::Level;
 
     use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_no_target_either() {
+        for text in [
+            "info",
+            "WARN",
+            "off",
+            "orchestrator=debug",
+            "convex=info,trace, warn",
+        ] {
+            assert!(check_filter(text).is_ok(), "{text}");
+        }
+        for text in [
+            "loud",
+            "",
+            "info,loud",
+            "orchestrator=loud",
+            "=info",
+            "debug,",
+        ] {
+            assert!(check_filter(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_filter_that_cannot_be_read_falls_back() {

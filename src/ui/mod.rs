@@ -90,6 +90,19 @@ impl Ui {
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
 
+    /// The terminal's bell and title, when a person is behind stderr and the terminal knows more than text.
+    pub fn attention(&self, title: &str) {
+        let mut err = std::io::stderr().lock();
+        if self.quiet
+            || !err.is_terminal()
+            || std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+        {
+            return;
+        }
+        let title: String = title.chars().filter(|c| !c.is_control()).take(80).collect();
+        let _ = write!(err, "\x07\x1b]0;{title}\x07").and_then(|()| err.flush());
+    }
+
     /// A bar for so many bytes on stderr, when a person watches it.
     pub fn progress_bar(&self, bytes: u64) -> Option<ProgressBar> {
         if self.quiet || !std::io::stderr().is_terminal() {

@@ -6,7 +6,7 @@ use termtree::Tree;
 use super::format::{age, bytes, plural, printable, short, short_id};
 use crate::control::report::{
     BridgeReport, ConfigurationReport, DeploymentReport, Health, Report, RoleReport, SessionReport,
-    WorkerReport,
+    TasksReport, WorkerReport,
 };
 
 /// Width of one branch (`├─ `).
@@ -211,6 +211,12 @@ fn worker(item: &WorkerReport, home: Option<&str>, shown: Shown) -> Row {
             .filter(|session| shown.reaches(2) && (shown.all || session.phase != "ended"))
             .map(|item| session(item, shown))
             .chain(item.roles.iter().filter(|_| shown.reaches(2)).map(role))
+            .chain(
+                item.tasks
+                    .iter()
+                    .filter(|_| shown.reaches(2))
+                    .map(|item| tasks(item, shown)),
+            )
             .collect(),
     }
 }
@@ -236,6 +242,45 @@ fn role(item: &RoleReport) -> Row {
             item.tool.clone(),
             pid,
             memory,
+            format!("restarts {}", item.restarts),
+            trouble,
+        ]),
+        below: Vec::new(),
+    }
+}
+
+fn tasks(item: &TasksReport, shown: Shown) -> Row {
+    let trouble = match item.phase.as_str() {
+        "restarting" | "parked" => {
+            shown.cut(item.last_error.as_deref().unwrap_or_default(), REASON)
+        }
+        _ => String::new(),
+    };
+    let (name, at) = match &item.task {
+        Some(task) => (
+            format!("task \"{}\"", shown.cut(&task.title, 30)),
+            join(&[
+                format!("{} for {}", task.step, age(item.age_ms)),
+                format!("attempt {}", task.attempt),
+                match task.turns {
+                    0 => String::new(),
+                    turns => plural(turns as usize, "turn"),
+                },
+                task.branch
+                    .as_ref()
+                    .map_or_else(String::new, |branch| format!("branch {branch}")),
+            ]),
+        ),
+        None => ("tasks".to_owned(), String::new()),
+    };
+    Row {
+        name,
+        phase: item.phase.clone(),
+        age: age(item.task.as_ref().map_or(item.age_ms, |task| task.age_ms)),
+        detail: join(&[
+            alarm(&item.health),
+            at,
+            shown.cut(&item.detail, REASON),
             format!("restarts {}", item.restarts),
             trouble,
         ]),
@@ -376,6 +421,7 @@ fn painted(phase: &str, width: usize) -> String {
     match phase {
         "ready" | "synced" | "online" => padded.green().to_string(),
         "active" => padded.cyan().to_string(),
+        "waiting" => padded.magenta().to_string(),
         "starting" | "connecting" | "pending" | "paused" | "restarting" | "stopping" => {
             padded.yellow().to_string()
         }
@@ -453,6 +499,63 @@ mod tests {
             row.ends_with("claude, restarts 1, claude ended with exit code 7"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_task_is_a_row_of_its_worker_with_how_far_it_has_come_and_what_it_waits_for() {
+        let mut report = crate::control::report::tests::sample();
+        let mut tasks = TasksReport {
+            key: "task/xyz789".to_owned(),
+            phase: "active".to_owned(),
+            age_ms: 4_000,
+            ..TasksReport::default()
+        };
+        tasks.task = Some(crate::control::report::TaskInHand {
+            id: "t1".to_owned(),
+            title: "implement login".to_owned(),
+            attempt: 2,
+            step: "running".to_owned(),
+            age_ms: 65_000,
+            branch: Some("1282544961935709".to_owned()),
+            turns: 3,
+            ..crate::control::report::TaskInHand::default()
+        });
+        let row = |tasks: &TasksReport| {
+            let mut report = report.clone();
+            report.workers[0].tasks = Some(tasks.clone());
+            let text = draw(&report, Some("/home/me"), Shown::default());
+            let plain = anstream::adapter::strip_str(&text).to_string();
+            plain.lines().last().unwrap_or_default().to_owned()
+        };
+        let active = row(&tasks);
+        assert!(active.contains("task \"implement login\""), "{active}");
+        assert!(
+            active.ends_with(
+                "running for 4s, attempt 2, 3 turns, branch 1282544961935709, restarts 0"
+            ),
+            "{active}"
+        );
+        tasks.task = None;
+        tasks.phase = "blocked".to_owned();
+        tasks.detail = "there are uncommitted changes (a.txt)".to_owned();
+        let blocked = row(&tasks);
+        assert!(
+            blocked.contains("tasks")
+                && blocked.ends_with("there are uncommitted changes (a.txt), restarts 0"),
+            "{blocked}"
+        );
+        report.workers[0].tasks = Some(TasksReport {
+            health: Health {
+                stuck: Some(crate::control::report::StuckReport {
+                    doing: "Drain".to_owned(),
+                    since: String::new(),
+                    for_ms: 9_000,
+                }),
+                ..Health::default()
+            },
+            ..tasks
+        });
+        assert_eq!(report.stuck(), ["task/xyz789"]);
     }
 
     #[test]

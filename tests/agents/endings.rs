@@ -223,7 +223,7 @@ fn owned(folder: &Path, session: &str, script: &str) -> WardSpec {
         ("PATH", "/usr/bin:/bin"),
         ("TEST_FOLDER", folder.to_str().unwrap()),
     ]);
-    spec.marker = Some(Marker::new(&places.prefix, session));
+    spec.marker = Marker::new(&places.prefix, session);
     spec.lease.session = Some(session_lock(&places.locks, session));
     spec.temporary = Some(places.temporary.join(session));
     spec.journal = Some((places.journal, session.to_owned()));

@@ -171,6 +171,7 @@ impl Session {
                 turn: TurnId::new(turn),
                 content: content.into(),
                 model: None,
+                agent: None,
             })
             .await
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use orchestrator_actors::domain::ids::{ModelId, TurnId};
 use orchestrator_actors::domain::item::ItemKind;
 use orchestrator_actors::domain::turn::StoredTurn;
-use orchestrator_actors::ports::agent::{AgentError, AgentEvent, Prompt, TurnEnd};
+use orchestrator_actors::ports::agent::{AgentError, AgentEvent, Prompt, Reply, TurnEnd};
 use serde_json::json;
 
 use crate::harness::{Answer, World, eventually, folded, script};
@@ -212,6 +212,7 @@ async fn errors_of_the_provider_and_unknown_models_fail_the_turn_with_a_reason()
         turn: TurnId::new("t2"),
         content: "hi".to_owned(),
         model: Some(ModelId::new(model)),
+        agent: None,
     };
     let unknown = session.agent.deliver(prompt("fake/no/such"));
     // The prompt is at fault, not the child: giving it again would fail again, and park the session.
@@ -256,18 +257,23 @@ async fn a_permission_request_is_told_and_can_be_rejected_with_a_reason() {
     let request = loop {
         let event = session.next().await.unwrap();
         let asked = match &event {
-            AgentEvent::Asked { request, what, .. } => Some((request.clone(), what.clone())),
+            AgentEvent::Asked { request, asked, .. } => Some((request.clone(), asked.clone())),
             _ => None,
         };
         answer.take(event, "t1");
-        if let Some((request, what)) = asked {
-            assert!(what.contains("bash") && what.contains("echo hi"), "{what}");
+        if let Some((request, asked)) = asked {
+            assert_eq!(asked.title, "bash: echo hi");
+            assert_eq!(asked.details.as_deref(), Some("echo hi"));
+            assert_eq!(asked.always, ["echo *"]);
             break request;
         }
     };
     session
         .agent
-        .reject(request.clone(), "nobody is there to answer".to_owned())
+        .reply(
+            request.clone(),
+            Reply::rejection("nobody is there to answer"),
+        )
         .await
         .unwrap();
     while answer.end.is_none() {

@@ -18,7 +18,7 @@ pub fn shell(folder: &tempfile::TempDir, script: &str) -> WardSpec {
         ("TEST_FOLDER", folder.path().to_str().unwrap()),
     ]);
     let prefix = MarkerPrefix::of_state_folder(folder.path());
-    spec.marker = Some(Marker::new(&prefix, "s"));
+    spec.marker = Marker::new(&prefix, "s");
     spec.lease = LeaseSpec {
         session: Some(folder.path().join("s.lock")),
         directory: None,
@@ -43,6 +43,29 @@ async fn a_command_runs_to_its_end_with_its_output() {
     assert_eq!(finished.stdout_text(), "out");
     assert_eq!(finished.last_words(), "err");
     assert!(!folder.path().join("tmp").exists());
+}
+
+/// It holds no lock, so nobody but its keeper ever comes for it.
+#[tokio::test]
+async fn a_command_of_no_session_leaves_nothing_either_when_its_warden_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = WardSpec::new(orchestrator(), "/bin/sh", folder.path());
+    spec.args = ["-c", "setsid sleep 600 & sleep 600"]
+        .map(str::to_owned)
+        .to_vec();
+    spec.env = env(&[
+        ("PATH", "/usr/bin:/bin"),
+        ("TEST_FOLDER", folder.path().to_str().unwrap()),
+    ]);
+    let ward = Ward::spawn(spec).await.unwrap();
+    let sleep = |line: &String| line.contains("sleep 600") && !line.contains("sh -c");
+    eventually("both sleep", || {
+        left(&folder).into_iter().filter(sleep).count() >= 2
+    })
+    .await;
+    kill_9(parent_of(ward.pid()));
+    assert!(ward.exited().await.warden_lost);
+    assert!(left(&folder).is_empty(), "{:?}", left(&folder));
 }
 
 #[tokio::test]
@@ -134,7 +157,7 @@ async fn who_takes_the_lock_of_a_killed_warden_sweeps_first() {
     assert!(left(&folder).is_empty(), "{:?}", left(&folder));
 
     // The same without a ward that could: an orphan with the marker, and nobody who holds the lock.
-    let marker = shell(&folder, "").marker.unwrap();
+    let marker = shell(&folder, "").marker;
     let mut orphan = std::process::Command::new("sleep")
         .arg("600")
         .env("ORCHESTRATOR_MARKER", marker.as_str())

@@ -214,3 +214,52 @@ fn an_env_is_migrated_and_stays() {
         ran.stderr
     );
 }
+
+#[test]
+fn a_migrated_env_keeps_its_idle_timeout_its_directory_and_our_prefix() {
+    let home = home();
+    let folder = home.dir("project");
+    let inner = home.dir("project/inner");
+    let file = folder.join("dev.env");
+    let text = format!(
+        "WORKER_TOKEN={TOKEN}\nORCHESTRATOR_CONVEX_URL=https://a.convex.cloud\nROOT_DIRECTORY=./inner\nIDLE_TIMEOUT=1500\n"
+    );
+    std::fs::write(&file, text.replace("1500", "soon")).unwrap();
+    let name = file.display().to_string();
+    let ran = home.run(["config", "migrate-env", &name]).exits(3);
+    assert!(ran.stderr.contains("dev.env:4:1"), "{}", ran.stderr);
+    let init = [
+        "init",
+        "--from-env",
+        &name,
+        "--force",
+        "--url",
+        "http://127.0.0.1:9",
+    ];
+    home.run(init).exits(3);
+    std::fs::write(&file, &text).unwrap();
+    for take in [&["config", "migrate-env", &name][..], &init] {
+        home.run(take).exits(0);
+        let shown = home.run(["config", "show", "--json"]).exits(0).json();
+        let worker = &shown["workers"][0];
+        assert_eq!(worker["idle_timeout_ms"], 1_500, "{take:?}");
+        let written = std::fs::read_to_string(home.config_file()).unwrap();
+        assert!(written.contains(&inner.display().to_string()), "{take:?}");
+    }
+}
+
+#[test]
+fn a_level_that_is_none_is_wrong_use() {
+    let home = home();
+    let ran = home.run(["config", "path", "--log-level", "loud"]).exits(2);
+    assert!(ran.stderr.contains("error, warn, info"), "{}", ran.stderr);
+    home.run(["config", "path", "--log-level", "orchestrator=debug,warn"])
+        .exits(0);
+}
+
+#[test]
+fn an_unknown_key_is_shown_beside_what_is_missing() {
+    let told = check("{ \"wokers\": [] }");
+    assert!(told.contains("did you mean `workers`?"), "{told}");
+    assert!(told.contains("a list of workers is required"), "{told}");
+}

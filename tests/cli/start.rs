@@ -124,9 +124,50 @@ fn what_is_no_origin_cannot_be_allowed() {
             "--allow-origin",
             "chat.example",
         ])
-        .exits(1);
+        .exits(2);
     assert!(
         ran.stderr.contains("`chat.example` is not an origin"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// It was accepted, and no page ever had that origin; and it was looked at only once the folder was held.
+#[test]
+fn an_origin_with_a_star_is_wrong_use_before_anything_is_made() {
+    let home = home();
+    for command in [["deployment", "run"], ["run", "--local"]] {
+        let ran = home
+            .run(
+                command
+                    .into_iter()
+                    .chain(["--allow-origin", "https://*.example"]),
+            )
+            .exits(2);
+        assert!(
+            ran.stderr.contains("`https://*.example` is not an origin"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_deployment_to_check_has_no_path() {
+    let home = home();
+    let ran = home
+        .run(["deployment", "check", "http://127.0.0.1:9/api"])
+        .exits(2);
+    assert!(ran.stderr.contains("names a path"), "{}", ran.stderr);
+}
+
+#[test]
+fn who_rotates_a_worker_is_told_the_command_that_does() {
+    let home = home();
+    let ran = home.run(["worker", "rotate", "shop"]).exits(2);
+    assert!(
+        ran.stderr
+            .contains("orchestrator worker token shop --rotate"),
         "{}",
         ran.stderr
     );

@@ -7,7 +7,7 @@ use orchestrator_test_support::{Api, Home, Supervisor, eventually, until};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
-use crate::stage::Site;
+use crate::stage::{self, Site};
 
 fn shop(supervisor: &Supervisor) -> Value {
     supervisor.ps()["workers"][0].clone()
@@ -88,10 +88,7 @@ fn now_ms() -> f64 {
 #[test]
 fn offline_is_the_readers_judgement_of_the_last_beat() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (_deployment, api, site) = stage::served(&server, &["shop"]);
     site.write();
     let text = site
         .config_text()

@@ -70,6 +70,32 @@ fn run_of(api: &Api) -> Value {
 }
 
 #[test]
+fn an_assistant_that_ends_by_itself_is_told_of_in_the_list_and_in_the_log() {
+    let server = Home::new(ORCHESTRATOR);
+    let deployment = server.deployment();
+    let api = deployment.api();
+    let post = Post::new(&server, &api, deployment.url());
+    post.tool("claude", "exec sleep 2");
+    let supervisor = post.site.home.supervisor(["run", "--demo", "--no-input"]);
+    supervisor.workers_are("ready");
+    api.mutation("commands:send", &start("c1", "claude"));
+    assert_eq!(ended(&api, "c1")["state"], "completed");
+    eventually("it has ended", || run_of(&api)["state"] == "ended");
+    let list = ["machine", "command", "list", "--machine", "m1"];
+    let shown = post.site.run(&list).exits(0).stdout;
+    let line = shown
+        .lines()
+        .find(|line| line.starts_with("role den/builder"));
+    assert!(
+        line.is_some_and(|line| line.ends_with("claude  it ended by itself")),
+        "{shown}"
+    );
+    let log = post.site.run(&["logs"]).exits(0).stdout;
+    assert!(log.contains("assistant of a role is gone"), "{log}");
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn an_assistant_is_started_in_its_directory_with_the_deployments_prompt_and_stopped_with_all_it_started()
  {
     let server = Home::new(ORCHESTRATOR);

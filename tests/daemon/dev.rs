@@ -6,7 +6,7 @@ use orchestrator_test_support::{Home, eventually};
 use serde_json::json;
 
 use crate::ORCHESTRATOR;
-use crate::stage::Site;
+use crate::stage::{self, Site};
 
 fn dotenv(site: &Site, url: &str, token: &str, more: &str) {
     let text = format!("# mine\nWORKER_TOKEN={token}\nCONVEX_URL={url}\n{more}");
@@ -22,10 +22,7 @@ fn token(site: &Site) -> String {
 #[test]
 fn an_existing_env_serves_one_worker_and_ends_with_it() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "blog");
+    let (deployment, api, site) = stage::served(&server, &["blog"]);
     let more = format!(
         "ROOT_DIRECTORY={}\nIDLE_TIMEOUT=600000\nMACHINE_TOKEN=\n",
         site.home.dir("blog").display()
@@ -81,10 +78,7 @@ fn an_existing_env_serves_one_worker_and_ends_with_it() {
 #[test]
 fn a_worker_that_cannot_start_ends_it_with_the_reason() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (deployment, _, site) = stage::served(&server, &["shop"]);
     let args = ["run", "--dev", "--demo", "--no-input"];
 
     dotenv(

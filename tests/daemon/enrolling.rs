@@ -7,16 +7,12 @@ use orchestrator_test_support::{Api, Home, eventually};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
-use crate::stage::{Site, long_answer};
+use crate::stage::{self, Site, long_answer};
 
 #[test]
 fn with_a_machines_token_alone_an_empty_home_gets_all_workers_and_sessions_back() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
-    site.approved(&api, deployment.url(), "blog");
+    let (deployment, api, site) = stage::served(&server, &["shop", "blog"]);
     site.write();
     let first = site.home.supervisor(["run", "--demo", "--no-input"]);
     first.workers_are("ready");
@@ -24,16 +20,7 @@ fn with_a_machines_token_alone_an_empty_home_gets_all_workers_and_sessions_back(
     assert_eq!(api.closed(&session, &turn)["state"], "complete");
     assert!(first.terminate().success());
 
-    let token = api.mutation("machines:rotate", &json!({ "machineId": "m1" }))["token"].clone();
-    let token = token.as_str().unwrap();
-    let mut home = Home::new(ORCHESTRATOR);
-    home.set(
-        "ORCHESTRATOR_DEMO_MODEL",
-        site.home.get("ORCHESTRATOR_DEMO_MODEL"),
-    );
-    home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
-    home.set("MACHINE_TOKEN", token);
-    home.set("CONVEX_URL", deployment.url());
+    let home = site.newcomer(&api, deployment.url());
     let second = home.supervisor(["run", "--demo", "--no-input"]);
     second.workers_are("ready");
     let printed = second.printed();
@@ -82,29 +69,83 @@ fn with_a_machines_token_alone_an_empty_home_gets_all_workers_and_sessions_back(
     assert!(fourth.terminate().success());
 }
 
-/// A home with nothing but the token of a machine that has the worker `shop`.
-fn enrolled(server: &Home, site: &Site, api: &Api, url: &str) -> Home {
-    site.approved(api, url, "shop");
-    let token = api.mutation("machines:rotate", &json!({ "machineId": "m1" }))["token"].clone();
-    let mut home = Home::new(ORCHESTRATOR);
-    let model = site.home.get("ORCHESTRATOR_DEMO_MODEL");
-    home.set("ORCHESTRATOR_DEMO_MODEL", model);
-    home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
-    home.set("MACHINE_TOKEN", token.as_str().unwrap());
-    home.set("CONVEX_URL", url);
-    let key = server.get("XDG_DATA_HOME");
-    let key = format!("{key}/opencode-orchestrator/local/owner.key");
+/// A newcomer that can speak as the owner, too.
+fn enrolled(site: &Site, api: &Api, url: &str) -> Home {
+    let mut home = site.newcomer(api, url);
+    let key = site.home.get("ORCHESTRATOR_OWNER_KEY");
     home.set("ORCHESTRATOR_OWNER_KEY", key);
     home
 }
 
 #[test]
+fn two_workers_of_one_name_are_served_and_one_that_was_removed_is_taken_out() {
+    let server = Home::new(ORCHESTRATOR);
+    let (deployment, api, site) = stage::served(&server, &["shop"]);
+    for (id, name) in [("second", "shop"), ("third", "a/b")] {
+        let directory = site.home.dir(id);
+        let args =
+            json!({ "workerId": id, "machineId": "m1", "name": name, "directory": directory });
+        api.mutation("workers:create", &args);
+        api.mutation("workers:approve", &json!({ "workerId": id }));
+    }
+    let mut home = enrolled(&site, &api, deployment.url());
+    // As an earlier run without a configuration has left it.
+    let template = home.run(["config", "template"]).exits(0).stdout;
+    home.write_config_text(&template);
+    let run = home.supervisor(["run", "--demo", "--no-input"]);
+    run.workers_are("ready");
+    let rows = run.ps()["workers"].as_array().cloned().unwrap_or_default();
+    let mut names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a-b", "shop", "shop-2"]);
+    let listed = home.run(["worker", "list", "--json"]).exits(0).json();
+    let rows = listed["workers"].as_array().cloned().unwrap_or_default();
+    let second = rows.into_iter().find(|row| row["workerId"] == "second");
+    let second = second.unwrap();
+    let other = rows_name(&run.ps(), "second");
+    assert_eq!(
+        (&second["name"], &second["called"]),
+        (&json!("shop"), &other)
+    );
+    assert!(run.terminate().success());
+
+    api.mutation("workers:remove", &json!({ "workerId": "second" }));
+    let ran = home.run(["machine", "enrol", "--no-input"]).exits(0);
+    assert!(
+        ran.stderr
+            .contains("worker second was removed on its deployment"),
+        "{}",
+        ran.stderr
+    );
+    let text = std::fs::read_to_string(home.config_file()).unwrap();
+    assert!(!text.contains("worker_second"), "it is still there");
+    home.run(["config", "check"]).exits(0);
+
+    // A worker's token enrols nothing, and that is said.
+    home.set("MACHINE_TOKEN", site.token(0));
+    let run = home.supervisor(["run", "--demo", "--no-input"]);
+    run.workers_are("ready");
+    let printed = run.printed();
+    assert!(
+        printed.contains("MACHINE_TOKEN has three parts"),
+        "{printed}"
+    );
+    assert!(!printed.contains("secret_"), "a secret");
+    assert!(run.terminate().success());
+}
+
+/// What `ps` calls the worker.
+fn rows_name(ps: &Value, id: &str) -> Value {
+    let rows = ps["workers"].as_array().cloned().unwrap_or_default();
+    let found = rows.into_iter().find(|row| row["id"] == id);
+    found.map_or(Value::Null, |row| row["name"].clone())
+}
+
+#[test]
 fn a_second_run_and_an_enrolment_leave_the_turn_of_the_supervisor_that_runs_alone() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    let home = enrolled(&server, &site, &api, deployment.url());
+    let (deployment, api, site) = stage::served(&server, &["shop"]);
+    let home = enrolled(&site, &api, deployment.url());
     let first = home.supervisor(["run", "--demo", "--no-input"]);
     first.workers_are("ready");
     let before = std::fs::read_to_string(home.config_file()).unwrap();
@@ -139,17 +180,15 @@ fn a_second_run_and_an_enrolment_leave_the_turn_of_the_supervisor_that_runs_alon
 #[test]
 fn an_enrolment_that_cannot_be_written_down_leaves_tokens_that_serve() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    let home = enrolled(&server, &site, &api, deployment.url());
+    let (deployment, api, site) = stage::served(&server, &["shop"]);
+    let home = enrolled(&site, &api, deployment.url());
     home.run(["machine", "enrol", "--no-input"]).exits(0);
     let file = home.config_file();
     let good = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{good} and a typo")).unwrap();
     let failed = home.run(["machine", "enrol", "--no-input"]);
     assert!(
-        failed.stderr.contains("is not valid JSON"),
+        failed.code == 3 && failed.stderr.contains("not valid JSON"),
         "{}",
         failed.stderr
     );

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::ORCHESTRATOR;
-use crate::stage::{Site, long_answer};
+use crate::stage::{self, Site, long_answer};
 
 /// Without what differs from run to run.
 fn told(site: &Site, ran: &Ran) -> String {
@@ -27,11 +27,7 @@ fn plain(site: &Site, text: &str) -> String {
 #[test]
 fn each_failure_beside_a_supervisor_has_its_words_and_its_exit_code() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
-    site.approved(&api, deployment.url(), "blog");
+    let (_deployment, _, site) = stage::served(&server, &["shop", "blog"]);
     site.set(1, "working_directory", json!("~/blog"));
     site.write();
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
@@ -110,10 +106,7 @@ fn each_failure_beside_a_supervisor_has_its_words_and_its_exit_code() {
 #[test]
 fn a_stop_that_takes_too_long_is_forced_and_says_so_with_exit_1() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (_deployment, api, site) = stage::served(&server, &["shop"]);
     site.write();
     let args = ["run", "--demo", "--no-input", "--shutdown-timeout", "1s"];
     let supervisor = site.home.supervisor(args);

@@ -5,15 +5,12 @@ use orchestrator_test_support::Home;
 use serde_json::json;
 
 use crate::ORCHESTRATOR;
-use crate::stage::Site;
+use crate::stage;
 
 #[test]
 fn a_restart_asks_for_no_approval_again_answers_nothing_twice_and_answers_what_came_meanwhile() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (_deployment, api, site) = stage::served(&server, &["shop"]);
     site.write();
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
     supervisor.workers_are("ready");

@@ -4,7 +4,7 @@ use orchestrator_test_support::{Home, eventually, text_of, until};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
-use crate::stage::{Site, long_answer};
+use crate::stage::{self, Site, long_answer};
 
 fn row(ps: &Value, name: &str) -> Value {
     let rows = ps["workers"].as_array().cloned().unwrap_or_default();
@@ -75,11 +75,7 @@ fn four_workers_on_two_deployments_and_three_that_come_up_when_their_cause_is_go
 #[test]
 fn a_directory_that_disappears_takes_its_worker_down_and_its_queue_waits_until_it_is_back() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "books");
-    site.approved(&api, deployment.url(), "blog");
+    let (_deployment, api, site) = stage::served(&server, &["books", "blog"]);
     site.write();
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
     supervisor.workers_are("ready");
@@ -125,10 +121,7 @@ fn a_directory_that_disappears_takes_its_worker_down_and_its_queue_waits_until_i
 #[test]
 fn a_token_is_rotated_while_a_session_streams() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (_deployment, api, site) = stage::served(&server, &["shop"]);
     site.write();
     let old = site.token(0);
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
@@ -179,10 +172,7 @@ fn a_token_is_rotated_while_a_session_streams() {
 #[test]
 fn a_paused_worker_finishes_begins_nothing_and_stays_paused_over_a_restart() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (_deployment, api, site) = stage::served(&server, &["shop"]);
     site.write();
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
     supervisor.workers_are("ready");
@@ -224,11 +214,7 @@ fn a_paused_worker_finishes_begins_nothing_and_stays_paused_over_a_restart() {
 #[test]
 fn a_removed_worker_is_gone_everywhere_and_its_neighbour_serves_on() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
-    site.approved(&api, deployment.url(), "blog");
+    let (_deployment, api, site) = stage::served(&server, &["shop", "blog"]);
     site.write();
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
     supervisor.workers_are("ready");
@@ -257,11 +243,7 @@ fn a_removed_worker_is_gone_everywhere_and_its_neighbour_serves_on() {
 #[test]
 fn a_run_for_one_worker_ends_when_nothing_is_left_to_do() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
-    site.approved(&api, deployment.url(), "blog");
+    let (_deployment, api, site) = stage::served(&server, &["shop", "blog"]);
     site.write();
     let (session, first) = api.send("m1", &json!({ "workerId": "blog" }), "one");
     let (_, second) = api.send("m2", &json!({ "sessionId": session }), "two");
@@ -286,4 +268,40 @@ fn a_run_for_one_worker_ends_when_nothing_is_left_to_do() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn a_worker_is_added_to_the_template_and_made_nowhere_when_the_file_is_broken() {
+    let server = Home::new(ORCHESTRATOR);
+    let (deployment, api, site) = stage::served(&server, &[]);
+    let made = || {
+        let rows = api.query("workers:list", &json!({}));
+        rows.as_array().cloned().unwrap_or_default()
+    };
+    let add = ["worker", "add", ".", "--approve", "--url", deployment.url()];
+    let template = site.run(&["config", "template"]).exits(0).stdout;
+    site.home
+        .write_config_text(&format!("{template} and a typo"));
+    let ran = site.run(&add).exits(3);
+    assert!(ran.stderr.contains("not valid JSON"), "{}", ran.stderr);
+    site.home.write_config_text(&template);
+    let odd = [&add[..], &["--name", "a/b"]].concat();
+    site.run(&odd).exits(2);
+    assert!(made().is_empty(), "{:?}", made());
+    site.run(&add).exits(0);
+    site.run(&["config", "check", "--strict"]).exits(0);
+    let rows = made();
+    assert_eq!(rows.len(), 1);
+    assert!(
+        site.config_text()
+            .contains("// Comments and trailing commas")
+    );
+
+    // What takes it away has to be meant.
+    let id = rows[0]["workerId"].as_str().unwrap();
+    let ran = site.run(&["worker", "remove", &id[..8]]).exits(2);
+    assert!(ran.stderr.contains(id), "{}", ran.stderr);
+    assert_eq!(made().len(), 1);
+    site.run(&["worker", "remove", id]).exits(0);
+    assert!(made().is_empty());
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use orchestrator_test_support::{Home, eventually};
 
 use crate::ORCHESTRATOR;
-use crate::stage::Site;
+use crate::stage::{self, Site};
 use crate::terminal::Terminal;
 
 fn mode(path: &Path) -> u32 {
@@ -16,10 +16,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn the_first_development_run_asks_and_keeps_the_answers() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (deployment, _, site) = stage::served(&server, &["shop"]);
     let token = site.token(0);
     std::fs::write(site.dotenv(), "# ours\nOTHER=1\n").unwrap();
     let run = || site.home.command(["run", "--dev", "--demo"]);
@@ -61,10 +58,7 @@ fn the_first_development_run_asks_and_keeps_the_answers() {
 #[test]
 fn the_first_production_run_asks_three_questions_and_serves() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (deployment, _, site) = stage::served(&server, &["shop"]);
     let mut terminal = Terminal::open(site.home.command(["run", "--demo"]));
     terminal.shows("No workers configuration found.");
     terminal.shows("Worker token");

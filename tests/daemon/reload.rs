@@ -5,16 +5,12 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::ORCHESTRATOR;
-use crate::stage::{Site, long_answer};
+use crate::stage::{self, long_answer};
 
 #[test]
 fn a_stream_goes_on_over_every_reload_and_a_broken_file_changes_nothing() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
-    site.approved(&api, deployment.url(), "old");
+    let (deployment, api, site) = stage::served(&server, &["shop", "old"]);
     site.write();
     let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
     supervisor.workers_are("ready");
@@ -101,10 +97,7 @@ fn a_stream_goes_on_over_every_reload_and_a_broken_file_changes_nothing() {
 #[test]
 fn a_watched_file_is_taken_when_it_changes_and_refused_when_it_is_broken() {
     let server = Home::new(ORCHESTRATOR);
-    let deployment = server.deployment();
-    let api = deployment.api();
-    let site = Site::new(&server);
-    site.approved(&api, deployment.url(), "shop");
+    let (deployment, api, site) = stage::served(&server, &["shop"]);
     site.write();
     let supervisor = site
         .home
@@ -136,5 +129,41 @@ fn a_watched_file_is_taken_when_it_changes_and_refused_when_it_is_broken() {
     prints("warning: logs.level has changed: it holds after orchestrator restart");
     let (session, turn) = api.send("m1", &json!({ "workerId": "blog" }), "hello");
     assert_eq!(api.closed(&session, &turn)["state"], "complete");
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn with_a_second_deployment_after_a_reload_no_command_guesses_which_one_is_meant() {
+    let (first, second) = (Home::new(ORCHESTRATOR), Home::new(ORCHESTRATOR));
+    let (one, _, site) = stage::served(&first, &["shop"]);
+    let two = second.deployment();
+    site.write();
+    let supervisor = site.home.supervisor(["run", "--demo", "--no-input"]);
+    supervisor.workers_are("ready");
+    let list: &[&str] = &["worker", "list"];
+    site.run(list).exits(0);
+
+    site.approved(&two.api(), two.url(), "blog");
+    site.write();
+    site.run(&["reload", "--wait"]).exits(0);
+    for args in [list, &["session", "list"], &["send", "hello"]] {
+        let ran = site.run(args).exits(2);
+        let told = &ran.stderr;
+        assert!(told.contains("workers.json names 2 deployments"), "{told}");
+        assert!(told.contains("choose one with --url"), "{told}");
+    }
+    site.run(&["worker", "list", "--url", one.url()]).exits(0);
+    let other = site.home.path().join("other.json").display().to_string();
+    let ran = site.run(&["reload", "--config", &other]).exits(2);
+    assert!(
+        ran.stderr.contains("the supervisor that runs serves "),
+        "{}",
+        ran.stderr
+    );
+
+    site.forget(1);
+    site.write();
+    site.run(&["reload", "--wait"]).exits(0);
+    site.run(list).exits(0);
     assert!(supervisor.terminate().success());
 }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use orchestrator_test_support::{Api, Home, Model, Ran};
+use orchestrator_test_support::{Api, Deployment, Home, Model, Ran};
 use serde_json::{Value, json};
 
 use crate::ORCHESTRATOR;
@@ -89,6 +89,18 @@ impl Site {
         self.model.starts(needle)
     }
 
+    /// A home with nothing but a new token of the machine, on the same model.
+    pub fn newcomer(&self, api: &Api, url: &str) -> Home {
+        let made = api.mutation("machines:rotate", &json!({ "machineId": "m1" }));
+        let mut home = Home::new(ORCHESTRATOR);
+        for name in ["ORCHESTRATOR_DEMO_MODEL", "ORCHESTRATOR_BOOT_TIMEOUT"] {
+            home.set(name, self.home.get(name));
+        }
+        home.set("MACHINE_TOKEN", made["token"].as_str().unwrap());
+        home.set("CONVEX_URL", url);
+        home
+    }
+
     pub fn run(&self, args: &[&str]) -> Ran {
         self.home.run(args)
     }
@@ -97,6 +109,18 @@ impl Site {
     pub fn dotenv(&self) -> std::path::PathBuf {
         self.home.dir("shop").join(".env")
     }
+}
+
+/// A deployment in `server`'s home, its owner's calls, and a home with approved workers on it. Their entries are not
+/// written yet.
+pub fn served<'a>(server: &'a Home, workers: &[&str]) -> (Deployment<'a>, Api, Site) {
+    let deployment = server.deployment();
+    let api = deployment.api();
+    let site = Site::new(server);
+    for name in workers {
+        site.approved(&api, deployment.url(), name);
+    }
+    (deployment, api, site)
 }
 
 /// A prompt whose answer streams for about `seconds`.

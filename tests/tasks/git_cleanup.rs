@@ -50,7 +50,44 @@ async fn an_assistant_that_went_back_and_committed_there_is_undone() {
     git.clean_up(undo(&change)).await.unwrap();
     repository.is_as_before("main", &before);
     let left = format!("refs/orchestrator/left/{}:README.md", change.created);
-    assert!(["dirty", "on main"].contains(&repository.git(&["show", &left]).as_str()));
+    assert_eq!(repository.git(&["show", &left]), "dirty");
+}
+
+#[tokio::test]
+async fn what_lies_on_two_branches_is_kept_twice_and_so_is_what_the_next_attempts_leave() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let before = repository.head();
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("README.md", "on the task's branch\n");
+    repository.git(&["commit", "-q", "-am", "half"]);
+    repository.git(&["switch", "-q", "main"]);
+    repository.write("README.md", "left on main\n");
+    git.clean_up(undo(&change)).await.unwrap();
+    repository.is_as_before("main", &before);
+    let kept = |number: usize| {
+        let suffix = if number == 1 {
+            String::new()
+        } else {
+            format!("-{number}")
+        };
+        let name = format!(
+            "refs/orchestrator/left/{}{suffix}:README.md",
+            change.created
+        );
+        repository.git(&["show", &name])
+    };
+    assert_eq!([kept(1), kept(2)], ["left on main", "on the task's branch"]);
+    for attempt in 3..=10 {
+        let change = begin(&git, "x").await.unwrap();
+        repository.write("README.md", &format!("attempt {attempt}\n"));
+        git.clean_up(undo(&change)).await.unwrap();
+    }
+    // Nine are kept; the oldest has gone.
+    assert_eq!(kept(1), "on the task's branch");
+    assert_eq!([kept(2), kept(9)], ["attempt 3", "attempt 10"]);
+    let all = repository.git(&["for-each-ref", "refs/orchestrator"]);
+    assert_eq!(all.lines().count(), 9);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use orchestrator::adapters::goose::GooseConfig;
 use orchestrator_actors::domain::task::{Class, Patience};
-use orchestrator_actors::ports::tasks::{Acknowledgement, LoopEnd};
+use orchestrator_actors::ports::tasks::{Acknowledgement, Blocked, LoopEnd};
 use orchestrator_actors::tasks::MemoryQueue;
 use orchestrator_test_support::eventually;
 
@@ -137,12 +137,25 @@ async fn a_run_that_does_not_end_when_asked_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn goose_that_is_not_there() {
-    let said = fails_as(Class::Missing, "x", |config| {
+async fn a_goose_that_is_not_there_uses_no_task_up() {
+    let stage = Stage::with_goose(&["x", "y"], |config| {
         config.common.binary = "/nowhere/goose".into();
     })
     .await;
+    let before = stage.repository.head();
+    let LoopEnd::Blocked(Blocked::Assistant(said)) = stage.run().await else {
+        panic!("it goes on");
+    };
     assert!(said.contains("/nowhere/goose"), "{said}");
+    let told = stage.queue.acknowledged();
+    assert_eq!(told.len(), 1);
+    assert!(
+        matches!(told[0].what, Acknowledgement::Returned(_)),
+        "{told:?}"
+    );
+    assert_eq!(stage.queue.remaining(), 2);
+    stage.repository.is_as_before("main", &before);
+    eventually("no process is left", || stage.left() == 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

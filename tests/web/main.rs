@@ -14,7 +14,9 @@ mod served;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use orchestrator_test_support::{Api, Package, Stage, Supervisor, built_page, chromium, to_end};
+use orchestrator_test_support::{
+    Api, Package, Stage, Supervisor, built_page, chromium, to_end, users_opencode,
+};
 use serde_json::json;
 
 /// The binary under test.
@@ -33,6 +35,8 @@ impl Theatre {
         stage
             .home
             .set("ORCHESTRATOR_PAGE", page.display().to_string());
+        // None of these scenarios is about a slow start, and a machine that runs many of them is slow.
+        stage.home.set("ORCHESTRATOR_BOOT_TIMEOUT", "80s");
         let package = Package::get();
         Self { stage, package }
     }
@@ -54,10 +58,21 @@ impl Theatre {
             .env("ORCHESTRATOR_OWNER_TOKEN", api.token())
             .env("PAGE_CHROMIUM", chromium())
             .env("PAGE_SHOTS", shots)
+            .env("PAGE_ORCHESTRATOR", ORCHESTRATOR)
+            .env("PAGE_MACHINE", machine_of(api))
             .envs(environment.iter().copied().collect::<BTreeMap<_, _>>());
         let ran = to_end(driver, "", SCENARIO_LIMIT).exits(0);
         eprint!("{}", ran.stdout);
     }
+}
+
+/// The one that runs; a scenario that plays a supervisor is another worker of it.
+fn machine_of(api: &Api) -> String {
+    let machines = api.query("machines:list", &json!({}));
+    machines[0]["machineId"]
+        .as_str()
+        .expect("a machine")
+        .to_owned()
 }
 
 /// On a loaded machine, a browser's start included.
@@ -84,6 +99,11 @@ fn a_turn_is_stopped_and_one_behind_it_withdrawn() {
 #[test]
 fn a_browser_that_comes_late_catches_up() {
     holds("late");
+}
+
+#[test]
+fn a_browser_that_slept_over_the_end_shows_the_whole_answer() {
+    holds("slept");
 }
 
 #[test]
@@ -131,17 +151,63 @@ fn only_the_owner_gets_in_and_an_expired_token_takes_nothing_along() {
 }
 
 #[test]
+fn a_phone_is_paired_once_and_shown_the_door_when_it_is_revoked() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let pair = |more: &[&str]| {
+        let args = ["pair", "--no-qr"].iter().chain(more);
+        let made = theatre.stage.home.run(args).exits(0);
+        made.stdout.trim().to_owned()
+    };
+    let late = pair(&["--ttl", "1s"]);
+    let link = pair(&[]);
+    let links = [
+        ("PAGE_LINK", link.as_str()),
+        ("PAGE_LATE_LINK", late.as_str()),
+    ];
+    theatre.play(&supervisor, "pairing", &links);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn many_sessions_and_parts_cost_no_more_than_few() {
     let theatre = Theatre::new();
     let supervisor = theatre.stage.run();
-    let machine = theatre
-        .stage
-        .api(&supervisor)
-        .query("machines:list", &json!({}))[0]["machineId"]
-        .clone();
-    let machine = machine.as_str().expect("a machine").to_owned();
-    theatre.play(&supervisor, "scale", &[("PAGE_MACHINE", &machine)]);
+    theatre.play(&supervisor, "scale", &[]);
     assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn the_assistant_runs_what_is_allowed_on_the_page_and_hears_why_it_may_not() {
+    let mut theatre = Theatre::new();
+    users_opencode(
+        &mut theatre.stage.home,
+        &json!({ "*": "allow", "bash": "ask" }),
+    );
+    let supervisor = theatre
+        .stage
+        .home
+        .supervisor(["run", "--local", "--port", "0"]);
+    supervisor.workers_are("ready");
+    let file = theatre.stage.home.dir("shop").join("made");
+    let shown = file.display().to_string();
+    theatre.play(&supervisor, "permission", &[("PAGE_FILE", &shown)]);
+    assert!(file.exists(), "what was allowed has run");
+    assert!(
+        !file.with_extension("not").exists(),
+        "what was rejected has not"
+    );
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn a_page_tells_what_nobody_looks_at() {
+    holds("telling");
+}
+
+#[test]
+fn what_an_assistant_waits_for_is_answered_on_the_page() {
+    holds("requests");
 }
 
 #[test]

@@ -11,14 +11,15 @@ import { Outbox } from "./data/outbox";
 import { App } from "./views/App";
 
 function takeLink(): void {
-  const { token, deployment } = given(location.hash);
+  const { token, pair, deployment } = given(location.hash);
   if (deployment !== undefined) chooseDeployment(deployment);
   if (token !== undefined) keepToken(token);
-  // A token in the address would end in the history and in what people copy.
-  if (token !== undefined || deployment !== undefined) history.replaceState(null, "", "#/");
+  // A token or a code in the address would end in the history and in what people copy.
+  if (token !== undefined || pair !== undefined || deployment !== undefined) history.replaceState(null, "", "#/");
 }
 
 function start(): void {
+  const { pair } = given(location.hash);
   takeLink();
   const connection = new Connection(deploymentUrl());
   const outbox = new Outbox((message) => connection.client.mutation(api.messages.send, message));
@@ -29,12 +30,15 @@ function start(): void {
     wasIn = isIn;
   });
   const token = storedToken();
-  if (token !== null) connection.signIn(token);
+  if (pair !== undefined) void connection.pair(pair);
+  else if (token !== null) connection.signIn(token);
   // A link that is opened while the page is: the same as if it had been opened with it.
   addEventListener("hashchange", () => {
     const link = given(location.hash);
+    // The deployment is chosen at the beginning; the link is taken there, too.
+    if (link.deployment !== undefined) return location.reload();
     takeLink();
-    if (link.deployment !== undefined) location.reload();
+    if (link.pair !== undefined) void connection.pair(link.pair);
     else if (link.token !== undefined) connection.signIn(link.token);
   });
   const place = document.getElementById("page");

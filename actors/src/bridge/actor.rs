@@ -13,7 +13,7 @@ use super::messages::{Attach, BridgeMsg};
 use crate::domain::ids::{DeploymentUrl, WorkerId};
 use crate::domain::phase::Phase;
 use crate::domain::token::WorkerToken;
-use crate::machine::{Displaced, Settings, StartIdentity, Stores};
+use crate::machine::{Connections, Displaced, Settings, StartIdentity};
 use crate::ports::clock::Clock;
 use crate::ports::link::{Credential, Link, LinkPhase};
 use crate::supervision::{Address, Envelope, Gauge, Tasks};
@@ -25,7 +25,7 @@ const SHOW: Duration = Duration::from_millis(250);
 pub struct BridgeArgs {
     pub url: DeploymentUrl,
     pub link: Arc<dyn Link>,
-    pub stores: Arc<dyn Stores>,
+    pub connections: Connections,
     pub clock: Arc<dyn Clock>,
     pub identity: StartIdentity,
     pub settings: Settings,
@@ -184,7 +184,7 @@ impl BridgeState {
             may_hold: may_hold.clone(),
             bridge: myself.clone(),
             link: self.args.link.clone(),
-            stores: self.args.stores.clone(),
+            connections: self.args.connections.clone(),
             identity,
             beat: Duration::from_millis(self.args.settings.beat_ms),
             displaced: self.args.displaced.clone(),

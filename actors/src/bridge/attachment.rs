@@ -14,13 +14,16 @@ use crate::calls;
 use crate::domain::call::CallError;
 use crate::domain::inbox::{Inbox, WorkerState};
 use crate::domain::phase::Phase;
-use crate::machine::{Displaced, StartIdentity, Stores};
+use crate::machine::{Connections, Displaced, StartIdentity};
 use crate::ports::link::{Credential, Link};
 use crate::supervision::Address;
 use crate::worker::{DISPLACED, Standing, WorkerMsg};
 
 /// Our own word: the assistant's store cannot be named just now.
 const NO_STORE: &str = "store";
+
+/// The deployment's word for a worker that its owner removed, for good.
+const REMOVED: &str = "removed";
 
 /// A refused worker asks again after this time: its owner may have changed something.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -29,7 +32,7 @@ pub(super) struct Attachment {
     pub attach: Attach,
     pub bridge: Address<BridgeMsg>,
     pub link: Arc<dyn Link>,
-    pub stores: Arc<dyn Stores>,
+    pub connections: Connections,
     pub identity: StartIdentity,
     pub beat: Duration,
     pub displaced: Displaced,
@@ -72,6 +75,9 @@ impl Attachment {
                 }
                 Err(error) => {
                     self.refused(&error);
+                    if error.code() == REMOVED {
+                        self.give_up_outbox().await;
+                    }
                     ASK_AGAIN
                 }
             };
@@ -82,16 +88,23 @@ impl Attachment {
     }
 
     async fn connect(&mut self) -> Result<Credential, CallError> {
-        let store_id = self.stores.store_id(self.attach.token.worker());
-        let store_id = store_id.await.map_err(|error| CallError::Refused {
+        let worker = self.attach.token.worker();
+        let store_id = self.connections.store_id(worker).await;
+        let store_id = store_id.map_err(|error| CallError::Refused {
             code: NO_STORE.to_owned(),
             message: format!("the assistant's store cannot be named: {error}"),
         })?;
-        let asked = calls::connect(&self.link, &self.attach.token, &self.identity, store_id);
+        let asked = calls::connect(
+            &self.link,
+            &self.attach.token,
+            &self.identity,
+            store_id.clone(),
+        );
         self.may_hold.store(true, Ordering::Relaxed);
         let connected = asked.await;
         self.may_hold.store(connected.is_ok(), Ordering::Relaxed);
         let connected = connected?;
+        self.connections.connected_with(worker, store_id);
         // A takeover is asked for once; later it would fight over the token for ever.
         self.identity.take_over = false;
         info!(worker = %self.attach.token.worker(), epoch = connected.epoch, "worker connected");
@@ -103,7 +116,7 @@ impl Attachment {
 
     fn refused(&self, error: &CallError) {
         let phase = match error.code() {
-            "revoked" => Phase::Revoked,
+            "revoked" | REMOVED => Phase::Revoked,
             // Asked again soon: nobody may take a passing trouble for the end.
             NO_STORE => Phase::Starting,
             _ if error.is_transient() => Phase::Starting,
@@ -111,6 +124,18 @@ impl Attachment {
         };
         warn!(worker = %self.attach.token.worker(), code = error.code(), %error, "worker refused");
         self.stand(phase, refusal(error));
+    }
+
+    /// What the outbox holds of a removed worker is offered once more, under no epoch: each finish is refused for good, and
+    /// forgotten with it.
+    async fn give_up_outbox(&self) {
+        let nobody = Credential {
+            token: self.attach.token.clone(),
+            epoch: 0,
+        };
+        if let Err(error) = self.link.replay(nobody).await {
+            warn!(worker = %self.attach.token.worker(), %error, "finishes of a removed worker stay in the outbox");
+        }
     }
 
     fn stand_displaced(&self) {
@@ -163,8 +188,13 @@ impl Attachment {
                 }
                 Ok(snapshot) => {
                     let displaced = snapshot.displaced && snapshot.state == WorkerState::Approved;
-                    revoked = matches!(snapshot.state, WorkerState::Revoked | WorkerState::Removed);
+                    let removed = snapshot.state == WorkerState::Removed;
+                    revoked = snapshot.state == WorkerState::Revoked;
                     let _ = self.attach.worker.cast(WorkerMsg::Snapshot(snapshot));
+                    if removed {
+                        // Asked once more, it says why.
+                        return Over::Again(Duration::ZERO);
+                    }
                     if displaced {
                         return Over::Displaced;
                     }

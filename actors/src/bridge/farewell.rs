@@ -58,10 +58,10 @@ impl BridgeState {
     fn connect_again(&self, token: Arc<WorkerToken>) -> Pending<Option<Credential>> {
         let mut identity = self.args.identity.clone();
         identity.take_over = false;
-        let store = self.args.stores.store_id(token.worker());
+        let connections = self.args.connections.clone();
         let link = self.args.link.clone();
         Box::pin(async move {
-            let store = store.await.ok()?;
+            let store = connections.store_id(token.worker()).await.ok()?;
             let asked = calls::connect(&link, &token, &identity, store);
             let epoch = asked.await.ok()?.epoch;
             Some(Credential { token, epoch })

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::ids::{ConversationId, ModelId, TurnId};
 use super::item::Draft;
+use super::permission::Asked;
 use super::turn::{TurnError, Usage};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Prompt {
     pub turn: TurnId,
     pub content: String,
     pub model: Option<ModelId>,
+    /// How the assistant is to work, by its own name for it (`plan`).
+    pub agent: Option<String>,
 }
 
 /// A pending permission request or question of the assistant.
@@ -35,10 +38,12 @@ pub enum AgentEvent {
     Asked {
         turn: TurnId,
         request: RequestId,
-        what: String,
+        asked: Box<Asked>,
     },
     /// A request was answered, rejected or dropped.
     Settled { request: RequestId },
+    /// Somebody has given the conversation another name in the assistant itself.
+    Titled { title: String },
     /// Sign of life of a running turn without content.
     Alive { turn: TurnId },
     /// The turn is over in the assistant's store. Nothing more of it follows.
@@ -49,6 +54,9 @@ pub enum AgentEvent {
     /// The child is gone; the last event.
     Exited { report: ExitReport },
 }
+
+/// The code of a turn that the assistant ended because something it asked for was rejected.
+pub const REJECTED: &str = "rejected";
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum TurnEnd {

@@ -60,6 +60,10 @@ id!(
     TurnId
 );
 id!(
+    /// One permission or question that is put before an owner.
+    RequestKey
+);
+id!(
     /// One task in a worker's queue.
     TaskId
 );

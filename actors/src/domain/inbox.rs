@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::command::OpenCommand;
-use super::ids::{SessionId, TurnId};
+use super::ids::{RequestKey, SessionId, TurnId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,10 +15,16 @@ pub struct Inbox {
     pub turns: Vec<OpenTurn>,
     /// Sessions that this worker said it serves, ended ones too.
     pub sessions: Vec<ServedSession>,
+    /// What owners were asked, while its supervisor has yet to hear how it ended.
+    #[serde(default)]
+    pub requests: Vec<LiveRequest>,
     /// What owners ask of the machine: to be taken, or taken by this worker and not ended. A deployment of older functions
     /// gives none.
     #[serde(default)]
     pub commands: Vec<OpenCommand>,
+    /// Tasks wait, or one is in somebody's hand. Of a deployment of older functions there are none.
+    #[serde(default)]
+    pub tasks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -45,6 +51,23 @@ pub struct OpenTurn {
 pub enum OpenState {
     Queued,
     Claimed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveRequest {
+    pub request_id: RequestKey,
+    pub session_id: SessionId,
+    pub state: LiveState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LiveState {
+    Open,
+    Answered,
+    Withdrawn,
+    Expired,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

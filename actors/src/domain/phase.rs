@@ -23,8 +23,12 @@ pub enum Phase {
     Ready,
     /// A session with a running turn.
     Active,
+    /// A session whose turn waits for its owner's answer; tasks that wait for who works in the directory now.
+    Waiting,
     /// A session without a child.
     Idle,
+    /// Tasks that cannot go on until somebody has changed something; `detail` says what. It is looked at again and again.
+    Blocked,
     /// It crashed and will be started again.
     Restarting,
     /// It crashed too often; `orchestrator restart` un-parks it.

@@ -124,7 +124,9 @@ mod tests {
                     status: *status,
                 })
                 .collect(),
+            requests: Vec::new(),
             commands: Vec::new(),
+            tasks: false,
         }
     }
 

@@ -8,7 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::messages::MachineMsg;
 use super::state::{MachineState, Watcher};
-use super::{Displaced, MachineArgs};
+use super::{Connections, Displaced, MachineArgs};
 use crate::domain::ledger::{Intensity, RestartLedger};
 use crate::domain::phase::Phase;
 use crate::supervision::{Address, ChildEnd, Envelope, Gauge, Tasks, child_end, heartbeat};
@@ -40,6 +40,7 @@ impl Actor for MachineActor {
         table.put(card);
         let mut tasks = Tasks::default();
         tasks.spawn(heartbeat::rounds(table.clone()));
+        let connections = Connections::new(&args.identity, args.ports.stores.clone());
         let mut state = MachineState {
             args,
             myself: myself.clone(),
@@ -51,6 +52,7 @@ impl Actor for MachineActor {
                 ledger: RestartLedger::new(Intensity::BRIDGE),
             },
             displaced: Displaced::default(),
+            connections,
             stopping: None,
             tasks,
         };

@@ -42,7 +42,7 @@ impl MachineState {
         let args = BridgeArgs {
             url: url.clone(),
             link: self.args.ports.links.link(url),
-            stores: self.args.ports.stores.clone(),
+            connections: self.connections.clone(),
             clock: self.args.ports.clock.clone(),
             identity: self.args.identity.clone(),
             settings: self.args.settings.clone(),

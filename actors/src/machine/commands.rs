@@ -14,7 +14,7 @@ use crate::supervision::Address;
 #[cfg(debug_assertions)]
 use crate::supervision::fault::Fault;
 use crate::table::{ActorCard, ActorKey, ActorKind};
-use crate::worker::{RoleNews, Wish, WorkerMsg};
+use crate::worker::{RoleNews, TaskNews, Wish, WorkerMsg};
 
 impl MachineState {
     pub(super) async fn restart(
@@ -36,6 +36,11 @@ impl MachineState {
                 let _ = self
                     .parent_of(&card)?
                     .cast(WorkerMsg::Role(part_of(actor)?, RoleNews::Restart));
+            }
+            ActorKind::Task => {
+                let _ = self
+                    .parent_of(&card)?
+                    .cast(WorkerMsg::Tasks(TaskNews::Restart));
             }
             ActorKind::Worker => {
                 let id = WorkerId::from(actor.as_str().trim_start_matches("worker/"));
@@ -153,6 +158,11 @@ impl MachineState {
             ActorKind::Role => {
                 if let (Ok(worker), Ok(part)) = (self.parent_of(&card), part_of(key)) {
                     let _ = worker.cast(WorkerMsg::Role(part, RoleNews::Fault(fault)));
+                }
+            }
+            ActorKind::Task => {
+                if let Ok(worker) = self.parent_of(&card) {
+                    let _ = worker.cast(WorkerMsg::Tasks(TaskNews::Fault(fault)));
                 }
             }
             ActorKind::Worker => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::WorkerSpec;
 use crate::domain::ids::WorkerId;
+use crate::domain::task::{RunnerKind, TaskSettings};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Change {
@@ -86,6 +87,20 @@ fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
             old.on_interrupt, new.on_interrupt
         ));
     }
+    live.extend(task_changes(&old.tasks, &new.tasks));
+    if old.permissions != new.permissions {
+        live.push(format!(
+            "permissions {} -> {} (live)",
+            old.permissions, new.permissions
+        ));
+    }
+    if old.answer_timeout_ms != new.answer_timeout_ms {
+        live.push(format!(
+            "answer_timeout {}s -> {}s (live)",
+            seconds(old.answer_timeout_ms),
+            seconds(new.answer_timeout_ms)
+        ));
+    }
     if !replaced.is_empty() {
         replaced.extend(live);
         return Change::Replace(new, replaced.join(", "));
@@ -95,6 +110,34 @@ fn compare(old: &WorkerSpec, new: Arc<WorkerSpec>) -> Change {
     } else {
         Change::Configure(new, live.join(", "))
     }
+}
+
+/// They hold from the next task on.
+fn task_changes(old: &TaskSettings, new: &TaskSettings) -> Vec<String> {
+    let mut changes = Vec::new();
+    if old.enabled != new.enabled {
+        let what = if new.enabled { "on" } else { "off" };
+        changes.push(format!("tasks switched {what} (live)"));
+    }
+    if old.runner != new.runner {
+        let name = |kind: Option<RunnerKind>| kind.map_or("as found", RunnerKind::as_str);
+        let (old, new) = (name(old.runner), name(new.runner));
+        changes.push(format!("task_runner {old} -> {new} (live)"));
+    }
+    if old.max_retries != new.max_retries {
+        let count = |retries: Option<u32>| {
+            retries.map_or_else(|| "as usual".to_owned(), |count| count.to_string())
+        };
+        let (old, new) = (count(old.max_retries), count(new.max_retries));
+        changes.push(format!("max_retries {old} -> {new} (live)"));
+    }
+    if old.goose != new.goose {
+        changes.push("goose changed (live)".to_owned());
+    }
+    if old.git != new.git {
+        changes.push("git changed (live)".to_owned());
+    }
+    changes
 }
 
 fn seconds(ms: u64) -> String {

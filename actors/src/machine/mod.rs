@@ -4,6 +4,7 @@
 mod actor;
 mod bridges;
 mod commands;
+mod connections;
 mod diff;
 mod displaced;
 mod handle;
@@ -14,6 +15,7 @@ mod spec;
 mod state;
 mod workers;
 
+pub use connections::Connections;
 pub use displaced::Displaced;
 pub use handle::MachineHandle;
 pub use spec::*;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::domain::ids::{DeploymentUrl, MachineId, WorkerDir, WorkerId};
+use crate::domain::policy::Policy;
+use crate::domain::task::TaskSettings;
 use crate::domain::token::WorkerToken;
 use crate::domain::turn::OnInterrupt;
 use crate::ports::Pending;
@@ -14,6 +16,7 @@ use crate::ports::embedded::Embedded;
 use crate::ports::link::Link;
 use crate::ports::outbox::Outbox;
 use crate::ports::role::Roles;
+use crate::ports::tasks::Workshops;
 
 /// One directory to serve.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +34,12 @@ pub struct WorkerSpec {
     pub paused: bool,
     /// What becomes of a turn that was interrupted.
     pub on_interrupt: OnInterrupt,
+    /// How its tasks are done.
+    pub tasks: Arc<TaskSettings>,
+    /// What of that which its assistants ask is decided without asking.
+    pub permissions: Policy,
+    /// How long an owner has for an answer to the rest.
+    pub answer_timeout_ms: u64,
     /// A cause that keeps this worker from serving although it is configured (a missing directory).
     pub broken: Option<String>,
 }
@@ -81,8 +90,6 @@ pub struct Settings {
     pub silence_ms: u64,
     /// A provider's own retry further away than this ends the turn.
     pub retry_limit_ms: u64,
-    /// A request of the assistant (permission, question) that nobody can answer is rejected after this.
-    pub request_ms: u64,
     /// For the outbox and the last chunks at shutdown.
     pub flush_ms: u64,
 }
@@ -93,7 +100,6 @@ impl Default for Settings {
             beat_ms: 10_000,
             silence_ms: 330_000,
             retry_limit_ms: 120_000,
-            request_ms: 60_000,
             flush_ms: 2_000,
         }
     }
@@ -108,6 +114,7 @@ pub struct Ports {
     pub outbox: Arc<dyn Outbox>,
     pub clock: Arc<dyn Clock>,
     pub stores: Arc<dyn Stores>,
+    pub workshops: Arc<dyn Workshops>,
 }
 
 /// Gives the one link of a deployment.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::messages::MachineMsg;
-use super::{Displaced, MachineArgs, StopReport, WorkerSpec};
+use super::{Connections, Displaced, MachineArgs, StopReport, WorkerSpec};
 use crate::bridge::BridgeMsg;
 use crate::deployment::EmbeddedMsg;
 use crate::domain::ids::{DeploymentUrl, WorkerId};
@@ -24,6 +24,7 @@ pub struct MachineState {
     /// Who watches the embedded deployment.
     pub(super) deployment: Watcher,
     pub(super) displaced: Displaced,
+    pub(super) connections: Connections,
     pub(super) stopping: Option<Stopping>,
     pub(super) tasks: Tasks,
 }

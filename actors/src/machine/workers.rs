@@ -79,6 +79,7 @@ impl MachineState {
             link: self.args.ports.links.link(&entry.spec.url),
             settings: self.args.settings.clone(),
             boot_id: self.args.identity.boot_id.clone(),
+            connections: self.connections.clone(),
             table: self.table.clone(),
             incarnation: next_incarnation(),
             gauge: gauge.clone(),
@@ -127,11 +128,13 @@ impl MachineState {
         }
         match std::mem::replace(&mut entry.after, After::Restart) {
             After::Remove => {
+                self.detach(&id);
                 self.workers.remove(&id);
                 self.table.remove(&ActorKey::worker(&id));
                 self.drop_unused_bridges();
             }
             After::Become(spec) => {
+                self.detach(&id);
                 self.workers.remove(&id);
                 self.table.remove(&ActorKey::worker(&id));
                 self.add(myself, spec).await;
@@ -202,29 +205,37 @@ impl MachineState {
         let Some(entry) = self.workers.get_mut(id) else {
             return;
         };
-        if let Some(bridge) = self
-            .bridges
-            .get(&entry.spec.url)
-            .and_then(|bridge| bridge.actor.as_ref())
-        {
-            let _ = bridge.cast(BridgeMsg::Detach(id.clone()));
-        }
         match (&entry.actor, after) {
+            // Its token is given back when it has stopped: till then its children work for it.
             (Some(actor), after) => {
                 entry.after = after;
                 let actor = actor.clone();
                 self.tell_to_stop(myself, id, &actor);
             }
             (None, After::Become(spec)) => {
+                self.detach(id);
                 self.workers.remove(id);
                 self.table.remove(&ActorKey::worker(id));
                 Box::pin(self.add(myself, spec)).await;
             }
             (None, _) => {
+                self.detach(id);
                 self.workers.remove(id);
                 self.table.remove(&ActorKey::worker(id));
                 self.drop_unused_bridges();
             }
+        }
+    }
+
+    /// Nobody works for the worker any more: its bridge gives the token back.
+    fn detach(&self, id: &WorkerId) {
+        let bridge = self
+            .workers
+            .get(id)
+            .and_then(|entry| self.bridges.get(&entry.spec.url))
+            .and_then(|bridge| bridge.actor.as_ref());
+        if let Some(bridge) = bridge {
+            let _ = bridge.cast(BridgeMsg::Detach(id.clone()));
         }
     }
 }

@@ -14,6 +14,7 @@ pub use crate::domain::assistant::{
     AgentError, AgentEvent, ExitReport, Prompt, RequestId, TurnEnd,
 };
 use crate::domain::ids::{ConversationId, SessionId, TurnId, WorkerDir, WorkerId};
+pub use crate::domain::permission::{Asked, AskedKind, Choice, Question, Reply};
 use crate::domain::turn::StoredTurn;
 
 /// Starts assistants. One per kind of assistant and process.
@@ -85,8 +86,8 @@ pub trait Agent: Send + Sync + 'static {
     /// Asks the assistant to stop what it does in this conversation. The turn still ends by its event.
     fn abort(&self, conversation: ConversationId) -> Pending<Result<(), AgentError>>;
 
-    /// Answers a permission request or a question with no.
-    fn reject(&self, request: RequestId, reason: String) -> Pending<Result<(), AgentError>>;
+    /// Answers a permission request or a question. One that is not waited for any more is answered already: no error.
+    fn reply(&self, request: RequestId, reply: Reply) -> Pending<Result<(), AgentError>>;
 
     /// The planned stop: asked (2 s), TERM (2 s), KILL of every descendant; done when none is left and
     /// the lease is free. Idempotent.

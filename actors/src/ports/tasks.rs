@@ -1,15 +1,18 @@
 //! What the task loop needs besides git: a queue to take tasks from, somebody who does them, and a journal that
 //! survives a kill. Implemented by `src/adapters`; scripted in tests.
 
+use std::any::Any;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::Pending;
-use super::git::GitError;
-use crate::domain::ids::TaskId;
-use crate::domain::task::{BranchName, CommitId, Entry, Failure};
+use super::git::{Git, GitError};
+use crate::domain::ids::{TaskId, WorkerDir, WorkerId};
+use crate::domain::task::{BranchName, Class, CommitId, Entry, Failure, TaskSettings};
 
 /// A task that was taken from the queue. It is ours until it is acknowledged or withdrawn.
 #[derive(Clone, Debug)]
@@ -71,7 +74,12 @@ pub trait Queue: Send + Sync + 'static {
     fn pull(&self, known: Option<Entry>) -> Pending<Result<Pulled, QueueError>>;
 
     /// Resolves when the queue has it. Saying it twice is harmless.
-    fn acknowledge(&self, task: Task, what: Acknowledgement) -> Pending<Result<(), QueueError>>;
+    fn acknowledge(
+        &self,
+        task: Task,
+        what: Acknowledgement,
+        metrics: Metrics,
+    ) -> Pending<Result<(), QueueError>>;
 }
 
 /// What the assistant is asked for.
@@ -80,7 +88,31 @@ pub struct Assignment {
     pub task: TaskId,
     pub description: String,
     pub directory: PathBuf,
+    /// Where the runner says how far the assistant has come.
+    pub turns: TurnCount,
 }
+
+/// Turns of a run that is under way. Shared by who runs and who shows it.
+#[derive(Clone, Debug, Default)]
+pub struct TurnCount(Arc<AtomicU32>);
+
+impl TurnCount {
+    pub fn set(&self, turns: u32) {
+        self.0.store(turns, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for TurnCount {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for TurnCount {}
 
 /// What a run that did not fail says about itself. Whether it did any work is git's to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +127,23 @@ pub struct RunReport {
     pub tries: u32,
 }
 
+/// Milliseconds of each step of an attempt, and what the run took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metrics {
+    /// For whoever worked in the directory.
+    pub wait_ms: u64,
+    pub check_ms: u64,
+    pub branch_ms: u64,
+    pub run_ms: u64,
+    pub commit_ms: u64,
+    pub push_ms: u64,
+    pub clean_up_ms: u64,
+    /// `None`: it succeeded, or was given back.
+    pub class: Option<Class>,
+    pub run: Option<RunReport>,
+}
+
 /// Does tasks: one command for each, of which nothing is left when the future is done.
 pub trait Runner: Send + Sync + 'static {
     /// When `abort` is cancelled the assistant is asked to end, then ended; the answer is a failure of the class `aborted`.
@@ -104,6 +153,11 @@ pub trait Runner: Send + Sync + 'static {
         assignment: Assignment,
         abort: CancellationToken,
     ) -> Pending<Result<RunReport, Failure>>;
+
+    /// Whether it can do tasks at all; if not, what has to be done about it.
+    fn ready(&self) -> Pending<Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +170,41 @@ pub trait TaskJournal: Send + Sync + 'static {
     fn write(&self, entry: Entry) -> Pending<Result<(), JournalError>>;
     fn clear(&self) -> Pending<Result<(), JournalError>>;
     fn read(&self) -> Pending<Result<Option<Entry>, JournalError>>;
+}
+
+/// A right that ends when it is dropped.
+pub type Held = Box<dyn Any + Send + Sync>;
+
+/// The right to work in a directory alone.
+pub trait Directory: Send + Sync + 'static {
+    /// `None`: somebody works there, or waits to.
+    fn try_take(&self) -> Pending<Result<Option<Held>, String>>;
+}
+
+/// Whose tasks, where, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    pub worker: WorkerId,
+    pub directory: WorkerDir,
+    pub settings: Arc<TaskSettings>,
+}
+
+/// What one worker's tasks are done with.
+#[derive(Clone)]
+pub struct Workshop {
+    pub runner: Arc<dyn Runner>,
+    pub git: Arc<dyn Git>,
+    pub journal: Arc<dyn TaskJournal>,
+    pub directory: Arc<dyn Directory>,
+}
+
+/// Where tasks are done on this machine.
+pub trait Workshops: Send + Sync + 'static {
+    /// Touches nothing yet.
+    fn open(&self, site: &Site) -> Workshop;
+
+    /// Whether a task was in hand when its supervisor ended.
+    fn has_left(&self, worker: &WorkerId) -> Pending<bool>;
 }
 
 /// Why a loop ended.
@@ -138,4 +227,10 @@ pub enum Blocked {
     Journal(#[from] JournalError),
     #[error("the queue refuses: {0}")]
     Queue(String),
+    /// Nobody is there to do the task.
+    #[error("{0}")]
+    Assistant(String),
+    /// The right to the directory cannot be asked for.
+    #[error("{0}")]
+    Directory(String),
 }

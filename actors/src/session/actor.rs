@@ -46,7 +46,8 @@ impl Actor for SessionActor {
             args.session.clone(),
             args.boot_id.clone(),
             args.limits.clone(),
-        );
+        )
+        .in_incarnation(args.incarnation);
         let guard = CardGuard::new(args.table.clone(), key.clone(), args.incarnation);
         #[cfg(debug_assertions)]
         args.table.start_faults.meet(&key).await?;
@@ -80,15 +81,13 @@ impl Actor for SessionActor {
         let myself = state.myself.clone();
         match message {
             SessionMsg::Wanted(open) => state.feed(&myself, Input::Wanted(open)),
+            SessionMsg::RequestEnded(key) => state.feed(&myself, Input::RequestEnded(key)),
             SessionMsg::Release => state.feed(&myself, Input::Release),
             SessionMsg::Restart => state.feed(&myself, Input::Restart),
             SessionMsg::Wake => state.feed(&myself, Input::Wake),
             SessionMsg::Close(closing) => state.feed(&myself, Input::Close(closing)),
             SessionMsg::Renew(credential) => state.renew(credential),
-            SessionMsg::Configure {
-                idle_ms,
-                on_interrupt,
-            } => state.machine.configure(idle_ms, on_interrupt),
+            SessionMsg::Configure(change) => state.machine.configure(change),
             SessionMsg::ChildOpened { child, result } => state.child_opened(&myself, child, result),
             SessionMsg::ChildSaid {
                 child,
@@ -130,9 +129,9 @@ impl SessionState {
         self.show();
     }
 
-    /// A stream that is open is kept and written under the new right.
+    /// The streams that are open are kept and written under the new right.
     fn renew(&mut self, credential: Credential) {
-        if let Some(turn) = self.machine.streaming() {
+        for turn in self.machine.streaming() {
             let link = &self.args.link;
             link.open_stream(turn.clone(), credential.clone(), 0);
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::child::gone;
 use super::messages::SessionMsg;
@@ -32,8 +32,14 @@ impl SessionState {
             Effect::OpenChild => self.open_child(myself),
             Effect::StopChild => self.stop_child(myself),
             Effect::Claim(turn) => {
-                let answer = calls::claim(&self.args.link, &self.args.credential, &turn);
-                self.report(myself, async move { Input::Claimed(answer.await) });
+                let connections = self.args.connections.clone();
+                let (link, credential) = (self.args.link.clone(), self.args.credential.clone());
+                self.report(myself, async move {
+                    Input::Claimed(match connections.follow_store(&link, &credential).await {
+                        Ok(()) => calls::claim(&link, &credential, &turn).await,
+                        Err(error) => Err(error),
+                    })
+                });
             }
             Effect::Title(title) => {
                 self.args
@@ -42,6 +48,13 @@ impl SessionState {
                         card.name = title;
                     });
             }
+            // In the link's queue when this returns. One that is not taken is said again by the next change.
+            Effect::Retitle(title) => drop(calls::retitle(
+                &self.args.link,
+                &self.args.credential,
+                &self.args.session,
+                &title,
+            )),
             Effect::OpenStream { turn, next_index } => {
                 self.args
                     .link
@@ -77,15 +90,43 @@ impl SessionState {
                     });
                 }
             }
-            Effect::Reject(request, reason) => {
-                if let Some(child) = &self.child {
-                    let answer = child.agent.reject(request, reason);
-                    self.tasks.spawn(async move {
-                        if let Err(error) = in_time("a rejection", answer).await {
-                            warn!(%error, "a request of the assistant could not be rejected");
-                        }
-                    });
-                }
+            Effect::Ask {
+                key,
+                turn,
+                asked,
+                timeout_ms,
+            } => {
+                info!(session = %self.args.session, worker = %self.args.worker.id(), request = %key, kind = ?asked.kind, "its owner is asked");
+                let (link, credential) = (&self.args.link, &self.args.credential);
+                let answer = calls::ask(link, credential, &key, &turn, &asked, timeout_ms);
+                self.report(
+                    myself,
+                    async move { Input::RequestStands(key, answer.await) },
+                );
+            }
+            Effect::Take(key) => {
+                let answer = calls::take_request(&self.args.link, &self.args.credential, &key);
+                self.report(
+                    myself,
+                    async move { Input::RequestStands(key, answer.await) },
+                );
+            }
+            // In the link's queue when this returns. One that is not taken ends with its turn.
+            Effect::Withdraw(key) => {
+                drop(calls::withdraw_request(
+                    &self.args.link,
+                    &self.args.credential,
+                    &key,
+                ));
+            }
+            Effect::Reply(request, reply) => {
+                let Some(child) = &self.child else {
+                    return Some(Input::Replied(request, Err(gone())));
+                };
+                let answer = child.agent.reply(request.clone(), reply);
+                self.report_child(myself, async move {
+                    Input::Replied(request, in_time("an answer", answer).await)
+                });
             }
             Effect::Push(turn, drafts) => {
                 let pushed = self.args.link.push(&turn, drafts);

@@ -4,9 +4,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::state::OpenedChild;
 use crate::domain::assistant::AgentError;
+use crate::domain::ids::RequestKey;
 use crate::domain::inbox::OpenTurn;
-use crate::domain::session::{Closing, Input};
-use crate::domain::turn::OnInterrupt;
+use crate::domain::session::{Changeable, Closing, Input};
 use crate::ports::link::Credential;
 use crate::supervision::Named;
 #[cfg(debug_assertions)]
@@ -15,6 +15,8 @@ use crate::supervision::fault::Fault;
 pub enum SessionMsg {
     /// A snapshot's view: the session's oldest open turn, or none.
     Wanted(Option<OpenTurn>),
+    /// A snapshot says that something its owner was asked has ended.
+    RequestEnded(RequestKey),
     /// Another session needs the child slot; give it up when unused.
     Release,
     /// A person wants the child replaced, or the session un-parked.
@@ -24,10 +26,7 @@ pub enum SessionMsg {
     /// Stop the child, settle or leave the turn, then stop.
     Close(Closing),
     /// The settings changed by a reload.
-    Configure {
-        idle_ms: u64,
-        on_interrupt: OnInterrupt,
-    },
+    Configure(Changeable),
     /// The worker has a new right to write: a new epoch, or a new token.
     Renew(Credential),
     /// The open task of this child is done.
@@ -54,11 +53,12 @@ impl Named for SessionMsg {
     fn name(&self) -> &'static str {
         match self {
             Self::Wanted(_) => "Wanted",
+            Self::RequestEnded(_) => "RequestEnded",
             Self::Release => "Release",
             Self::Restart => "Restart",
             Self::Wake => "Wake",
             Self::Close(_) => "Close",
-            Self::Configure { .. } => "Configure",
+            Self::Configure(_) => "Configure",
             Self::Renew(_) => "Renew",
             Self::ChildOpened { .. } => "ChildOpened",
             Self::ChildSaid { .. } => "ChildSaid",

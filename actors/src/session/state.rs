@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use crate::domain::ids::SessionId;
 use crate::domain::inbox::OpenTurn;
 use crate::domain::session::{SessionLimits, SessionMachine};
-use crate::machine::{Ports, WorkerSpec};
+use crate::machine::{Connections, Ports, WorkerSpec};
 use crate::ports::agent::{Agent, Opened, Waiting};
 use crate::ports::link::{Credential, Link};
 use crate::supervision::{Address, Gauge, Tasks};
@@ -25,6 +25,7 @@ pub struct SessionArgs {
     pub link: Arc<dyn Link>,
     pub credential: Credential,
     pub boot_id: String,
+    pub connections: Connections,
     pub limits: SessionLimits,
     /// One permit per live child of the worker.
     pub slots: Arc<Semaphore>,

@@ -6,7 +6,7 @@ use super::progress::Progress;
 use crate::domain::task::Patience;
 use crate::ports::Pending;
 use crate::ports::git::Git;
-use crate::ports::tasks::{Queue, Runner, TaskJournal};
+use crate::ports::tasks::{Blocked, Held, Queue, Runner, Task, TaskJournal};
 
 /// The loop's dependencies: `pullTask` and `ackTask` are the queue's, `runWorker` the runner's.
 pub trait LooperDeps: Send + Sync {
@@ -14,6 +14,13 @@ pub trait LooperDeps: Send + Sync {
     fn runner(&self) -> &dyn Runner;
     fn git(&self) -> &dyn Git;
     fn journal(&self) -> &dyn TaskJournal;
+
+    /// The right to work in the directory alone, as soon as nobody else does. Whoever has the directory to itself anyway
+    /// needs nothing else.
+    fn directory(&self, task: &Task) -> Pending<Result<Held, Blocked>> {
+        let _ = task;
+        Box::pin(async { Ok(Box::new(()) as Held) })
+    }
 
     /// Monotonic milliseconds, for metrics.
     fn now_ms(&self) -> u64;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,7 +15,7 @@ use crate::domain::ids::TaskId;
 use crate::domain::task::Entry;
 use crate::ports::Pending;
 use crate::ports::link::{Credential, Link};
-use crate::ports::tasks::{Acknowledgement, Pulled, Queue, QueueError, Task};
+use crate::ports::tasks::{Acknowledgement, Metrics, Pulled, Queue, QueueError, Task};
 
 /// Well before the deployment's five minutes are over.
 const RENEW: Duration = Duration::from_mins(1);
@@ -26,18 +26,37 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct LinkQueue {
     link: Arc<dyn Link>,
-    credential: Credential,
+    /// The right to write; a new one takes the place of the former.
+    credential: watch::Receiver<Credential>,
+    /// Further attempts at tasks for which nobody has said how many.
+    retries: Option<u32>,
+    /// A pull of an empty queue ends instead of waiting.
+    ends_when_empty: bool,
     /// Looks after the lease in hand; ends with the next word about it.
     keeper: Arc<Mutex<Option<AbortOnDropHandle<()>>>>,
 }
 
 impl LinkQueue {
-    pub fn new(link: Arc<dyn Link>, credential: Credential) -> Self {
+    pub fn new(link: Arc<dyn Link>, credential: watch::Receiver<Credential>) -> Self {
         Self {
             link,
             credential,
+            retries: None,
+            ends_when_empty: false,
             keeper: Arc::default(),
         }
+    }
+
+    /// For a loop that somebody starts when there are tasks.
+    #[must_use]
+    pub fn until_empty(mut self, retries: Option<u32>) -> Self {
+        self.ends_when_empty = true;
+        self.retries = retries;
+        self
+    }
+
+    fn right(&self) -> Credential {
+        self.credential.borrow().clone()
     }
 
     fn keep(&self, keeper: Option<AbortOnDropHandle<()>>) {
@@ -45,8 +64,9 @@ impl LinkQueue {
     }
 
     async fn call(&self, function: &'static str, mut args: Value) -> Result<Value, CallError> {
-        args["token"] = json!(self.credential.token.expose());
-        args["epoch"] = json!(self.credential.epoch);
+        let right = self.right();
+        args["token"] = json!(right.token.expose());
+        args["epoch"] = json!(right.epoch as f64);
         self.link.mutate(function, args).await
     }
 
@@ -55,19 +75,22 @@ impl LinkQueue {
         if let Some(known) = known {
             args["known"] = json!(known);
         }
+        if let Some(retries) = self.retries {
+            args["maxRetries"] = json!(f64::from(retries));
+        }
         self.call("tasks:pull", args).await
     }
 
     fn watch(&self) -> mpsc::Receiver<Result<Value, CallError>> {
         let (to, changes) = mpsc::channel(4);
-        let token = self.credential.token.expose();
-        let args = json!({ "token": token, "epoch": self.credential.epoch });
+        let right = self.right();
+        let args = json!({ "token": right.token.expose(), "epoch": right.epoch as f64 });
         self.link.watch("tasks:waiting", args, to);
         changes
     }
 
     async fn take(&self, known: Option<String>) -> Result<Pulled, QueueError> {
-        let mut changes = self.watch();
+        let mut changes = (!self.ends_when_empty).then(|| self.watch());
         loop {
             let answer = match self.pull_lease(known.as_deref()).await {
                 Ok(answer) => answer,
@@ -82,7 +105,10 @@ impl LinkQueue {
                 Some("task") => return Ok(Pulled::Task(self.in_hand(&answer))),
                 Some("lost") => return Err(QueueError::Lost),
                 Some("busy") => tokio::time::sleep(LOOK_AGAIN).await,
-                _ => until_queued(&mut changes).await?,
+                _ => match &mut changes {
+                    Some(changes) => until_queued(changes).await?,
+                    None => return Ok(Pulled::Ended),
+                },
             }
         }
     }
@@ -104,9 +130,15 @@ impl LinkQueue {
         task
     }
 
-    async fn say(&self, task: &Task, what: &Acknowledgement) -> Result<(), QueueError> {
+    async fn say(
+        &self,
+        task: &Task,
+        what: &Acknowledgement,
+        metrics: &Metrics,
+    ) -> Result<(), QueueError> {
         let args = json!({
             "taskId": task.id, "leaseId": task.lease, "result": result_of(what),
+            "report": report_of(task, what, metrics),
         });
         loop {
             match self.call("tasks:acknowledge", args.clone()).await {
@@ -137,10 +169,18 @@ async fn until_queued(
 /// Renews the lease and hears when the task is called off. A task that is not ours any more is withdrawn, too.
 async fn look_after(queue: LinkQueue, task: Task) {
     let mut changes = queue.watch();
+    let mut right = queue.credential.clone();
+    right.mark_unchanged();
+    let mut renewable = true;
     let mut renewals = tokio::time::interval(RENEW);
     renewals.tick().await;
     loop {
         tokio::select! {
+            // The subscription of the former right says nothing any more.
+            renewed = right.changed(), if renewable => match renewed {
+                Ok(()) => changes = queue.watch(),
+                Err(_) => renewable = false,
+            },
             change = changes.recv() => match change {
                 // What a subscription says may be older than our lease, so it is only a reason to ask.
                 Some(Ok(waiting)) => {
@@ -177,6 +217,29 @@ fn result_of(what: &Acknowledgement) -> Value {
     }
 }
 
+/// What the report's text may have: the deployment keeps so many characters and would cut JSON in the middle.
+const SUMMARY_CHARS: usize = 2_000;
+
+/// The attempt in figures, for people and programs that look at the task later.
+fn report_of(task: &Task, what: &Acknowledgement, metrics: &Metrics) -> String {
+    let mut report = json!(metrics);
+    report["attempt"] = json!(task.attempt);
+    let outcome = match what {
+        Acknowledgement::Done(_) => "done",
+        Acknowledgement::Failed(_) => "failed",
+        Acknowledgement::Returned(why) => {
+            report["why"] = json!(why.chars().take(SUMMARY_CHARS).collect::<String>());
+            "returned"
+        }
+    };
+    report["outcome"] = json!(outcome);
+    if let Some(run) = &metrics.run {
+        let told: String = run.summary.chars().take(SUMMARY_CHARS).collect();
+        report["run"]["summary"] = json!(told);
+    }
+    report.to_string()
+}
+
 impl Queue for LinkQueue {
     fn pull(&self, known: Option<Entry>) -> Pending<Result<Pulled, QueueError>> {
         let queue = self.clone();
@@ -186,11 +249,16 @@ impl Queue for LinkQueue {
         })
     }
 
-    fn acknowledge(&self, task: Task, what: Acknowledgement) -> Pending<Result<(), QueueError>> {
+    fn acknowledge(
+        &self,
+        task: Task,
+        what: Acknowledgement,
+        metrics: Metrics,
+    ) -> Pending<Result<(), QueueError>> {
         let queue = self.clone();
         Box::pin(async move {
             queue.keep(None);
-            queue.say(&task, &what).await
+            queue.say(&task, &what, &metrics).await
         })
     }
 }

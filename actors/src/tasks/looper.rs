@@ -9,7 +9,9 @@ use super::progress::Progress;
 use super::step::{Attempt, Stop, aborted, unless_lost};
 use crate::domain::task::{BranchChange, BranchName, Class, CommitId, Failure, Phase};
 use crate::ports::git::Undo;
-use crate::ports::tasks::{Acknowledgement, Artifact, Assignment, Blocked, LoopEnd, Pulled, Task};
+use crate::ports::tasks::{
+    Acknowledgement, Artifact, Assignment, Blocked, Held, LoopEnd, Pulled, Task, TurnCount,
+};
 
 /// Takes and does tasks, one at a time, until it is told to stop or cannot go on.
 pub async fn run_loop(
@@ -42,6 +44,7 @@ async fn run(
         };
         deps.log(Progress::Began {
             task: task.id.clone(),
+            title: title_of(&task.description),
             attempt: task.attempt,
         });
         let span = tracing::info_span!("task", id = %task.id, attempt = task.attempt);
@@ -59,6 +62,10 @@ async fn run(
 impl Attempt<'_> {
     /// The whole attempt, whatever becomes of it. Returns whether it succeeded.
     async fn go(&mut self) -> Result<bool, Blocked> {
+        let _directory = match self.admitted().await {
+            Ok(held) => held,
+            Err(why) => return self.give_up(None, None, why, false).await,
+        };
         let change = match self.begin().await {
             Ok(change) => change,
             Err((change, why)) => return self.give_up(change, None, why, false).await,
@@ -69,10 +76,17 @@ impl Attempt<'_> {
         self.deliver(change, false).await
     }
 
+    /// The directory is the task's until the attempt is over.
+    async fn admitted(&mut self) -> Result<Held, Stop> {
+        self.enter(Phase::Pulled).await?;
+        let ready = self.unless_stopped(self.deps.runner().ready()).await?;
+        ready.map_err(|why| Stop::Blocked(Blocked::Assistant(why)))?;
+        self.directory().await
+    }
+
     /// From the queue to the task's branch.
     async fn begin(&mut self) -> Result<BranchChange, (Option<BranchChange>, Stop)> {
         let nothing_yet = |why| (None, why);
-        self.enter(Phase::Pulled).await.map_err(nothing_yet)?;
         let name = self
             .branch_name()
             .map_err(|failure| (None, Stop::Failed(failure)))?;
@@ -143,17 +157,23 @@ impl Attempt<'_> {
         change: &BranchChange,
     ) -> Result<crate::ports::tasks::RunReport, Stop> {
         let abort = CancellationToken::new();
+        let turns = TurnCount::default();
+        self.deps.log(Progress::Asked {
+            task: self.task.id.clone(),
+            turns: turns.clone(),
+        });
         let mut run = self.deps.runner().run(
             Assignment {
                 task: self.task.id.clone(),
                 description: self.task.description.clone(),
                 directory: change.directory.clone(),
+                turns,
             },
             abort.clone(),
         );
         let why = tokio::select! {
             biased;
-            ran = &mut run => return ran.map_err(Stop::Failed),
+            ran = &mut run => return ran.map_err(of_run),
             () = self.stop.cancelled() => Stop::Stopping,
             () = self.task.withdrawn.cancelled() => Stop::Withdrawn,
         };
@@ -385,7 +405,11 @@ impl Attempt<'_> {
     /// Tells the queue, then forgets the task. `false`: the loop stops before the queue has answered, and the next
     /// start says it again.
     async fn tell(&self, what: Acknowledgement) -> Result<bool, Blocked> {
-        let said = self.deps.queue().acknowledge(self.task.clone(), what);
+        let metrics = self.metrics.clone();
+        let said = self
+            .deps
+            .queue()
+            .acknowledge(self.task.clone(), what, metrics);
         let answer = tokio::select! {
             biased;
             answer = said => answer,
@@ -406,6 +430,21 @@ impl Attempt<'_> {
     fn message(&self) -> String {
         commit_message(&self.task)
     }
+}
+
+/// That nobody is there to do tasks is no task's fault: none of them may be used up by it.
+fn of_run(failure: Failure) -> Stop {
+    match failure.class {
+        Class::Missing => Stop::Blocked(Blocked::Assistant(failure.message)),
+        _ => Stop::Failed(failure),
+    }
+}
+
+/// A task's first line, cut: what people call it.
+pub fn title_of(description: &str) -> String {
+    let line = description.trim().lines().next().unwrap_or_default();
+    let plain = line.chars().filter(|c| !c.is_control());
+    plain.take(SUBJECT_CHARS).collect()
 }
 
 const SUBJECT_CHARS: usize = 72;

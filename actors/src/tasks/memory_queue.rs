@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::ids::TaskId;
 use crate::domain::task::Entry;
 use crate::ports::Pending;
-use crate::ports::tasks::{Acknowledgement, Artifact, Pulled, Queue, QueueError, Task};
+use crate::ports::tasks::{Acknowledgement, Artifact, Metrics, Pulled, Queue, QueueError, Task};
 
 #[derive(Clone, Debug, Default)]
 pub struct MemoryQueue {
@@ -147,7 +147,12 @@ impl Queue for MemoryQueue {
         Box::pin(async move { Ok(queue.next()) })
     }
 
-    fn acknowledge(&self, task: Task, what: Acknowledgement) -> Pending<Result<(), QueueError>> {
+    fn acknowledge(
+        &self,
+        task: Task,
+        what: Acknowledgement,
+        _: Metrics,
+    ) -> Pending<Result<(), QueueError>> {
         let queue = self.clone();
         Box::pin(async move { queue.settle(task, what) })
     }

@@ -22,4 +22,4 @@ pub use deps::{LoopSettings, LooperDeps};
 pub use link_queue::LinkQueue;
 pub use looper::run_loop;
 pub use memory_queue::{Acknowledged, MemoryQueue};
-pub use progress::{Metrics, Progress};
+pub use progress::{Metrics, Progress, tell};

@@ -1,22 +1,34 @@
 //! What a loop says about itself: each step as it begins, and the figures of a task at its end. Whoever listens writes
 //! logs, shows progress or keeps figures; the loop does none of it.
 
-use serde::{Deserialize, Serialize};
-
 use crate::domain::ids::TaskId;
-use crate::domain::task::{BranchName, Class, Failure};
-use crate::ports::tasks::{Artifact, RunReport};
+use crate::domain::task::{BranchName, Failure};
+pub use crate::ports::tasks::Metrics;
+use crate::ports::tasks::{Artifact, TurnCount};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// A task was taken.
     Began {
         task: TaskId,
+        title: String,
         attempt: u32,
+    },
+    /// Somebody else works in the directory.
+    Waits {
+        task: TaskId,
+        why: String,
+    },
+    /// The assistant was given the task.
+    Asked {
+        task: TaskId,
+        turns: TurnCount,
     },
     /// What a dead supervisor had under way is picked up.
     Resumed {
         task: TaskId,
+        title: String,
+        attempt: u32,
         phase: &'static str,
     },
     Phase {
@@ -55,17 +67,32 @@ pub enum Progress {
     },
 }
 
-/// Milliseconds of each step, and what the run took.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Metrics {
-    pub check_ms: u64,
-    pub branch_ms: u64,
-    pub run_ms: u64,
-    pub commit_ms: u64,
-    pub push_ms: u64,
-    pub clean_up_ms: u64,
-    /// `None`: it succeeded.
-    pub class: Option<Class>,
-    pub run: Option<RunReport>,
+/// Writes it into the log.
+pub fn tell(progress: &Progress) {
+    match progress {
+        Progress::Began { task, attempt, .. } => tracing::info!(%task, attempt, "task begun"),
+        Progress::Resumed { task, phase, .. } => tracing::info!(%task, phase, "task resumed"),
+        Progress::Waits { task, why } => tracing::debug!(%task, why, "task waits"),
+        Progress::Asked { task, .. } => tracing::debug!(%task, "assistant asked"),
+        Progress::Phase { task, phase } => tracing::debug!(%task, phase, "task phase"),
+        Progress::Branched { task, branch } => tracing::info!(%task, %branch, "task branched"),
+        Progress::Again { task, why, tried } => tracing::warn!(%task, why, tried, "tried again"),
+        Progress::Done {
+            task,
+            artifact,
+            metrics,
+        } => tracing::info!(
+            %task, branch = %artifact.branch, commit = %artifact.commit, pushed = artifact.pushed,
+            run_ms = metrics.run_ms, push_ms = metrics.push_ms, "task done"
+        ),
+        Progress::Failed {
+            task,
+            failure,
+            metrics,
+        } => tracing::warn!(
+            %task, class = ?failure.class, why = %failure, run_ms = metrics.run_ms, "task failed"
+        ),
+        Progress::Returned { task, why } => tracing::info!(%task, why, "task given back"),
+        Progress::NotCleaned { task, why } => tracing::error!(%task, why, "task not undone"),
+    }
 }

@@ -22,6 +22,8 @@ pub async fn resume(
     };
     deps.log(Progress::Resumed {
         task: TaskId::new(&entry.task),
+        title: super::looper::title_of(&entry.description),
+        attempt: entry.attempt,
         phase: entry.phase.name(),
     });
     let answer = tokio::select! {
@@ -36,6 +38,11 @@ pub async fn resume(
         Err(QueueError::Refused(why)) => return Err(Blocked::Queue(why)),
     };
     let mut attempt = Attempt::new(deps, settings, stop, task);
+    let _directory = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        held = deps.directory(&attempt.task) => held?,
+    };
     if is_ours {
         attempt.go_on(entry.phase.into()).await
     } else {

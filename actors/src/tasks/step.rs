@@ -10,7 +10,7 @@ use super::progress::{Metrics, Progress};
 use crate::domain::task::{Class, Entry, Failure, Phase};
 use crate::ports::Pending;
 use crate::ports::git::GitError;
-use crate::ports::tasks::{Blocked, QueueError, Task};
+use crate::ports::tasks::{Blocked, Held, QueueError, Task};
 
 /// Why an attempt does not go on.
 #[derive(Debug)]
@@ -133,6 +133,14 @@ impl<'a> Attempt<'a> {
             tried,
         });
         Some(pause)
+    }
+
+    /// Waits until the directory is the task's alone.
+    pub async fn directory(&mut self) -> Result<Held, Stop> {
+        let start = self.now();
+        let held = self.unless_stopped(self.deps.directory(&self.task)).await;
+        self.metrics.wait_ms = self.since(start);
+        held?.map_err(Stop::Blocked)
     }
 
     pub fn now(&self) -> u64 {

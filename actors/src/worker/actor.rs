@@ -12,6 +12,7 @@ use super::messages::{CommandMsg, DISPLACED, Standing, WorkerMsg};
 use super::state::{WorkerArgs, WorkerState};
 use crate::domain::inbox::{Inbox, WorkerState as Approval};
 use crate::domain::phase::Phase;
+use crate::domain::session::Changeable;
 use crate::machine::WorkerSpec;
 use crate::ports::link::Credential;
 use crate::session::SessionMsg;
@@ -64,6 +65,9 @@ impl Actor for WorkerActor {
             roles: BTreeMap::new(),
             reports: BTreeMap::new(),
             in_hand: BTreeSet::new(),
+            queue: None,
+            looked: false,
+            left: false,
             closing: BTreeSet::new(),
             stopping: false,
             leaving: false,
@@ -81,7 +85,7 @@ impl Actor for WorkerActor {
         let (message, _handling) = message.open();
         let myself = state.myself.clone();
         match message {
-            WorkerMsg::Connected(credential) => state.connected(credential),
+            WorkerMsg::Connected(credential) => state.connected(&myself, credential),
             WorkerMsg::Snapshot(inbox) => state.snapshot(&myself, inbox).await,
             WorkerMsg::Standing(standing) => state.stand(&standing),
             WorkerMsg::Configure(spec) => state.configure(&myself, spec).await,
@@ -98,6 +102,7 @@ impl Actor for WorkerActor {
             WorkerMsg::CloseAgain(turn) => state.close_again(&myself, &turn).await,
             WorkerMsg::Command(message) => state.command(&myself, message).await,
             WorkerMsg::Role(part, news) => state.role_said(&myself, part, news).await,
+            WorkerMsg::Tasks(news) => state.task_news(&myself, news).await,
             WorkerMsg::Stop => state.stop(&myself),
             #[cfg(debug_assertions)]
             WorkerMsg::Fault(session, fault) => state.fault(session.as_ref(), fault).await?,
@@ -115,6 +120,7 @@ impl Actor for WorkerActor {
         let myself = state.myself.clone();
         if let Some(end) = child_end(&event) {
             state.role_ended(&myself, &end);
+            state.tasks_ended(&myself, &end).await;
             state.session_ended(&myself, end).await;
             state.stop_when_empty(&myself);
         }
@@ -125,12 +131,14 @@ impl Actor for WorkerActor {
 impl WorkerState {
     /// A new right to write: of a new epoch (which can rise without a snapshot that says so: while the bridge was down, or the
     /// deployment away), or of a new token. What runs goes on under it.
-    fn connected(&mut self, credential: Credential) {
+    fn connected(&mut self, myself: &Address<WorkerMsg>, credential: Credential) {
         for session in self.sessions.keys() {
             self.tell(session, SessionMsg::Renew(credential.clone()));
         }
         self.credential = Some(credential);
+        self.renew_tasks();
         self.report_roles();
+        self.look_for_leftovers(myself);
     }
 
     async fn snapshot(&mut self, myself: &Address<WorkerMsg>, inbox: Inbox) {
@@ -143,9 +151,13 @@ impl WorkerState {
                 phase: Phase::Pending,
                 detail: "waits for its owner's approval".to_owned(),
             },
-            (_, Approval::Revoked | Approval::Removed) => Standing {
+            (_, Approval::Revoked) => Standing {
                 phase: Phase::Revoked,
                 detail: "revoked by its owner".to_owned(),
+            },
+            (_, Approval::Removed) => Standing {
+                phase: Phase::Revoked,
+                detail: "removed by its owner: create a new worker and use its token".to_owned(),
             },
             (_, Approval::Approved) if self.args.spec.paused => Standing {
                 phase: Phase::Paused,
@@ -162,6 +174,7 @@ impl WorkerState {
             .retain(|closed| inbox.turns.iter().any(|turn| turn.turn_id == *closed));
         self.inbox = Some(inbox);
         self.reconcile(myself).await;
+        self.serve_tasks(myself, true).await;
     }
 
     fn stand(&self, standing: &Standing) {
@@ -197,10 +210,12 @@ impl WorkerState {
         }
         for entry in self.sessions.values() {
             if let Some(actor) = &entry.actor {
-                let _ = actor.cast(SessionMsg::Configure {
+                let _ = actor.cast(SessionMsg::Configure(Changeable {
                     idle_ms: spec.idle_timeout_ms,
                     on_interrupt: spec.on_interrupt,
-                });
+                    request_ms: spec.answer_timeout_ms,
+                    policy: spec.permissions.clone(),
+                }));
             }
         }
         self.args
@@ -210,7 +225,12 @@ impl WorkerState {
                 card.max_sessions = Some(spec.max_sessions);
             });
         let was_paused = self.args.spec.paused;
+        let other_tasks = self.args.spec.tasks != spec.tasks;
         self.args.spec = spec;
+        if other_tasks || self.args.spec.paused {
+            self.drain_tasks();
+            self.serve_tasks(myself, true).await;
+        }
         if was_paused != self.args.spec.paused
             && let Some(inbox) = self.inbox.clone()
         {
@@ -229,12 +249,13 @@ impl WorkerState {
         self.say_idle_of_the_fallen();
         self.close_all();
         self.stop_roles(myself);
+        self.stop_tasks();
         self.stop_when_empty(myself);
     }
 
     pub(super) fn stop_when_empty(&mut self, myself: &Address<WorkerMsg>) {
         let no_session = self.sessions.values().all(|entry| entry.actor.is_none());
-        if !self.stopping || !no_session || !self.roles.is_empty() {
+        if !self.stopping || !no_session || !self.roles.is_empty() || self.has_task_actor() {
             return;
         }
         if self.in_hand.is_empty() {

@@ -41,6 +41,8 @@ pub enum WorkerMsg {
     Command(CommandMsg),
     /// About the assistant that plays a part.
     Role(Part, RoleNews),
+    /// About the tasks of this directory.
+    Tasks(TaskNews),
     /// Stop all sessions, then stop.
     Stop,
     #[cfg(debug_assertions)]
@@ -62,6 +64,7 @@ impl Named for WorkerMsg {
             Self::CloseAgain(_) => "CloseAgain",
             Self::Command(_) => "Command",
             Self::Role(..) => "Role",
+            Self::Tasks(_) => "Tasks",
             Self::Stop => "Stop",
             #[cfg(debug_assertions)]
             Self::Fault(..) => "Fault",
@@ -85,6 +88,22 @@ pub enum RoleNews {
     Due,
     /// A person wants it replaced, or un-parked.
     Restart,
+    #[cfg(debug_assertions)]
+    /// Debug builds: let it do this wrong.
+    Fault(Fault),
+}
+
+pub enum TaskNews {
+    /// A task was in hand when an earlier supervisor ended.
+    Left,
+    /// The queue found nothing, and the snapshot said otherwise: look once more.
+    Look,
+    /// The backoff after its crash is over.
+    Due,
+    /// A person wants it looked at again, or un-parked.
+    Restart,
+    /// A task waits for the directory: send away whoever has no turn there.
+    DirectoryWanted,
     #[cfg(debug_assertions)]
     /// Debug builds: let it do this wrong.
     Fault(Fault),

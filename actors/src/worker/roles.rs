@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::Actor;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::messages::{RoleNews, WorkerMsg};
 use super::state::{RoleEntry, WorkerState};
@@ -250,6 +250,7 @@ impl WorkerState {
         } else {
             "it ended by itself"
         };
+        info!(%part, tool = entry.casting.tool, why, "assistant of a role is gone");
         self.report(&entry.casting, Run::Ended, Some(why.to_owned()));
         if let Some(command) = entry.asked {
             let tool = &entry.casting.tool;

@@ -10,7 +10,7 @@ use super::messages::{Wish, WorkerMsg};
 use super::state::{Entry, WorkerState};
 use crate::calls;
 use crate::domain::ids::SessionId;
-use crate::domain::inbox::{OpenTurn, WorkerState as Approval};
+use crate::domain::inbox::{LiveRequest, LiveState, OpenTurn, WorkerState as Approval};
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
 use crate::domain::phase::Phase;
 use crate::domain::plan::{Action, Actual, plan};
@@ -34,6 +34,12 @@ impl WorkerState {
             .iter()
             .map(|(session, entry)| (session.clone(), entry.actual()))
             .collect();
+        let has_ended = |request: &&LiveRequest| request.state != LiveState::Open;
+        // Of a session without an actor nothing waits: its turn ends, and with it what it asked.
+        for request in inbox.requests.iter().filter(has_ended) {
+            let message = SessionMsg::RequestEnded(request.request_id.clone());
+            self.tell(&request.session_id, message);
+        }
         for action in plan(inbox, &actual, self.args.spec.paused) {
             self.act(myself, action).await;
         }
@@ -61,6 +67,7 @@ impl WorkerState {
             Action::StopAll => {
                 self.close_all();
                 self.stop_roles(myself);
+                self.stop_tasks();
             }
         }
     }
@@ -134,11 +141,13 @@ impl WorkerState {
             link: self.args.link.clone(),
             credential,
             boot_id: self.args.boot_id.clone(),
+            connections: self.args.connections.clone(),
             limits: SessionLimits {
                 idle_ms: self.args.spec.idle_timeout_ms,
                 silence_ms: settings.silence_ms,
                 retry_limit_ms: settings.retry_limit_ms,
-                request_ms: settings.request_ms,
+                request_ms: self.args.spec.answer_timeout_ms,
+                policy: self.args.spec.permissions.clone(),
                 on_interrupt: self.args.spec.on_interrupt,
             },
             slots: self.slots.clone(),
@@ -315,7 +324,7 @@ impl WorkerState {
         }
     }
 
-    fn cards(&self) -> impl Iterator<Item = (SessionId, ActorCard)> {
+    pub(super) fn cards(&self) -> impl Iterator<Item = (SessionId, ActorCard)> {
         self.sessions.keys().filter_map(|session| {
             self.args
                 .table

@@ -10,12 +10,13 @@ use crate::domain::command::{Casting, Part};
 use crate::domain::ids::{CommandId, SessionId, TurnId};
 use crate::domain::inbox::Inbox;
 use crate::domain::ledger::RestartLedger;
-use crate::machine::{Ports, Settings, WorkerSpec};
+use crate::machine::{Connections, Ports, Settings, WorkerSpec};
 use crate::ports::link::{Credential, Link};
 use crate::role::RoleMsg;
 use crate::session::SessionMsg;
 use crate::supervision::{Address, Gauge, Tasks};
 use crate::table::{ActorTable, CardGuard};
+use crate::task_queue::TaskMsg;
 
 use super::messages::WorkerMsg;
 
@@ -25,6 +26,7 @@ pub struct WorkerArgs {
     pub link: Arc<dyn Link>,
     pub settings: Settings,
     pub boot_id: String,
+    pub connections: Connections,
     pub table: ActorTable,
     pub incarnation: u64,
     pub gauge: Gauge,
@@ -53,6 +55,18 @@ pub(super) struct RoleEntry {
     pub stops: Vec<CommandId>,
 }
 
+/// The task queue, from the first task on.
+pub(super) struct QueueEntry {
+    pub actor: Option<Address<TaskMsg>>,
+    /// The card of one that has crashed: it goes with its successor's, or with the worker.
+    pub fallen: Option<CardGuard>,
+    pub ledger: RestartLedger,
+    /// Of all its incarnations one works at a time.
+    pub turnstile: Arc<Semaphore>,
+    /// Something was heard while the present one lived: another follows it.
+    pub again: bool,
+}
+
 pub struct WorkerState {
     pub(super) args: WorkerArgs,
     pub(super) myself: Address<WorkerMsg>,
@@ -64,6 +78,12 @@ pub struct WorkerState {
     pub(super) reports: BTreeMap<Part, AbortHandle>,
     /// Commands that are asked for, carried out, or whose end is not acknowledged.
     pub(super) in_hand: BTreeSet<CommandId>,
+    /// `None` in a worker that never had a task.
+    pub(super) queue: Option<Box<QueueEntry>>,
+    /// The journal was asked for what a predecessor left.
+    pub(super) looked: bool,
+    /// It has left something, and nobody has taken it up.
+    pub(super) left: bool,
     pub(super) slots: Arc<Semaphore>,
     /// Turns that are closed here because no session can take them; the snapshot still names them.
     pub(super) closing: BTreeSet<TurnId>,

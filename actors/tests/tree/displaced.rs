@@ -134,3 +134,38 @@ async fn a_session_goes_on_under_an_epoch_that_rose_while_nobody_looked() {
     assert_eq!(world.deployment.ended("u").await.0, Outcome::Complete);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_removed_worker_had_to_say_does_not_lie_on_disk_for_ever() {
+    let mut world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    world.link.set_online(false);
+    world.agents.complete("s", "t", "half").await;
+    world.quiet().await;
+    world.kill().await;
+    assert_eq!(world.disk.depth(), 1);
+    world.deployment.remove_workers();
+    world.start_again("boot").await;
+    world
+        .until_card(WORKER, |card| card.phase == Phase::Revoked)
+        .await;
+    world.quiet().await;
+    assert_eq!(world.disk.depth(), 0);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_given_back_when_nobody_works_for_its_worker_any_more() {
+    let world = World::start().await;
+    world.streaming("s", "t", "half").await;
+    let nothing = Desired::default();
+    world.machine.reload(nothing, false).await.unwrap();
+    let given_back = |deployment: &crate::fake_deployment::FakeDeployment| {
+        let is_back = deployment.disconnects() == 1;
+        assert!(!is_back || world.agents.leases() == 0, "its child works");
+        is_back
+    };
+    world.deployment.until("it is given back", given_back).await;
+    world.until_gone(WORKER).await;
+    world.stop().await;
+}

@@ -12,7 +12,8 @@ use orchestrator_actors::domain::item::{Draft, ItemKind};
 use orchestrator_actors::domain::turn::{StoredTurn, TurnError};
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{
-    Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, RequestId, TurnEnd,
+    Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, Reply, RequestId,
+    TurnEnd,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -164,6 +165,17 @@ impl FakeAgents {
         self.write(|shared| shared.store.insert(turn.to_owned(), stored));
         let ended = TurnEnd::Complete { usage: None };
         self.emit(session, over(turn, ended)).await;
+    }
+
+    /// The same with this text.
+    pub fn answered_silently_with(&self, turn: &str, text: &str) {
+        let part = Part {
+            id: "p".to_owned(),
+            kind: ItemKind::Text,
+            text: text.to_owned(),
+        };
+        let stored = Stored::Complete(vec![part]);
+        self.write(|shared| shared.store.insert(turn.to_owned(), stored));
     }
 
     /// What a turn's store says from now on, without an event.
@@ -398,7 +410,7 @@ impl Agent for FakeAgent {
         })
     }
 
-    fn reject(&self, _: RequestId, _: String) -> Pending<Result<(), AgentError>> {
+    fn reply(&self, _: RequestId, _: Reply) -> Pending<Result<(), AgentError>> {
         Box::pin(async { Ok(()) })
     }
 

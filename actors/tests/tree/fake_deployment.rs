@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::rows::{
-    FakeCommand, FakeTurn, POISON, Rows, acknowledge, check, claim, connect, continue_turn, store,
-    turn_of, worker_in,
+    FakeCommand, FakeTask, FakeTurn, POISON, Rows, acknowledge, acknowledge_task, check, claim,
+    connect, continue_turn, pull_task, store, turn_of, worker_in,
 };
 
 #[derive(Clone)]
@@ -113,8 +113,38 @@ impl FakeDeployment {
         self.write(|rows| rows.failing_reports = times);
     }
 
+    pub fn add_task(&self, id: &str, text: &str) {
+        self.write(|rows| {
+            rows.tasks.push(FakeTask {
+                id: id.to_owned(),
+                text: text.to_owned(),
+                state: "queued".to_owned(),
+                ..FakeTask::default()
+            });
+        });
+    }
+
+    pub fn drop_task(&self, id: &str) {
+        self.write(|rows| rows.tasks.retain(|task| task.id != id));
+    }
+
+    pub fn task(&self, id: &str) -> FakeTask {
+        let rows = self.rows.lock().unwrap();
+        let task = rows.tasks.iter().find(|task| task.id == id);
+        task.cloned().expect("a task")
+    }
+
+    pub async fn task_ends(&self, id: &str, state: &str) {
+        self.until(&format!("{id} is {state}"), |d| d.task(id).state == state)
+            .await;
+    }
+
     pub fn set_revoked(&self, revoked: bool) {
         self.write(|rows| rows.revoked = revoked);
+    }
+
+    pub fn remove_workers(&self) {
+        self.write(|rows| rows.removed = true);
     }
 
     pub async fn answered(&self, id: &str) -> FakeCommand {
@@ -214,7 +244,8 @@ impl FakeDeployment {
             .iter()
             .filter(|command| command.is_for(&worker));
         let commands: Vec<_> = commands.map(FakeCommand::shown).collect();
-        json!({ "state": "approved", "displaced": false, "turns": turns, "sessions": sessions, "commands": commands })
+        let tasks = worker == "w" && rows.tasks.iter().any(FakeTask::is_open);
+        json!({ "state": "approved", "displaced": false, "turns": turns, "sessions": sessions, "commands": commands, "tasks": tasks })
     }
 
     pub fn call(&self, function: &str, args: &Value) -> Result<Value, CallError> {
@@ -254,7 +285,11 @@ impl FakeDeployment {
                 rows.status.insert(text("sessionId"), text("status"));
                 Ok(Value::Null)
             }),
+            "permissions:ask" => Ok(json!({ "state": "open" })),
+            "permissions:take" | "permissions:withdraw" => Ok(json!({ "state": "withdrawn" })),
             "commands:ack" => self.write(|rows| acknowledge(rows, &worker, epoch, args)),
+            "tasks:pull" => Ok(self.write(|rows| pull_task(rows, args))),
+            "tasks:acknowledge" => Ok(self.write(|rows| acknowledge_task(rows, args))),
             "workers:disconnect" => self.write(|rows| {
                 rows.disconnects += 1;
                 Ok(Value::Null)

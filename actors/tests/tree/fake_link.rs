@@ -190,7 +190,11 @@ impl FakeLink {
             let result = self.0.deployment.finish(&right, turn, ending, &items);
             self.0.gate.pass(Point::AfterFinish).await;
             self.trip().await;
-            if result.is_ok() {
+            let is_final = match &result {
+                Ok(_) => true,
+                Err(error) => error.code() == "removed",
+            };
+            if is_final {
                 self.0.disk.forget(&record.turn);
             }
             return result;

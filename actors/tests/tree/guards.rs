@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use orchestrator_actors::domain::assistant::{AgentEvent, RequestId};
+use orchestrator_actors::domain::permission::Asked;
 use orchestrator_actors::domain::turn::Outcome;
 use tokio::time::Instant;
 
@@ -96,7 +97,10 @@ async fn a_request_that_waits_for_a_person_is_no_silence_and_is_rejected_in_time
     let asked = AgentEvent::Asked {
         turn: "t".into(),
         request: RequestId("r".to_owned()),
-        what: "bash".to_owned(),
+        asked: Box::new(Asked {
+            title: "bash: ls".to_owned(),
+            ..Asked::default()
+        }),
     };
     world.agents.emit("s", asked).await;
     let card = world
@@ -104,7 +108,7 @@ async fn a_request_that_waits_for_a_person_is_no_silence_and_is_rejected_in_time
         .await;
     assert!(card.detail.contains("bash"));
     let begun = Instant::now();
-    // Rejected after a minute; only then the silence begins.
+    // Rejected after its time; only then the silence begins.
     assert_eq!(ended_with(&world, "t").await, failed("silent"));
     assert!(begun.elapsed() > Duration::from_secs(60 + 330));
     world.stop().await;

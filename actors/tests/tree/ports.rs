@@ -1,5 +1,7 @@
 //! The small ports: a clock that follows the paused one, one store, an outbox that nobody uses.
 
+use std::sync::{Arc, Mutex};
+
 use orchestrator_actors::domain::ids::{TurnId, WorkerId};
 use orchestrator_actors::machine::Stores;
 use orchestrator_actors::ports::Pending;
@@ -25,11 +27,26 @@ impl Clock for PausedClock {
     }
 }
 
-pub struct OneStore;
+#[derive(Clone)]
+pub struct OneStore(Arc<Mutex<String>>);
+
+impl Default for OneStore {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new("store".to_owned())))
+    }
+}
+
+impl OneStore {
+    /// Its database is gone, and the next one is another store.
+    pub fn becomes(&self, id: &str) {
+        id.clone_into(&mut self.0.lock().unwrap());
+    }
+}
 
 impl Stores for OneStore {
     fn store_id(&self, _: &WorkerId) -> Pending<Result<String, String>> {
-        Box::pin(async { Ok("store".to_owned()) })
+        let id = self.0.lock().unwrap().clone();
+        Box::pin(async { Ok(id) })
     }
 }
 

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use orchestrator_actors::domain::item::ItemKind;
+use orchestrator_actors::domain::phase::Phase;
 use orchestrator_actors::domain::turn::Outcome;
+use orchestrator_actors::supervision::fault::Fault;
+use orchestrator_actors::table::ActorKey;
 
+use crate::gate::Point;
+use crate::ports::OneStore;
 use crate::script::item;
-use crate::world::World;
+use crate::world::{BRIDGE, Setup, World};
 
 /// More than a link holds of one turn, and of all.
 const PIECES: usize = 200;
@@ -116,5 +121,72 @@ async fn a_turn_is_looked_up_in_the_conversation_that_was_confirmed_meanwhile() 
     );
     world.agents.complete("s", "t", "whole").await;
     assert_eq!(world.deployment.ended("t").await.0, Outcome::Complete);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_claimed_after_the_store_was_lost_is_recorded_under_the_new_one() {
+    let store = OneStore::default();
+    let world = World::with(Setup {
+        store: store.clone(),
+        ..Setup::default()
+    })
+    .await;
+    world.streaming("s", "t", "whole").await;
+    world.agents.complete("s", "t", "whole").await;
+    world.deployment.ended("t").await;
+    assert_eq!(world.deployment.turn("t").claimed_store, "store");
+    store.becomes("another");
+    for turn in ["u", "v"] {
+        world.streaming("s", turn, "whole").await;
+        world.agents.complete("s", turn, "whole").await;
+        world.deployment.ended(turn).await;
+        assert_eq!(world.deployment.turn(turn).claimed_store, "another");
+    }
+    // Told once, and without a right to the token that others may have.
+    assert_eq!(world.deployment.take_overs(), [false, false]);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_earlier_turns_recovery_goes_on_under_an_epoch_that_rose_meanwhile() {
+    let world = World::start().await;
+    world.streaming("s", "t", "").await;
+    let whole = piece().repeat(PIECES);
+    world.agents.answered_silently_with("t", &whole);
+    let session = ActorKey::parse("session/s");
+    world
+        .machine
+        .inject_at_start(session.clone(), Fault::Panic, 4);
+    world.inject("session/s", Fault::Panic);
+    world
+        .until_card("session/s", |card| card.phase == Phase::Parked)
+        .await;
+    world
+        .deployment
+        .until("it is closed for now", |d| d.turn("t").provisional)
+        .await;
+    world.machine.restart(session).await.unwrap();
+    world.gate.hold(Point::AfterClaim);
+    world.deployment.send("s", "u");
+    world.gate.reached().await;
+    world.link.set_online(false);
+    world.gate.open();
+    // More than there is room for: the rest of it waits.
+    world.quiet().await;
+    world.inject(BRIDGE, Fault::Panic);
+    world.quiet().await;
+    world.deployment.raise_epoch();
+    world.link.set_online(true);
+    world
+        .deployment
+        .until("the answer is there", |d| !d.turn("t").provisional)
+        .await;
+    let (outcome, text) = world.deployment.ended("t").await;
+    assert_eq!(outcome, Outcome::Complete);
+    assert!(text.ends_with(&whole), "{} of {}", text.len(), whole.len());
+    world.delivered("u").await;
+    world.agents.complete("s", "u", "done").await;
+    world.deployment.ended("u").await;
     world.stop().await;
 }

@@ -18,6 +18,7 @@ pub struct FakeTurn {
     pub items: Vec<Item>,
     pub claims: u32,
     pub claimed_boot: String,
+    pub claimed_store: String,
     pub provisional: bool,
     pub ending: Option<Ending>,
 }
@@ -94,11 +95,85 @@ pub fn acknowledge(
     Ok(json!({ "status": "closed" }))
 }
 
+#[derive(Clone, Debug, Default)]
+pub struct FakeTask {
+    pub id: String,
+    pub text: String,
+    pub state: String,
+    pub attempt: u32,
+    pub lease: String,
+    /// How often it was handed out under a lease of its own.
+    pub pulls: u32,
+}
+
+impl FakeTask {
+    pub fn is_open(&self) -> bool {
+        matches!(&*self.state, "queued" | "running")
+    }
+
+    fn handed(&self) -> Value {
+        json!({
+            "status": "task", "taskId": self.id, "text": self.text, "attempt": f64::from(self.attempt),
+            "leaseId": self.lease, "leaseMs": 300_000.0, "canceled": false,
+        })
+    }
+}
+
+/// There is one installation, so what somebody else has in hand is a dead supervisor's.
+pub fn pull_task(rows: &mut Rows, args: &Value) -> Value {
+    let lease = args["leaseId"].as_str().unwrap_or_default();
+    let running = rows.tasks.iter_mut().find(|task| task.state == "running");
+    if let Some(task) = running {
+        if task.lease == lease || args["known"] == task.lease.as_str() {
+            return task.handed();
+        }
+        if args["known"].is_null() {
+            task.state = "queued".to_owned();
+            task.attempt -= 1;
+        }
+    }
+    if !args["known"].is_null() {
+        return json!({ "status": "lost" });
+    }
+    let next = rows.tasks.iter_mut().find(|task| task.state == "queued");
+    let Some(task) = next else {
+        return json!({ "status": "none" });
+    };
+    task.state = "running".to_owned();
+    task.attempt += 1;
+    task.pulls += 1;
+    lease.clone_into(&mut task.lease);
+    task.handed()
+}
+
+pub fn acknowledge_task(rows: &mut Rows, args: &Value) -> Value {
+    let task = rows.tasks.iter_mut().find(|task| task.id == args["taskId"]);
+    let Some(task) = task else {
+        return json!({ "status": "lost", "state": null });
+    };
+    if task.state != "running" || args["leaseId"] != task.lease.as_str() {
+        return json!({ "status": "lost", "state": task.state });
+    }
+    let result = &args["result"];
+    let state = match result["status"].as_str() {
+        Some("done") => "done",
+        Some("returned") => {
+            task.attempt -= 1;
+            "queued"
+        }
+        _ if result["retry"] == true && task.attempt < 3 => "queued",
+        _ => "failed",
+    };
+    task.state = state.to_owned();
+    json!({ "status": "ok", "state": state })
+}
+
 #[derive(Default)]
 pub struct WorkerRow {
     pub epoch: u64,
     pub start: String,
     pub boot: String,
+    pub store: String,
     /// Another install has the token.
     pub taken: bool,
 }
@@ -118,10 +193,13 @@ pub struct Rows {
     /// Of a session: another conversation is confirmed before this supervisor's is.
     pub confirmed_meanwhile: BTreeMap<String, String>,
     pub commands: Vec<FakeCommand>,
+    pub tasks: Vec<FakeTask>,
     /// Of each part, the states that were reported.
     pub runs: BTreeMap<String, Vec<String>>,
     /// The owner took the right of every worker away.
     pub revoked: bool,
+    /// The owner removed the workers, for good.
+    pub removed: bool,
     pub violations: Vec<String>,
 }
 
@@ -147,6 +225,9 @@ fn refused(code: &str) -> CallError {
 }
 
 pub fn check(rows: &mut Rows, worker: &str, epoch: u64) -> Result<(), CallError> {
+    if rows.removed {
+        return Err(refused("removed"));
+    }
     let present = rows.workers.entry(worker.to_owned()).or_default().epoch;
     if present == epoch {
         Ok(())
@@ -157,7 +238,14 @@ pub fn check(rows: &mut Rows, worker: &str, epoch: u64) -> Result<(), CallError>
 
 pub fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, CallError> {
     rows.take_overs.push(args["takeOver"] == true);
+    if rows.removed {
+        return Err(refused("removed"));
+    }
     let row = rows.workers.entry(worker.to_owned()).or_default();
+    args["storeId"]
+        .as_str()
+        .unwrap_or_default()
+        .clone_into(&mut row.store);
     if row.taken {
         return Err(refused("held"));
     }
@@ -180,6 +268,7 @@ pub fn connect(rows: &mut Rows, worker: &str, args: &Value) -> Result<Value, Cal
 
 pub fn claim(rows: &mut Rows, worker: &str, id: &str) -> Value {
     let boot = rows.workers[worker].boot.clone();
+    let store = rows.workers[worker].store.clone();
     let session = turn_of(rows, id).session.clone();
     let mut of_session = rows.turns.iter().filter(|turn| turn.session == session);
     let oldest = of_session.clone().find(|turn| turn.ending.is_none());
@@ -200,6 +289,7 @@ pub fn claim(rows: &mut Rows, worker: &str, id: &str) -> Value {
     if turn.state == "queued" {
         turn.state = "claimed".to_owned();
         turn.claimed_boot = boot;
+        turn.claimed_store = store;
     }
     turn.claims += 1;
     json!({

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{DeploymentUrl, MachineId, WorkerDir};
 use orchestrator_actors::domain::phase::Phase;
+use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::OnInterrupt;
 use orchestrator_actors::machine::{
@@ -22,6 +23,7 @@ use crate::fake_agent::FakeAgents;
 use crate::fake_deployment::FakeDeployment;
 use crate::fake_link::FakeLink;
 use crate::fake_roles::FakeRoles;
+use crate::fake_tasks::FakeTasks;
 use crate::gate::Gate;
 use crate::ports::{NoOutbox, OneStore, PausedClock};
 use crate::script::Script;
@@ -37,6 +39,7 @@ pub struct Setup {
     pub embedded: Option<Arc<dyn Embedded>>,
     /// The deployment cannot be reached when the supervisor starts.
     pub offline: bool,
+    pub store: OneStore,
 }
 
 impl Default for Setup {
@@ -47,6 +50,7 @@ impl Default for Setup {
             on_interrupt: OnInterrupt::Report,
             embedded: None,
             offline: false,
+            store: OneStore::default(),
         }
     }
 }
@@ -57,6 +61,7 @@ pub struct World {
     pub gate: Gate,
     pub agents: FakeAgents,
     pub roles: FakeRoles,
+    pub tasks: FakeTasks,
     pub link: FakeLink,
     pub machine: MachineHandle,
     setup: Setup,
@@ -87,7 +92,8 @@ impl World {
         link.set_online(!setup.offline);
         let agents = agents.for_process(process.clone());
         let roles = FakeRoles::default();
-        let tools = (&agents, &roles);
+        let tasks = FakeTasks::new();
+        let tools = (&agents, &roles, &tasks);
         let machine = run(&setup, tools, &link, clock, "start1", "boot").await;
         machine.started(Duration::from_secs(5)).await;
         Self {
@@ -96,6 +102,7 @@ impl World {
             gate,
             agents,
             roles,
+            tasks,
             link,
             machine,
             setup,
@@ -128,7 +135,7 @@ impl World {
         let start = format!("start{}", self.starts);
         self.machine = run(
             &self.setup,
-            (&self.agents, &self.roles),
+            (&self.agents, &self.roles, &self.tasks),
             &self.link,
             self.clock,
             &start,
@@ -214,6 +221,8 @@ impl World {
         assert_eq!(self.agents.alive(), 0, "a child is left behind");
         assert_eq!(self.agents.leases(), 0, "a lease is left behind");
         assert_eq!(self.roles.alive(), 0, "a role's assistant is left behind");
+        assert_eq!(self.tasks.running(), 0, "a task's run is left behind");
+        assert_eq!(self.tasks.holders(), 0, "a directory is held still");
         assert_eq!(self.deployment.violations(), Vec::<String>::new());
     }
 }
@@ -234,7 +243,7 @@ fn keep_injected_panics_quiet() {
 
 async fn run(
     setup: &Setup,
-    (agents, roles): (&FakeAgents, &FakeRoles),
+    (agents, roles, tasks): (&FakeAgents, &FakeRoles, &FakeTasks),
     link: &FakeLink,
     clock: tokio::time::Instant,
     start: &str,
@@ -246,7 +255,8 @@ async fn run(
         links: Arc::new(link.clone()),
         outbox: Arc::new(NoOutbox),
         clock: Arc::new(PausedClock(clock)),
-        stores: Arc::new(OneStore),
+        stores: Arc::new(setup.store.clone()),
+        workshops: Arc::new(tasks.clone()),
     };
     let identity = StartIdentity {
         install_id: "install".to_owned(),
@@ -287,6 +297,9 @@ pub fn spec(id: &str, idle_timeout_ms: u64) -> WorkerSpec {
         max_sessions: 4,
         paused: false,
         on_interrupt: OnInterrupt::Report,
+        tasks: Arc::default(),
+        permissions: Policy::ASK,
+        answer_timeout_ms: 60_000,
         broken: None,
     }
 }

@@ -30,6 +30,7 @@ import { OTHER_STORE, closeTurn, openTurns,           } from "./turns";
 
 
 
+
 export async function claimTurn(ctx             , worker                , turn      )                 {
   if (turn.state !== "queued" && turn.state !== "claimed") return { status: "closed", state: turn.state };
   const [oldest] = await openTurns(ctx, turn.sessionId, 1);
@@ -46,6 +47,7 @@ export async function claimTurn(ctx             , worker                , turn  
     sessionId: turn.sessionId,
     content: (await contentOf(ctx, turn.promptId)) ?? "",
     model: turn.model ?? session?.model ?? null,
+    agent: turn.agent ?? null,
     title: session?.title ?? "",
     agentSessionId: session?.agentSessionId ?? null,
     abort: turn.abortRequested === true,

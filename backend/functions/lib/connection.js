@@ -27,6 +27,11 @@ export async function takeConnection(
   takeOver         ,
 )                  {
   if (worker.installId === supervisor.installId && worker.startId === supervisor.startId) {
+    // Its store was lost while it runs, and it has another one now.
+    if (worker.storeId !== supervisor.storeId) {
+      await ctx.db.patch(worker._id, { storeId: supervisor.storeId });
+      await closeClaimsOfOtherStores(ctx, worker.workerId, supervisor.storeId);
+    }
     await markPresent(ctx, worker, worker.epoch);
     return worker.epoch;
   }

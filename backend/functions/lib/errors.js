@@ -31,6 +31,12 @@ import { ConvexError } from "convex/values";
 
 
 
+
+
+
+
+
+
 /** `throw refusal(…)`: the transaction is rolled back and the caller gets `{code, message}`. */
 export function refusal(code      , message        )          {
   return new ConvexError({ code, message });

@@ -8,6 +8,7 @@ import { refusal } from "./errors";
 import { foldClosedTurn } from "./fold";
 import { FINISH_BYTES, ITEMS_PER_CALL, cut, exceeds } from "./limits";
 import { findSession } from "./owners";
+import { withdrawRequests } from "./permitting";
 
 import { appendItems } from "./stream";
 import { takesAnswer,           } from "./turns";
@@ -36,6 +37,7 @@ export async function finishTurn(
   }
   // A turn that was claimed under another store is settled when its claim or the connection is looked at.
   await storeRest(ctx, turn, items);
+  await withdrawRequests(ctx, turn.messageId);
   const now = Date.now();
   const { outcome, usage } = ending;
   // What its owner stopped stays stopped; only a whole answer says more than that.
@@ -53,10 +55,30 @@ export async function finishTurn(
   // The chunks of a provisional end stay as they are, so that the answer can go on after them.
   if (!provisional) await foldClosedTurn(ctx, turn);
   const session = await findSession(ctx, turn.sessionId);
-  if (session) await ctx.db.patch(session._id, { lastActivityAt: now });
+  if (session) {
+    const sum = summed(session.usage, turn.usage, usage);
+    await ctx.db.patch(session._id, { lastActivityAt: now, ...(sum === undefined ? {} : { usage: sum }) });
+  }
   const goesOn = ending.then === "continue" && outcome === "interrupted" && isOpen;
   if (goesOn && session) await continueTurn(ctx, session, turn);
   return { status: "closed" };
+}
+
+;
+
+/** The session's sum with this end's usage in it, and without that of the provisional end which it replaces. */
+function summed(sum       , replaced       , usage       )        {
+  if (replaced === undefined && usage === undefined) return undefined;
+  const added = (field                          ) =>
+    Math.max(0, (sum?.[field] ?? 0) - (replaced?.[field] ?? 0) + (usage?.[field] ?? 0));
+  return {
+    inputTokens: added("inputTokens"),
+    outputTokens: added("outputTokens"),
+    reasoningTokens: added("reasoningTokens"),
+    cacheReadTokens: added("cacheReadTokens"),
+    cacheWriteTokens: added("cacheWriteTokens"),
+    cost: added("cost"),
+  };
 }
 
 async function storeRest(ctx             , turn      , items        )                {

@@ -10,5 +10,7 @@ export const foldChunks = makeFunctionReference                                (
 export const dropChunks = makeFunctionReference                                ("chunks:drop");
 export const closeTurns = makeFunctionReference                                  ("workers:closeTurns");
 export const expireCommand = makeFunctionReference                                   ("commands:expire");
+export const expireRequest = makeFunctionReference                                   ("permissions:expire");
 export const forgetCommand = makeFunctionReference                                   ("commands:forget");
 export const revokeReplaced = makeFunctionReference                                                  ("workers:revokeReplaced");
+export const lapseCode = makeFunctionReference                                  ("devices:lapse");

@@ -1,18 +1,46 @@
 // Generated from convex/lib/owners.ts by `npm run strip`: change that file, not this one.
 // What an owner may touch: their own rows. A row of somebody else is `forbidden`, a missing one `not_found`.
 
-
 import { refusal } from "./errors";
 
 import { asTurn,           } from "./turns";
 
-/** The caller's identity, as the rows carry it. */
-export async function requireOwner(ctx                )                  {
+/** The caller's identity, as the rows carry it. A paired device speaks for its owner until it is revoked. */
+export async function requireOwner(ctx          )                  {
   const identity = await ctx.auth.getUserIdentity();
   if (!identity) {
     throw refusal("unauthorized", "an owner's identity is needed: sign in, or pass a token from `orchestrator owner token`");
   }
+  if (identity["device"] !== undefined) {
+    const device = await deviceOf(ctx);
+    if (device?.state !== "paired" || device.owner !== identity.tokenIdentifier) {
+      throw refusal("device_revoked", "this device is not paired any more: pair it again with `orchestrator pair`");
+    }
+  }
   return identity.tokenIdentifier;
+}
+
+/**
+ * The same with the owner's key, or by the owner's provider: a device would keep what it makes with such a right (a token)
+ * beyond its own end.
+ */
+export async function requireKeyholder(ctx          )                  {
+  const owner = await requireOwner(ctx);
+  if ((await deviceOf(ctx)) !== null) throw refusal("forbidden", "a paired device cannot do this: the owner's key can");
+  return owner;
+}
+
+/** The paired device that calls, by the claim in its token; `null` for everybody else. */
+export async function deviceOf(ctx          )                                 {
+  const claim = (await ctx.auth.getUserIdentity())?.["device"];
+  return typeof claim === "string" ? await findDevice(ctx, claim) : null;
+}
+
+export async function findDevice(ctx          , deviceId        )                                 {
+  return await ctx.db
+    .query("devices")
+    .withIndex("by_device", (q) => q.eq("deviceId", deviceId))
+    .unique();
 }
 
 export async function findMachine(ctx          , machineId        )                                  {

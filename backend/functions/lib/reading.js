@@ -17,6 +17,7 @@ export const shownMessage = v.object({
   state: v.optional(turnState),
   content: v.optional(v.string()),
   model: v.optional(v.string()),
+  agent: v.optional(v.string()),
   error: v.optional(turnError),
   usage: v.optional(usage),
   createdAt: v.number(),
@@ -102,6 +103,7 @@ function showRow(row                 ) {
     role: row.role,
     seq: row.seq,
     ...(row.model === undefined ? {} : { model: row.model }),
+    ...(row.agent === undefined ? {} : { agent: row.agent }),
     ...(row.continues === undefined ? {} : { continues: row.continues }),
     createdAt: row.createdAt,
   };

@@ -7,8 +7,10 @@ import { expireTurn } from "./jobs";
 import {
   MESSAGE_BYTES,
   MODEL_CHARS,
+  NAME_CHARS,
   OPEN_TURNS_PER_SESSION,
   checkId,
+  checkLine,
   checkText,
   exceeds,
   utf8Bytes,
@@ -19,6 +21,7 @@ import { queuedLimitMs } from "./settings";
 import { openTurns } from "./turns";
 
 const TITLE_CHARS = 60;
+
 
 
 
@@ -90,7 +93,7 @@ function taken(id        ) {
   return refusal("conflict", `message id ${id} is taken by another message: make a new id`);
 }
 
-function checkContent({ content, model }         )       {
+function checkContent({ content, model, agent }         )       {
   if (content.trim().length === 0) throw refusal("invalid", "the message is empty: write something");
   if (exceeds([content], MESSAGE_BYTES)) {
     throw refusal(
@@ -100,6 +103,7 @@ function checkContent({ content, model }         )       {
     );
   }
   if (model !== undefined) checkText("model", model, MODEL_CHARS);
+  if (agent !== undefined) checkLine("agent", agent, NAME_CHARS);
 }
 
 async function startedSession(
@@ -130,10 +134,10 @@ async function insertMessage(ctx             , session                 , sending
     .order("desc")
     .first();
   const seq = last ? Math.floor(last.seq) + 1 : 0;
-  const { id, content, model } = sending;
+  const { id, content, model, agent } = sending;
   await insertExchange(
     ctx,
-    { sessionId, workerId, owner, model },
+    { sessionId, workerId, owner, model, agent },
     { promptId: id, promptSeq: seq, turnSeq: seq + 1, content },
   );
   const title = session.title === "" ? { title: titleOf(content) } : {};
@@ -153,10 +157,10 @@ async function insertMessage(ctx             , session                 , sending
 /** A user's message and the queued turn that will answer it. */
 export async function insertExchange(
   ctx             ,
-  of                                                                                    ,
+  of                                                                                                                ,
   { promptId, promptSeq, turnSeq, content, continues }          ,
 )                {
-  const { sessionId, workerId, owner, model } = of;
+  const { sessionId, workerId, owner, model, agent } = of;
   const turnId = turnIdOf(promptId);
   const both = {
     sessionId,
@@ -164,6 +168,7 @@ export async function insertExchange(
     owner,
     createdAt: Date.now(),
     ...(model === undefined ? {} : { model }),
+    ...(agent === undefined ? {} : { agent }),
     ...(continues === undefined ? {} : { continues }),
   };
   await ctx.db.insert("messages", { ...both, messageId: promptId, role: "user", seq: promptSeq });

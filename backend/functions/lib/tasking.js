@@ -53,24 +53,35 @@ export const taskResult = v.union(
 export const taskFields = {
   taskId: v.string(),
   owner: v.string(),
-  workerId: v.string(),
-  /** The order in which the worker does them; a task that is tried again keeps its place. */
+  /** Who is to do it: a worker's supervisor, or whoever plays a role of a room. */
+  workerId: v.optional(v.string()),
+  room: v.optional(v.string()),
+  role: v.optional(v.string()),
+  /** The order in which they are done; a task that is tried again keeps its place. */
   seq: v.number(),
   /** The first line. The text is in a table of its own. */
   title: v.string(),
+  /** Names the task's branch, with the worker's prefix before it. */
+  hash: v.optional(v.string()),
   state: taskState,
   /** Attempts that were begun and count. */
   attempt: v.number(),
   maxRetries: v.number(),
+  /** Nobody has said how often it is tried: the worker's setting holds, if it has one. */
+  usualRetries: v.optional(v.boolean()),
   cancelRequested: v.boolean(),
   leaseId: v.optional(v.string()),
   /** Whose it is: another start of the same install is known not to run it any more. */
   leaseInstallId: v.optional(v.string()),
   leaseUntil: v.optional(v.number()),
+  /** Of a role's task: the worker whose player of the role has it, or had it last. */
+  holder: v.optional(v.string()),
   /** The lease that last brought the task to an end, so that saying it twice is harmless. */
   settledLeaseId: v.optional(v.string()),
   artifact: v.optional(artifact),
   failure: v.optional(taskFailure),
+  /** Of a role's task: what whoever did it says about it. */
+  summary: v.optional(v.string()),
   /** Figures of the last attempt, as JSON. */
   report: v.optional(v.string()),
   createdAt: v.number(),
@@ -112,21 +123,34 @@ export async function oldestIn(ctx          , workerId        , state           
     .first();
 }
 
+/** Whether a supervisor has something to do: a task waits, or is in somebody's hand. */
+export async function hasOpenTasks(ctx          , workerId        )                   {
+  return (await oldestIn(ctx, workerId, "queued")) !== null || (await runningTask(ctx, workerId)) !== null;
+}
+
 const free = { leaseId: undefined, leaseInstallId: undefined, leaseUntil: undefined };
 
 /** Gives the task to whoever shows this lease. */
-export async function lease(ctx             , worker                , task      , leaseId        )                  {
+export async function lease(
+  ctx             ,
+  worker                ,
+  task      ,
+  leaseId        ,
+  { maxRetries, leaseMs = LEASE_MS }                                                        = {},
+)                  {
   const now = Date.now();
   const attempt = task.attempt + 1;
-  const leaseUntil = now + LEASE_MS;
+  const leaseUntil = now + leaseMs;
   await ctx.db.patch(task._id, {
     state: "running",
     attempt,
     leaseId,
     ...(worker.installId === undefined ? {} : { leaseInstallId: worker.installId }),
     leaseUntil,
+    ...(task.role === undefined ? {} : { holder: worker.workerId }),
     startedAt: now,
     finishedAt: undefined,
+    ...(task.usualRetries && maxRetries !== undefined ? { maxRetries } : {}),
   });
   await ctx.scheduler.runAt(leaseUntil, scheduledCheckLease, { taskId: task.taskId, leaseId });
   return attempt;
@@ -150,8 +174,11 @@ export async function fail(ctx             , task      , failure                
   return "failed";
 }
 
-export async function finish(ctx             , task      , made                        )                     {
-  await ctx.db.patch(task._id, { ...free, state: "done", artifact: made, failure: undefined, finishedAt: Date.now() });
+/** What there is to show for it: a branch, or somebody's word. */
+;
+
+export async function finish(ctx             , task      , outcome         )                     {
+  await ctx.db.patch(task._id, { ...free, summary: undefined, ...outcome, state: "done", failure: undefined, finishedAt: Date.now() });
   return "done";
 }
 
@@ -167,6 +194,7 @@ export function hasRunOut(task      )          {
 
 /** The lease has run out: the attempt counts, because nobody knows what it did. */
 export async function runOut(ctx             , task      )                     {
-  const message = "the supervisor that ran the task has not been heard of since";
+  const who = task.role === undefined ? "the supervisor that ran the task" : `the ${task.role} that took the task`;
+  const message = `${who} has not been heard of since`;
   return await fail(ctx, task, { class: "lost", message }, true);
 }

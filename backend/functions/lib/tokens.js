@@ -142,7 +142,7 @@ export async function checkToken(ctx          , text        )                   
     return { status: "unauthorized", message: "this deployment does not know the worker token: check token and URL" };
   }
   if (worker.state === "removed") {
-    return { status: "revoked", message: "the worker was removed: create a new one and use its token" };
+    return { status: "removed", message: "the worker was removed: create a new one and use its token" };
   }
   if (worker.state === "revoked") {
     return { status: "revoked", message: "the worker was revoked: its owner can approve it again" };

@@ -3,6 +3,7 @@
 // the only work queue there is. Per session they are served strictly in order: only the oldest open one can be claimed.
 
 import { INBOX_SESSIONS } from "./limits";
+import { withdrawRequests } from "./permitting";
 
 
 
@@ -29,6 +30,7 @@ export function isOpen(state           )                                {
  */
 export async function closeTurn(ctx             , turn      , closing         )                {
   const claimed = turn.state === "claimed";
+  if (claimed) await withdrawRequests(ctx, turn.messageId);
   await ctx.db.patch(turn._id, {
     state: closing.state,
     error: closing.error,

@@ -108,3 +108,64 @@ export const agentConfig = v.object({
   run: agentRun,
   updatedAt: v.number(),
 });
+
+export const requestKind = v.union(v.literal("permission"), v.literal("question"));
+
+/** Of what an owner is asked. `expired`: nobody answered in time; `withdrawn`: nobody waits for the answer any more. */
+export const requestState = v.union(
+  v.literal("open"),
+  v.literal("answered"),
+  v.literal("withdrawn"),
+  v.literal("expired"),
+);
+
+
+const question = v.object({
+  question: v.string(),
+  header: v.optional(v.string()),
+  options: v.array(v.object({ label: v.string(), description: v.optional(v.string()) })),
+  /** More than one option can be chosen. */
+  multiple: v.optional(v.boolean()),
+  /** `false`: no text of one's own. */
+  custom: v.optional(v.boolean()),
+});
+
+/** What is asked, in the words of the assistant. `always` is what an answer `always` would allow from then on. */
+export const askedText = {
+  title: v.string(),
+  permission: v.optional(v.string()),
+  patterns: v.optional(v.array(v.string())),
+  always: v.optional(v.array(v.string())),
+  /** The command, the change as a diff, the address: whatever there is to look at. */
+  details: v.optional(v.string()),
+  /** The sub-agent that asks. */
+  from: v.optional(v.string()),
+  questions: v.optional(v.array(question)),
+};
+export const requestFields = { kind: requestKind, ...askedText };
+const asked = v.object(requestFields);
+
+
+/** Of each question the chosen options' labels, a text of one's own, or both. */
+export const answerFields = {
+  reply: v.union(v.literal("once"), v.literal("always"), v.literal("reject"), v.literal("answer")),
+  /** With `reject`: what the assistant is told. */
+  message: v.optional(v.string()),
+  /** With `answer`: one for each question. */
+  answers: v.optional(v.array(v.object({ options: v.array(v.string()), text: v.optional(v.string()) }))),
+};
+export const requestAnswer = v.object(answerFields);
+
+
+export const requestRow = {
+  requestId: v.string(),
+  workerId: v.string(),
+  sessionId: v.string(),
+  turnId: v.string(),
+  kind: requestKind,
+  state: requestState,
+  askedAt: v.number(),
+  deadline: v.number(),
+  endedAt: v.optional(v.number()),
+};
+export const shownRequestFields = { ...requestRow, ...askedText, answer: v.optional(requestAnswer) };

@@ -13,6 +13,10 @@ use super::transaction::{Kind, Transaction};
 use super::value::Value;
 use super::{Engine, now_ns};
 
+/// For clients: it names no path.
+const DAMAGED: &str = "storage: the deployment's database is damaged, so nothing is written any more: stop it, move the \
+     file away and put a copy in its place";
+
 /// A checked call, ready to run.
 pub(super) struct Ready<'a> {
     pub path: &'a str,
@@ -150,6 +154,12 @@ impl Engine {
     /// back and loads the other.
     pub(super) fn execute(&mut self, ready: Ready<'_>, together: &Together<'_>) -> Done {
         let kind = ready.function.kind;
+        if kind == Kind::Mutation && self.trouble.is_damaged() {
+            return Done {
+                storage_failed: true,
+                ..self.refused(internal(&DAMAGED))
+            };
+        }
         let (scripts, begun) = match self
             .take_scripts()
             .map(|scripts| (scripts, self.begin(kind, together)))
@@ -161,7 +171,7 @@ impl Engine {
             Ok(true) => {}
             Ok(false) => return self.give_back(scripts, uncaught("the job is not there any more")),
             Err(error) => {
-                self.trouble.failed(&error.to_string());
+                self.storage_failed(&error);
                 let done = self.give_back(scripts, internal(&error));
                 return Done {
                     storage_failed: true,
@@ -184,7 +194,13 @@ impl Engine {
         let result = self.accept(&ready.function, ended.result, &call);
         let mut storage_failed = call.storage_failed;
         if let (true, Some(reason)) = (storage_failed, &call.fatal) {
-            self.trouble.failed(reason);
+            if call.damaged {
+                // What to do about it comes with the trouble itself.
+                self.trouble
+                    .damaged(reason.split(';').next().unwrap_or(reason));
+            } else {
+                self.trouble.failed(reason);
+            }
         }
         let internal_failure = ended.internal || (call.storage_failed && !call.damaged);
         let jobs_changed = call.jobs_changed || matches!(together, Together::Job(_));
@@ -209,7 +225,7 @@ impl Engine {
                     }
                     Err(error) => {
                         storage_failed = true;
-                        self.trouble.failed(&error.to_string());
+                        self.storage_failed(&error);
                         (Err(internal(&error)), WriteSet::default(), self.latest_ts())
                     }
                 }
@@ -230,6 +246,14 @@ impl Engine {
             log_lines,
             storage_failed,
             internal: internal_failure,
+        }
+    }
+
+    fn storage_failed(&mut self, error: &StorageError) {
+        if error.is_damage() {
+            self.trouble.damaged(&error.0.to_string());
+        } else {
+            self.trouble.failed(&error.to_string());
         }
     }
 
@@ -432,6 +456,30 @@ mod tests {
         engine
             .with_store(|store| store.limit_pages(1_000_000))
             .unwrap();
+        assert_eq!(engine.run_due_jobs(again).len(), 1);
+        assert_eq!(engine.query(&call("m:count")).result.unwrap(), json!(50));
+        assert_eq!(engine.next_due_ms(), None);
+    }
+
+    #[test]
+    fn a_scheduled_function_that_the_engine_itself_could_not_run_is_not_dropped() {
+        let mut engine = open();
+        let call = |path: &str| Call {
+            path: path.into(),
+            args: json!({}),
+            identity: None,
+        };
+        engine.mutation(&call("m:later"), None).result.unwrap();
+        let due = engine.next_due_ms().unwrap();
+        // The next runtime does not come up.
+        let broken = Functions::new([("schema", SCHEMA), ("m", "export const = ;")]);
+        let functions = std::mem::replace(&mut engine.functions, broken);
+        engine.scripts = None;
+        assert!(engine.run_due_jobs(due).is_empty());
+        assert_eq!(engine.job_failures(9).unwrap(), []);
+        let again = engine.next_due_ms().unwrap();
+        assert!(again > due);
+        engine.functions = functions;
         assert_eq!(engine.run_due_jobs(again).len(), 1);
         assert_eq!(engine.query(&call("m:count")).result.unwrap(), json!(50));
         assert_eq!(engine.next_due_ms(), None);

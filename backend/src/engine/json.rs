@@ -201,6 +201,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 if !fields.is_empty() {
                     return Err(dollar_name(&name));
                 }
+                if !TAGS.contains(&name.as_str()) {
+                    return Err(dollar_name(&name));
+                }
                 let text: String = entries.next_value()?;
                 if entries.next_key::<String>()?.is_some() {
                     return Err(dollar_name(&name));
@@ -218,6 +221,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Object(fields))
     }
 }
+
+/// The names with a `$` that mean a value.
+const TAGS: [&str; 3] = ["$integer", "$float", "$bytes"];
 
 fn dollar_name<E: de::Error>(name: &str) -> E {
     E::custom(format_args!(
@@ -283,6 +289,10 @@ mod tests {
     fn what_is_not_a_value_is_named() {
         for (text, says) in [
             (r#"{"$other":"AA=="}"#, "$other"),
+            (
+                r#"{"$other":1}"#,
+                "$other starts with a '$', which is reserved",
+            ),
             (r#"{"a":1,"$integer":"BQAAAAAAAAA="}"#, "$integer"),
             (r#"{"$integer":"AA=="}"#, "8 bytes"),
             (r#"{"":1}"#, "non-empty"),

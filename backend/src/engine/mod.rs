@@ -78,6 +78,10 @@ impl Engine {
             .oldest_record_ms()
             .map_err(at)?
             .map(scheduler::prune_at);
+        let mut trouble = Trouble::of(place.path());
+        if let Some(damage) = store.damage(&place) {
+            trouble.damaged(&damage);
+        }
         {
             let mut state = host.state();
             state.store = Some(store);
@@ -91,7 +95,7 @@ impl Engine {
             limits,
             next_due_ms,
             next_prune_ms,
-            trouble: Trouble::of(place.path()),
+            trouble,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Scheduled functions. Each runs exactly once: its job goes in the transaction of its writes. One that fails is
 //! removed too, and its failure is recorded; nobody but its author could say whether to try again. When it is the disk
-//! that fails, nothing has run yet: the job stays and waits.
+//! or the engine itself that fails, nothing was kept: the job stays and waits.
 //!
 //! Session records that are too old are forgotten by the same clock.
 
@@ -16,7 +16,7 @@ use super::value::Value;
 
 /// Between two looks at the clients' own calls.
 const JOBS_AT_ONCE: usize = 32;
-/// When the disk fails: until the next try.
+/// When the disk or the engine fails: until the next try.
 const RETRY_MS: u64 = 1000;
 /// Between two looks for old session records: not one commit per record.
 const PRUNE_EVERY_MS: u64 = 3600 * 1000;
@@ -45,15 +45,15 @@ impl Engine {
         }
         self.refresh_due();
         if let Some(error) = failed {
-            // The log has been told of the disk already.
-            debug!(%error, "scheduled functions wait for the disk");
+            // The log has been told of it already.
+            debug!(%error, "scheduled functions wait");
             self.next_due_ms = Some(now_ms + RETRY_MS);
         }
         commits.retain(|writes| !writes.is_empty());
         commits
     }
 
-    /// The writes of a success. An error is the disk's, and the job is still there.
+    /// The writes of a success. An error is the disk's or the engine's own, and the job is still there.
     fn run_job(&mut self, job: &Job, now_ms: u64) -> Result<Option<WriteSet>, String> {
         let problem = match self.ready_job(job, now_ms) {
             Ok(ready) => {
@@ -61,6 +61,10 @@ impl Engine {
                 match done.result {
                     Ok(_) => return Ok(Some(done.writes)),
                     Err(error) if done.storage_failed => return Err(error.message),
+                    Err(error) if done.internal => {
+                        warn!(path = %job.path, job = %job.id, error = %error.message, "a scheduled function could not be run: it is tried again");
+                        return Err(error.message);
+                    }
                     Err(error) => error.message,
                 }
             }

@@ -12,6 +12,8 @@ const LOGGED_AGAIN: Duration = Duration::from_mins(1);
 pub(super) struct Trouble {
     path: PathBuf,
     now: Option<Current>,
+    /// Of the file itself. It is not over when something could be stored all the same.
+    damage: Option<String>,
 }
 
 struct Current {
@@ -26,12 +28,32 @@ impl Trouble {
         Self {
             path: path.to_owned(),
             now: None,
+            damage: None,
         }
     }
 
     /// What is wrong, while something is.
     pub(super) fn text(&self) -> Option<&str> {
-        self.now.as_ref().map(|now| now.text.as_str())
+        let now = self.now.as_ref().map(|now| &now.text);
+        self.damage.as_ref().or(now).map(String::as_str)
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damage.is_some()
+    }
+
+    /// From now on nothing is stored any more: what is written over a damaged tree can take the rest with it.
+    pub(super) fn damaged(&mut self, reason: &str) {
+        if self.damage.is_some() {
+            return;
+        }
+        let path = self.path.display();
+        // Not a warning: whoever serves shows the text itself, to people.
+        info!(%path, reason, "the database is damaged: writes are refused");
+        self.damage = Some(format!(
+            "the database {path} is damaged ({reason}): what can still be read is answered, and nothing is written; stop \
+             the deployment, move the file away and put a copy in its place"
+        ));
     }
 
     pub(super) fn failed(&mut self, reason: &str) {
@@ -83,5 +105,15 @@ mod tests {
         }
         trouble.worked();
         assert_eq!(trouble.text(), None);
+        trouble.damaged("page 7");
+        trouble.worked();
+        let text = trouble.text().unwrap();
+        for part in [
+            "local.sqlite3 is damaged (page 7)",
+            "nothing is written",
+            "put a copy",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 }

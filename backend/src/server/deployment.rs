@@ -20,6 +20,7 @@ use super::engine_thread::{EngineHandle, ExecutorFactory, Phase, Supervisor, ope
 use super::identity::{AuthProvider, ProviderError, Verifier};
 use super::listener::{self, BoundedListener};
 use super::origin::{OriginError, OriginPolicy};
+use super::outside::Outside;
 use super::site::Site;
 use super::tuning::Tuning;
 use crate::engine::{EngineConfig, Functions, Limits, OpenError, Store};
@@ -76,7 +77,9 @@ pub enum StartError {
         address: SocketAddr,
         source: io::Error,
     },
-    #[error("{address} is not a loopback address: a deployment listens on 127.0.0.1 only")]
+    #[error(
+        "{address} is not a loopback address: the first port of a deployment is on 127.0.0.1 only"
+    )]
     NotLoopback { address: SocketAddr },
     #[error(transparent)]
     Provider(#[from] ProviderError),
@@ -91,8 +94,10 @@ pub struct Deployment {
     address: SocketAddr,
     app: Arc<App>,
     supervisor: Supervisor,
-    listener: JoinHandle<()>,
+    listeners: Vec<JoinHandle<()>>,
     stop_serving: DropGuard,
+    /// What the guard above cancels.
+    serving: CancellationToken,
     stop_engine: DropGuard,
 }
 
@@ -125,13 +130,7 @@ impl Deployment {
             return Err(StartError::NotLoopback { address });
         }
         let verifier = Verifier::new(&config.identity)?;
-        let bound = BoundedListener::bind(address, &config.tuning)
-            .await
-            .and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
-            _ => StartError::Bind { address, source },
-        })?;
+        let (address, listener) = bind(address, &config.tuning).await?;
         let policy = Arc::new(OriginPolicy::new(address, &config.allowed_origins)?);
         let stop_engine = CancellationToken::new();
         let supervisor = Supervisor::start(factory, stop_engine.clone())
@@ -153,10 +152,25 @@ impl Deployment {
             address,
             app,
             supervisor,
-            listener,
+            listeners: vec![listener],
+            serving: stop_serving.clone(),
             stop_serving: stop_serving.drop_guard(),
             stop_engine: stop_engine.drop_guard(),
         })
+    }
+
+    /// A further port, which other devices can reach, until the deployment stops. The places for connections are its own:
+    /// strangers cannot take those of loopback. Gives the address that was bound.
+    pub async fn listen(&mut self, outside: Outside) -> Result<SocketAddr, StartError> {
+        let (address, listener) = bind(outside.bind, &self.app.tuning).await?;
+        let scheme = outside.scheme();
+        let policy = OriginPolicy::outside(address, scheme, &outside.allowed_origins)?;
+        let listener = listener.with_tls(outside.tls.as_ref().map(super::outside::Tls::acceptor));
+        let router = listener::router(Arc::clone(&self.app), Arc::new(policy));
+        let serving = listener::serve(listener, router, self.serving.clone());
+        self.listeners.push(tokio::spawn(serving));
+        info!(%address, scheme, "deployment is serving other devices");
+        Ok(address)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -203,7 +217,7 @@ impl Deployment {
         let Self {
             app,
             supervisor,
-            mut listener,
+            listeners,
             stop_serving,
             stop_engine,
             ..
@@ -217,8 +231,10 @@ impl Deployment {
         {
             info!(open = app.sockets.len(), "sockets do not say goodbye");
         }
-        if tokio::time::timeout(limit, &mut listener).await.is_err() {
-            listener.abort();
+        for mut listener in listeners {
+            if tokio::time::timeout(limit, &mut listener).await.is_err() {
+                listener.abort();
+            }
         }
         drop(stop_engine);
         supervisor.stopped(app.tuning.engine_stop).await;
@@ -228,4 +244,17 @@ impl Deployment {
     fn engine(&self) -> &EngineHandle {
         self.supervisor.handle()
     }
+}
+
+async fn bind(
+    address: SocketAddr,
+    tuning: &Tuning,
+) -> Result<(SocketAddr, BoundedListener), StartError> {
+    let bound = BoundedListener::bind(address, tuning)
+        .await
+        .and_then(|listener| Ok((listener.local_addr()?, listener)));
+    bound.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
+        _ => StartError::Bind { address, source },
+    })
 }

@@ -69,7 +69,9 @@ pub(super) enum AuthError {
     Issuer,
     #[error("the token was issued for somebody else (`aud`)")]
     Audience,
-    #[error("the token lacks a claim or has one of the wrong type (iss, sub, aud, exp)")]
+    #[error(
+        "the token lacks a claim or has an empty one or one of the wrong type (iss, sub, aud, exp)"
+    )]
     Claims,
     #[error("admin keys are not supported by the embedded deployment")]
     AdminKey,
@@ -226,6 +228,10 @@ fn verified(claims: Map<String, Value>) -> Result<Verified, AuthError> {
             .ok_or(AuthError::Claims)
     };
     let (issuer, subject) = (text("iss")?.to_owned(), text("sub")?.to_owned());
+    // Everybody without a name would be the same somebody.
+    if subject.is_empty() {
+        return Err(AuthError::Claims);
+    }
     let expires = claims
         .get("exp")
         .and_then(Value::as_f64)

@@ -1,4 +1,4 @@
-//! The port: binds a loopback address, bounds the open connections and routes what comes in. It outlives the engine's
+//! A port: binds an address, bounds the open connections and routes what comes in. It outlives the engine's
 //! thread: while there is no engine, requests are refused with 503.
 //!
 //! Who holds a connection has to use it: one without a whole request header for a while is closed, fresh or kept alive,
@@ -17,8 +17,10 @@ use axum::routing::{any, get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -58,6 +60,7 @@ pub(super) struct BoundedListener {
     permits: Arc<Semaphore>,
     header_timeout: Duration,
     write_timeout: Duration,
+    tls: Option<TlsAcceptor>,
 }
 
 impl BoundedListener {
@@ -67,7 +70,12 @@ impl BoundedListener {
             permits: Arc::new(Semaphore::new(tuning.connections)),
             header_timeout: tuning.header_timeout,
             write_timeout: tuning.write_timeout,
+            tls: None,
         })
+    }
+
+    pub(super) fn with_tls(self, tls: Option<TlsAcceptor>) -> Self {
+        Self { tls, ..self }
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -121,8 +129,25 @@ pub(super) async fn serve(listener: BoundedListener, router: Router, stop: Cance
             stream = listener.accept() => stream,
             () = stop.cancelled() => break,
         };
-        let router = router.clone();
-        connections.spawn(connection(protocol.clone(), stream, router, stop.clone()));
+        let (protocol, router, stop) = (protocol.clone(), router.clone(), stop.clone());
+        match listener.tls.clone() {
+            None => connections.spawn(connection(protocol, stream, router, stop)),
+            Some(tls) => {
+                let limit = listener.header_timeout;
+                connections.spawn(async move {
+                    // Who says hello and no more holds a place no longer than who sends half a request.
+                    let greeted = tokio::select! {
+                        greeted = tokio::time::timeout(limit, tls.accept(stream)) => greeted,
+                        () = stop.cancelled() => return,
+                    };
+                    match greeted {
+                        Ok(Ok(stream)) => connection(protocol, stream, router, stop).await,
+                        Ok(Err(error)) => debug!(%error, "no TLS connection came about"),
+                        Err(_) => debug!("no TLS connection came about in time"),
+                    }
+                })
+            }
+        };
     }
     drop(listener);
     connections.close();
@@ -131,7 +156,7 @@ pub(super) async fn serve(listener: BoundedListener, router: Router, stop: Cance
 
 async fn connection(
     protocol: http1::Builder,
-    stream: Bounded,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     stop: CancellationToken,
 ) {

@@ -21,10 +21,11 @@ use bytes::Bytes;
 use super::app::App;
 use super::http;
 
-/// `'self'` covers this deployment's socket, too. `dompurify` is the policy of the page's sanitizer.
+/// `'self'` covers this deployment's socket, too. `dompurify` is the policy of the page's sanitizer,
+/// `sw` names the one script that may become a service worker.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-    require-trusted-types-for 'script'; trusted-types dompurify";
+    require-trusted-types-for 'script'; trusted-types dompurify sw";
 
 const INDEX: &str = "index.html";
 

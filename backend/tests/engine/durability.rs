@@ -240,7 +240,7 @@ fn damage_that_is_found_while_a_file_is_opened_names_it_and_what_to_do() {
 }
 
 #[test]
-fn a_page_that_is_damaged_fails_who_needs_it_and_nobody_else() {
+fn a_page_that_is_damaged_fails_who_needs_it_and_nothing_is_written_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("db.sqlite3");
     let mut engine = Engine::open(at(&file)).unwrap();
@@ -261,7 +261,19 @@ fn a_page_that_is_damaged_fails_who_needs_it_and_nobody_else() {
     // Asking again would not help: whoever needs the page is told, and keeps everything else.
     assert!(!outcome.internal);
     assert!(engine.get("m:first", json!({})).is_object());
-    engine.done("m:add", json!({}));
+    // It was found when the file was opened: nothing is written over it.
+    let trouble = engine.trouble().unwrap().to_owned();
+    for part in ["db.sqlite3 is damaged", "nothing is written", "put a copy"] {
+        assert!(trouble.contains(part), "{trouble}");
+    }
+    let refused = engine.mutation(&call("m:add", json!({})), None);
+    assert!(refused.storage_failed);
+    let message = refused.result.unwrap_err().message;
+    assert!(
+        message.contains("damaged, so nothing is written"),
+        "{message}"
+    );
+    assert!(!message.contains("db.sqlite3"), "{message}");
     assert!(
         engine
             .query_error("m:count", json!({}))

@@ -13,6 +13,7 @@ mod lifecycle;
 mod limits;
 mod official_client;
 mod origins;
+mod outside;
 mod real_engine;
 mod stalls;
 mod sync_protocol;

@@ -122,7 +122,7 @@ pub fn is_final(error: &CallError) -> bool {
     }
 }
 
-/// Another token, epoch or approval may get through.
+/// Another token, epoch or approval may get through. Not for a worker that was removed (`removed`): that is for good.
 fn is_curable(code: &str) -> bool {
     matches!(
         code,
@@ -199,7 +199,8 @@ async fn settle(
             {
                 lock(&core.book).unfinished(turn, true);
             }
-            CallError::Refused { .. } => {
+            CallError::Refused { code, .. } => {
+                tracing::warn!(%turn, code, "nobody will ever take this finish: it is dropped");
                 forget(core, turn).await;
                 return Err(error);
             }

@@ -11,10 +11,12 @@ use tokio::time::Instant;
 use super::place::Place;
 use super::{GitCli, Isolation};
 use crate::adapters::process::command::{self, Finished};
+use crate::adapters::process::environment::PROXIES;
 use crate::adapters::process::lease::LeaseSpec;
+use crate::adapters::process::marker::Marker;
 use crate::adapters::process::{SpawnError, WardSpec};
 
-/// What git and ssh need of the user's environment. No provider's key is among it, and no `GIT_DIR` or its like.
+/// What git and ssh need of the user's environment, besides the way to the network. No provider's key is among it, and no `GIT_DIR` or its like.
 const NEEDED: &[&str] = &[
     "HOME",
     "USER",
@@ -26,14 +28,6 @@ const NEEDED: &[&str] = &[
     "SSH_AUTH_SOCK",
     "GIT_CONFIG_GLOBAL",
     "GIT_SSH_COMMAND",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 ];
@@ -139,6 +133,7 @@ impl<'a> Call<'a> {
         spec.env = self.environment();
         spec.args = self.arguments();
         spec.capture_bytes = CAPTURE_BYTES;
+        spec.marker = Marker::of_lock(&self.git.config.lock);
         spec.lease = LeaseSpec {
             session: Some(self.git.config.lock.clone()),
             directory: None,
@@ -181,6 +176,7 @@ impl<'a> Call<'a> {
         let config = &self.git.config;
         let mut env: BTreeMap<String, String> = NEEDED
             .iter()
+            .chain(PROXIES)
             .filter_map(|name| {
                 let value = config.environment.get(*name)?;
                 Some(((*name).to_owned(), value.clone()))

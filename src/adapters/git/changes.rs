@@ -219,7 +219,7 @@ fn write_message(place: &Place, message: &str) -> Result<PathBuf, GitError> {
 pub async fn push(git: &GitCli, change: &BranchChange) -> Result<bool, GitError> {
     let place = place::find(git).await?;
     trust::check(git, &place).await?;
-    if !has_remote(git, &place).await? {
+    if !git.config.push || !has_remote(git, &place).await? {
         return Ok(false);
     }
     let name = change.created.full();

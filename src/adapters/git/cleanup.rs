@@ -2,8 +2,8 @@
 //! branch; the other way round git refuses. Ignored files stay (`node_modules`, `.env`).
 //!
 //! Before anything is thrown away it is kept: uncommitted changes and commits of the attempt stay under
-//! `refs/orchestrator/left/<branch>` until the next attempt of the same task fails. So even somebody who came to work
-//! in the directory after a crash loses nothing.
+//! `refs/orchestrator/left/<branch>`, what comes later under `<branch>-2` and so on; the oldest goes when there are nine. So even
+//! somebody who came to work in the directory after a crash loses nothing.
 
 use std::fs;
 
@@ -15,6 +15,16 @@ use super::changes::{has_remote, identity, is_ancestor, own_tree, remove_tree, t
 use super::place::{self, Place};
 use super::status::{self, Status};
 use super::{GitCli, Identity, Isolation, trust};
+
+/// Things that are kept of one branch.
+const MOST_KEPT: usize = 9;
+
+fn kept_name(branch: &str, number: usize) -> String {
+    match number {
+        1 => format!("refs/orchestrator/left/{branch}"),
+        number => format!("refs/orchestrator/left/{branch}-{number}"),
+    }
+}
 
 /// Commits what is kept; nobody's in particular.
 fn keeper() -> Identity {
@@ -139,8 +149,34 @@ impl<'a> Workshop<'a> {
         if kept == self.change.base.as_str() {
             return Ok(());
         }
-        let name = format!("refs/orchestrator/left/{}", self.change.created);
-        self.call().run(["update-ref", &name, &kept]).await?;
+        self.keep_commit(&kept).await
+    }
+
+    /// Under a ref of its own, unless one that is kept already has it or goes before it.
+    async fn keep_commit(&self, commit: &str) -> Result<(), GitError> {
+        let mut kept: Vec<(String, CommitId)> = Vec::new();
+        for number in 1..=MOST_KEPT {
+            let name = kept_name(self.change.created.as_str(), number);
+            let Some(end) = tip(self.git, &self.place, &name).await? else {
+                return self.update_ref(&name, commit).await;
+            };
+            if is_ancestor(self.git, &self.place, commit, end.as_str()).await? {
+                return Ok(());
+            }
+            if is_ancestor(self.git, &self.place, end.as_str(), commit).await? {
+                return self.update_ref(&name, commit).await;
+            }
+            kept.push((name, end));
+        }
+        for pair in kept.windows(2) {
+            self.update_ref(&pair[0].0, pair[1].1.as_str()).await?;
+        }
+        let last = kept_name(self.change.created.as_str(), MOST_KEPT);
+        self.update_ref(&last, commit).await
+    }
+
+    async fn update_ref(&self, name: &str, commit: &str) -> Result<(), GitError> {
+        self.call().run(["update-ref", name, commit]).await?;
         Ok(())
     }
 
@@ -177,16 +213,7 @@ impl<'a> Workshop<'a> {
         let base = self.change.base.as_str();
         if end != self.change.base && is_ancestor(self.git, &self.place, base, end.as_str()).await?
         {
-            let kept = format!("refs/orchestrator/left/{}", self.change.created);
-            let is_kept = match tip(self.git, &self.place, &kept).await? {
-                Some(kept) => {
-                    is_ancestor(self.git, &self.place, end.as_str(), kept.as_str()).await?
-                }
-                None => false,
-            };
-            if !is_kept {
-                self.call().run(["update-ref", &kept, end.as_str()]).await?;
-            }
+            self.keep_commit(end.as_str()).await?;
         }
         let short = self.change.created.as_str();
         self.call().run(["branch", "-q", "-D", "--", short]).await?;

@@ -10,6 +10,7 @@ mod call;
 mod chain;
 mod changes;
 mod cleanup;
+mod diff;
 mod dump;
 mod place;
 mod status;
@@ -25,6 +26,8 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::git::{
     ChainLink, Cleanliness, Evidence, Git, GitError, Relationship, StateDump, Undo,
 };
+
+pub use diff::{DiffStat, FileStat};
 
 /// How far the user's git configuration is kept away from a task's work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct GitConfig {
     pub isolation: Isolation,
     /// Where branches are pushed; a repository without it is worked in without pushing.
     pub remote: String,
+    /// Whether branches are pushed at all.
+    pub push: bool,
     /// Whether commits that the upstream lacks, or has in addition, keep a task from beginning.
     pub in_sync: bool,
     /// The environment that git's is made of; only what git and ssh need is taken.
@@ -93,6 +98,7 @@ impl GitConfig {
             identity: None,
             isolation: Isolation::Off,
             remote: "origin".to_owned(),
+            push: true,
             in_sync: true,
             environment,
             warden: warden.into(),

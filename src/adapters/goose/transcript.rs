@@ -53,6 +53,10 @@ impl oneshot::Transcript for Transcript {
         self.tools > 0
     }
 
+    fn turns(&self) -> u32 {
+        self.turns
+    }
+
     fn read_line(&mut self, line: &str) {
         // An interrupted Goose puts words before its last object, on the same line.
         let object = line.find("{\"type\":").map_or(line, |at| &line[at..]);

@@ -47,7 +47,8 @@ pub enum MachineError {
         source: std::io::Error,
     },
     #[error(
-        "{}:{}:{}: not a machine's identity: {source}; repair it, or remove it to become a new machine",
+        "{}:{}:{}: not a machine's identity: {source}; repair it, or let orchestrator run do that: it keeps the file beside the \
+         new one and stays the same machine as far as anything says which (without the file it is another machine)",
         path.display(), source.line(), source.column()
     )]
     Malformed {

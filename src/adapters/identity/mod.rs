@@ -4,6 +4,7 @@ mod install;
 mod machine;
 mod owner_key;
 mod owner_keys;
+mod pairing;
 mod private_file;
 mod static_token;
 
@@ -11,4 +12,5 @@ pub use install::{boot_id, install_id};
 pub use machine::{CHATROOM_FILE, Machine, MachineError};
 pub use owner_key::{AUDIENCE, ISSUER, KeyError, OWNER_SUBJECT, OwnerKey, TOKEN_TTL};
 pub use owner_keys::{OwnerKeys, previous_path};
+pub use pairing::PairingCode;
 pub use static_token::{OWNER_TOKEN_VARIABLE, StaticToken};

@@ -134,17 +134,34 @@ impl OwnerKey {
 
     /// A token for `subject` that lasts `ttl` from now.
     pub fn jwt(&self, subject: &str, ttl: Duration) -> Result<SecretString, KeyError> {
+        self.sign(subject, ttl, None)
+    }
+
+    /// The owner's token of one device: it is worth something only while the deployment knows the device.
+    pub fn device_jwt(&self, device: &str, ttl: Duration) -> Result<SecretString, KeyError> {
+        self.sign(OWNER_SUBJECT, ttl, Some(device))
+    }
+
+    fn sign(
+        &self,
+        subject: &str,
+        ttl: Duration,
+        device: Option<&str>,
+    ) -> Result<SecretString, KeyError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_secs());
         let header = json!({"alg": "ES256", "typ": "JWT", "kid": self.kid});
-        let claims = json!({
+        let mut claims = json!({
             "iss": ISSUER,
             "sub": subject,
             "aud": AUDIENCE,
             "iat": now,
             "exp": now + ttl.as_secs(),
         });
+        if let Some(device) = device {
+            claims["device"] = device.into();
+        }
         let signed = format!("{}.{}", base64url(&header), base64url(&claims));
         let signature = self
             .pair

@@ -84,6 +84,9 @@ pub trait Transcript: Default + Send {
 
     /// A tool was called: the tree may have changed.
     fn has_used_tools(&self) -> bool;
+
+    /// Requests to the model that were answered.
+    fn turns(&self) -> u32;
 }
 
 /// How the process ended.
@@ -150,7 +153,7 @@ pub fn ward(common: &Common, assignment: &Assignment) -> WardSpec {
         session: Some(session_lock(&common.run_dir.join("locks"), &key)),
         directory: None,
     };
-    spec.marker = Some(Marker::new(&prefix(&common.state_dir), &key));
+    spec.marker = Marker::new(&prefix(&common.state_dir), &key);
     spec.temporary = Some(common.run_dir.join("tmp").join(&key));
     spec.journal = Some((Journal::in_state_folder(&common.state_dir), key));
     spec

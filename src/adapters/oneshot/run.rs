@@ -76,6 +76,7 @@ async fn once<Kind: OneShot>(
             while let Some(line) = lines.recv().await {
                 if line.source == Source::Stdout {
                     transcript.read_line(&line.text);
+                    assignment.turns.set(transcript.turns());
                 }
             }
         }
@@ -99,10 +100,16 @@ async fn once<Kind: OneShot>(
         Some(failure) => Err(failure),
         None => kind.verdict(&end, &transcript),
     };
-    let verdict = verdict.map_err(|mut failure| {
-        failure.message = environment::redacted(&failure.message, &secrets);
-        failure
-    });
+    let verdict = match verdict {
+        Ok(mut report) => {
+            report.summary = environment::redacted(&report.summary, &secrets);
+            Ok(report)
+        }
+        Err(mut failure) => {
+            failure.message = environment::redacted(&failure.message, &secrets);
+            Err(failure)
+        }
+    };
     Ok((verdict, transcript.has_used_tools()))
 }
 

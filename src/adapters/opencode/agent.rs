@@ -5,9 +5,10 @@ use std::sync::Arc;
 use orchestrator_actors::domain::ids::{ConversationId, SessionId, TurnId};
 use orchestrator_actors::domain::turn::StoredTurn;
 use orchestrator_actors::ports::Pending;
-use orchestrator_actors::ports::agent::{Agent, AgentError, Prompt, RequestId};
+use orchestrator_actors::ports::agent::{Agent, AgentError, Prompt, Reply, RequestId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout_at};
+use tracing::debug;
 
 use super::Deadlines;
 use super::api::{Api, ApiError, SHORT};
@@ -79,7 +80,15 @@ impl Agent for OpenCodeAgent {
             if let Some(known) = known {
                 match api.session(&known).await {
                     // Events of a session of another directory would never reach our stream.
-                    Ok(found) if api.serves(&found.directory) => return Ok(known),
+                    Ok(found) if api.serves(&found.directory) => {
+                        if found.title != title && !title.trim().is_empty() {
+                            // A name is worth no turn: it is set again before the next one.
+                            if let Err(error) = api.rename(&known, &title).await {
+                                debug!(%error, "the conversation keeps its old name");
+                            }
+                        }
+                        return Ok(known);
+                    }
                     Ok(_) => {}
                     Err(error) if error.is_not_found() => {}
                     Err(error) => return Err(failed(error)),
@@ -150,10 +159,10 @@ impl Agent for OpenCodeAgent {
         })
     }
 
-    fn reject(&self, request: RequestId, reason: String) -> Pending<Result<(), AgentError>> {
+    fn reply(&self, request: RequestId, reply: Reply) -> Pending<Result<(), AgentError>> {
         let api = self.api.clone();
         Box::pin(async move {
-            match api.reject(&request.0, &reason).await {
+            match api.reply(&request.0, &reply).await {
                 // Answered or dropped in between.
                 Err(error) if error.is_not_found() => Ok(()),
                 other => other.map_err(failed),
@@ -214,6 +223,7 @@ async fn hand_over(
             &ids,
             &prompt.content,
             prompt.model.as_ref(),
+            prompt.agent.as_deref(),
         )
         .await;
     match sent {

@@ -20,7 +20,7 @@ use super::settings::Store;
 use super::{PINNED_VERSION, Shared, health};
 use crate::adapters::process::journal::Journal;
 use crate::adapters::process::lease::Held;
-use crate::adapters::process::lease::{DirectoryUse, LeaseSpec, session_lock};
+use crate::adapters::process::lease::{DirectoryUse, Lease, LeaseError, LeaseSpec, session_lock};
 use crate::adapters::process::marker::{Marker, file_key};
 use crate::adapters::process::{ExitRecord, SpawnError, Ward, WardSpec, environment, is_shortage};
 
@@ -29,6 +29,9 @@ const EVENTS: usize = 64;
 
 /// How often a busy lease is tried.
 const LEASE_RETRY: Duration = Duration::from_millis(50);
+
+/// How often a directory is looked at in which a task works.
+const TASK_RETRY: Duration = Duration::from_millis(100);
 
 /// How often a start is tried for which the machine had too little of something.
 const SHORTAGE_RETRY: Duration = Duration::from_millis(500);
@@ -63,10 +66,21 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
     let (ward_spec, secrets) = describe(&shared, &spec, &store, &password)?;
 
     let shutting_down = || AgentError::Boot("the supervisor is shutting down".to_owned());
-    let place = shared.places.take(&spec.waiting).await;
-    let place = place.ok_or_else(shutting_down)?;
-    let turn = shared.first_boots.wait(&spec.worker).await;
-    let (mut ward, _slot) = spawn(&shared, &spec, ward_spec, shortage, asked).await?;
+    let lock = shared.config.locks().join(directory_lock(directory));
+    let (place, turn, mut ward, _slot) = loop {
+        // From here on no task of ours takes the directory.
+        let _waiter = shared.directories.wait(&lock);
+        directory_free(&lock, &spec.waiting).await?;
+        let place = shared.places.take(&spec.waiting).await;
+        let place = place.ok_or_else(shutting_down)?;
+        let turn = shared.first_boots.wait(&spec.worker).await;
+        let spawned = spawn(&shared, &spec, &ward_spec, &lock, &mut shortage, asked).await?;
+        if let Some((ward, slot)) = spawned {
+            break (place, turn, ward, slot);
+        }
+        // A task of another process was faster: the place is others' meanwhile.
+    };
+    drop(shortage);
     let started = Instant::now();
     let lines = ward.take_lines();
     let ready = get_ready(&shared, &ward, lines, directory, password, started).await;
@@ -183,7 +197,7 @@ fn describe(
             DirectoryUse::Shared,
         )),
     };
-    ward.marker = Some(Marker::new(&shared.markers, spec.session.as_str()));
+    ward.marker = Marker::new(&shared.markers, spec.session.as_str());
     ward.temporary = Some(config.temporary().join(session));
     ward.journal = Some((
         Journal::in_state_folder(&config.state_dir),
@@ -213,6 +227,33 @@ async fn directory_there(directory: &Path, waiting: &Waiting) {
     waiting.set(None);
 }
 
+/// Waits until no task works in the directory. Only a task takes it alone, so a lock that cannot be shared is a task's. To
+/// look makes no file: what is not there is held by nobody.
+async fn directory_free(lock: &Path, waiting: &Waiting) -> Result<(), AgentError> {
+    let wanted = LeaseSpec {
+        session: None,
+        directory: Some((lock.to_owned(), DirectoryUse::Shared)),
+    };
+    loop {
+        let (wanted, lock) = (wanted.clone(), lock.to_owned());
+        let look = move || match lock.try_exists() {
+            Ok(false) => Ok(()),
+            _ => Lease::try_take(&wanted).map(drop),
+        };
+        let taken = tokio::task::spawn_blocking(look).await;
+        match taken.map_err(|error| AgentError::Boot(error.to_string()))? {
+            Ok(()) => break,
+            Err(LeaseError::Busy(_)) => {
+                waiting.set(Some("waits: a task works in this directory".to_owned()));
+                tokio::time::sleep(TASK_RETRY).await;
+            }
+            Err(error) => return Err(AgentError::Boot(error.to_string())),
+        }
+    }
+    waiting.set(None);
+    Ok(())
+}
+
 /// The name of a directory's lock file.
 pub fn directory_lock(directory: &Path) -> String {
     use std::fmt::Write;
@@ -225,14 +266,15 @@ pub fn directory_lock(directory: &Path) -> String {
 }
 
 /// Starts the child as soon as there is a boot slot, the lease is free and the machine can. The slot is held while the
-/// answer lives.
+/// answer lives. `None`: a task works in the directory, which can last.
 async fn spawn(
     shared: &Shared,
     open: &OpenSpec,
-    spec: WardSpec,
-    mut shortage: Shortage<'_>,
+    spec: &WardSpec,
+    directory: &Path,
+    shortage: &mut Shortage<'_>,
     asked: Instant,
-) -> Result<(Ward, tokio::sync::OwnedSemaphorePermit), AgentError> {
+) -> Result<Option<(Ward, tokio::sync::OwnedSemaphorePermit)>, AgentError> {
     let mut lease_until = None;
     loop {
         let slot = shared
@@ -248,7 +290,8 @@ async fn spawn(
             );
         }
         match Ward::spawn(spec.clone()).await {
-            Ok(ward) => return Ok((ward, slot)),
+            Ok(ward) => return Ok(Some((ward, slot))),
+            Err(SpawnError::Busy(held)) if held.path == directory => return Ok(None),
             Err(SpawnError::Busy(held)) => {
                 // The wait for a slot does not count.
                 let after = shared.config.deadlines.lease;

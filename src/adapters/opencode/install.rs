@@ -348,7 +348,7 @@ async fn version_of(binary: &Path, search: &Search) -> Option<String> {
     let mut spec = WardSpec::new(&search.warden, binary, "/");
     spec.args = vec!["--version".to_owned()];
     spec.env = environment::allowed(environment::ours(), &[]);
-    let finished = command::run(spec, VERSION_LIMIT).await.ok()?;
+    let finished = command::run_aside(spec, VERSION_LIMIT).await.ok()?;
     let text = finished.stdout_text();
     let line = text.lines().last()?.trim().to_owned();
     if !finished.success() || !line.starts_with(|c: char| c.is_ascii_digit()) {

@@ -3,12 +3,13 @@
 //! [`OpenCodeAgents::open`] takes one of the machine's [`places`] and the lease, sweeps, starts ([`boot`]) and waits until
 //! OpenCode really answers ([`ready`]); from then on [`health`] sees to it that it still does. The
 //! [`agent`] hands prompts over under ids that follow from the turn ([`ids`]), the [`pump`] beside it turns OpenCode's event
-//! stream ([`sse`], [`wire`]) into ours by a pure [`reducer`], and [`stored`] judges what the store says about a turn.
+//! stream ([`sse`], [`wire`]) into ours by a pure [`reducer`], what it asks its owner by [`asking`], and [`stored`] judges what the store says about a turn.
 //! [`reach`] knows where the living ones are, for whoever wants to look into one; [`models`] asks what models there are.
 //! [`install`] finds a compatible OpenCode or installs the pinned one. Nothing here knows a deployment.
 
 mod agent;
 mod api;
+mod asking;
 mod boot;
 mod content;
 mod first_boot;
@@ -45,6 +46,7 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{AgentError, Agents, OpenSpec, Opened};
 use tokio::sync::Semaphore;
 
+use crate::adapters::process::directories::Directories;
 use crate::adapters::process::journal::Journal;
 use crate::adapters::process::leftovers::Places;
 use crate::adapters::process::marker::MarkerPrefix;
@@ -190,6 +192,7 @@ struct Shared {
     places: Arc<places::Places>,
     first_boots: first_boot::FirstBoots,
     reached: reach::Reached,
+    directories: Directories,
     /// Held while an assistant is started for nothing but its list of models.
     listing: tokio::sync::Mutex<()>,
 }
@@ -211,6 +214,7 @@ impl OpenCodeAgents {
                 places: places::Places::new(config.most_children),
                 first_boots: first_boot::FirstBoots::default(),
                 reached: reach::Reached::default(),
+                directories: Directories::default(),
                 listing: tokio::sync::Mutex::default(),
                 config,
             }),
@@ -239,6 +243,11 @@ impl OpenCodeAgents {
             places: self.shared.places.clone(),
             slots: self.shared.slots.clone(),
         }
+    }
+
+    /// Which directories its chats wait for: a task lets them go first.
+    pub fn directories(&self) -> Directories {
+        self.shared.directories.clone()
     }
 
     /// Names the OpenCode store of a worker, for `workers:connect`.

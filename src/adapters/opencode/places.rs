@@ -102,6 +102,16 @@ impl Room {
         })
     }
 
+    /// The same for one who waits as long as it takes: a task.
+    pub async fn wait(&self) -> Option<RolePlace> {
+        let of_roles = self.places.roles.clone().acquire_owned().await.ok()?;
+        let place = self.places.take(&Waiting::default()).await?;
+        Some(RolePlace {
+            _place: place,
+            _of_roles: of_roles,
+        })
+    }
+
     /// One of the starts that may go on at once.
     pub async fn start(&self) -> Option<OwnedSemaphorePermit> {
         self.slots.clone().acquire_owned().await.ok()

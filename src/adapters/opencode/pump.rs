@@ -1,6 +1,7 @@
 //! The task beside each OpenCode: reads its events, runs the reducer, asks the store when the reducer wants to know, and
 //! hands the results to the session's actor as fast as that takes them. It ends with the child, and says so last.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{ConversationId, TurnId};
@@ -64,10 +65,19 @@ pub enum Command {
     AskToGo(String),
 }
 
+/// What a child has stored and asks, read after a reconnect.
+struct Read {
+    messages: Vec<Stored>,
+    busy: bool,
+    requests: Vec<Request>,
+    /// What it was known to ask when the reading began.
+    asked_before: HashSet<String>,
+}
+
 /// What a task that asked OpenCode brings back.
 enum Answer {
     Settle(Option<(Vec<Stored>, bool)>),
-    CaughtUp(Option<(Vec<Stored>, bool, Vec<Request>)>),
+    CaughtUp(Option<Read>),
     Polled(Option<bool>),
 }
 
@@ -281,11 +291,17 @@ impl Pump {
             return;
         };
         let api = self.api.clone();
+        let asked_before = self.reducer.asked();
         self.answers.spawn(async move {
             let read = async {
                 let messages = api.messages_from(&conversation, &user).await?;
                 let busy = api.is_busy(&conversation).await?;
-                Ok::<_, super::api::ApiError>((messages, busy, api.requests().await?))
+                Ok::<_, super::api::ApiError>(Read {
+                    messages,
+                    busy,
+                    requests: api.requests().await?,
+                    asked_before,
+                })
             };
             Answer::CaughtUp(read.await.ok())
         });
@@ -298,9 +314,13 @@ impl Pump {
                 self.reducer.settle(Some((&messages, busy)), now)
             }
             Answer::Settle(None) => self.reducer.settle(None, now),
-            Answer::CaughtUp(Some((messages, busy, requests))) => {
-                self.reducer.caught_up(&messages, busy, &requests, now)
-            }
+            Answer::CaughtUp(Some(read)) => self.reducer.caught_up(
+                &read.messages,
+                read.busy,
+                &read.requests,
+                &read.asked_before,
+                now,
+            ),
             Answer::Polled(Some(busy)) => self.reducer.polled(busy, now),
             // The next poll tries again.
             Answer::CaughtUp(None) | Answer::Polled(None) => Vec::new(),

@@ -130,26 +130,36 @@ pub struct Request {
     pub session: String,
     pub permission: String,
     pub patterns: Vec<String>,
+    pub always: Vec<String>,
+    pub metadata: Value,
     pub questions: Vec<Question>,
+    pub tool: Option<Call>,
+}
+
+/// The tool call that asks.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Call {
+    #[serde(rename = "messageID")]
+    pub message: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Question {
-    pub question: String,
+    #[serde(rename = "question")]
+    pub text: String,
+    pub header: String,
+    pub options: Vec<Choice>,
+    pub multiple: Option<bool>,
+    pub custom: Option<bool>,
 }
 
-impl Request {
-    /// One line for people.
-    pub fn what(&self) -> String {
-        let text = if self.questions.is_empty() {
-            format!("{}: {}", self.permission, self.patterns.join(", "))
-        } else {
-            let questions: Vec<&str> = self.questions.iter().map(|q| q.question.as_str()).collect();
-            format!("question: {}", questions.join(" / "))
-        };
-        text.chars().take(500).collect()
-    }
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Choice {
+    pub label: String,
+    pub description: String,
 }
 
 /// What arrives on `/event`.
@@ -187,6 +197,7 @@ pub enum Event {
     Session {
         id: String,
         parent: Option<String>,
+        title: String,
     },
     /// Anything else of a session.
     Other {
@@ -245,6 +256,7 @@ impl Event {
                 info["id"].as_str().map(|id| Self::Session {
                     id: id.to_owned(),
                     parent: info["parentID"].as_str().map(str::to_owned),
+                    title: info["title"].as_str().unwrap_or_default().to_owned(),
                 })
             }
             _ => None,

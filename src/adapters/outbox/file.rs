@@ -4,6 +4,7 @@
 //! read-only, gone), a record is kept in memory instead and the file is written anew as soon as that works: nothing is
 //! ever appended to a file that does not say what memory says. What is found in the file at the start is read by `load`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -28,6 +29,8 @@ pub struct OutboxFile {
     /// Oldest first.
     records: Vec<Kept>,
     max_pending: u64,
+    /// Whose records somebody can deliver; `None` until that is known.
+    served: Option<BTreeSet<WorkerId>>,
     /// The file's name outlives a power loss, too. Done with the first record and not at the start: it may take long.
     folder_is_synced: bool,
     /// The file does not say what memory says: it is written anew before anything else is.
@@ -63,6 +66,7 @@ impl OutboxFile {
             length: loaded.length,
             records: loaded.records,
             max_pending,
+            served: None,
             folder_is_synced: false,
             stale: false,
         };
@@ -94,6 +98,9 @@ impl OutboxFile {
             return Ok(());
         }
         let length = text.len() as u64;
+        self.make_room(length);
+        let mut records = self.records.iter();
+        let known = records.position(|kept| kept.turn == record.turn);
         if self.live_bytes() + length > self.max_pending {
             return Err(OutboxError(format!(
                 "outbox {} is full: {} finishes wait for their deployment",
@@ -168,8 +175,37 @@ impl OutboxFile {
         read.collect()
     }
 
+    /// How many records somebody can deliver.
     pub fn depth(&self) -> usize {
-        self.records.len()
+        self.records.len() - self.strays().count()
+    }
+
+    /// From now on these workers are served. Records of others stay, for the day they are configured again, but nobody waits
+    /// for them. Of how many workers there are such records, and how many.
+    pub fn serve(&mut self, workers: BTreeSet<WorkerId>) -> (usize, usize) {
+        self.served = Some(workers);
+        let of: BTreeSet<_> = self.strays().map(|kept| &kept.worker).collect();
+        (of.len(), self.strays().count())
+    }
+
+    fn is_stray(&self, kept: &Kept) -> bool {
+        let served = self.served.as_ref();
+        served.is_some_and(|served| !served.contains(&kept.worker))
+    }
+
+    fn strays(&self) -> impl Iterator<Item = &Kept> {
+        self.records.iter().filter(|kept| self.is_stray(kept))
+    }
+
+    /// What nobody delivers gives way to what somebody does, the oldest first.
+    fn make_room(&mut self, length: u64) {
+        while self.live_bytes() + length > self.max_pending {
+            let stray = self.records.iter().position(|kept| self.is_stray(kept));
+            let Some(at) = stray else { return };
+            let gone = self.records.remove(at);
+            tracing::warn!(turn = %gone.turn, worker = %gone.worker, "the outbox is full: a finish of a worker that is not configured any more is dropped");
+            self.stale = true;
+        }
     }
 
     fn line_of(&self, kept: &Kept) -> std::io::Result<Vec<u8>> {

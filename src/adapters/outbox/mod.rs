@@ -3,7 +3,8 @@
 //! Append-only lines with a checksum each (`line`); a put is on disk when it resolves, an acknowledgement is a
 //! tombstone line. The file is rewritten when most of it is dead. What cannot be read is set aside (`load`) and told
 //! once; a disk that takes nothing leaves the outbox in memory until it takes something again. Neither stops a turn. At
-//! 64 MiB of pending records a put says that it is full.
+//! 64 MiB of pending records a put says that it is full. Records of workers that are not configured any more are kept, but
+//! not counted, and they give way when it is full.
 //! Only one process may have it open: the supervisor's single-instance lock sees to that.
 
 mod file;
@@ -12,6 +13,7 @@ mod load;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,6 +99,14 @@ impl FileOutbox {
     /// What was damaged when it was opened.
     pub fn damage(&self) -> Option<&Damage> {
         self.damage.as_ref()
+    }
+
+    /// Whose records count from now on. Of how many workers there are others, and how many. Waits for writes under way.
+    pub fn serve(&self, workers: BTreeSet<WorkerId>) -> (usize, usize) {
+        let mut file = lock(&self.file);
+        let strays = file.serve(workers);
+        self.depth.store(file.depth(), Ordering::Release);
+        strays
     }
 
     fn blocking(

@@ -349,3 +349,33 @@ fn on_a_full_disk(path: &Path) {
     file.put(&record("a", "last", "x")).unwrap();
     assert_eq!(file.depth(), 3);
 }
+
+#[tokio::test]
+async fn records_of_a_worker_that_is_not_configured_any_more_hold_up_nobody_and_come_back_with_it()
+{
+    let (_folder, path) = folder();
+    let outbox = FileOutbox::open_bounded(&path, 1_000).unwrap();
+    for (worker, turn) in [("gone", "1"), ("gone", "2"), ("here", "3")] {
+        outbox.put(record(worker, turn, "x")).await.unwrap();
+    }
+    let served = |workers: &[&str]| workers.iter().copied().map(WorkerId::new).collect();
+    assert_eq!(outbox.serve(served(&["here"])), (1, 2));
+    assert_eq!(outbox.depth(), 1);
+    outbox.acknowledge(TurnId::new("3")).await.unwrap();
+    assert_eq!(outbox.depth(), 0);
+    assert_eq!(outbox.serve(served(&["here", "gone"])), (0, 0));
+    assert_eq!(outbox.depth(), 2);
+    assert_eq!(turns(&outbox, "gone"), ["1", "2"]);
+
+    // Full: what nobody delivers gives way, also in the file.
+    outbox.serve(served(&["here"]));
+    outbox
+        .put(record("here", "4", &"x".repeat(600)))
+        .await
+        .unwrap();
+    assert_eq!(turns(&outbox, "here"), ["4"]);
+    drop(outbox);
+    let outbox = FileOutbox::open_bounded(&path, 1_000).unwrap();
+    assert!(turns(&outbox, "gone").len() < 2);
+    assert_eq!(turns(&outbox, "here"), ["4"]);
+}

@@ -65,6 +65,17 @@ impl Finished {
 /// The default limit of captured output.
 pub const CAPTURE_BYTES: usize = 1024 * 1024;
 
+/// Runs a command in a home folder of its own, which goes with it: some programs write into HOME even when they are asked
+/// for nothing but their version.
+pub async fn run_aside(mut spec: WardSpec, within: Duration) -> Result<Finished, SpawnError> {
+    let scratch = tempfile::tempdir()
+        .map_err(|error| SpawnError::Failed(format!("cannot make a temporary folder: {error}")))?;
+    spec.env.retain(|name, _| !name.starts_with("XDG_"));
+    let home = scratch.path().to_string_lossy().into_owned();
+    spec.env.insert("HOME".to_owned(), home);
+    run(spec, within).await
+}
+
 /// Runs a command. Dropping the future ends it.
 pub async fn run(mut spec: WardSpec, within: Duration) -> Result<Finished, SpawnError> {
     if spec.capture_bytes == 0 {

@@ -25,15 +25,7 @@ const ALLOWED: &[&str] = &[
     "EDITOR",
     "VISUAL",
     "PAGER",
-    // how to reach the network
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
+    // how to reach the network, besides `PROXIES`
     "SSL_*",
     "NODE_EXTRA_CA_CERTS",
     "CURL_CA_BUNDLE",
@@ -77,6 +69,18 @@ const ALLOWED: &[&str] = &[
     "OPENCODE_*",
 ];
 
+/// How to reach the network: for assistants, and for git.
+pub const PROXIES: &[&str] = &[
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+];
+
 /// What no list can let through.
 const NEVER: &[&str] = &[
     "WORKER_TOKEN",
@@ -100,7 +104,8 @@ pub fn allowed(
 ) -> BTreeMap<String, String> {
     ours.into_iter()
         .filter(|(name, _)| {
-            let listed = ALLOWED.iter().any(|pattern| matches(pattern, name))
+            let mut known = ALLOWED.iter().chain(PROXIES);
+            let listed = known.any(|pattern| matches(pattern, name))
                 || passthrough.iter().any(|pattern| matches(pattern, name));
             listed && !NEVER.iter().any(|pattern| matches(pattern, name))
         })
@@ -127,27 +132,81 @@ const SHORTEST_SECRET: usize = 8;
 /// Of what certainly is a password.
 const SHORTEST_PASSWORD: usize = 4;
 
-/// The values in `env` that must not appear in a log or a report: of variables that are named like a secret, and what
-/// identifies somebody in a URL (a proxy's, for example). The longest ones first, so that none is hidden in part only.
+/// The values in `env` that must not appear in a log or a report: of variables that are named like a secret, of members of
+/// such a name in a configuration that a variable holds, and what identifies somebody in a URL (a proxy's, for example).
+/// The longest ones first, so that none is hidden in part only.
 pub fn secrets(env: &BTreeMap<String, String>) -> Vec<String> {
-    const NAMES: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "AUTH", "CREDENTIAL"];
     let mut found = Vec::new();
     for (name, value) in env {
-        // SSH_AUTH_SOCK is a path.
-        if !value.starts_with('/') && NAMES.iter().any(|part| name.contains(part)) {
-            // What prints it prints it line by line.
-            let lines = value.lines().map(str::trim);
-            found.extend(
-                lines
-                    .filter(|line| line.len() >= SHORTEST_SECRET)
-                    .map(str::to_owned),
-            );
+        let name = name.to_uppercase();
+        if is_secret_name(&name) && !is_path(&name, value) {
+            found.extend(in_lines(value));
         }
-        found.extend(in_url(value, name.to_uppercase().ends_with("_PROXY")));
+        if name.ends_with("_CONTENT") {
+            match serde_json::from_str(value) {
+                Ok(json) => in_json(&json, false, &mut found),
+                // JSON with comments, or none at all.
+                Err(_) => found.extend(in_members(value)),
+            }
+        }
+        found.extend(in_url(value, name.ends_with("_PROXY")));
     }
     found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     found.dedup();
     found
+}
+
+fn is_secret_name(upper: &str) -> bool {
+    const NAMES: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "AUTH", "CREDENTIAL"];
+    NAMES.iter().any(|part| upper.contains(part))
+}
+
+/// Where a secret lies is none: `SSH_AUTH_SOCK`, a file with credentials. A key may begin with `/`, too.
+fn is_path(upper: &str, value: &str) -> bool {
+    const ENDS: &[&str] = &["_SOCK", "_FILE", "_PATH", "_DIR"];
+    let is_named_so = ENDS.iter().any(|end| upper.ends_with(end));
+    value.starts_with('/') && (is_named_so || std::path::Path::new(value).exists())
+}
+
+/// What prints it prints it line by line.
+fn in_lines(value: &str) -> impl Iterator<Item = String> {
+    let lines = value.lines().map(str::trim);
+    lines
+        .filter(|line| line.len() >= SHORTEST_SECRET)
+        .map(str::to_owned)
+}
+
+/// The texts of members that are named like a secret, whatever they are in.
+fn in_json(json: &serde_json::Value, is_secret: bool, found: &mut Vec<String>) {
+    match json {
+        serde_json::Value::String(text) => {
+            if is_secret {
+                found.extend(in_lines(text));
+            }
+            found.extend(in_url(text, false));
+        }
+        serde_json::Value::Array(items) => {
+            for item in items {
+                in_json(item, is_secret, found);
+            }
+        }
+        serde_json::Value::Object(members) => {
+            for (name, value) in members {
+                // `keybinds` is not one: a member that holds others says nothing of their names.
+                let is_secret = is_secret_name(&name.to_uppercase()) && !value.is_object();
+                in_json(value, is_secret, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The same in a text that is no JSON: of each `"name": "value"`.
+fn in_members(text: &str) -> Vec<String> {
+    let parts: Vec<&str> = text.split('"').collect();
+    let members = parts.windows(3).filter(|three| three[1].trim() == ":");
+    let secret = members.filter(|three| is_secret_name(&three[0].to_uppercase()));
+    secret.flat_map(|three| in_lines(three[2])).collect()
 }
 
 /// `user:password` of a URL, the password alone, and both as they are sent.
@@ -321,6 +380,46 @@ mod tests {
         let secrets = secrets(&env);
         assert_eq!(redacted("x 12345678-and-more", &secrets), "x [secret]");
         assert_eq!(redacted("MIIEvQIBADAN", &secrets), "[secret]");
+    }
+
+    #[test]
+    fn a_key_is_a_secret_however_it_begins_and_its_variable_is_written_and_where_one_lies_is_none()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().to_str().unwrap().to_owned();
+        let content = r#"{"provider": {"acme": {"options": {"apiKey": "sk-in-content", "baseURL": "http://model.test/v1"}}},
+            "keybinds": {"leader": "ctrl+xyzabc"}}"#;
+        let with_comments = r#"{ // mine
+            "options": {"apiKey" : "sk-in-comments", "name": "Acme Models"} }"#;
+        let env = [
+            ("ACME_API_KEY", "/Zm9vYmFyYmF6/+k="),
+            ("acme_token", "sk-lower-case"),
+            ("SSH_AUTH_SOCK", "/tmp/not/there.sock"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", &there),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/not/there"),
+            ("OPENCODE_CONFIG_CONTENT", content),
+            ("OTHER_CONFIG_CONTENT", with_comments),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let secrets = secrets(&BTreeMap::from(env));
+        for hidden in [
+            "/Zm9vYmFyYmF6/+k=",
+            "sk-lower-case",
+            "sk-in-content",
+            "sk-in-comments",
+        ] {
+            assert_eq!(redacted(hidden, &secrets), "[secret]");
+        }
+        for shown in [
+            "/tmp/not/there.sock",
+            &there,
+            "/var/run/not/there",
+            "http://model.test/v1",
+            "ctrl+xyzabc",
+            "Acme Models",
+        ] {
+            assert_eq!(redacted(shown, &secrets), shown);
+        }
     }
 
     #[test]

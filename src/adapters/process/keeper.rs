@@ -87,7 +87,7 @@ impl Drain {
 pub(super) struct Keeper {
     pub line: String,
     pub lease: LeaseSpec,
-    pub marker: Option<Marker>,
+    pub marker: Marker,
     pub temporary: Option<PathBuf>,
     pub journal: Option<(Journal, String)>,
     pub ring: Ring,
@@ -257,9 +257,7 @@ impl Keeper {
     /// Ends what a killed warden left, files too, and says whether nothing of it is left. Without the lock somebody else has
     /// taken the session, and has swept.
     async fn sweep(&mut self) -> bool {
-        let (lease, Some(marker)) = (self.lease.clone(), self.marker.clone()) else {
-            return true;
-        };
+        let (lease, marker) = (self.lease.clone(), self.marker.clone());
         let folder = self.temporary.take();
         let swept = tokio::task::spawn_blocking(move || -> io::Result<marker::Swept> {
             let only_session = LeaseSpec {

@@ -25,6 +25,18 @@ impl Marker {
         Self(format!("{}:{}", prefix.0, file_key(session)))
     }
 
+    /// Of a child that belongs to no session and holds no lock, such as a program that is asked for its version: nobody
+    /// but its own keeper ever looks for it.
+    pub fn of_its_own() -> Self {
+        Self(format!("alone:{}", uuid::Uuid::now_v7().simple()))
+    }
+
+    /// Of what runs under a lock that belongs to no session: whoever takes it next sweeps.
+    pub fn of_lock(path: &std::path::Path) -> Self {
+        let digest = hex(path.as_os_str().as_encoded_bytes());
+        Self(format!("lock:{}", &digest[..32]))
+    }
+
     /// A marker as it came over the lifeline.
     pub(super) fn from_text(text: String) -> Self {
         Self(text)
@@ -188,6 +200,13 @@ mod tests {
         assert!(odd.starts_with("etcpasswd."), "{odd}");
         assert_ne!(file_key("a/b"), file_key("ab"));
         assert_ne!(file_key(""), file_key(" "));
+    }
+
+    #[test]
+    fn a_child_of_no_session_is_taken_for_no_others() {
+        let marker = Marker::of_its_own();
+        assert_ne!(marker, Marker::of_its_own());
+        assert!(!marker.as_str().contains('/'), "{marker:?}");
     }
 
     #[test]

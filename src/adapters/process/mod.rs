@@ -15,6 +15,7 @@ pub mod again;
 pub mod background;
 pub mod command;
 pub mod companion;
+pub mod directories;
 pub mod environment;
 pub mod foreground;
 pub mod journal;

@@ -16,7 +16,7 @@ pub struct Spec {
     pub env: BTreeMap<String, String>,
     pub cwd: PathBuf,
     pub lease: LeaseSpec,
-    pub marker: Option<String>,
+    pub marker: String,
     /// The session's folder for private temporary folders. What an earlier child left in it is removed.
     pub temporary: Option<PathBuf>,
     /// What the child reads from its stdin; without it there is nothing to read.

@@ -44,7 +44,8 @@ pub struct WardSpec {
     /// What the child reads from its stdin, to its end; nothing by default.
     pub stdin: Option<String>,
     pub lease: LeaseSpec,
-    pub marker: Option<Marker>,
+    /// By which all that descends from it is found when its warden is killed.
+    pub marker: Marker,
     /// A folder of the session's own; every spawn gets a fresh TMPDIR in it, removed at its end.
     pub temporary: Option<PathBuf>,
     /// Where the child is written down, and under which session.
@@ -56,7 +57,7 @@ pub struct WardSpec {
 }
 
 impl WardSpec {
-    /// A child without lease, marker, journal and TMPDIR.
+    /// A child without lease, journal and TMPDIR, under a marker of its own.
     pub fn new(
         warden: impl Into<PathBuf>,
         program: impl Into<PathBuf>,
@@ -70,7 +71,7 @@ impl WardSpec {
             cwd: cwd.into(),
             stdin: None,
             lease: LeaseSpec::default(),
-            marker: None,
+            marker: Marker::of_its_own(),
             temporary: None,
             journal: None,
             answers_on_stdout: false,
@@ -86,10 +87,7 @@ impl WardSpec {
             cwd: self.cwd.clone(),
             stdin: self.stdin.clone(),
             lease: self.lease.clone(),
-            marker: self
-                .marker
-                .as_ref()
-                .map(|marker| marker.as_str().to_owned()),
+            marker: self.marker.as_str().to_owned(),
             temporary: self.temporary.clone(),
             journal: self
                 .journal
@@ -183,11 +181,7 @@ impl Ward {
                 .arg0("orchestrator")
                 .arg(WARDEN_ARGUMENT)
                 .env_clear()
-                .envs(
-                    spec.marker
-                        .as_ref()
-                        .map(|marker| (WARDEN_VARIABLE, marker.as_str())),
-                )
+                .env(WARDEN_VARIABLE, spec.marker.as_str())
                 .stdin(Stdio::from(OwnedFd::from(theirs)))
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());

@@ -96,9 +96,9 @@ async fn run() -> io::Result<()> {
         }
     };
     lease.say(&format!("warden {}", std::process::id()));
-    let swept = match (&spec.marker, &spec.lease.session) {
-        (Some(text), Some(_)) => marker::sweep(&Marker::from_text(text.clone()), SWEEP),
-        _ => marker::Swept::default(),
+    let swept = match &spec.lease.session {
+        Some(_) => marker::sweep(&Marker::from_text(spec.marker.clone()), SWEEP),
+        None => marker::Swept::default(),
     };
     if let Some(pid) = swept.left.first() {
         // The file stays: somebody is left of that session.
@@ -213,9 +213,7 @@ fn start(spec: &Spec, temporary: Option<&Path>) -> io::Result<Pid> {
         .envs(&spec.env)
         .current_dir(&spec.cwd)
         .stdin(stdin_of(spec.stdin.as_deref(), temporary)?);
-    if let Some(marker) = &spec.marker {
-        command.env(marker::MARKER_VARIABLE, marker);
-    }
+    command.env(marker::MARKER_VARIABLE, &spec.marker);
     if let Some(folder) = temporary {
         for name in ["TMPDIR", "TMP", "TEMP"] {
             command.env(name, folder);

@@ -6,7 +6,8 @@
 
 mod invocation;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orchestrator_actors::domain::assistant::{AgentError, ExitReport};
@@ -39,6 +40,8 @@ pub struct RoleConfig {
     pub room: Room,
     /// With `--demo`: a home of its own, and the scripted model.
     pub hermetic: Option<HermeticSettings>,
+    /// For the commands by which a role gets its tasks: where this installation keeps its files, no secret among it.
+    pub own: BTreeMap<String, String>,
 }
 
 /// Starts assistants for roles.
@@ -85,8 +88,9 @@ async fn describe(
     }
     // As detection sees it: a script may need the interpreter beside it.
     if let Ok(path) = Places::new(&config.search).path_for(&program).into_string() {
-        env.insert("PATH".to_owned(), path);
+        env.insert("PATH".to_owned(), with_our_commands(path));
     }
+    env.extend(config.own.clone());
     let fixed = invocation.env.iter();
     env.extend(fixed.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     if let Some(directory) = directory.to_str() {
@@ -107,11 +111,23 @@ async fn describe(
         session: Some(session_lock(&traces.locks, &key)),
         directory: Some((lock, DirectoryUse::Shared)),
     };
-    ward.marker = Some(Marker::new(&traces.prefix, &name));
+    ward.marker = Marker::new(&traces.prefix, &name);
     ward.temporary = Some(traces.temporary.join(&key));
     ward.journal = Some((traces.journal.clone(), name));
     ward.answers_on_stdout = true;
     Ok((ward, secrets))
+}
+
+/// A role is told to run `orchestrator wait-for-task`: it is found, last of all, where this program is.
+fn with_our_commands(path: String) -> String {
+    let own = std::env::current_exe().ok();
+    let folder = own.as_deref().and_then(Path::parent).and_then(Path::to_str);
+    match folder {
+        Some(folder) if !path.split(':').any(|known| known == folder) => {
+            format!("{path}:{folder}")
+        }
+        _ => path,
+    }
 }
 
 /// The directory that was asked for, if it is the worker's own or below it, links resolved.

@@ -46,36 +46,9 @@ impl LooperDeps for SystemDeps {
     }
 
     fn log(&self, progress: Progress) {
-        log(&progress);
+        orchestrator_actors::tasks::tell(&progress);
         if let Some(listener) = &self.listener {
             listener(progress);
         }
-    }
-}
-
-fn log(progress: &Progress) {
-    match progress {
-        Progress::Began { task, attempt } => tracing::info!(%task, attempt, "task begun"),
-        Progress::Resumed { task, phase } => tracing::info!(%task, phase, "task resumed"),
-        Progress::Phase { task, phase } => tracing::debug!(%task, phase, "task phase"),
-        Progress::Branched { task, branch } => tracing::info!(%task, %branch, "task branched"),
-        Progress::Again { task, why, tried } => tracing::warn!(%task, why, tried, "tried again"),
-        Progress::Done {
-            task,
-            artifact,
-            metrics,
-        } => tracing::info!(
-            %task, branch = %artifact.branch, commit = %artifact.commit, pushed = artifact.pushed,
-            run_ms = metrics.run_ms, push_ms = metrics.push_ms, "task done"
-        ),
-        Progress::Failed {
-            task,
-            failure,
-            metrics,
-        } => tracing::warn!(
-            %task, class = ?failure.class, why = %failure, run_ms = metrics.run_ms, "task failed"
-        ),
-        Progress::Returned { task, why } => tracing::info!(%task, why, "task given back"),
-        Progress::NotCleaned { task, why } => tracing::error!(%task, why, "task not undone"),
     }
 }

@@ -4,20 +4,27 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use orchestrator_actors::domain::task::Entry;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::tasks::{JournalError, TaskJournal};
+use tokio::sync::Mutex;
 
 #[derive(Clone, Debug)]
 pub struct FileJournal {
     path: PathBuf,
+    /// One access at a time: a write that nobody waits for any more is done before its successor reads.
+    turn: Arc<Mutex<()>>,
 }
 
 impl FileJournal {
     /// Its folder is made when it is first written.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            turn: Arc::default(),
+        }
     }
 
     fn blocking<T: Send + 'static>(
@@ -25,11 +32,16 @@ impl FileJournal {
         verb: &'static str,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Pending<Result<T, JournalError>> {
-        let path = self.path.clone();
+        let (path, turn) = (self.path.clone(), self.turn.clone());
         Box::pin(async move {
+            let turn = turn.lock_owned().await;
             let failed = |why: String| JournalError(format!("could not {verb} {why}"));
             let shown = path.display().to_string();
-            let done = tokio::task::spawn_blocking(move || work(&path)).await;
+            let done = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                work(&path)
+            });
+            let done = done.await;
             let done = done.map_err(|error| failed(format!("{shown}: {error}")))?;
             done.map_err(|error| failed(format!("{shown}: {error}")))
         })

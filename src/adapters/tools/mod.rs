@@ -76,7 +76,7 @@ impl Search {
     pub fn from_environment(paths: &Paths) -> Self {
         let named = [
             ("opencode", crate::config::env::OPENCODE_BIN),
-            ("goose", "ORCHESTRATOR_GOOSE_BIN"),
+            ("goose", crate::config::env::GOOSE_BIN),
         ];
         Self {
             path: std::env::var_os("PATH"),

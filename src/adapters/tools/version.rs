@@ -1,5 +1,5 @@
 //! Which version a program is: what the npm package around it says, which costs nothing and is what the program would
-//! say itself, else its `--version` under a time limit, in a home folder of its own, since some write into HOME.
+//! say itself, else its `--version` under a time limit and away from the user's HOME.
 
 use std::path::Path;
 use std::time::Duration;
@@ -53,15 +53,11 @@ fn of_package(program: &Path) -> Option<String> {
 }
 
 async fn said_by(program: &Path, search: &Search, places: &Places) -> Result<String, String> {
-    let scratch = tempfile::tempdir().map_err(|error| format!("cannot be asked: {error}"))?;
-    let mut spec = WardSpec::new(&search.warden, program, scratch.path());
+    let mut spec = WardSpec::new(&search.warden, program, "/");
     spec.args = vec!["--version".to_owned()];
     spec.env = places.environment_for(program);
-    spec.env.retain(|name, _| !name.starts_with("XDG_"));
-    let home = scratch.path().to_string_lossy().into_owned();
-    spec.env.insert("HOME".to_owned(), home);
     spec.env.insert("CI".to_owned(), "1".to_owned());
-    let finished = command::run(spec, LIMIT)
+    let finished = command::run_aside(spec, LIMIT)
         .await
         .map_err(|error| format!("does not start: {error}"))?;
     if finished.timed_out {

@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 
 use clap::Args;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use owo_colors::OwoColorize;
 
@@ -17,7 +16,10 @@ use crate::cli::resolve::{Target, sessions, target};
 use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
-use crate::cli::turn::{Closed, Submitted, follow, model_name, submit, tell_unserved};
+use crate::cli::turn::{
+    Asking, Closed, How, Submitted, Typing, call_for, follow, look_away, looking_at, model_name,
+    submit, tell_unserved, typing,
+};
 use crate::ui::format::{count, duration, printable, short};
 
 /// Talk with a worker; the session is made on the first message
@@ -30,6 +32,10 @@ pub struct Chat {
     /// Model for the messages, as provider/model
     #[arg(long, value_parser = model_name)]
     model: Option<String>,
+
+    /// The assistant's agent for the messages, such as plan
+    #[arg(long)]
+    agent: Option<String>,
 
     /// Begin a new session instead of going on with the last one
     #[arg(long)]
@@ -52,17 +58,30 @@ enum Turn {
 
 impl Chat {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
-        let person = std::io::stdin().is_terminal();
         let connection = connect(app).await?;
-        let mut conversation = self.begin(app, &connection, person).await?;
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let talked = self.talk(app, &connection).await;
+        look_away(app.ui, &connection.client).await;
+        talked
+    }
+
+    async fn talk(self, app: &App, connection: &Connection) -> Result<Exit, Failure> {
+        let person = std::io::stdin().is_terminal();
+        let mut conversation = self.begin(app, connection, person).await?;
+        let mut lines = typing();
         let mut exit = Exit::Ok;
         let mut interrupted = false;
         loop {
             if person {
                 app.ui.ask("you> ");
             }
-            let line = match next_line(&mut lines).await? {
+            let line = next_line(&mut lines);
+            let line = match &conversation {
+                Target::Session { id, .. } => {
+                    looking_at(app.ui, &connection.client, id, line).await?
+                }
+                Target::Worker { .. } => line.await?,
+            };
+            let line = match line {
                 Input::Line(line) => line,
                 Input::End => {
                     if person {
@@ -81,7 +100,7 @@ impl Chat {
             if line.trim().is_empty() {
                 continue;
             }
-            let turn = match self.sent(app, &connection, &conversation, &line).await {
+            let turn = match self.sent(app, connection, &conversation, &line).await {
                 Ok(Some(turn)) => turn,
                 Ok(None) => return Ok(Exit::Interrupted),
                 // A line that is too long is no reason to end a conversation with a person.
@@ -91,7 +110,7 @@ impl Chat {
                 }
                 Err(failure) => return Err(failure),
             };
-            tell_unserved(app, &connection, &conversation).await;
+            tell_unserved(app, connection, &conversation).await;
             let (worker_id, worker) = match conversation {
                 Target::Worker { id, name } => (id, name),
                 Target::Session {
@@ -103,10 +122,18 @@ impl Chat {
                 worker_id,
                 worker: worker.clone(),
             };
-            match self
-                .answer(app, &connection, &turn, &worker, person)
-                .await?
-            {
+            let answer = self.answer(
+                app,
+                connection,
+                &turn,
+                &worker,
+                person.then_some(&mut lines),
+            );
+            let answered = looking_at(app.ui, &connection.client, &turn.session, answer).await?;
+            if let Turn::Closed(closed) = &answered {
+                call_for(app.ui, &worker, closed);
+            }
+            match answered {
                 Turn::Closed(closed) if closed.is_complete() => {
                     if person {
                         app.ui.say(footer(&closed).dimmed().to_string());
@@ -138,8 +165,12 @@ impl Chat {
             app.ui
                 .say(format!("waiting for {url} ({reason}; Ctrl+C leaves)"));
         }
+        let how = How {
+            model: self.model.as_deref(),
+            agent: self.agent.as_deref(),
+        };
         tokio::select! {
-            sent = submit(connection, to, line, self.model.as_deref()) => sent.map(Some),
+            sent = submit(connection, to, line, how) => sent.map(Some),
             _ = tokio::signal::ctrl_c() => Ok(None),
         }
     }
@@ -177,15 +208,16 @@ impl Chat {
         })
     }
 
-    /// Prints the answer as it grows; Ctrl+C aborts the turn, a second one leaves.
+    /// Prints the answer as it grows, and asks a person what the assistant asks; Ctrl+C aborts the turn, a second one leaves.
     async fn answer(
         &self,
         app: &App,
         connection: &Connection,
         turn: &Submitted,
         worker: &str,
-        person: bool,
+        mut lines: Option<&mut Typing>,
     ) -> Result<Turn, Failure> {
+        let person = lines.is_some();
         let mut screen = Screen {
             app,
             printer: Printer::default(),
@@ -198,10 +230,12 @@ impl Chat {
             let mut grow = |parts: &[PartRow]| screen.show(parts);
             let say = |text: &str| app.ui.say(format!("\n{text}"));
             let mut following = std::pin::pin!(follow(connection, turn, Some(&mut grow), &say));
+            let mut asking = Asking::new(app, connection, turn, person);
             let mut aborted = false;
             loop {
                 tokio::select! {
                     closed = &mut following => break closed?,
+                    asked = asking.next(lines.as_deref_mut()) => asked?,
                     _ = tokio::signal::ctrl_c() => {
                         if aborted {
                             return Ok(Turn::Left);
@@ -222,7 +256,7 @@ impl Chat {
     }
 }
 
-async fn next_line(lines: &mut Lines<BufReader<Stdin>>) -> Result<Input, Failure> {
+async fn next_line(lines: &mut Typing) -> Result<Input, Failure> {
     tokio::select! {
         line = lines.next_line() => match line {
             Ok(Some(line)) => Ok(Input::Line(line)),

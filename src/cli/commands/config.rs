@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::init::parse_token;
 use crate::adapters::process::foreground::run_in_terminal;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, warning_text};
 use crate::cli::globals::App;
 use crate::cli::prompt;
-use crate::config::dev::{CONVEX_URL, MACHINE_TOKEN, ROOT_DIRECTORY, WORKER_TOKEN};
-use crate::config::dotenv::{self, DotEnv};
-use crate::config::{Edit, Loaded, Problem, deployment_url, env, inspect, load, schema, template};
+use crate::config::dev::Dev;
+use crate::config::dotenv;
+use crate::config::{
+    Base, Edit, Loaded, NAME_RULE, NewEntry, WorkersConfig, env, is_name, load, schema, template,
+};
 use crate::ui::format::plural;
 
 /// Look at the configuration and change it
@@ -159,62 +160,72 @@ async fn edit(app: &App) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// What paths in a `.env` are relative to: development mode is started beside it.
+pub(super) fn beside(app: &App, file: &Path) -> Base {
+    let base = app.base();
+    let file = base.current.join(file);
+    let folder = file.parent().map(Path::to_owned);
+    Base {
+        current: folder.unwrap_or(base.current),
+        ..base
+    }
+}
+
+/// Whether the file that is added to takes a worker of this name.
+pub(super) fn check_new_name(name: Option<&str>, config: &WorkersConfig) -> Result<(), Failure> {
+    let Some(name) = name else {
+        return Ok(());
+    };
+    if !is_name(name) {
+        return Err(Failure::usage(format!("--name {NAME_RULE}")));
+    }
+    if config.workers.iter().any(|worker| worker.name == name) {
+        return Err(Failure::usage(format!("another worker is called `{name}`"))
+            .hint("choose another --name; orchestrator config show lists what is there"));
+    }
+    Ok(())
+}
+
 fn migrate(app: &App, file: &Path, name: Option<&str>) -> Result<(), Failure> {
-    let found = DotEnv::read(file)?.ok_or_else(|| {
+    let found = Dev::of_file(file)?.ok_or_else(|| {
         Failure::new(Exit::Config, format!("there is no file {}", file.display()))
             .hint("name the .env of your development mode: orchestrator config migrate-env FILE")
     })?;
-    let required = |name: &str, what: &str| {
-        found.get(name).ok_or_else(|| {
-            Failure::new(
-                Exit::Config,
-                format!("{name}: {what} is required ({})", file.display()),
-            )
-        })
+    let found = found.with_url(app.globals.url.clone());
+    let wrong =
+        |failure: Failure| failure.hint("correct it, then: orchestrator config migrate-env");
+    let loaded = found.loaded(&beside(app, file), app.url_rule());
+    let loaded = loaded.map_err(|error| wrong(error.into()))?;
+    let Some(worker) = loaded.config.workers.first() else {
+        return Err(Failure::failed(format!("{} has no worker", file.display())));
     };
-    let token = match found.get(WORKER_TOKEN).or(found.get(MACHINE_TOKEN)) {
-        Some(text) => parse_token(text)?,
-        None => parse_token(required(WORKER_TOKEN, "Worker token")?)?,
-    };
-    let url = deployment_url(required(CONVEX_URL, "Convex URL")?, app.url_rule())
-        .map_err(|reason| Failure::new(Exit::Config, format!("{CONVEX_URL}: {reason}")))?;
-    // Without ROOT_DIRECTORY development mode works where it is started: beside its .env.
-    let beside = std::path::absolute(file)
-        .ok()
-        .and_then(|path| path.parent().map(Path::to_owned));
-    let base = app.base();
-    let given = match found.get(ROOT_DIRECTORY) {
-        Some(root) => base.expand(root),
-        None => beside.unwrap_or(base.current),
-    };
-    let directory = inspect(&given.display().to_string(), &given)
-        .map_err(|reason| Failure::new(Exit::Config, reason))?;
+    if let Some(reason) = &worker.broken {
+        return Err(wrong(Failure::new(Exit::Config, reason)));
+    }
+    let (token, directory) = (&worker.token, &worker.directory);
     let path = &app.paths.workers_file;
-    let mut edit = Edit::open(path).map_err(Failure::failed)?;
+    let (mut edit, config) = Edit::to_add(path, &app.base(), app.url_rule())?;
     if edit.has(token.worker().as_str()) {
         let message = format!("worker {} is in {} already", token.worker(), path.display());
         return Err(Failure::usage(message).hint("orchestrator config show lists what is there"));
     }
-    edit.append(&token.expose(), &directory, url.as_str(), name)
+    check_new_name(name, &config)?;
+    let text = token.expose();
+    let entry = NewEntry::new(&text, directory, worker.url.as_str())
+        .named(name)
+        .idle_after(found.idle_timeout().ok().flatten());
+    edit.append(entry)
         .and_then(|()| edit.write())
         .map_err(|error| Failure::failed(error).hint("nothing was changed"))?;
     app.ui.say(format!(
         "wrote {} (0600): worker {} in {}; {} stays for development mode",
         app.paths.shown(path),
         token.worker(),
-        app.paths.shown(&directory),
+        app.paths.shown(directory),
         file.display()
     ));
     if prompt::can_ask(app) {
         app.ui.say("try it: orchestrator run");
     }
     Ok(())
-}
-
-/// A warning as it is shown everywhere.
-pub fn warning_text(warning: &Problem) -> String {
-    match &warning.help {
-        Some(help) => format!("warning: {warning}; {help}"),
-        None => format!("warning: {warning}"),
-    }
 }

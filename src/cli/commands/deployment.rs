@@ -10,7 +10,9 @@ use crate::cli::connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
+use crate::cli::listen::ListenArgs;
 use crate::config::env;
+use crate::daemon::{Listen, listen_warning, page_origin};
 use crate::telemetry;
 
 /// Run the embedded deployment alone, or check any deployment
@@ -31,8 +33,10 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
         /// Let web pages of this origin talk to it, like https://chat.example; may be repeated
-        #[arg(long, value_name = "ORIGIN")]
+        #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
         allow_origin: Vec<String>,
+        #[command(flatten)]
+        listen: ListenArgs,
     },
     /// Play the product's scenario against a deployment, under a throwaway machine that is removed again
     ///
@@ -51,7 +55,8 @@ impl Deployment {
                 port,
                 data,
                 allow_origin,
-            } => serve(app, port, data, allow_origin).await,
+                listen,
+            } => serve(app, port, data, allow_origin, listen.resolve()?).await,
             Command::Check { url } => prove(app, url).await,
         }
     }
@@ -59,6 +64,12 @@ impl Deployment {
 
 async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
     let connected = match url {
+        Some(url) if has_path(&url) => {
+            return Err(Failure::usage(format!(
+                "a deployment is at the root of its address, and this names a path: {url}"
+            ))
+            .hint("leave out what follows the host and the port"));
+        }
         Some(url) => connection::connect_to(app, &url).await?,
         None => connection::connect(app).await?,
     };
@@ -73,11 +84,16 @@ async fn prove(app: &App, url: Option<String>) -> Result<Exit, Failure> {
     Ok(if passed { Exit::Ok } else { Exit::Failed })
 }
 
+fn has_path(text: &str) -> bool {
+    url::Url::parse(text.trim()).is_ok_and(|url| !matches!(url.path(), "" | "/"))
+}
+
 async fn serve(
     app: &App,
     port: u16,
     data: Option<PathBuf>,
     origins: Vec<String>,
+    listen: Option<Listen>,
 ) -> Result<Exit, Failure> {
     let is_default = data.is_none();
     let folder = data.unwrap_or_else(|| app.paths.local());
@@ -86,10 +102,10 @@ async fn serve(
         stderr: app.stderr_level(),
     };
     let _logging = telemetry::start(None, &levels, app.ui.colors_on_stderr());
-    let up = |url: &str, key: &Path| {
+    let up = |url: &str, key: &Path, page: Option<&str>| {
         app.ui.line(format!(
             "deployment  {url}   embedded, {}",
-            app.paths.shown(&folder)
+            app.paths.shown(&key.with_file_name("local.sqlite3"))
         ));
         let variable = if is_default {
             String::new()
@@ -100,8 +116,12 @@ async fn serve(
             "owner's key {}   ·   use it: {variable}orchestrator --url {url} …   ·   stop: Ctrl+C",
             app.paths.shown(key)
         ));
+        if let Some(page) = page {
+            app.ui.error(&format!("warning: {}", listen_warning(page)));
+        }
     };
-    crate::daemon::serve_deployment(&folder, port, origins, up).await?;
+    let trouble = |reason: &str| app.ui.error(&format!("warning: {reason}"));
+    crate::daemon::serve_deployment(&folder, port, origins, listen.as_ref(), up, trouble).await?;
     Ok(Exit::Ok)
 }
 

@@ -9,14 +9,14 @@ use clap::Args;
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::{TOKEN_FORMAT_HELP, WorkerToken};
 
+use super::config::beside;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::probe::{git_state, reach};
 use crate::cli::prompt;
-use crate::config::dev::{CONVEX_URL, MACHINE_TOKEN, ROOT_DIRECTORY, WORKER_TOKEN};
-use crate::config::dotenv::DotEnv;
-use crate::config::{Edit, deployment_url, inspect, template};
+use crate::config::dev::{CONVEX_URL, Dev, MACHINE_TOKEN, ROOT_DIRECTORY, WORKER_TOKEN};
+use crate::config::{Edit, Millis, NewEntry, deployment_url, inspect, template};
 
 /// Make the first workers.json: a token, a directory, a deployment (--url)
 #[derive(Debug, Default, Args)]
@@ -43,13 +43,14 @@ struct Entry {
     token: WorkerToken,
     directory: PathBuf,
     url: DeploymentUrl,
+    idle_timeout_ms: Option<Millis>,
 }
 
 impl Init {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         self.refuse_to_replace(app)?;
         let entry = self.entry(app).await?;
-        write(app, &entry, Edit::fresh)?;
+        write(app, &entry, Edit::fresh(&app.paths.workers_file)?)?;
         app.ui.say("serve it: orchestrator run");
         Ok(Exit::Ok)
     }
@@ -69,14 +70,14 @@ impl Init {
         let file =
             match &self.from_env {
                 None => None,
-                Some(path) => Some(DotEnv::read(path)?.ok_or_else(|| {
+                Some(path) => Some(Dev::of_file(path)?.ok_or_else(|| {
                     Failure::usage(format!("there is no file {}", path.display()))
                 })?),
             };
-        let value = |name: &str| {
-            file.as_ref()
-                .and_then(|file| file.get(name))
-                .map(str::to_owned)
+        let value = |name| file.as_ref().and_then(|file| file.value(name));
+        let idle_timeout_ms = match file.as_ref().map_or(Ok(None), Dev::idle_timeout) {
+            Ok(time) => time,
+            Err(problem) => return Err(Failure::new(Exit::Config, problem.to_string())),
         };
         let token = self.token(app, value(WORKER_TOKEN).or_else(|| value(MACHINE_TOKEN)))?;
         app.ui.say(format!(
@@ -84,8 +85,7 @@ impl Init {
             token.machine(),
             token.worker()
         ));
-        let folder = self.from_env.as_deref().and_then(Path::parent);
-        let directory = self.directory(app, value(ROOT_DIRECTORY), folder)?;
+        let directory = self.directory(app, value(ROOT_DIRECTORY))?;
         if let Some(state) = git_state(&directory).await {
             app.ui.say(format!("  {state}"));
         }
@@ -103,6 +103,7 @@ impl Init {
             token,
             directory,
             url,
+            idle_timeout_ms,
         })
     }
 
@@ -123,21 +124,19 @@ impl Init {
         }
     }
 
-    fn directory(
-        &self,
-        app: &App,
-        found: Option<String>,
-        folder: Option<&Path>,
-    ) -> Result<PathBuf, Failure> {
-        let accept = |text: &str| inspect(text, &app.base().expand(text));
+    fn directory(&self, app: &App, found: Option<String>) -> Result<PathBuf, Failure> {
         let here = app.base().current;
-        let given = match (&self.dir, found, folder) {
-            (Some(dir), ..) => Some(dir.display().to_string()),
-            (None, Some(root), _) => Some(root),
-            (None, None, Some(folder)) => {
-                Some(app.base().current.join(folder).display().to_string())
-            }
-            (None, None, None) => None,
+        let file = self.from_env.as_deref().map(|file| beside(app, file));
+        let base = match (&self.dir, file) {
+            (None, Some(beside)) => beside,
+            _ => app.base(),
+        };
+        let accept = |text: &str| inspect(text, &base.expand(text));
+        let given = match (&self.dir, found) {
+            (Some(dir), _) => Some(dir.display().to_string()),
+            (None, Some(root)) => Some(root),
+            (None, None) if self.from_env.is_some() => Some(base.current.display().to_string()),
+            (None, None) => None,
         };
         match given {
             Some(given) => accept(&given).map_err(|reason| {
@@ -177,24 +176,19 @@ pub async fn first_run(app: &App) -> Result<(), Failure> {
         "No workers configuration found. Three answers make one at {path}:"
     ));
     let entry = Init::default().entry(app).await?;
-    write(app, &entry, Edit::open)
+    let (edit, _) = Edit::to_add(&app.paths.workers_file, &app.base(), app.url_rule())?;
+    write(app, &entry, edit)
 }
 
-/// Writes the entry into what `begin` opens.
-fn write(
-    app: &App,
-    entry: &Entry,
-    begin: fn(&Path) -> Result<Edit, String>,
-) -> Result<(), Failure> {
-    let path = &app.paths.workers_file;
-    let written = begin(path).and_then(|mut edit| {
-        let token = entry.token.expose();
-        edit.append(&token, &entry.directory, entry.url.as_str(), None)?;
-        edit.write()
-    });
-    written.map_err(|error| Failure::failed(error).hint("nothing was changed"))?;
-    app.ui
-        .say(format!("wrote {} (0600)", app.paths.shown(path)));
+fn write(app: &App, entry: &Entry, mut edit: Edit) -> Result<(), Failure> {
+    let token = entry.token.expose();
+    let new = NewEntry::new(&token, &entry.directory, entry.url.as_str())
+        .idle_after(entry.idle_timeout_ms);
+    edit.append(new)
+        .and_then(|()| edit.write())
+        .map_err(|error| Failure::failed(error).hint("nothing was changed"))?;
+    let path = app.paths.shown(&app.paths.workers_file);
+    app.ui.say(format!("wrote {path} (0600)"));
     Ok(())
 }
 

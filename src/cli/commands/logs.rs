@@ -16,7 +16,8 @@ use crate::control::Verb;
 use crate::control::report::Report;
 use crate::telemetry::reading::past;
 use crate::telemetry::{ASSISTANTS, SUPERVISOR};
-use line::{Line, Wanted};
+pub(super) use line::Line;
+use line::Wanted;
 
 /// Unless more is asked for.
 const LINES: usize = 100;
@@ -66,6 +67,13 @@ pub enum Level {
     Info,
     Warn,
     Error,
+}
+
+/// The newest lines that name a task; none when there is no log here.
+pub(super) fn of_task(app: &App, task: &str, most: usize) -> Vec<Line> {
+    let take = |text: &str| Line::parse(text).filter(|line| line.is_of_task(task));
+    past(&app.paths.logs(), SUPERVISOR, Some(most), take)
+        .map_or_else(|_| Vec::new(), |(lines, _)| lines)
 }
 
 /// As the log writes times, so that they compare as texts.

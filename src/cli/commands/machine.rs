@@ -77,7 +77,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Daemon {
     /// As `orchestrator run --detach`
-    Start(run::Run),
+    Start(Box<run::Run>),
     /// As `orchestrator stop`
     Stop(stop::Stop),
     /// As `orchestrator status`
@@ -216,7 +216,7 @@ async fn token(app: &App) -> Result<Exit, Failure> {
     })?;
     app.ui.line(token);
     app.ui.say(
-        "keep it secret: whoever has it serves every worker of this machine; use it with orchestrator init --token-stdin or MACHINE_TOKEN",
+        "keep it secret: whoever has it serves every worker of this machine; use it with orchestrator machine enrol --token-stdin, or start with it in MACHINE_TOKEN",
     );
     Ok(Exit::Ok)
 }
@@ -231,7 +231,7 @@ async fn enrolled(app: &App, token_stdin: bool) -> Result<Exit, Failure> {
     };
     let url = find(app)?.url;
     let url = deployment_url(&url, app.url_rule()).map_err(Failure::usage)?;
-    let enrolled = enrol(&app.paths, &url, &token).await?;
+    let enrolled = enrol(&app.target(), &url, &token).await?;
     if let Some(own) = &enrolled.known_as {
         app.ui.say(format!(
             "warning: this installation calls itself {own}, the token is for {}",
@@ -255,9 +255,17 @@ async fn enrolled(app: &App, token_stdin: bool) -> Result<Exit, Failure> {
         plural(enrolled.sessions, "session"),
         app.paths.shown(&app.paths.workers_file)
     ));
+    for worker in &enrolled.gone {
+        app.ui.say(removed_elsewhere(worker));
+    }
     // What it serves with is valid until it has changed over.
     tell_supervisor(app).await?;
     Ok(Exit::Ok)
+}
+
+/// Of an entry that an enrolment took out.
+pub(super) fn removed_elsewhere(worker: &str) -> String {
+    format!("worker {worker} was removed on its deployment: its entry is taken out of workers.json")
 }
 
 fn given_token(app: &App, token_stdin: bool) -> Result<Token, Failure> {

@@ -39,7 +39,7 @@ pub enum MachineCommand {
         #[command(flatten)]
         asked: Asked,
     },
-    /// What was asked, the newest first
+    /// What was asked, the newest first, and how the roles stand
     List {
         /// As one JSON object
         #[arg(long)]
@@ -86,6 +86,26 @@ struct Row {
     result: Option<String>,
     error: Option<Value>,
     created_at: f64,
+}
+
+/// How a role stands, whoever ended it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RoleRow {
+    room: String,
+    role: String,
+    agent_type: String,
+    run: RunRow,
+    updated_at: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RunRow {
+    state: String,
+    started_at: Option<f64>,
+    ended_at: Option<f64>,
+    reason: Option<String>,
 }
 
 impl Row {
@@ -217,17 +237,23 @@ async fn list(app: &App, machine: Option<String>, as_json: bool) -> Result<Exit,
     let machine = machine_of(app, machine)?;
     let connection = connect(app).await?;
     let args = json!({"machineId": machine});
-    let mut rows = connection.client.query("commands:list", args).await?;
+    let (rows, roles) = tokio::join!(
+        connection.client.query("commands:list", args.clone()),
+        connection.client.query("agentConfigs:list", args),
+    );
+    let (mut rows, roles) = (rows?, roles?);
     if as_json {
         for row in rows.as_array_mut().into_iter().flatten() {
             if let Some(result) = row["result"].as_str().map(unfolded) {
                 row["result"] = result;
             }
         }
-        app.ui.json(&json!({"schema": 1, "commands": rows}));
+        app.ui
+            .json(&json!({"schema": 1, "commands": rows, "roles": roles}));
         return Ok(Exit::Ok);
     }
     let rows: Vec<Row> = read("commands:list", rows)?;
+    let roles: Vec<RoleRow> = read("agentConfigs:list", roles)?;
     if rows.is_empty() {
         app.ui.say("nothing was asked of this machine");
     }
@@ -235,7 +261,26 @@ async fn list(app: &App, machine: Option<String>, as_json: bool) -> Result<Exit,
     for row in rows {
         app.ui.line(listed(&row, now));
     }
+    for role in roles {
+        app.ui.line(playing(&role, now));
+    }
     Ok(Exit::Ok)
+}
+
+/// `role den/builder  ended     12m  claude  it ended by itself`.
+fn playing(role: &RoleRow, now_ms: f64) -> String {
+    let run = &role.run;
+    let at = run.ended_at.or(run.started_at).unwrap_or(role.updated_at);
+    let line = printable(&format!(
+        "role {}/{}  {:>4}  {:<10}  {}  {}",
+        role.room,
+        role.role,
+        age((now_ms - at).max(0.0) as u64),
+        run.state,
+        role.agent_type,
+        short(run.reason.as_deref().unwrap_or_default(), 120)
+    ));
+    line.trim_end().to_owned()
 }
 
 fn listed(row: &Row, now_ms: f64) -> String {
@@ -285,6 +330,20 @@ mod tests {
             "{line:?}"
         );
     }
+
+    #[test]
+    fn a_role_that_has_ended_by_itself_is_listed_with_the_reason() {
+        let role: RoleRow = serde_json::from_value(json!({
+            "room": "den", "role": "builder", "agentType": "claude", "updatedAt": 1_000,
+            "run": {"state": "ended", "startedAt": 500, "endedAt": 1_000, "reason": "it ended by itself"},
+        }))
+        .unwrap();
+        assert_eq!(
+            playing(&role, 61_000.0),
+            "role den/builder    1m  ended       claude  it ended by itself"
+        );
+    }
+
     #[test]
     fn a_result_is_listed_in_a_line_and_a_tree_is_no_text() {
         let row = |result: &str| -> Row {

@@ -1,18 +1,21 @@
 //! `orchestrator owner`: the key pair that proves who owns machines, workers and sessions.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
-use crate::adapters::identity::{AUDIENCE, ISSUER, OwnerKeys, previous_path};
+use crate::adapters::identity::{AUDIENCE, ISSUER, KeyError, OwnerKeys, previous_path};
 use crate::cli::connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::config::env;
 use crate::config::parse_duration;
+use crate::daemon::holder;
+use crate::ui::format::quoted;
 
 /// The owner's key and identity
 #[derive(Debug, Args)]
@@ -60,6 +63,7 @@ const ONE_OWNER: &str = "all keys of one deployment are one owner, who reaches e
 
 impl Owner {
     pub fn execute(self, app: &App) -> Result<Exit, Failure> {
+        let named = self.key.clone();
         let path = self.key.unwrap_or_else(|| app.paths.owner_key());
         match self.command {
             Command::Init => {
@@ -72,7 +76,8 @@ impl Owner {
                 tell_deployments(app, &keys);
             }
             Command::Token { ttl, subject, link } => {
-                let keys = OwnerKeys::load(&path)?;
+                let keys =
+                    OwnerKeys::load(&path).map_err(|error| missing(error, named.as_deref()))?;
                 let token = keys.current.jwt(&subject, ttl)?;
                 let token = token.expose_secret();
                 if link {
@@ -98,6 +103,7 @@ impl Owner {
                 );
             }
             Command::Rotate { finish: true } => {
+                knows_the_new_one(&path)?;
                 let keys = OwnerKeys::finish(&path)?;
                 app.ui.say(format!(
                     "owner's key  {}   the only one again",
@@ -105,12 +111,50 @@ impl Owner {
                 ));
                 tell_deployments(app, &keys);
                 app.ui.say(
-                    "until then, and in an embedded deployment until it is started again, tokens of the one before are taken",
+                    "until its OWNER_JWKS is set to that, a Convex deployment takes tokens of the key before, and an embedded \
+                     one until it is started again",
                 );
             }
         }
         Ok(Exit::Ok)
     }
+}
+
+/// The hint makes the key where it was looked for.
+fn missing(error: KeyError, named: Option<&Path>) -> Failure {
+    let is_missing =
+        matches!(&error, KeyError::File { source, .. } if source.kind() == ErrorKind::NotFound);
+    let failure = Failure::from(error);
+    match named.filter(|_| is_missing) {
+        Some(path) => failure.hint(format!(
+            "make one with orchestrator owner init --key {}",
+            quoted(&path.display().to_string())
+        )),
+        None => failure,
+    }
+}
+
+/// An embedded deployment that has run since before the exchange knows only the key that is about to be removed: without
+/// it, nobody would be its owner until it is started again.
+fn knows_the_new_one(key: &Path) -> Result<(), Failure> {
+    let Some(folder) = key.parent().filter(|_| previous_path(key).exists()) else {
+        return Ok(());
+    };
+    let Some(holder) = holder(&folder.join("lock")) else {
+        return Ok(());
+    };
+    let exchanged = std::fs::metadata(key).and_then(|file| file.modified());
+    let exchanged = exchanged
+        .ok()
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    if exchanged.is_none_or(|at| at.as_millis() < u128::from(holder.since_ms)) {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "the embedded deployment that runs (pid {}) knows only the key before this one",
+        holder.pid
+    ))
+    .hint("start it again first (orchestrator restart), then: orchestrator owner rotate --finish"))
 }
 
 fn tell_deployments(app: &App, keys: &OwnerKeys) {
@@ -120,4 +164,49 @@ fn tell_deployments(app: &App, keys: &OwnerKeys) {
     app.ui.line(format!("OWNER_AUDIENCE={AUDIENCE}"));
     app.ui.line(format!("OWNER_JWKS={}", keys.jwks_data_uri()));
     app.ui.say(ONE_OWNER);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::Instance;
+
+    /// It removed the one key that the running deployment knew, and its owner was locked out.
+    #[tokio::test]
+    async fn an_exchange_is_not_finished_while_a_deployment_runs_that_knows_only_the_old_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("owner.key");
+        OwnerKeys::load_or_create(&key).unwrap();
+        assert!(knows_the_new_one(&key).is_ok(), "there is no exchange");
+        let held = Instance::acquire(&folder.path().join("lock"), 1)
+            .await
+            .unwrap();
+        OwnerKeys::rotate(&key).unwrap();
+        let refused = knows_the_new_one(&key).unwrap_err();
+        assert!(
+            refused.message.contains("knows only the key before"),
+            "{}",
+            refused.message
+        );
+        assert!(refused.hint.unwrap().contains("restart"));
+        drop(held);
+        assert!(knows_the_new_one(&key).is_ok(), "nothing runs");
+        let _held = Instance::acquire(&folder.path().join("lock"), u64::MAX)
+            .await
+            .unwrap();
+        assert!(
+            knows_the_new_one(&key).is_ok(),
+            "it was started after the exchange"
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_missing_is_made_where_it_was_looked_for() {
+        let error = || OwnerKeys::load(Path::new("/nowhere/x.key")).err().unwrap();
+        let hint = missing(error(), Some(Path::new("/nowhere/x.key")))
+            .hint
+            .unwrap();
+        assert!(hint.ends_with("owner init --key /nowhere/x.key"), "{hint}");
+        assert!(missing(error(), None).hint.unwrap().ends_with("owner init"));
+    }
 }

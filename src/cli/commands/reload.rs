@@ -2,6 +2,7 @@
 //! bad file changes nothing: the running configuration stays.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -56,6 +57,7 @@ struct Changes {
 impl Reload {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         let supervisor = Supervisor::find(app)?;
+        refuse_another_file(app, &supervisor)?;
         let value = reload(&supervisor, self.dry_run).await?;
         if self.json {
             app.ui
@@ -69,6 +71,28 @@ impl Reload {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// A supervisor reads the file that it was started with.
+fn refuse_another_file(app: &App, supervisor: &Supervisor) -> Result<(), Failure> {
+    let used = supervisor
+        .file
+        .as_ref()
+        .and_then(|file| file.config.as_ref());
+    let (Some(used), Some(_)) = (used, &app.globals.config) else {
+        return Ok(());
+    };
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let named = &app.paths.workers_file;
+    if real(used) == real(named) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the supervisor that runs serves {}, not {}",
+        app.paths.shown(used),
+        app.paths.shown(named)
+    ))
+    .hint("leave --config (ORCHESTRATOR_CONFIG) out to reload its own file, or stop it and start it with this one"))
 }
 
 /// The one way from a changed file to the running supervisor.

@@ -15,8 +15,9 @@ use crate::adapters::process::again::start_again;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::config::{self, Limits, env, parse_duration};
-use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine};
+use crate::cli::listen::ListenArgs;
+use crate::config::{self, Limits, Notify, env, parse_duration};
+use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine, page_origin};
 use crate::telemetry;
 use crate::ui::format::quoted;
 use enrolling::Enrolling;
@@ -43,8 +44,23 @@ pub struct Run {
     port: Option<u16>,
 
     /// Let web pages of this origin talk to the deployment with --local, like https://chat.example; may be repeated
-    #[arg(long, value_name = "ORIGIN", requires = "local")]
+    #[arg(long, value_name = "ORIGIN", requires = "local", value_parser = page_origin)]
     allow_origin: Vec<String>,
+
+    #[command(flatten)]
+    listen: ListenArgs,
+
+    /// With --local: tell by the desktop's notifications what waits for you, fails, or took long
+    #[arg(long, requires = "local")]
+    notify_desktop: bool,
+
+    /// With --local: run this program for it; what there is to tell is on its stdin, as JSON
+    #[arg(long, value_name = "PROGRAM", requires = "local")]
+    notify_command: Option<String>,
+
+    /// With --local: an answer that took this long is worth a word [default: 60s]
+    #[arg(long, value_name = "TIME", requires = "local", value_parser = parse_duration)]
+    notify_after: Option<Duration>,
 
     /// Answer from a scripted model instead of a provider: no key, and no network but to install OpenCode with npm where
     /// there is none
@@ -170,6 +186,12 @@ impl Run {
 
     async fn options(self, app: &App) -> Result<RunOptions, Failure> {
         let is_production = self.local.is_none() && !self.dev;
+        if self.local.is_none() && self.listen.is_asked_for() {
+            return Err(Failure::usage(
+                "--listen needs --local: a deployment elsewhere listens by itself",
+            ));
+        }
+        let listen = self.listen.resolve()?;
         let (mode, source) = if let Some(directories) = self.local {
             let local = LocalOptions {
                 directories: if directories.is_empty() {
@@ -179,6 +201,15 @@ impl Run {
                 },
                 port: self.port.unwrap_or(DEFAULT_PORT),
                 origins: self.allow_origin,
+                listen,
+                notify: Notify {
+                    desktop: self.notify_desktop,
+                    command: self.notify_command.into_iter().collect(),
+                    after_ms: self
+                        .notify_after
+                        .map_or(Notify::default().after_ms, |time| time.as_millis() as u64),
+                    quiet: None,
+                },
             };
             (Mode::Local(local), None)
         } else {

@@ -10,12 +10,14 @@ use crate::cli::connection::{Connection, connect};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
+use crate::cli::prompt::can_ask;
 use crate::cli::resolve::target;
 use crate::cli::rows::PartRow;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::Printer;
 use crate::cli::turn::{
-    Closed, MAX_MESSAGE_BYTES, Submitted, check, follow, model_name, submit, tell_unserved,
+    Asking, Closed, How, MAX_MESSAGE_BYTES, Submitted, Watching, check, follow_asking, model_name,
+    submit, tell_unserved, typing,
 };
 use crate::config::parse_duration;
 
@@ -32,6 +34,10 @@ pub struct Send {
     /// Model for this message, as provider/model
     #[arg(long, value_parser = model_name)]
     model: Option<String>,
+
+    /// The assistant's agent for this message, such as plan
+    #[arg(long)]
+    agent: Option<String>,
 
     /// Wait for the answer and print it
     #[arg(long)]
@@ -56,7 +62,11 @@ impl Send {
         check(&content)?;
         let connection = connect(app).await?;
         let target = target(&connection, self.to.as_deref()).await?;
-        let turn = submit(&connection, &target, &content, self.model.as_deref()).await?;
+        let how = How {
+            model: self.model.as_deref(),
+            agent: self.agent.as_deref(),
+        };
+        let turn = submit(&connection, &target, &content, how).await?;
         if !(self.wait || self.stream) {
             self.accepted(app, &turn);
             return Ok(Exit::Ok);
@@ -123,7 +133,7 @@ impl Send {
         }
     }
 
-    /// Follows the turn and prints its text (not with `--json`, which prints at the end).
+    /// Follows the turn, asks a person on the terminal what the assistant asks, and prints its text (not with `--json`, which prints at the end).
     async fn answer(
         &self,
         app: &App,
@@ -133,15 +143,15 @@ impl Send {
         let mut printer = Printer::default();
         let live = self.stream && !self.json;
         let say = |text: &str| app.ui.say(text);
-        let closed = if live {
-            let mut grow = |parts: &[PartRow]| {
-                let text = printer.update(&answer(parts));
-                app.ui.foreign(&text);
-            };
-            follow(connection, turn, Some(&mut grow), &say).await?
-        } else {
-            follow(connection, turn, None, &say).await?
+        let mut grow = |parts: &[PartRow]| {
+            let text = printer.update(&answer(parts));
+            app.ui.foreign(&text);
         };
+        let watching: Watching<'_> = if live { Some(&mut grow) } else { None };
+        let person = self.text != "-" && !self.json && can_ask(app);
+        let asking = Asking::new(app, connection, turn, person);
+        let lines = person.then(typing);
+        let closed = follow_asking(asking, lines, turn, watching, &say).await?;
         if !self.json {
             let rest = printer.finish(&answer(&closed.parts));
             app.ui.foreign(&rest);

@@ -13,8 +13,9 @@ use crate::cli::connection::{Connection, connect};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::cli::resolve::{worker as find_worker, workers};
+use crate::cli::resolve::{worker_exactly as find_worker, workers};
 use crate::cli::rows::WorkerRow;
+use crate::ui::format::quoted;
 
 /// List, add, approve, revoke, pause and remove workers
 #[derive(Debug, Args)]
@@ -64,6 +65,11 @@ enum Command {
         worker: String,
     },
     Token(token::Rotation),
+    /// What people try first; it is an option of `token`
+    #[command(hide = true)]
+    Rotate {
+        worker: String,
+    },
 }
 
 impl Worker {
@@ -94,6 +100,13 @@ impl Worker {
             Command::Pause { worker } => manage::pause(app, &worker, true).await?,
             Command::Resume { worker } => manage::pause(app, &worker, false).await?,
             Command::Token(rotation) => rotation.execute(app).await?,
+            Command::Rotate { worker } => {
+                return Err(
+                    Failure::usage("a worker's token is exchanged with another command").hint(
+                        format!("orchestrator worker token {} --rotate", quoted(&worker)),
+                    ),
+                );
+            }
         }
         Ok(Exit::Ok)
     }
@@ -101,7 +114,14 @@ impl Worker {
 
 async fn list(app: &App, connection: &Connection, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        let rows = connection.client.query("workers:list", json!({})).await?;
+        let query = connection.client.query("workers:list", json!({}));
+        let (rows, called) = tokio::join!(query, connection.called());
+        let mut rows = rows?;
+        for row in rows.as_array_mut().into_iter().flatten() {
+            // As `ps` and the list for people have it; `name` is the deployment's.
+            let known = called.iter().find(|(id, _)| row["workerId"] == **id);
+            row["called"] = known.map_or_else(|| row["name"].clone(), |(_, name)| json!(name));
+        }
         app.ui.json(&json!({"schema": 1, "workers": rows}));
         return Ok(());
     }

@@ -5,10 +5,17 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::DATE;
+use serde_json::json;
 
 use super::Examination;
+use crate::cli::connection;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
 use crate::cli::probe::reach;
+use crate::cli::supervisor::{SHORT, Supervisor};
 use crate::config::Loaded;
+use crate::control::Verb;
+use crate::control::report::Report;
 use crate::daemon::DaemonFile;
 use crate::ui::format::quoted;
 
@@ -53,6 +60,70 @@ pub(super) async fn look(to: &mut Examination<'_>, loaded: Option<&Loaded>) {
     }
     for url in urls {
         clock(to, &url).await;
+    }
+    owner(to).await;
+    database(to).await;
+}
+
+/// Whether the deployment that commands talk to takes the owner's key. A machine that only serves workers has none.
+async fn owner(to: &mut Examination<'_>) {
+    let Ok(found) = connection::find(to.app) else {
+        return;
+    };
+    if !connection::is_owner_here(to.app) {
+        return;
+    }
+    let asked = match connection::connect(to.app).await {
+        Ok(connected) => {
+            let old = connected.knows_old_key;
+            let answer = connected
+                .client
+                .query(connection::AS_OWNER, json!({}))
+                .await;
+            answer.map(|_| old).map_err(Failure::from)
+        }
+        Err(failure) => Err(failure),
+    };
+    let url = found.url;
+    match asked {
+        Ok(false) => to.ok("owner", format!("{url} takes the owner's key")),
+        Ok(true) => to.warn(
+            "owner",
+            format!("{url} knows only the key before the owner's: it has run since before owner rotate"),
+            "orchestrator restart",
+        ),
+        // Said of each worker already, or of nothing that runs here.
+        Err(failure) if failure.exit == Exit::Unreachable => {}
+        // The key that is here may be another deployment's.
+        Err(failure) if found.key.is_none() => to.warn(
+            "owner",
+            format!("{url}: {failure}"),
+            "set OWNER_JWKS there to what orchestrator owner init prints, or name its key with ORCHESTRATOR_OWNER_KEY",
+        ),
+        Err(failure) => to.fail("owner", format!("{url}: {failure}"), "orchestrator restart"),
+    }
+}
+
+/// What the running supervisor knows of its own deployment.
+async fn database(to: &mut Examination<'_>) {
+    let Ok(supervisor) = Supervisor::find(to.app) else {
+        return;
+    };
+    let Ok(report) = supervisor.ask(Verb::Ps, SHORT).await else {
+        return;
+    };
+    let Ok(report) = serde_json::from_value::<Report>(report) else {
+        return;
+    };
+    for one in report.deployments {
+        match one.last_error.filter(|_| one.phase == "failed") {
+            Some(reason) => to.fail(
+                "deployment",
+                format!("{}: {reason}", one.url),
+                "orchestrator status",
+            ),
+            None => to.ok("deployment", format!("{}: {}", one.url, one.phase)),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Examination;
 use crate::adapters::opencode::PINNED_VERSION;
 use crate::adapters::opencode::install::{Search, find};
-use crate::adapters::process::command::run;
+use crate::adapters::process::command::run_aside;
 use crate::adapters::process::{WardSpec, own_binary};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -43,19 +43,14 @@ pub(super) async fn look(to: &mut Examination<'_>) {
             "install Node.js",
         ),
     }
-    for (name, why, next) in [
-        ("git", "tasks need it", "install git"),
-        (
-            "goose",
-            "tasks need it",
-            "install goose (block.github.io/goose)",
-        ),
-    ] {
-        match version(name).await {
-            Some(found) => to.ok(name, found),
-            None => to.warn(name, format!("{name} not found ({why})"), next),
-        }
+    match version("git").await {
+        Some(found) => to.ok("git", found),
+        None => to.warn("git", "git not found (tasks need it)", "install git"),
     }
+    // Who gives no tasks needs none.
+    let goose = version("goose").await;
+    let goose = goose.unwrap_or_else(|| "goose not found (only tasks need it)".to_owned());
+    to.ok("goose", goose);
 }
 
 /// `git 2.47.3 at /usr/bin/git`; nothing when it is not in PATH.
@@ -67,12 +62,10 @@ async fn version(program: &str) -> Option<String> {
         .find(|path| path.is_file())?;
     let mut spec = WardSpec::new(own_binary(), &found, "/");
     spec.args = vec!["--version".to_owned()];
-    for name in ["PATH", "HOME"] {
-        if let Ok(value) = std::env::var(name) {
-            spec.env.insert(name.to_owned(), value);
-        }
+    if let Ok(value) = std::env::var("PATH") {
+        spec.env.insert("PATH".to_owned(), value);
     }
-    let told = match run(spec, LIMIT).await {
+    let told = match run_aside(spec, LIMIT).await {
         Ok(finished) if finished.success() => finished.stdout_text(),
         _ => String::new(),
     };

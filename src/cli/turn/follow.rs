@@ -105,7 +105,7 @@ pub async fn follow(
                     away_since = None;
                     if is_queued && begun.elapsed() > SAY_QUEUED {
                         is_queued = false;
-                        say("still queued: it waits for its worker (orchestrator ps on that machine), or for the turn before it");
+                        say("still queued: it waits for its worker (orchestrator ps on that machine), for the session's assistant to start, or for the turn before it");
                     }
                 }
                 Err(reason) => {

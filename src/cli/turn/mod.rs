@@ -1,5 +1,8 @@
 //! One turn, seen from a terminal: sent, followed until it is closed, printed. `send` and `chat` share it.
 
+mod asking;
+mod attention;
+pub mod dialog;
 pub mod fold;
 mod follow;
 pub mod print;
@@ -7,7 +10,9 @@ mod stored;
 mod submit;
 mod unserved;
 
-pub use follow::{Closed, follow};
+pub use asking::{Asking, Typing, follow_asking, typing, waits};
+pub use attention::{call_for, look_away, looking_at};
+pub use follow::{Closed, Watching, follow};
 pub use stored::stored_parts;
-pub use submit::{MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
-pub use unserved::tell_unserved;
+pub use submit::{How, MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};
+pub use unserved::{tell_undone, tell_unserved};

@@ -18,11 +18,18 @@ pub struct Submitted {
     pub seq: u64,
 }
 
+/// How a message is to be answered, where it is not as usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How<'a> {
+    pub model: Option<&'a str>,
+    pub agent: Option<&'a str>,
+}
+
 pub async fn submit(
     connection: &Connection,
     target: &Target,
     content: &str,
-    model: Option<&str>,
+    how: How<'_>,
 ) -> Result<Submitted, Failure> {
     check(content)?;
     let mut args = json!({"id": new_id(), "content": content});
@@ -30,7 +37,10 @@ pub async fn submit(
         Target::Worker { id, .. } => args["workerId"] = json!(id),
         Target::Session { id, .. } => args["sessionId"] = json!(id),
     }
-    if let Some(model) = model {
+    if let Some(agent) = how.agent {
+        args["agent"] = json!(agent);
+    }
+    if let Some(model) = how.model {
         args["model"] = json!(model);
     }
     let value = connection.client.mutation("messages:send", args).await?;

@@ -11,12 +11,20 @@ use crate::config::PRESENCE_MS;
 use crate::ui::format::age;
 
 pub async fn tell_unserved(app: &App, connection: &Connection, target: &Target) {
-    if let Some(text) = find_out(connection, target.worker_id()).await {
+    if let Some(text) = find_out(connection, target.worker_id(), "message").await {
         app.ui.error(&text);
     }
 }
 
-async fn find_out(connection: &Connection, id: &str) -> Option<String> {
+/// The same of tasks.
+pub async fn tell_undone(app: &App, connection: &Connection, worker: &str) {
+    if let Some(text) = find_out(connection, worker, "task").await {
+        app.ui.error(&text);
+    }
+}
+
+/// `what` is a message or a task.
+async fn find_out(connection: &Connection, id: &str, what: &str) -> Option<String> {
     let (rows, presence) = tokio::join!(
         workers(connection),
         connection.client.query("presence:list", json!({})),
@@ -25,14 +33,19 @@ async fn find_out(connection: &Connection, id: &str) -> Option<String> {
     let presence: Vec<PresenceRow> = serde_json::from_value(presence.ok()?).ok()?;
     let last = presence.iter().find(|row| row.worker_id == id);
     let now = jiff::Timestamp::now().as_millisecond() as f64;
-    unserved(&row, last, now)
+    unserved(&row, last, now, what)
 }
 
-fn unserved(row: &WorkerRow, presence: Option<&PresenceRow>, now_ms: f64) -> Option<String> {
+fn unserved(
+    row: &WorkerRow,
+    presence: Option<&PresenceRow>,
+    now_ms: f64,
+    what: &str,
+) -> Option<String> {
     let name = row.label();
     if row.state == "pending" {
         return Some(format!(
-            "worker {name} waits for its approval, and the message with it: orchestrator worker approve {}",
+            "worker {name} waits for its approval, and the {what} with it: orchestrator worker approve {}",
             row.worker_id
         ));
     }
@@ -47,7 +60,7 @@ fn unserved(row: &WorkerRow, presence: Option<&PresenceRow>, now_ms: f64) -> Opt
         }
     };
     Some(format!(
-        "no supervisor serves worker {name} now ({seen}): the message waits for one (orchestrator run)"
+        "no supervisor serves worker {name} now ({seen}): the {what} waits for one (orchestrator run)"
     ))
 }
 
@@ -71,13 +84,13 @@ mod tests {
             last_beat,
             disconnected,
         };
-        let at = |presence: Option<&PresenceRow>| unserved(&row, presence, 100_000.0);
+        let at = |presence: Option<&PresenceRow>| unserved(&row, presence, 100_000.0, "message");
         assert_eq!(at(Some(&beat(90_000.0, false))), None);
         assert!(at(Some(&beat(90_000.0, true))).is_some());
         assert!(at(Some(&beat(10_000.0, false))).is_some());
         assert!(at(None).is_some_and(|text| text.contains("no supervisor serves worker shop")));
         row.state = "pending".to_owned();
-        let told = unserved(&row, Some(&beat(90_000.0, false)), 100_000.0);
+        let told = unserved(&row, Some(&beat(90_000.0, false)), 100_000.0, "message");
         assert!(told.is_some_and(|text| text.contains("worker approve w1")));
     }
 }

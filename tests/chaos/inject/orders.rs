@@ -112,9 +112,14 @@ impl Injector {
                 stage.config.lock().unwrap().broken = false;
                 stage.write_config();
             }
+            // Robbed of its descriptors it cannot read any file, and says just that.
+            let robbed = |refusal: &serde_json::Value| {
+                let message = refusal["message"].as_str().unwrap_or_default();
+                message.contains("cannot read") && message.contains("(os error 24)")
+            };
             let wrong = match &answer {
                 Some(Ok(_)) => broken,
-                Some(Err(refusal)) => !broken && refusal["code"] == "config",
+                Some(Err(refusal)) => !broken && refusal["code"] == "config" && !robbed(refusal),
                 None => false,
             };
             if wrong {

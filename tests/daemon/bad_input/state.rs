@@ -27,7 +27,7 @@ fn leftovers_and_garbage_in_the_state_folder_stop_nobody() {
     assert!(socket.exists());
     let ran = desk.run(&["ps"]).exits(4);
     assert!(ran.stderr.contains("was killed"), "{}", ran.stderr);
-    for name in ["daemon.json", "lock", "children.json"] {
+    for name in ["daemon.json", "lock", "children.json", "paused.json"] {
         fs::write(folder.join(name), "{garbage").unwrap();
     }
     fs::write(folder.join("outbox"), "{\"sum\":\"00\",\"entry\":1}\ntorn").unwrap();
@@ -45,6 +45,7 @@ fn leftovers_and_garbage_in_the_state_folder_stop_nobody() {
         &supervisor,
         "warning: the outbox had 2 damaged lines, kept in ",
     );
+    prints(&supervisor, "paused.json.damaged-1; no worker is paused");
     let kept = fs::read_to_string(folder.join("outbox.damaged")).unwrap();
     assert!(kept.contains("torn"), "{kept}");
     answers(&desk, "shop");

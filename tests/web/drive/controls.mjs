@@ -52,7 +52,7 @@ export default async function (stage) {
       await other.context().close();
       const stranger = await stage.page({ phone, dark, bare: true });
       await stranger.goto(url);
-      await stranger.getByLabel("Owner's token").waitFor();
+      await stranger.getByLabel("owner's token").waitFor();
       await shot(stranger, `sign-in-${kind}`);
       await named(stranger);
       await stranger.context().close();

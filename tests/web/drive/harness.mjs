@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 
 export { assert };
 
-const LIMIT_MS = 80_000;
+const LIMIT_MS = 120_000;
 
 export const env = (name) => process.env[name] ?? assert.fail(`${name} is not set`);
 export const url = env("PAGE_URL");

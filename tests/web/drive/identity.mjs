@@ -8,14 +8,14 @@ export default async function (stage) {
   const page = await stage.page({ bare: true, tolerates: [FAILED] });
   await page.goto(url);
   const paste = async (text) => {
-    await page.getByLabel("Owner's token").fill(text);
+    await page.getByLabel("owner's token").fill(text);
     await page.getByRole("button", { name: "Sign in" }).click();
   };
-  await page.getByLabel("Owner's token").waitFor();
+  await page.getByLabel("owner's token").waitFor();
   await paste("machine_a:worker_b:secret_c");
   await page.getByText("That is a worker's token").waitFor();
   await paste("nonsense");
-  await page.getByText("That is not an owner's token").waitFor();
+  await page.getByText("That is neither a pairing code nor").waitFor();
 
   const [head, claims] = token.split(".");
   await paste(`${head}.${claims}.${"A".repeat(86)}`);

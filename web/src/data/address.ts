@@ -26,6 +26,12 @@ export function deploymentUrl(): string {
   return parsed && "url" in parsed ? parsed.url : location.origin;
 }
 
+/** The place for what is the present deployment's alone. */
+export function ofDeployment(key: string): string {
+  const url = deploymentUrl();
+  return url === location.origin ? key : `${key}@${url}`;
+}
+
 /** `""` is the one that serves the page. What is wrong with it, if anything. */
 export function chooseDeployment(text: string): string | null {
   if (text === "" || text === location.origin) {

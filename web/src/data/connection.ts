@@ -2,10 +2,15 @@
 // both through hooks and never see the client's states.
 
 import { ConvexClient } from "convex/browser";
-import { claims } from "./identity";
+import { api } from "./api";
+import { browserName, claims, keepToken } from "./identity";
+import { refusalOf } from "./refusal";
 
-/** `expired` and `refused` are the deployment's word; which of the two it was is read from the token. */
-export type Sign = "out" | "checking" | "in" | "expired" | "refused";
+/**
+ * `expired` and `refused` are the deployment's word; which of the two it was is read from the token. `revoked`: this
+ * browser was paired, and is not any more. `unpaired`: a pairing code was not taken, `problem` says why.
+ */
+export type Sign = "out" | "checking" | "pairing" | "in" | "expired" | "refused" | "revoked" | "unpaired";
 
 export interface Standing {
   sign: Sign;
@@ -13,6 +18,7 @@ export interface Standing {
   /** When the connection was lost, or the page opened; wall clock. */
   since: number;
   hasEverConnected: boolean;
+  problem?: string;
 }
 
 export class Connection {
@@ -20,6 +26,9 @@ export class Connection {
   private now: Standing = { sign: "out", isOnline: false, since: Date.now(), hasEverConnected: false };
   private readonly listeners = new Set<() => void>();
   private token: string | null = null;
+  private watching: (() => void) | null = null;
+  /** The deployment has said that it knows the device. */
+  private isGreeted = false;
 
   constructor(readonly url: string) {
     this.client = new ConvexClient(url, {
@@ -43,18 +52,67 @@ export class Connection {
   };
 
   signIn(token: string): void {
+    this.unwatch();
     this.token = token;
     this.set({ sign: "checking" });
     this.client.setAuth(
       () => Promise.resolve(this.token === token ? token : null),
       (isAuthenticated) => {
         if (this.token !== token) return;
-        this.set({ sign: isAuthenticated ? "in" : this.whyNot(token) });
+        if (!isAuthenticated) this.set({ sign: this.whyNot(token) });
+        // A paired device's token says nothing yet of whether it still is: nothing is shown or sent before that is known.
+        else if (claims(token)?.device !== undefined) this.watchDevice(token);
+        else this.set({ sign: "in" });
       },
     );
   }
 
+  /** Trades a pairing code for a token of this browser's own. The code is good once, so what comes back is kept at once. */
+  async pair(code: string): Promise<void> {
+    this.signOut();
+    this.set({ sign: "pairing" });
+    try {
+      const traded = await this.client.mutation(api.devices.trade, { code, name: browserName(navigator.userAgent) });
+      if (traded.status === "paired") {
+        keepToken(traded.token);
+        this.signIn(traded.token);
+      } else {
+        this.set({ sign: "unpaired", problem: refusalOf(new Error(traded.message)).message });
+      }
+    } catch (error) {
+      this.set({ sign: "unpaired", problem: refusalOf(error).message });
+    }
+  }
+
+  /** A device is shown the door the moment it is revoked. */
+  private watchDevice(token: string): void {
+    if (this.watching !== null) {
+      if (this.isGreeted) this.set({ sign: "in" });
+      return;
+    }
+    const ended = (error: Error) => {
+      if (this.token !== token || refusalOf(error).code !== "device_revoked") return;
+      this.signOut();
+      this.set({ sign: "revoked" });
+    };
+    const greeted = () => {
+      if (this.isGreeted) return;
+      this.isGreeted = true;
+      this.set({ sign: "in" });
+      // When it was last in use is nice to know, and nothing depends on it.
+      this.client.mutation(api.devices.visit, {}).catch(() => {});
+    };
+    this.watching = this.client.onUpdate(api.devices.self, {}, greeted, ended);
+  }
+
+  private unwatch(): void {
+    this.watching?.();
+    this.watching = null;
+    this.isGreeted = false;
+  }
+
   signOut(): void {
+    this.unwatch();
     this.token = null;
     this.client.setAuth(() => Promise.resolve(null));
     this.set({ sign: "out" });

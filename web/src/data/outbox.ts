@@ -2,10 +2,12 @@
 // sent; so it is kept in the browser until it is acknowledged, and sent again after a reload. A refusal stays beside the
 // text until its author has decided about it.
 
+import { ofDeployment } from "./address";
 import { refusalOf, type Refusal } from "./refusal";
 import { forget, readAll, write } from "./store";
 
-const KEY = "send.";
+/** Written for one deployment, sent to no other. */
+const key = (): string => `${ofDeployment("send")}.`;
 
 export interface Message {
   id: string;
@@ -29,7 +31,7 @@ export class Outbox {
   private readonly underWay = new Set<string>();
 
   constructor(private readonly send: Send) {
-    this.held = [...readAll(KEY).values()].flatMap(parse).sort((a, b) => a.at - b.at);
+    this.held = [...readAll(key()).values()].flatMap(parse).sort((a, b) => a.at - b.at);
   }
 
   pending = (): readonly Pending[] => this.held;
@@ -61,7 +63,7 @@ export class Outbox {
 
   /** Takes it back: it will not be sent again. */
   drop(id: string): void {
-    forget(KEY + id);
+    forget(key() + id);
     this.set(this.held.filter((one) => one.id !== id));
   }
 
@@ -84,7 +86,7 @@ export class Outbox {
   }
 
   private keep(pending: Pending): void {
-    write(KEY + pending.id, JSON.stringify(pending));
+    write(key() + pending.id, JSON.stringify(pending));
     const others = this.held.filter((one) => one.id !== pending.id);
     this.set([...others, pending].sort((a, b) => a.at - b.at));
   }

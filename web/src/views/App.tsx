@@ -10,6 +10,7 @@ import { NewSession } from "./NewSession";
 import { SessionList } from "./SessionList";
 import { SessionView } from "./SessionView";
 import { SignIn } from "./SignIn";
+import { Telling } from "./Telling";
 
 export function App() {
   const route = useRoute();
@@ -36,6 +37,7 @@ export function App() {
         Skip to the content
       </a>
       <Banner />
+      <Telling />
       <nav class="side" aria-label="Sessions">
         <SessionList current={route.name === "session" ? route.sessionId : null} />
       </nav>

@@ -6,6 +6,8 @@ import { forgetToken } from "../data/identity";
 import { address } from "../route";
 import { ago } from "../text/words";
 import { Act } from "./Act";
+import { Devices } from "./Devices";
+import { TellingSettings } from "./Telling";
 import { StandingMark, usePresence, type WorkerStanding } from "./presence";
 
 export function Machines() {
@@ -47,6 +49,8 @@ export function Machines() {
             standing={standing}
           />
         ))}
+        <Devices />
+        <TellingSettings />
         <p class="hint">
           Another directory is added on its machine: <code>orchestrator worker add DIR</code>. It is listed here, and serves once
           you approve it.

@@ -84,7 +84,7 @@ const Row = memo(
         <a href={address({ name: "session", sessionId: session.sessionId })} aria-current={isCurrent ? "page" : undefined}>
           <span class="title">{titleOf(session)}</span>
           <span class="meta">
-            {worker} · <StatusWord status={session.status} />
+            {worker} · {session.waiting ? <span class="waits">waits for you</span> : <StatusWord status={session.status} />}
             <span class="age">{age}</span>
           </span>
         </a>
@@ -97,7 +97,8 @@ const Row = memo(
     a.isCurrent === b.isCurrent &&
     a.session.sessionId === b.session.sessionId &&
     a.session.title === b.session.title &&
-    a.session.status === b.session.status,
+    a.session.status === b.session.status &&
+    a.session.waiting === b.session.waiting,
 );
 
 /** The session's assistant: what its supervisor last said. */

@@ -2,12 +2,14 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api, type Message, type Session } from "../data/api";
+import { useLooking } from "../data/looking";
 import { usePending, useQuery, useWorld } from "../data/hooks";
 import { newId } from "../data/outbox";
 import { address } from "../route";
 import { isOpen, titleOf } from "../text/words";
 import { Act } from "./Act";
 import { Composer } from "./Composer";
+import { Requests } from "./Requests";
 import { PendingMessage } from "./PendingMessage";
 import { StandingMark, usePresence } from "./presence";
 import { StatusWord } from "./SessionList";
@@ -19,6 +21,7 @@ export function SessionView({ sessionId }: { sessionId: string }) {
   const { value: session, error } = useQuery(api.sessions.get, { sessionId });
   const { messages, error: unread, loadEarlier } = useMessages(sessionId);
   const { outbox } = useWorld();
+  useLooking(sessionId);
   const pending = usePending().filter((one) => one.sessionId === sessionId);
   const unlisted = pending.filter((one) => !messages?.some((message) => message.id === one.id));
   const { ref, isAtEnd, toEnd } = useStuckToEnd();
@@ -28,9 +31,9 @@ export function SessionView({ sessionId }: { sessionId: string }) {
   };
   const openTurns = useMemo(() => messages?.filter(isOpen) ?? [], [messages]);
   useEffect(() => {
-    document.title = session ? `${openTurns.length > 0 ? "… " : ""}${titleOf(session)}` : "orchestrator";
+    document.title = session ? `${session.waiting ? "? " : openTurns.length > 0 ? "… " : ""}${titleOf(session)}` : "orchestrator";
     return () => void (document.title = "orchestrator");
-  }, [session?.title, openTurns.length > 0]);
+  }, [session?.title, session?.waiting, openTurns.length > 0]);
   const trouble = error ?? unread;
   if (session === null) return <Gone />;
   return (
@@ -63,6 +66,7 @@ export function SessionView({ sessionId }: { sessionId: string }) {
             ↓ Latest
           </button>
         )}
+        <Requests sessionId={sessionId} />
         <Announced turns={messages?.filter((message) => message.role === "assistant") ?? []} />
         {session?.status === "ended" ? (
           <p class="hint ended">

@@ -1,10 +1,11 @@
-// Who are you? Takes an owner's token by hand, says what became of the last one, and lets somebody name another
+// Who are you? Takes a pairing code or an owner's token by hand, says what became of the last one, and lets somebody name another
 // deployment. Drafts and messages on their way are untouched by all of it.
 
 import { useState } from "preact/hooks";
 import { chooseDeployment } from "../data/address";
 import type { Connection, Sign } from "../data/connection";
-import { claims, forgetToken, keepToken } from "../data/identity";
+import { useStanding } from "../data/hooks";
+import { claims, forgetToken, keepToken, pairingCode } from "../data/identity";
 
 export function SignIn({ sign, connection }: { sign: Sign; connection: Connection }) {
   const [token, setToken] = useState("");
@@ -12,11 +13,18 @@ export function SignIn({ sign, connection }: { sign: Sign; connection: Connectio
   const submit = (event: Event) => {
     event.preventDefault();
     const text = token.trim();
+    const code = pairingCode(text);
+    if (code !== null) {
+      setProblem(null);
+      setToken("");
+      void connection.pair(code);
+      return;
+    }
     if (claims(text) === null) {
       setProblem(
         text.startsWith("machine_")
           ? "That is a worker's token: it proves a machine. An owner's token comes from `orchestrator owner token`."
-          : "That is not an owner's token: it has three parts with dots between them.",
+          : "That is neither a pairing code nor an owner's token, which has three parts with dots between them.",
       );
       return;
     }
@@ -31,13 +39,13 @@ export function SignIn({ sign, connection }: { sign: Sign; connection: Connectio
         orchestrator
       </h1>
       <Said sign={sign} expiresAt={connection.expiresAt()} />
-      {sign === "checking" ? (
+      {sign === "checking" || sign === "pairing" ? (
         <button type="button" onClick={() => (forgetToken(), connection.signOut())}>
-          Use another token
+          {sign === "pairing" ? "Cancel" : "Use another token"}
         </button>
       ) : (
         <form onSubmit={submit}>
-          <label for="token">Owner's token</label>
+          <label for="token">Pairing code or owner's token</label>
           <input
             id="token"
             type="password"
@@ -53,9 +61,8 @@ export function SignIn({ sign, connection }: { sign: Sign; connection: Connectio
             {problem}
           </p>
           <p id="token-help" class="help">
-            On the machine that has your key, this prints one: <code>orchestrator owner token</code>. It lasts 15 minutes;{" "}
-            <code>--ttl 12h</code> makes it last longer, and <code>--link</code> makes it a link to this page. It stays in this
-            browser.
+            On the machine that has your key, <code>orchestrator pair</code> prints a code for this browser, good once;{" "}
+            <code>orchestrator owner token</code> prints a token, good for 15 minutes. Either stays in this browser.
           </p>
           <button class="primary" type="submit">
             Sign in
@@ -68,10 +75,25 @@ export function SignIn({ sign, connection }: { sign: Sign; connection: Connectio
 }
 
 function Said({ sign, expiresAt }: { sign: Sign; expiresAt: number | null }) {
+  const { problem } = useStanding();
   const at = expiresAt === null ? "" : ` (${new Date(expiresAt).toLocaleTimeString()})`;
   switch (sign) {
     case "checking":
       return <p role="status">Signing in…</p>;
+    case "pairing":
+      return <p role="status">Pairing this browser…</p>;
+    case "unpaired":
+      return (
+        <p role="alert" class="problem" data-sign="unpaired">
+          {problem}
+        </p>
+      );
+    case "revoked":
+      return (
+        <p role="alert" class="problem" data-sign="revoked">
+          This device is not paired any more: its owner has revoked it. What you wrote and did not send is still here.
+        </p>
+      );
     case "expired":
       return (
         <p role="alert" class="problem" data-sign="expired">

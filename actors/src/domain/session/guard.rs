@@ -14,6 +14,7 @@ const ABORT_LIMIT_MS: u64 = 15_000;
 impl SessionMachine {
     /// Silence and requests that nobody answers.
     pub(super) fn guard_turn(&mut self, now: u64, out: &mut Vec<Effect>) {
+        self.guard_requests(now, out);
         let limits = self.limits.clone();
         let Some(turn) = self
             .turn
@@ -22,15 +23,7 @@ impl SessionMachine {
         else {
             return;
         };
-        for request in turn.requests.iter_mut().filter(|request| !request.rejected) {
-            if now.saturating_sub(request.since_ms) >= limits.request_ms {
-                request.rejected = true;
-                let reason = format!("nobody answered within {} s", limits.request_ms / 1_000);
-                out.push(Effect::Reject(request.id.clone(), reason));
-                turn.last_event_ms = now;
-            }
-        }
-        let waiting = turn.requests.iter().any(|request| !request.rejected);
+        let waiting = turn.waits_for_owner();
         if !waiting
             && turn.verdict.is_none()
             && now.saturating_sub(turn.last_event_ms) >= limits.silence_ms

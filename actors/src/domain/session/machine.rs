@@ -8,6 +8,7 @@ use crate::domain::ids::{ConversationId, SessionId, TurnId};
 use crate::domain::inbox::OpenTurn;
 use crate::domain::ledger::{Intensity, RestartLedger};
 use crate::domain::phase::Phase;
+use crate::domain::policy::Policy;
 use crate::domain::turn::{Ending, OnInterrupt, Outcome};
 
 /// Durations in milliseconds; `u64::MAX` switches a guard off.
@@ -16,8 +17,19 @@ pub struct SessionLimits {
     pub idle_ms: u64,
     pub silence_ms: u64,
     pub retry_limit_ms: u64,
+    /// How long an owner has for an answer.
     pub request_ms: u64,
+    pub policy: Policy,
     pub on_interrupt: OnInterrupt,
+}
+
+/// What a reload changes of them. What is asked already stays with its owner, for as long as it was said.
+#[derive(Clone, Debug)]
+pub struct Changeable {
+    pub idle_ms: u64,
+    pub on_interrupt: OnInterrupt,
+    pub request_ms: u64,
+    pub policy: Policy,
 }
 
 /// The pause before a call that the deployment failed to answer properly is made again.
@@ -37,6 +49,7 @@ pub(super) enum Child {
 pub struct SessionMachine {
     pub(super) session: SessionId,
     pub(super) boot_id: String,
+    pub(super) incarnation: u64,
     pub(super) limits: SessionLimits,
     pub(super) child: Child,
     pub(super) turn: Option<Turn>,
@@ -55,6 +68,8 @@ pub struct SessionMachine {
     /// Why the last child was given up early, until there is another one.
     pub(super) released_for: Option<String>,
     pub(super) turns_served: u64,
+    /// What the session was called when this incarnation last heard of it.
+    pub(super) title: Option<String>,
     /// What the deployment was told last; nothing by this incarnation so far.
     pub(super) said: Option<Saying>,
     /// A snapshot has reached this incarnation.
@@ -84,6 +99,7 @@ impl SessionMachine {
         Self {
             session,
             boot_id,
+            incarnation: 0,
             limits,
             child: Child::None,
             turn: None,
@@ -97,9 +113,19 @@ impl SessionMachine {
             last_error: None,
             released_for: None,
             turns_served: 0,
+            title: None,
             said: None,
             was_asked: false,
             done: false,
+        }
+    }
+
+    /// Of the session's actor: what an earlier one was asked is nothing to this one.
+    #[must_use]
+    pub fn in_incarnation(self, incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            ..self
         }
     }
 
@@ -119,7 +145,13 @@ impl SessionMachine {
             Input::Event(AgentEvent::ReleaseWanted { reason }) => {
                 self.release_for(&reason, &mut out);
             }
+            Input::Event(AgentEvent::Titled { title }) => self.titled(title, &mut out),
             Input::Event(event) => self.event(event, now_ms, &mut out),
+            Input::RequestStands(key, result) => {
+                self.request_stands(&key, result, now_ms, &mut out);
+            }
+            Input::RequestEnded(key) => self.request_ended(&key, &mut out),
+            Input::Replied(id, result) => self.replied(&id, result, now_ms),
             Input::StreamRefused(turn, error) => self.stream_refused(&turn, &error),
             Input::Recovered(turn, result) => self.recovered(&turn, result, &mut out),
             Input::Finished(turn, result) => self.finished(&turn, result, now_ms, jitter),
@@ -132,6 +164,7 @@ impl SessionMachine {
             Input::Close(closing) => self.closing = self.closing.or(Some(closing)),
         }
         self.advance(now_ms, &mut out);
+        self.withdraw_lost(&mut out);
         self.tell_the_deployment(&mut out);
         out
     }
@@ -168,6 +201,7 @@ impl SessionMachine {
                     next_index: granted.next_index,
                 });
                 out.push(Effect::Title(granted.title.clone()));
+                self.title = Some(granted.title.clone());
                 turn.granted = Some(*granted);
                 turn.stage = Stage::NeedsChild;
             }
@@ -186,6 +220,15 @@ impl SessionMachine {
                 let refused = turn.id.clone();
                 self.leave(&refused);
             }
+        }
+    }
+
+    /// A name that the deployment gave comes back from the assistant as news, too.
+    fn titled(&mut self, title: String, out: &mut Vec<Effect>) {
+        if self.title.as_ref() != Some(&title) {
+            out.push(Effect::Title(title.clone()));
+            out.push(Effect::Retitle(title.clone()));
+            self.title = Some(title);
         }
     }
 
@@ -305,9 +348,20 @@ impl SessionMachine {
     }
 
     /// What a reload changes.
-    pub fn configure(&mut self, idle_ms: u64, on_interrupt: OnInterrupt) {
-        self.limits.idle_ms = idle_ms;
-        self.limits.on_interrupt = on_interrupt;
+    pub fn configure(&mut self, change: Changeable) {
+        let Changeable {
+            idle_ms,
+            on_interrupt,
+            request_ms,
+            policy,
+        } = change;
+        self.limits = SessionLimits {
+            idle_ms,
+            request_ms,
+            policy,
+            on_interrupt,
+            ..self.limits
+        };
     }
 
     /// Whether time matters now; otherwise no [`Input::Tick`] is needed.
@@ -315,10 +369,15 @@ impl SessionMachine {
         self.turn.is_some() || self.child == Child::Up
     }
 
-    /// The claimed turn whose stream is open; one that is finishing is the link's.
-    pub fn streaming(&self) -> Option<&TurnId> {
-        let turn = self.turn.as_ref()?;
-        (turn.granted.is_some() && turn.stage != Stage::Finishing).then_some(&turn.id)
+    /// The turns whose streams are open here: the present one, and an earlier one that is being recovered.
+    pub fn streaming(&self) -> impl Iterator<Item = &TurnId> {
+        let turn = self.turn.as_ref();
+        let own = turn.filter(|turn| turn.granted.is_some() && turn.stage != Stage::Finishing);
+        let own = own.map(|turn| &turn.id);
+        let recovering = turn.and_then(|turn| turn.recovering.as_ref());
+        let recovering = recovering.map(|(id, _)| id);
+        let earlier = recovering.filter(|id| own != Some(*id));
+        own.into_iter().chain(earlier)
     }
 
     /// For `ps` and the worker's planning.
@@ -333,8 +392,8 @@ impl SessionMachine {
             waits_for: self
                 .turn
                 .as_ref()
-                .and_then(|turn| turn.requests.iter().find(|request| !request.rejected))
-                .map(|request| request.what.clone()),
+                .and_then(|turn| turn.requests.iter().find(|request| request.waits()))
+                .map(|request| request.what().to_owned()),
             released_for: self.released_for.clone(),
             refused: self.refused(),
         }
@@ -358,6 +417,7 @@ impl SessionMachine {
         }
         match (&self.child, &self.turn) {
             (Child::Stopping, _) => Phase::Stopping,
+            (Child::Up, Some(turn)) if turn.waits_for_owner() => Phase::Waiting,
             (Child::Up, Some(_)) => Phase::Active,
             (Child::Up, None) => Phase::Ready,
             (Child::Opening, _) => Phase::Starting,

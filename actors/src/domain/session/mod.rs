@@ -10,20 +10,22 @@ mod child;
 mod earlier;
 mod guard;
 mod machine;
+mod requests;
 mod settle;
 mod standing;
 #[cfg(test)]
 mod tests;
 mod turn;
 
-pub use machine::{SessionLimits, SessionMachine, View};
+pub use machine::{Changeable, SessionLimits, SessionMachine, View};
 pub use turn::Stage;
 
 use super::assistant::{AgentError, AgentEvent, Prompt, RequestId};
 use super::call::{CallError, Finished, StreamError};
-use super::ids::{ConversationId, ModelId, TurnId};
+use super::ids::{ConversationId, ModelId, RequestKey, TurnId};
 use super::inbox::OpenTurn;
 use super::item::Draft;
+use super::permission::{Asked, Reply, Standing};
 use super::turn::{Ending, StoredTurn};
 
 /// What happens to a session.
@@ -40,6 +42,12 @@ pub enum Input {
     LookedUp(Result<StoredTurn, AgentError>),
     Delivered(Result<(), AgentError>),
     Event(AgentEvent),
+    /// The deployment answered about a request that was put there, or whose end was asked for.
+    RequestStands(RequestKey, Result<Standing, CallError>),
+    /// A snapshot says that a request has ended.
+    RequestEnded(RequestKey),
+    /// The assistant took a reply, or did not.
+    Replied(RequestId, Result<(), AgentError>),
     /// This turn's stream takes no more, or had no room for a part of it.
     StreamRefused(TurnId, StreamError),
     /// What the assistant's store has of this turn is in its stream, or is refused there.
@@ -98,6 +106,7 @@ pub enum Claim {
 pub struct Granted {
     pub content: String,
     pub model: Option<ModelId>,
+    pub agent: Option<String>,
     pub title: String,
     pub conversation: Option<ConversationId>,
     pub abort: bool,
@@ -141,7 +150,19 @@ pub enum Effect {
     Lookup(ConversationId, TurnId),
     Deliver(Box<Prompt>),
     Abort(ConversationId),
-    Reject(RequestId, String),
+    /// Put a request before the owner. Answered by [`Input::RequestStands`].
+    Ask {
+        key: RequestKey,
+        turn: TurnId,
+        asked: Box<Asked>,
+        timeout_ms: u64,
+    },
+    /// Ask how a request has ended. Answered by [`Input::RequestStands`].
+    Take(RequestKey),
+    /// Nobody waits for the answer any more.
+    Withdraw(RequestKey),
+    /// Answered by [`Input::Replied`].
+    Reply(RequestId, Reply),
     Push(TurnId, Vec<Draft>),
     /// What the assistant's store has; waits for room. Answered by [`Input::Recovered`].
     Recover(TurnId, Vec<Draft>),
@@ -150,6 +171,8 @@ pub enum Effect {
     FinishAgain(TurnId, Ending),
     /// People call the session this.
     Title(String),
+    /// Its owner has named it in the assistant itself: so is the deployment to call it.
+    Retitle(String),
     /// Tell the deployment how the session stands.
     Say(Saying, Option<String>),
     /// The actor has nothing left to do and stops.

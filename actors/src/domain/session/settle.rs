@@ -1,10 +1,10 @@
 //! Settling a turn: from the assistant's store, from its events, by guards, by the owner's abort.
 
 use super::machine::{Child, SessionMachine};
-use super::turn::{Request, Stage};
+use super::turn::Stage;
 use super::{Effect, Prompt};
-use crate::domain::assistant::{AgentError, AgentEvent, TurnEnd};
-use crate::domain::turn::{Ending, Outcome, StoredTurn};
+use crate::domain::assistant::{AgentError, AgentEvent, REJECTED, TurnEnd};
+use crate::domain::turn::{Ending, Outcome, StoredTurn, TurnError};
 
 impl SessionMachine {
     /// The table of "a prompt is given once".
@@ -134,6 +134,7 @@ impl SessionMachine {
             turn: turn.id.clone(),
             content: granted.content.clone(),
             model: granted.model.clone(),
+            agent: granted.agent.clone(),
         })));
     }
 
@@ -199,20 +200,9 @@ impl SessionMachine {
             AgentEvent::Asked {
                 turn: id,
                 request,
-                what,
-            } if id == turn.id => {
-                turn.last_event_ms = now;
-                turn.requests.push(Request {
-                    id: request,
-                    what,
-                    since_ms: now,
-                    rejected: false,
-                });
-            }
-            AgentEvent::Settled { request } => {
-                turn.last_event_ms = now;
-                turn.requests.retain(|pending| pending.id != request);
-            }
+                asked,
+            } if id == turn.id => self.asked(request, asked, now, out),
+            AgentEvent::Settled { request } => self.request_settled(&request, now, out),
             AgentEvent::Alive { turn: id } if id == turn.id => turn.last_event_ms = now,
             AgentEvent::TurnEnded { turn: id, ended } if id == turn.id => {
                 self.turn_ended(ended, out);
@@ -244,7 +234,7 @@ impl SessionMachine {
             }
             TurnEnd::Failed { error, usage } => Ending {
                 outcome: Outcome::Failed,
-                error: Some(error),
+                error: Some(self.told_by_rejection(error)),
                 usage,
                 then: None,
             },
@@ -269,6 +259,12 @@ impl SessionMachine {
             }
         };
         self.finish(ending, out);
+    }
+
+    /// An assistant that ends its work for a rejection does not know whose it was.
+    fn told_by_rejection(&mut self, error: TurnError) -> TurnError {
+        let rejected = self.turn.as_mut().and_then(|turn| turn.rejected.take());
+        rejected.filter(|_| error.code == REJECTED).unwrap_or(error)
     }
 
     /// The assistant's answer is whole, and what the deployment has of it is not.

@@ -2,6 +2,7 @@
 
 mod follows;
 mod recovery;
+mod requests;
 mod standing;
 mod wake;
 
@@ -12,6 +13,7 @@ use super::*;
 use crate::domain::assistant::{ExitReport, TurnEnd};
 use crate::domain::inbox::OpenState;
 use crate::domain::phase::Phase;
+use crate::domain::policy::Policy;
 use crate::domain::turn::{OnInterrupt, Outcome, TurnError};
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -19,6 +21,7 @@ const LIMITS: SessionLimits = SessionLimits {
     silence_ms: 330_000,
     retry_limit_ms: 120_000,
     request_ms: 60_000,
+    policy: Policy::ASK,
     on_interrupt: OnInterrupt::Report,
 };
 
@@ -106,6 +109,7 @@ fn granted() -> Granted {
     Granted {
         content: "hello".to_owned(),
         model: None,
+        agent: None,
         title: "hello".to_owned(),
         conversation: None,
         abort: false,
@@ -382,17 +386,11 @@ fn an_assistant_that_ignores_the_abort_is_replaced_and_the_turn_aborted() {
 #[test]
 fn silence_ends_a_turn_but_not_while_a_request_waits() {
     let mut world = World::new();
-    world.until_streaming();
-    world.on(Input::Event(AgentEvent::Asked {
-        turn: "t".into(),
-        request: RequestId("r".to_owned()),
-        what: "bash".to_owned(),
-    }));
     world.machine.limits.request_ms = u64::MAX;
+    world.until_streaming();
+    world.on(requests::asks("r"));
     assert_eq!(world.after(400_000, Input::Tick), []);
-    world.on(Input::Event(AgentEvent::Settled {
-        request: RequestId("r".to_owned()),
-    }));
+    world.on(requests::settled("r"));
     assert_eq!(
         world.after(330_000, Input::Tick),
         [Effect::Abort("c".into())]
@@ -401,22 +399,6 @@ fn silence_ends_a_turn_but_not_while_a_request_waits() {
     assert_eq!(
         finish_of(&effects).unwrap().error.as_ref().unwrap().code,
         "silent"
-    );
-}
-
-#[test]
-fn a_request_that_nobody_answers_is_rejected_with_the_reason() {
-    let mut world = World::new();
-    world.until_streaming();
-    world.on(Input::Event(AgentEvent::Asked {
-        turn: "t".into(),
-        request: RequestId("r".to_owned()),
-        what: "bash".to_owned(),
-    }));
-    let effects = world.after(60_000, Input::Tick);
-    assert!(
-        matches!(&effects[..], [Effect::Reject(_, reason)] if reason.contains("60 s")),
-        "{effects:?}"
     );
 }
 
@@ -573,6 +555,24 @@ fn closing_leaves_an_undelivered_turn_to_the_next_start() {
     );
 }
 
+#[test]
+fn a_name_given_in_the_assistant_is_the_deployments_and_one_that_came_from_there_is_no_news() {
+    let titled = |title: &str| {
+        Input::Event(AgentEvent::Titled {
+            title: title.to_owned(),
+        })
+    };
+    let mut world = World::new();
+    world.until_streaming();
+    assert_eq!(world.on(titled("hello")), []);
+    let told = [
+        Effect::Title("Rounding".to_owned()),
+        Effect::Retitle("Rounding".to_owned()),
+    ];
+    assert_eq!(world.on(titled("Rounding")), told);
+    assert_eq!(world.on(titled("Rounding")), []);
+}
+
 /// Every input that the world can produce at random times.
 fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
@@ -600,6 +600,27 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(ended(TurnEnd::Complete { usage: None })),
         Just(ended(TurnEnd::Aborted { usage: None })),
         Just(exited()),
+        Just(requests::asks("r")),
+        Just(requests::asks("q")),
+        Just(requests::settled("r")),
+        Just(Input::RequestEnded(requests::key("r"))),
+        Just(requests::stands("r", Standing::Open)),
+        Just(requests::stands("r", Standing::Answered(Reply::Once))),
+        Just(requests::stands(
+            "r",
+            Standing::Answered(Reply::rejection("no"))
+        )),
+        Just(requests::stands("q", Standing::Expired)),
+        Just(requests::stands("r", Standing::Withdrawn)),
+        Just(Input::RequestStands(
+            requests::key("r"),
+            Err(CallError::Server("x".to_owned()))
+        )),
+        Just(Input::Replied(RequestId("r".to_owned()), Ok(()))),
+        Just(Input::Replied(
+            RequestId("r".to_owned()),
+            Err(AgentError::Failed("x".to_owned()))
+        )),
         Just(Input::Finished("t".into(), Ok(Finished::Closed))),
         Just(Input::ChildStopped),
         Just(Input::Tick),

@@ -1,10 +1,10 @@
 //! The turn that a session works on.
 
-use crate::domain::assistant::RequestId;
-use crate::domain::ids::{ConversationId, TurnId};
+use crate::domain::ids::{ConversationId, RequestKey, TurnId};
 use crate::domain::inbox::{OpenState, OpenTurn};
-use crate::domain::turn::Ending;
+use crate::domain::turn::{Ending, TurnError};
 
+use super::requests::Request;
 use super::{Effect, Granted};
 
 /// How far the current turn has come.
@@ -45,6 +45,10 @@ pub(super) struct Turn {
     pub abort_asked: Option<(u64, u64)>,
     pub last_event_ms: u64,
     pub requests: Vec<Request>,
+    /// Of a child that is gone, and not withdrawn yet.
+    pub lost_requests: Vec<RequestKey>,
+    /// The last rejection, should the assistant end the turn for it.
+    pub rejected: Option<TurnError>,
     pub items: u64,
     /// Questions to the present child that it did not answer, in a row.
     pub unanswered: u32,
@@ -63,15 +67,6 @@ pub(super) struct Turn {
     pub recovering: Option<(TurnId, Ending)>,
 }
 
-/// A permission or question that the assistant waits for.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub id: RequestId,
-    pub what: String,
-    pub since_ms: u64,
-    pub rejected: bool,
-}
-
 impl Turn {
     pub fn new(open: &OpenTurn, now: u64) -> Self {
         Self {
@@ -87,6 +82,8 @@ impl Turn {
             abort_asked: None,
             last_event_ms: now,
             requests: Vec::new(),
+            lost_requests: Vec::new(),
+            rejected: None,
             items: 0,
             unanswered: 0,
             lost_children: 0,
@@ -132,6 +129,11 @@ impl Turn {
         matches!(self.stage, Stage::Delivering | Stage::Streaming)
     }
 
+    /// A person can still answer something of it.
+    pub fn waits_for_owner(&self) -> bool {
+        self.is_running() && self.requests.iter().any(Request::waits)
+    }
+
     /// The child it was worked on with is gone: back to the step that looks the truth up.
     pub fn lose_child(&mut self) {
         if !matches!(
@@ -140,6 +142,9 @@ impl Turn {
         ) {
             self.stage = Stage::NeedsChild;
         }
+        let waiting = self.requests.iter().filter(|request| request.waits());
+        let waiting: Vec<RequestKey> = waiting.map(|request| request.key.clone()).collect();
+        self.lost_requests.extend(waiting);
         self.requests.clear();
         self.abort_asked = None;
         self.unanswered = 0;

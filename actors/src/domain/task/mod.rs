@@ -5,8 +5,10 @@ mod branch;
 mod failure;
 mod patience;
 mod phase;
+mod settings;
 
 pub use branch::{BranchChange, BranchName, BranchNameError, CommitId, cyrb53};
 pub use failure::{Class, Failure};
 pub use patience::Patience;
 pub use phase::{Entry, Phase, Resume};
+pub use settings::{Committer, GitIsolation, GitSettings, GooseSettings, RunnerKind, TaskSettings};

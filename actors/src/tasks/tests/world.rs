@@ -16,8 +16,8 @@ use crate::ports::git::{
     ChainLink, Cleanliness, Evidence, Git, GitError, Relationship, StateDump, Undo,
 };
 use crate::ports::tasks::{
-    Acknowledgement, Assignment, JournalError, LoopEnd, Pulled, Queue, QueueError, RunReport,
-    Runner, Task, TaskJournal,
+    Acknowledgement, Assignment, JournalError, LoopEnd, Metrics, Pulled, Queue, QueueError,
+    RunReport, Runner, Task, TaskJournal,
 };
 use crate::tasks::{LoopSettings, LooperDeps, Progress, run_loop};
 
@@ -315,7 +315,12 @@ impl Queue for World {
         })
     }
 
-    fn acknowledge(&self, task: Task, what: Acknowledgement) -> Pending<Result<(), QueueError>> {
+    fn acknowledge(
+        &self,
+        task: Task,
+        what: Acknowledgement,
+        _: Metrics,
+    ) -> Pending<Result<(), QueueError>> {
         let most = self.attempts;
         self.step("acknowledge", move |state| {
             if state

@@ -107,6 +107,19 @@ pub enum Phase {
 #[error("the deployment is restarting: try again")]
 pub(super) struct EngineDown;
 
+/// A mutation that got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// It never reached an engine.
+    #[error("{EngineDown}")]
+    NotSent,
+    /// The engine had it when it died, perhaps after the commit.
+    #[error(
+        "the deployment restarted while it had the mutation, which may have run: look whether it has before you send it again"
+    )]
+    Lost,
+}
+
 /// One life of the engine's thread.
 #[derive(Clone)]
 pub(super) struct Generation {
@@ -184,14 +197,15 @@ impl EngineHandle {
         outcome.await.map_err(|_| EngineDown)
     }
 
-    pub(super) async fn mutation(&self, call: Call) -> Result<MutationOutcome, EngineDown> {
+    pub(super) async fn mutation(&self, call: Call) -> Result<MutationOutcome, Unanswered> {
         let (reply, outcome) = oneshot::channel();
-        self.send(Command::Mutation {
+        let sent = self.send(Command::Mutation {
             call,
             record: None,
             reply: MutationReply::Caller(reply),
-        })?;
-        outcome.await.map_err(|_| EngineDown)
+        });
+        sent.map_err(|EngineDown| Unanswered::NotSent)?;
+        outcome.await.map_err(|_| Unanswered::Lost)
     }
 
     pub(super) fn send(&self, command: Command) -> Result<(), EngineDown> {
@@ -199,5 +213,36 @@ impl EngineHandle {
             .commands
             .send(command)
             .map_err(|_| EngineDown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_mutation_that_the_engine_had_when_it_died_is_not_told_to_try_again() {
+        let handle = EngineHandle::played();
+        let call = Call {
+            path: "m:add".into(),
+            args: json!({}),
+            identity: None,
+        };
+        let never = handle.mutation(call.clone()).await.unwrap_err();
+        assert_eq!(never, Unanswered::NotSent);
+        assert!(never.to_string().ends_with("try again"), "{never}");
+
+        let (commands, taken) = mpsc::channel();
+        *handle.shared.current.lock().unwrap() = Some(Generation {
+            commands,
+            ended: CancellationToken::new(),
+        });
+        let dies = std::thread::spawn(move || drop(taken.recv()));
+        let lost = handle.mutation(call).await.unwrap_err();
+        dies.join().unwrap();
+        assert_eq!(lost, Unanswered::Lost);
+        assert!(lost.to_string().contains("may have run"), "{lost}");
     }
 }

@@ -124,7 +124,7 @@ async fn start_generation(
     factory: &ExecutorFactory,
 ) -> Result<oneshot::Receiver<Exit>, OpenError> {
     let (commands, inbox) = mpsc::channel();
-    let (opened, open) = oneshot::channel::<Result<(), OpenError>>();
+    let (opened, open) = oneshot::channel::<Result<Option<String>, OpenError>>();
     let (exited, exit) = oneshot::channel();
     let thread_shared = Arc::clone(shared);
     let factory = Arc::clone(factory);
@@ -135,7 +135,7 @@ async fn start_generation(
             let run = AssertUnwindSafe(|| match factory() {
                 Ok(engine) => {
                     let worker = Worker::new(engine, thread_shared);
-                    if opened.send(Ok(())).is_ok() {
+                    if opened.send(Ok(worker.trouble())).is_ok() {
                         worker.run(&inbox);
                     }
                 }
@@ -151,14 +151,14 @@ async fn start_generation(
             let _ = exited.send(exit);
         })
         .map_err(|error| OpenError::Runtime(format!("no thread for it: {error}")))?;
-    match open.await {
+    let trouble = match open.await {
         Ok(result) => result?,
         Err(_) => {
             return Err(OpenError::Runtime(
                 "it panicked while it was opened".to_owned(),
             ));
         }
-    }
+    };
     let generation = Generation {
         commands,
         ended: CancellationToken::new(),
@@ -167,7 +167,9 @@ async fn start_generation(
         .current
         .lock()
         .unwrap_or_else(PoisonError::into_inner) = Some(generation);
-    shared.phase.send_replace(Phase::Ready);
+    shared
+        .phase
+        .send_replace(trouble.map_or(Phase::Ready, |reason| Phase::Troubled { reason }));
     Ok(exit)
 }
 

@@ -45,13 +45,18 @@ impl Worker {
         Self {
             next_due_ms: engine.next_due_ms(),
             failed_before: engine.failed_job(),
+            troubled: engine.trouble().is_some(),
             engine,
             shared,
             subscriptions: Subscriptions::default(),
             connections: HashMap::new(),
             recent: RecentCommits::new(latest),
-            troubled: false,
         }
+    }
+
+    /// What was found wrong already when the file was opened.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.engine.trouble()
     }
 
     /// Until it is told to stop, or nobody is left who could tell.

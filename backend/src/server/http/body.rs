@@ -94,6 +94,16 @@ impl CallBody {
                 let message = format!("the body is larger than {limit} bytes, or was cut off");
                 Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", &message)
             })?;
+        // A list would be taken for the fields in their order.
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        if first.is_some_and(|byte| *byte != b'{')
+            && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok()
+        {
+            return Err(Refusal::bad_request(
+                "BadJsonBody",
+                "the body must be one JSON object, like {\"path\": \"messages:list\", \"args\": {}}",
+            ));
+        }
         let body = serde_json::from_slice(&bytes)
             .map_err(|error| Refusal::bad_request("BadJsonBody", &error.to_string()))?;
         Ok((body, room))

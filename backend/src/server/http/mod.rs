@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 use tokio::sync::SemaphorePermit;
 
 use super::app::App;
-use super::engine_thread::EngineDown;
 use super::sync::fit::Fitted;
 use super::sync::messages;
 use crate::engine::{Call, FunctionError};
@@ -190,9 +189,9 @@ async fn run_function(app: &App, call: Call) -> Result<Answer, Refusal> {
     }
 }
 
-async fn in_time<T>(
+async fn in_time<T, E: std::fmt::Display>(
     app: &App,
-    call: impl Future<Output = Result<T, EngineDown>>,
+    call: impl Future<Output = Result<T, E>>,
     late: &str,
 ) -> Result<T, Refusal> {
     match tokio::time::timeout(app.tuning.call_timeout, call).await {

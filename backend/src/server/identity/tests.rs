@@ -87,6 +87,7 @@ fn every_claim_that_does_not_fit_is_refused_by_name() {
         (json!({"nbf": now_seconds() + 90}), AuthError::NotYet),
         (json!({"exp": null}), AuthError::Claims),
         (json!({"sub": null}), AuthError::Claims),
+        (json!({"sub": ""}), AuthError::Claims),
         (json!({"aud": null}), AuthError::Claims),
         (json!({"iss": null}), AuthError::Claims),
     ] {

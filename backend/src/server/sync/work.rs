@@ -135,10 +135,11 @@ impl Connection {
             EngineEvent::Stale(query) => self.queries.mark_stale(query),
             EngineEvent::Mutated { outcome, .. } if outcome.storage_failed => {
                 let reason = outcome.result.err().map(|error| error.message);
-                warn!(error = reason.unwrap_or_default(), "cannot write");
+                let reason = reason.unwrap_or_default();
+                warn!(error = reason, "cannot write");
                 return Err(End::Close(
                     TRY_AGAIN_LATER,
-                    "the deployment cannot write to its disk".to_owned(),
+                    refusal_to_write(&reason).to_owned(),
                 ));
             }
             EngineEvent::Mutated { request, outcome } => {
@@ -169,5 +170,14 @@ impl Connection {
             return Some(resuming.quiet_at);
         }
         Some(resuming.at_most_until)
+    }
+}
+
+/// Why a mutation was not kept, for the socket's end.
+fn refusal_to_write(reason: &str) -> &'static str {
+    if reason.contains("database is damaged") {
+        "the deployment's database is damaged: it writes nothing any more"
+    } else {
+        "the deployment cannot write to its disk"
     }
 }

@@ -318,11 +318,16 @@ async fn strangers_are_refused() {
 #[tokio::test]
 async fn tasks_are_pulled_called_off_and_acknowledged() {
     use orchestrator_actors::domain::task::{BranchName, Class, CommitId, Failure};
-    use orchestrator_actors::ports::tasks::{Acknowledgement, Artifact, Pulled, Queue, QueueError};
+    use orchestrator_actors::ports::tasks::{
+        Acknowledgement, Artifact, Metrics, Pulled, Queue, QueueError,
+    };
     use orchestrator_actors::tasks::LinkQueue;
 
     let rig = Rig::start().await;
-    let queue = LinkQueue::new(Arc::clone(&rig.link), rig.credential.clone());
+    let queue = LinkQueue::new(
+        Arc::clone(&rig.link),
+        tokio::sync::watch::channel(rig.credential.clone()).1,
+    );
     // It waits until there is one.
     let waiting = tokio::spawn(queue.pull(None));
     let tasks = json!([{"id": "a", "text": "do a"}, {"id": "b", "text": "do b"}]);
@@ -341,13 +346,19 @@ async fn tasks_are_pulled_called_off_and_acknowledged() {
     within("the mark", first.withdrawn.cancelled()).await;
     let failure = Failure::new(Class::Aborted, "called off");
     let said = Acknowledgement::Failed(failure);
-    within("an answer", queue.acknowledge(first.clone(), said.clone()))
-        .await
-        .unwrap();
+    within(
+        "an answer",
+        queue.acknowledge(first.clone(), said.clone(), Metrics::default()),
+    )
+    .await
+    .unwrap();
     // Again, as after a crash.
-    within("an answer", queue.acknowledge(first, said))
-        .await
-        .unwrap();
+    within(
+        "an answer",
+        queue.acknowledge(first, said, Metrics::default()),
+    )
+    .await
+    .unwrap();
 
     let Pulled::Task(second) = within("a task", queue.pull(None)).await.unwrap() else {
         panic!("no task");
@@ -365,11 +376,18 @@ async fn tasks_are_pulled_called_off_and_acknowledged() {
     assert!(early.await.is_err());
     let mut other = second.clone();
     other.lease = "somebody-elses".to_owned();
-    let lost = within("an answer", queue.acknowledge(other, done.clone())).await;
+    let lost = within(
+        "an answer",
+        queue.acknowledge(other, done.clone(), Metrics::default()),
+    )
+    .await;
     assert_eq!(lost, Err(QueueError::Lost));
-    within("an answer", queue.acknowledge(second, done))
-        .await
-        .unwrap();
+    within(
+        "an answer",
+        queue.acknowledge(second, done, Metrics::default()),
+    )
+    .await
+    .unwrap();
     let list = rig
         .owner
         .query("tasks:list", json!({"workerId": "w"}))
@@ -380,4 +398,27 @@ async fn tasks_are_pulled_called_off_and_acknowledged() {
         .to_vec();
     assert_eq!(states, ["done", "canceled"]);
     assert_eq!(list["tasks"][0]["artifact"]["branch"], "12");
+}
+
+#[tokio::test]
+async fn the_finish_of_a_removed_worker_is_dropped_and_that_of_a_revoked_one_is_kept() {
+    let rig = Rig::start().await;
+    let turn = rig.claimed("a").await;
+    let worker = json!({"workerId": "w"});
+    let revoked = rig.owner.mutation("workers:revoke", worker.clone());
+    revoked.await.unwrap();
+    let finish = rig
+        .link
+        .finish(turn, rig.credential.clone(), Ending::complete(None));
+    assert!(within("the finish", finish).await.is_err());
+    assert_eq!(rig.outbox.depth(), 1);
+    let removed = rig.owner.mutation("workers:remove", worker);
+    removed.await.unwrap();
+    // As the bridge does when it is refused the token.
+    let nobody = Credential {
+        epoch: 0,
+        ..rig.credential.clone()
+    };
+    assert_eq!(within("the replay", rig.link.replay(nobody)).await, Ok(1));
+    assert_eq!(rig.outbox.depth(), 0);
 }

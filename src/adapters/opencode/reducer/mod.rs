@@ -42,8 +42,12 @@ pub enum Effect {
 #[derive(Debug, Default)]
 pub struct Reducer {
     turn: Option<Turn>,
-    /// Sessions of sub-agents, which work for the conversation.
-    children: HashSet<String>,
+    /// Sessions of sub-agents, which work for the conversation, and what they are called.
+    children: HashMap<String, String>,
+    /// Requests of turns that are over: OpenCode keeps those that an abort left behind.
+    stale: HashSet<String>,
+    /// The conversation of the last turn, and what it was called when it was last heard of.
+    named: Option<(String, Option<String>)>,
 }
 
 impl Reducer {
@@ -57,6 +61,9 @@ impl Reducer {
     ) -> bool {
         if self.turn.is_some() {
             return false;
+        }
+        if self.named.as_ref().map(|(id, _)| id.as_str()) != Some(conversation.as_str()) {
+            self.named = Some((conversation.as_str().to_owned(), None));
         }
         self.turn = Some(Turn {
             id,
@@ -107,27 +114,31 @@ impl Reducer {
         if let Event::Session {
             id,
             parent: Some(parent),
+            title,
         } = &event
         {
             let ours = self
                 .turn
                 .as_ref()
                 .is_some_and(|turn| turn.conversation == *parent);
-            if ours || self.children.contains(parent) {
-                self.children.insert(id.clone());
+            if ours || self.children.contains_key(parent) {
+                self.children.insert(id.clone(), title.clone());
             }
         }
-        let Some(turn) = &mut self.turn else {
-            return Vec::new();
-        };
         let mut out = Vec::new();
+        if let Event::Session { id, title, .. } = &event {
+            self.called(id, title, &mut out);
+        }
+        let Some(turn) = &mut self.turn else {
+            return out;
+        };
         match event {
             Event::Message(info) if info.session == turn.conversation => {
                 turn.message(info, &mut out);
             }
             Event::Part(part) if part.session == turn.conversation => {
                 if let Some(child) = part.state.metadata["sessionId"].as_str() {
-                    self.children.insert(child.to_owned());
+                    self.children.entry(child.to_owned()).or_default();
                 }
                 turn.part(&part, now, &mut out);
             }
@@ -158,17 +169,17 @@ impl Reducer {
                     turn.idle_since = Some(now);
                 }
             }
-            Event::Asked(request)
-                if request.session == turn.conversation
-                    || self.children.contains(&request.session) =>
-            {
-                turn.asked(&request, &mut out);
+            Event::Asked(request) if !self.stale.contains(&request.id) => {
+                let child = self.children.get(&request.session);
+                if child.is_some() || request.session == turn.conversation {
+                    turn.asked(&request, child.map(String::as_str), &mut out);
+                }
             }
             Event::Answered { request, rejected } => turn.answered(&request, rejected, &mut out),
             other => {
                 let session = session_of(&other);
                 let ours = session.is_some_and(|session| {
-                    session == turn.conversation || self.children.contains(session)
+                    session == turn.conversation || self.children.contains_key(session)
                 });
                 if ours {
                     turn.alive(now, &mut out);
@@ -177,6 +188,21 @@ impl Reducer {
         }
         turn.note_sign(now, &out);
         out
+    }
+
+    /// The first name that is heard is the one that it has; people can give another one also between turns.
+    fn called(&mut self, id: &str, title: &str, out: &mut Vec<Effect>) {
+        let Some((_, known)) = self.named.as_mut().filter(|(named, _)| named == id) else {
+            return;
+        };
+        if title.trim().is_empty() || known.as_deref() == Some(title) {
+            return;
+        }
+        if known.replace(title.to_owned()).is_some() {
+            out.push(Effect::Emit(AgentEvent::Titled {
+                title: title.to_owned(),
+            }));
+        }
     }
 
     /// The connection was lost: what is open now may miss deltas.
@@ -192,12 +218,20 @@ impl Reducer {
         }
     }
 
-    /// What the store says after a reconnect. Only closed parts count: an open one is stored empty.
+    /// What is asked at present, for [`Self::caught_up`].
+    pub fn asked(&self) -> HashSet<String> {
+        let turn = self.turn.as_ref();
+        turn.map(|turn| turn.pending.clone()).unwrap_or_default()
+    }
+
+    /// What the store says after a reconnect. Only closed parts count: an open one is stored empty. Of requests only those
+    /// can be gone that were there before the store was read: what was asked since is not in it yet.
     pub fn caught_up(
         &mut self,
         messages: &[Stored],
         busy: bool,
         requests: &[Request],
+        asked_before: &HashSet<String>,
         now: u64,
     ) -> Vec<Effect> {
         let mut out = Vec::new();
@@ -205,16 +239,29 @@ impl Reducer {
             return out;
         };
         turn.read_store(messages, now, &mut out);
+        // Of a sub-agent that was started meanwhile its session's event was missed.
+        let parts = messages.iter().flat_map(|message| &message.parts);
+        for part in parts.filter(|part| turn.parts.contains_key(&part.id)) {
+            if let Some(child) = part.state.metadata["sessionId"].as_str() {
+                self.children.entry(child.to_owned()).or_default();
+            }
+        }
         for request in requests {
-            if request.session == turn.conversation || self.children.contains(&request.session) {
-                turn.asked(request, &mut out);
+            if self.stale.contains(&request.id) {
+                continue;
+            }
+            let child = self.children.get(&request.session);
+            // What another turn left behind names a message of that turn.
+            let ours = request.session == turn.conversation && turn.is_of_turn(request);
+            if child.is_some() || ours {
+                turn.asked(request, child.map(String::as_str), &mut out);
             }
         }
         let waiting: HashSet<&str> = requests.iter().map(|request| request.id.as_str()).collect();
         let gone: Vec<String> = turn
             .pending
             .iter()
-            .filter(|id| !waiting.contains(id.as_str()))
+            .filter(|id| asked_before.contains(*id) && !waiting.contains(id.as_str()))
             .cloned()
             .collect();
         for id in gone {
@@ -303,6 +350,7 @@ impl Reducer {
             }
         }
         for id in std::mem::take(&mut turn.pending) {
+            self.stale.insert(id.clone());
             out.push(Effect::Emit(AgentEvent::Settled {
                 request: RequestId(id),
             }));

@@ -21,6 +21,13 @@ struct Run {
 }
 
 impl Run {
+    /// Nothing comes between the reading and what is made of it.
+    fn catch_up(&mut self, store: &[Stored], busy: bool, requests: &[Request]) -> Vec<Effect> {
+        let asked_before = self.reducer.asked();
+        self.reducer
+            .caught_up(store, busy, requests, &asked_before, self.now)
+    }
+
     fn of(session: &str, user: &str) -> Self {
         let mut reducer = Reducer::default();
         assert!(reducer.begin(TurnId::new("t"), &ConversationId::new(session), user, 0));
@@ -383,7 +390,8 @@ fn after_a_lost_connection_an_open_part_waits_for_its_whole_text() {
     run.delta("p1", "one ");
     run.reducer.lost();
     // In the store an open part is empty, whatever had streamed.
-    let effects = run.reducer.caught_up(&run.store(), true, &[], run.now);
+    let store = run.store();
+    let effects = run.catch_up(&store, true, &[]);
     run.keep(effects);
     run.delta("p1", "three ");
     assert_eq!(run.text(), "one ", "a hole was shown");
@@ -392,7 +400,8 @@ fn after_a_lost_connection_an_open_part_waits_for_its_whole_text() {
     assert_eq!(run.resets(), 0);
     // The end itself can be what was missed.
     run.step(json!({"finish": "stop", "time": {"created": 11, "completed": 20}}));
-    let effects = run.reducer.caught_up(&run.store(), false, &[], run.now);
+    let store = run.store();
+    let effects = run.catch_up(&store, false, &[]);
     run.keep(effects);
     run.settle();
     assert!(matches!(run.end(), TurnEnd::Complete { .. }));
@@ -408,9 +417,8 @@ fn requests_missed_in_an_outage_are_told_and_answered_ones_settled() {
     };
     let mut run = Run::begun();
     run.event(Event::Asked(request("per_1")));
-    let effects = run
-        .reducer
-        .caught_up(&run.store(), true, &[request("per_2")], run.now);
+    let store = run.store();
+    let effects = run.catch_up(&store, true, &[request("per_2")]);
     run.keep(effects);
     let told: Vec<String> = run
         .out
@@ -425,11 +433,26 @@ fn requests_missed_in_an_outage_are_told_and_answered_ones_settled() {
 }
 
 #[test]
+fn what_is_asked_while_the_store_is_read_is_not_taken_for_gone() {
+    let request: Request = serde_json::from_value(
+        json!({"id": "per_1", "sessionID": SESSION, "permission": "bash", "patterns": ["ls"]}),
+    )
+    .unwrap();
+    let mut run = Run::begun();
+    let before = run.reducer.asked();
+    run.event(Event::Asked(request));
+    let store = run.store();
+    let effects = run.reducer.caught_up(&store, true, &[], &before, run.now);
+    let settled = |effect: &Effect| matches!(effect, Effect::Emit(AgentEvent::Settled { .. }));
+    assert!(!effects.iter().any(settled));
+}
+
+#[test]
 fn a_sub_agents_request_is_the_turns() {
     let mut run = Run::begun();
     run.json(
         "session.created",
-        json!({"sessionID": "ses_c", "info": {"id": "ses_c", "parentID": SESSION}}),
+        json!({"sessionID": "ses_c", "info": {"id": "ses_c", "parentID": SESSION, "title": "look (@general subagent)"}}),
     );
     run.json(
         "permission.asked",
@@ -439,12 +462,39 @@ fn a_sub_agents_request_is_the_turns() {
         "permission.asked",
         json!({"id": "per_2", "sessionID": "ses_other", "permission": "bash"}),
     );
-    let asked = run
+    let asked: Vec<_> = run
         .out
         .iter()
-        .filter(|e| matches!(e, Effect::Emit(AgentEvent::Asked { .. })))
-        .count();
-    assert_eq!(asked, 1);
+        .filter_map(|effect| match effect {
+            Effect::Emit(AgentEvent::Asked { asked, .. }) => Some(asked.from.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, [Some("look (@general subagent)".to_owned())]);
+}
+
+#[test]
+fn what_an_aborted_turn_left_behind_is_not_the_next_ones() {
+    let stale: Request = serde_json::from_value(
+        json!({"id": "per_1", "sessionID": SESSION, "permission": "bash", "patterns": ["ls"]}),
+    )
+    .unwrap();
+    let unseen: Request = serde_json::from_value(
+        json!({"id": "per_0", "sessionID": SESSION, "permission": "bash", "tool": {"messageID": "msg_of_another_turn"}}),
+    )
+    .unwrap();
+    let mut run = Run::begun();
+    run.event(Event::Asked(stale.clone()));
+    run.reducer.abort_asked();
+    run.reducer.settle(None, run.now);
+    let next = TurnId::new("next");
+    assert!(
+        run.reducer
+            .begin(next, &ConversationId::new(SESSION), "msg_next", run.now)
+    );
+    let effects = run.catch_up(&[], true, &[stale, unseen]);
+    let asks = |effect: &Effect| matches!(effect, Effect::Emit(AgentEvent::Asked { .. }));
+    assert!(!effects.iter().any(asks), "{effects:?}");
 }
 
 #[test]
@@ -535,7 +585,7 @@ fn an_older_store_takes_nothing_back() {
     let old = run.store();
     run.tool(json!({"status": "completed", "output": "ok"}));
     run.step(json!({"finish": "stop", "time": {"created": 11, "completed": 20}}));
-    let effects = run.reducer.caught_up(&old, false, &[], run.now);
+    let effects = run.catch_up(&old, false, &[]);
     run.keep(effects);
     assert_eq!(run.tools().last().unwrap().status, "completed");
     run.settle();
@@ -568,4 +618,26 @@ fn another_sessions_events_are_nothing_to_us() {
         json!({"sessionID": "ses_x", "status": {"type": "idle"}}),
     );
     assert_eq!(run.out, []);
+}
+
+#[test]
+fn another_name_is_told_between_turns_too_and_the_one_that_it_has_is_not() {
+    let mut run = Run::begun();
+    let named =
+        |title: &str, id: &str| json!({"sessionID": id, "info": {"id": id, "title": title}});
+    run.json("session.updated", named("fix the cart", SESSION));
+    run.json("session.updated", named("another session", "ses_other"));
+    run.json("session.updated", named("fix the cart", SESSION));
+    run.reducer.settle(None, run.now);
+    run.json("session.updated", named("Rounding", SESSION));
+    run.json("session.updated", named("Rounding", SESSION));
+    let told: Vec<&str> = run
+        .out
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Emit(AgentEvent::Titled { title }) => Some(title.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["Rounding"]);
 }

@@ -9,7 +9,7 @@ use orchestrator_actors::ports::agent::{AgentEvent, RequestId, TurnEnd};
 use super::parts::{PartState, Phase};
 use super::{ALIVE_EVERY_MS, Effect};
 use crate::adapters::opencode::wire::{Info, Request, Status, Stored, WireError};
-use crate::adapters::opencode::{content, stored};
+use crate::adapters::opencode::{asking, content, stored};
 
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -154,12 +154,19 @@ impl Turn {
         }
     }
 
-    pub(super) fn asked(&mut self, request: &Request, out: &mut Vec<Effect>) {
+    /// Whether a step of this turn asks; a request that names none is taken for one.
+    pub(super) fn is_of_turn(&self, request: &Request) -> bool {
+        request.tool.as_ref().is_none_or(|call| {
+            call.message.is_empty() || self.steps.iter().any(|step| step.id == call.message)
+        })
+    }
+
+    pub(super) fn asked(&mut self, request: &Request, from: Option<&str>, out: &mut Vec<Effect>) {
         if self.pending.insert(request.id.clone()) {
             out.push(Effect::Emit(AgentEvent::Asked {
                 turn: self.id.clone(),
                 request: RequestId(request.id.clone()),
-                what: request.what(),
+                asked: Box::new(asking::asked(request, from)),
             }));
         }
     }

@@ -53,6 +53,10 @@ impl oneshot::Transcript for Transcript {
     fn has_used_tools(&self) -> bool {
         self.tools > 0
     }
+
+    fn turns(&self) -> u32 {
+        self.turns
+    }
 }
 
 pub fn verdict(end: &End, transcript: &Transcript) -> Result<RunReport, Failure> {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::config::{Origin, Origins, WorkerEntry, env};
+use crate::config::{Origin, Origins, WorkerEntry, env, shown_tasks};
 
 /// Print what the configuration amounts to; secrets are cut short
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ impl Show {
                 } else {
                     String::new()
                 };
-                app.ui.line(format!("  {name:17}  {value}{origin}"));
+                app.ui.line(format!("  {name:23}  {value}{origin}"));
             }
         }
         Ok(())
@@ -75,8 +75,17 @@ impl Show {
             "idle_timeout_ms": idle_timeout(worker, origins).0,
             "max_sessions": worker.max_sessions,
             "interrupted_turns": worker.on_interrupt.as_str(),
+            "notify_desktop": worker.notify.desktop,
+            "notify_command": worker.notify.command,
+            "notify_after_ms": worker.notify.after_ms,
+            "notify_quiet": worker.notify.quiet.map(|quiet| quiet.to_string()),
+            "permissions": worker.permissions.to_string(),
+            "answer_timeout_ms": worker.answer_timeout_ms,
             "broken": worker.broken,
         });
+        let tasks =
+            task_rows(worker, origins).map(|(name, shown, _)| (name.to_owned(), json!(shown)));
+        value["task_settings"] = Value::Object(tasks.collect());
         if self.origin {
             let origins = rows(worker, origins).into_iter();
             let origins =
@@ -90,7 +99,7 @@ impl Show {
 fn rows(worker: &WorkerEntry, origins: &Origins) -> Vec<Row> {
     let entry = || origins.directory.clone();
     let (idle_ms, idle) = idle_timeout(worker, origins);
-    vec![
+    let mut rows = vec![
         ("name", worker.name.clone(), origins.name.clone()),
         ("token", worker.token.to_string(), entry()),
         (
@@ -114,7 +123,35 @@ fn rows(worker: &WorkerEntry, origins: &Origins) -> Vec<Row> {
             worker.on_interrupt.to_string(),
             origins.on_interrupt.clone(),
         ),
-    ]
+        (
+            "permissions",
+            worker.permissions.to_string(),
+            origins.permissions.clone(),
+        ),
+        (
+            "answer_timeout",
+            format!("{}s", worker.answer_timeout_ms as f64 / 1000.0),
+            origins.answer_timeout.clone(),
+        ),
+    ];
+    rows.extend(task_rows(worker, origins));
+    rows
+}
+
+/// What is said about tasks; of Goose the environment's word wins over the file's, as in `run`.
+fn task_rows(worker: &WorkerEntry, origins: &Origins) -> impl Iterator<Item = Row> {
+    shown_tasks(&worker.tasks).into_iter().map(|(name, value)| {
+        let variable = match name {
+            "goose.provider" => Some(env::GOOSE_PROVIDER),
+            "goose.model" => Some(env::GOOSE_MODEL),
+            _ => None,
+        };
+        if let Some((variable, value)) = variable.and_then(|name| Some((name, env::get(name)?))) {
+            return (name, value, Origin::Environment(variable.to_owned()));
+        }
+        let origin = origins.tasks.get(name).cloned().unwrap_or_default();
+        (name, value, origin)
+    })
 }
 
 /// The environment wins over the file, in `run` as here.

@@ -9,7 +9,7 @@ use super::Level;
 use crate::ui::format::printable;
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
-pub(super) struct Line {
+pub struct Line {
     #[serde(rename = "timestamp", default)]
     time: String,
     #[serde(default)]
@@ -115,8 +115,16 @@ impl Line {
         text
     }
 
+    pub fn is_of_task(&self, task: &str) -> bool {
+        self.field("task") == Some(task)
+    }
+
     /// For programs.
     pub fn json(&self) -> String {
+        self.value().to_string()
+    }
+
+    pub fn value(&self) -> Value {
         let mut fields = self.fields.clone();
         let message = fields.remove("message").unwrap_or_default();
         json!({
@@ -127,7 +135,6 @@ impl Line {
             "message": message,
             "fields": fields,
         })
-        .to_string()
     }
 
     /// What an assistant printed, and which one when there may be several.

@@ -1,11 +1,12 @@
 //! A start with a machine's token: this installation gets all of the machine's workers, with credentials of its own,
 //! before the configuration is read. With MACHINE_TOKEN and CONVEX_URL an empty HOME is enough, at every start.
 //!
-//! A worker's token under that name is development mode's, and none of this file's business.
+//! A worker's token under that name is development mode's: it is told that it does nothing here.
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::{MachineToken, Token};
 
+use crate::cli::commands::machine::removed_elsewhere;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
@@ -24,13 +25,28 @@ pub(super) struct Enrolling {
 impl Enrolling {
     /// If the environment has a machine's token.
     pub fn asked_for(app: &App) -> Result<Option<Self>, Failure> {
-        // A path that was named is a path that was meant: nothing is written there.
-        if app.globals.config.is_some() {
-            return Ok(None);
-        }
         let Some(token) = given()? else {
             return Ok(None);
         };
+        let token = match token {
+            Token::Machine(token) => token,
+            Token::Worker(token) => {
+                app.ui.error(&format!(
+                    "warning: {MACHINE_TOKEN} has three parts, a worker's token ({}): it enrols nothing; orchestrator run --dev \
+                     serves it, orchestrator machine token --rotate prints a machine's",
+                    token.worker()
+                ));
+                return Ok(None);
+            }
+        };
+        // A path that was named is a path that was meant: nothing is written there.
+        if app.globals.config.is_some() {
+            app.ui.error(&format!(
+                "warning: {MACHINE_TOKEN} enrols nothing where the configuration is named: {} is served as it is",
+                app.paths.shown(&app.paths.workers_file)
+            ));
+            return Ok(None);
+        }
         let url = app.globals.url.clone().or_else(|| setting(CONVEX_URL));
         let url = url.ok_or_else(|| {
             Failure::new(
@@ -48,14 +64,19 @@ impl Enrolling {
     /// nothing.
     pub async fn enrol(&self, app: &App) -> Result<Instance, Failure> {
         let held = hold(&app.paths).await?;
-        match enrol(&app.paths, &self.url, &self.token).await {
-            Ok(enrolled) => app.ui.say(format!(
-                "machine {} ({}): {} and {} are here again",
-                enrolled.name,
-                enrolled.machine_id,
-                plural(enrolled.workers.len(), "worker"),
-                plural(enrolled.sessions, "session"),
-            )),
+        match enrol(&app.target(), &self.url, &self.token).await {
+            Ok(enrolled) => {
+                app.ui.say(format!(
+                    "machine {} ({}): {} and {} are here again",
+                    enrolled.name,
+                    enrolled.machine_id,
+                    plural(enrolled.workers.len(), "worker"),
+                    plural(enrolled.sessions, "session"),
+                ));
+                for worker in &enrolled.gone {
+                    app.ui.say(removed_elsewhere(worker));
+                }
+            }
             // What an earlier start got still serves, and a deployment that is away is waited for.
             Err(error) if app.paths.workers_file.exists() => app.ui.error(&format!(
                 "warning: the machine could not be enrolled again, its workers stay as they are: {error}"
@@ -66,13 +87,12 @@ impl Enrolling {
     }
 }
 
-fn given() -> Result<Option<MachineToken>, Failure> {
+fn given() -> Result<Option<Token>, Failure> {
     let Some(text) = setting(MACHINE_TOKEN) else {
         return Ok(None);
     };
     match Token::parse(text.trim()) {
-        Ok(Token::Machine(token)) => Ok(Some(token)),
-        Ok(Token::Worker(_)) => Ok(None),
+        Ok(token) => Ok(Some(token)),
         Err(_) => Err(Failure::new(
             Exit::Config,
             "Machine token must be in format: machine_<machine_id>:secret_<secret>",

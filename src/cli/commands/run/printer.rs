@@ -9,9 +9,9 @@ use orchestrator_actors::machine::WorkerStart;
 use tracing::warn;
 
 use crate::adapters::process::background;
-use crate::cli::commands::config::warning_text;
 use crate::cli::commands::reload::done;
 use crate::cli::failure::Failure;
+use crate::cli::failure::warning_text;
 use crate::config;
 use crate::control::{self, Refusal};
 use crate::daemon::{Announce, Ended, News, Progress, Reloaded, Summary, WorkerLine};

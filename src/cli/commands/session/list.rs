@@ -10,7 +10,7 @@ use crate::cli::globals::App;
 use crate::cli::resolve::{sessions, worker_name, workers};
 use crate::ui::format::{age, short};
 
-/// The newest sessions
+/// The newest sessions: awake (its assistant is up), idle, pending, failed, ended
 #[derive(Debug, Args)]
 pub struct List {
     /// Ended ones, too
@@ -40,16 +40,25 @@ impl List {
             app.ui.line(format!(
                 "{}  {:8}  {:>4}  {}  \"{}\"{}",
                 row.session_id,
-                row.status,
+                status(row.standing()),
                 age((now - row.last_activity_at).max(0.0) as u64),
                 worker_name(&workers, &row.worker_id),
                 short(&row.title, 60),
                 row.reason
-                    .map(|reason| format!("  {}", short(&reason, 120)))
+                    .as_deref()
+                    .map(|reason| format!("  {}", short(reason, 120)))
                     .unwrap_or_default()
             ));
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// `active` is what `ps` says of a session with a running turn; the deployment says it of one whose assistant is up.
+fn status(text: &str) -> &str {
+    match text {
+        "active" => "awake",
+        other => other,
     }
 }
 

@@ -9,9 +9,9 @@ use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::cli::rows::{MessageRow, Messages, PartRow, read};
+use crate::cli::rows::{MessageRow, Messages, PartRow, RequestRow, read};
 use crate::cli::turn::print::with_tools;
-use crate::cli::turn::stored_parts;
+use crate::cli::turn::{stored_parts, waits};
 
 /// The last messages of a session
 #[derive(Debug, Args)]
@@ -42,9 +42,20 @@ impl Show {
                 app.ui.foreign(&format!("{}\n", text_of(&row, &parts)));
             }
         }
+        let waiting = connection
+            .client
+            .query("permissions:list", json!({"sessionId": id}));
+        let waiting = waiting.await?;
         if self.json {
-            app.ui
-                .json(&json!({"schema": 1, "session": id, "messages": value["messages"]}));
+            let messages = &value["messages"];
+            app.ui.json(
+                &json!({"schema": 1, "session": id, "messages": messages, "requests": waiting}),
+            );
+        } else {
+            let waiting: Vec<RequestRow> = read("permissions:list", waiting)?;
+            for row in waiting {
+                app.ui.foreign(&format!("{}\n", waits(&row)));
+            }
         }
         Ok(Exit::Ok)
     }

@@ -17,7 +17,7 @@ use crate::cli::globals::App;
 use crate::cli::rows::{MessageRow, Messages, PartRow, SessionRow, read};
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
-use crate::cli::turn::{Closed, Submitted, follow};
+use crate::cli::turn::{Asking, Closed, Submitted, call_for, follow_asking, look_away, looking_at};
 
 /// The most messages that are looked at at once; more cannot be open in a session.
 const LOOKED_AT: u32 = 100;
@@ -46,10 +46,13 @@ pub struct Tail {
 impl Tail {
     pub async fn execute(self, app: &App, connection: &Connection) -> Result<Exit, Failure> {
         let found = self.named.find(connection).await?;
-        tokio::select! {
-            done = self.tell(app, connection, &found) => done.map(|()| Exit::Ok),
+        let telling = self.tell(app, connection, &found);
+        let told = tokio::select! {
+            done = looking_at(app.ui, &connection.client, &found.id, telling) => done.map(|()| Exit::Ok),
             _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
-        }
+        };
+        look_away(app.ui, &connection.client).await;
+        told
     }
 
     async fn tell(&self, app: &App, connection: &Connection, found: &Found) -> Result<(), Failure> {
@@ -203,7 +206,10 @@ impl<'a> Told<'a> {
             }
         };
         let say = |text: &str| self.app.ui.say(text);
-        let closed = follow(connection, &turn, Some(&mut grow), &say).await?;
+        // Nobody types here: what waits is told, with the command that answers it.
+        let asking = Asking::new(self.app, connection, &turn, false);
+        let closed = follow_asking(asking, None, &turn, Some(&mut grow), &say).await?;
+        call_for(self.app.ui, "session", &closed);
         let rest = printer.finish(&answer(&closed.parts));
         if self.json {
             self.piece(&row.id, rest.trim_end_matches('\n'));

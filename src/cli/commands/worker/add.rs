@@ -6,13 +6,14 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::cli::connection::connect;
+use crate::cli::commands::config::check_new_name;
+use crate::cli::connection::{Found, connect, find};
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::rows::read;
 use crate::cli::supervisor::Supervisor;
-use crate::config::{append_worker, load};
-use crate::daemon::compose;
+use crate::config::{Edit, NewEntry, WorkersConfig};
+use crate::daemon::{DaemonFile, compose};
 
 /// Add a directory of this machine: a pending worker, and its entry in workers.json
 #[derive(Debug, Args)]
@@ -33,12 +34,9 @@ pub(super) struct New {
     pub json: bool,
 }
 
-/// Two workers cannot serve one directory. A file that cannot be read is told of when it is written.
-fn refuse_a_second(app: &App, directory: &Path) -> Result<(), Failure> {
-    let Ok(loaded) = load(&app.paths.workers_file, &app.base(), app.url_rule()) else {
-        return Ok(());
-    };
-    let same = loaded.config.workers.iter().find(|entry| {
+/// Two workers cannot serve one directory.
+fn refuse_a_second(app: &App, directory: &Path, config: &WorkersConfig) -> Result<(), Failure> {
+    let same = config.workers.iter().find(|entry| {
         let real = std::fs::canonicalize(&entry.directory);
         real.as_deref().unwrap_or(&entry.directory) == directory
     });
@@ -71,6 +69,25 @@ fn unserved(mode: Option<&str>) -> Option<String> {
     ))
 }
 
+/// An address that is gone with the deployment's next start is nothing to write down: a later `run` would wait for it for
+/// ever. Whoever names it with `--url` means it.
+fn refuse_a_passing_address(found: &Found, running: Option<&DaemonFile>) -> Result<(), Failure> {
+    let passing = running.is_some_and(|file| {
+        file.passing && file.exited.is_none() && file.url.as_ref() == Some(&found.url)
+    });
+    if !passing {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the deployment {} runs on a random port: it is elsewhere after its next start, and workers.json must not name it",
+        found.url
+    ))
+    .hint(
+        "give it a port: orchestrator run --local without --port 0; or name a deployment that stays with --url, or \
+         print the token instead with --print-token",
+    ))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Created {
@@ -90,9 +107,20 @@ impl New {
                 ))
                 .hint("a relative path is looked for in the folder you are in; make the directory first")
             })?;
-        if !self.print_token {
-            refuse_a_second(app, &directory)?;
-        }
+        // Before the deployment is asked: what cannot be written down must not be made there.
+        let edit = if self.print_token {
+            None
+        } else {
+            let path = &app.paths.workers_file;
+            let (edit, config) = Edit::to_add(path, &app.base(), app.url_rule())?;
+            refuse_a_second(app, &directory, &config)?;
+            check_new_name(self.name.as_deref(), &config)?;
+            if app.globals.url.is_none() {
+                let running = DaemonFile::read(&app.paths.daemon_file());
+                refuse_a_passing_address(&find(app)?, running.as_ref())?;
+            }
+            Some(edit)
+        };
         let connection = connect(app).await?;
         let machine = compose::machine(&app.paths, None).map_err(Failure::failed)?;
         compose::register_machine(&connection.client, &machine)
@@ -117,15 +145,17 @@ impl New {
             connection.client.mutation("workers:approve", args).await?;
         }
         let state = if self.approve { "approved" } else { "pending" };
-        if !self.print_token {
-            append_worker(
-                &app.paths.workers_file,
-                &created.token,
-                &directory,
-                &connection.url,
-                self.name.as_deref(),
-            )
-            .map_err(Failure::failed)?;
+        if let Some(mut edit) = edit {
+            let entry = NewEntry::new(&created.token, &directory, &connection.url)
+                .named(self.name.as_deref());
+            if let Err(reason) = edit.append(entry).and_then(|()| edit.write()) {
+                // Better on the screen of its owner than nowhere.
+                app.ui.line(&created.token);
+                return Err(Failure::failed(reason).hint(format!(
+                    "worker {} is made and its token above: put it into workers.json yourself, or: orchestrator worker remove {0}",
+                    created.worker_id
+                )));
+            }
             app.ui.say(format!(
                 "wrote {}",
                 app.paths.shown(&app.paths.workers_file)
@@ -175,5 +205,38 @@ mod tests {
         }
         assert_eq!(unserved(Some("workers")), None);
         assert_eq!(unserved(None), None);
+    }
+
+    #[test]
+    fn an_address_that_is_gone_after_the_next_start_is_not_written_down() {
+        let found = |url: &str| Found {
+            url: url.to_owned(),
+            key: None,
+            page: None,
+        };
+        let file = |passing: bool| -> DaemonFile {
+            let mut file = json!({
+                "schema": 1, "pid": 7, "started_at": "", "version": "", "mode": "local", "socket": "s",
+                "url": "http://127.0.0.1:40001", "owner_key": null,
+            });
+            if passing {
+                file["passing"] = true.into();
+            }
+            serde_json::from_value(file).unwrap()
+        };
+        let here = found("http://127.0.0.1:40001");
+        let refused = refuse_a_passing_address(&here, Some(&file(true))).unwrap_err();
+        assert!(
+            format!("{refused:?}").contains("random port"),
+            "{refused:?}"
+        );
+        let elsewhere = found("https://happy.convex.cloud");
+        for (found, running) in [
+            (&here, Some(file(false))),
+            (&elsewhere, Some(file(true))),
+            (&here, None),
+        ] {
+            assert!(refuse_a_passing_address(found, running.as_ref()).is_ok());
+        }
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn on_its_deployment(
         }
         _ => {
             let connection = connect(app).await?;
-            let found = resolve::worker(&connection, name).await?;
+            let found = resolve::worker_exactly(&connection, name).await?;
             Ok((connection, found.worker_id))
         }
     }
@@ -59,11 +59,9 @@ pub(super) async fn remove(app: &App, name: &str, entry_only: bool) -> Result<()
     if entry.is_none() {
         return Ok(());
     }
-    let written = Edit::open(&app.paths.workers_file).and_then(|mut edit| {
-        edit.remove(&id);
-        edit.write()
-    });
-    written.map_err(Failure::failed)?;
+    let mut edit = Edit::open(&app.paths.workers_file)?;
+    edit.remove(&id);
+    edit.write().map_err(Failure::failed)?;
     let file = app.paths.shown(&app.paths.workers_file);
     app.ui.say(format!("taken out of {file}"));
     tell_supervisor(app).await
@@ -106,7 +104,10 @@ pub(super) async fn pause(app: &App, name: &str, paused: bool) -> Result<(), Fai
         answer["changed"] == true
     } else {
         let entry = configured(app, name)?.ok_or_else(|| unknown_here(app, name))?;
-        let mut kept = Paused::read(&app.paths);
+        let (mut kept, damage) = Paused::read(&app.paths);
+        if let Some(damage) = damage {
+            app.ui.error(&format!("warning: {damage}"));
+        }
         let changed = kept.set(entry.token.worker().as_str(), paused);
         kept.write(&app.paths).map_err(Failure::failed)?;
         changed

@@ -46,7 +46,7 @@ impl Rotation {
         let edit = if self.print_token {
             None
         } else {
-            Some(Edit::open(&app.paths.workers_file).map_err(Failure::failed)?)
+            Some(Edit::open(&app.paths.workers_file)?)
         };
         let (connection, id) = on_its_deployment(app, name, entry.as_ref()).await?;
         let is_served = edit.is_some() && serving_the_file(app).is_some();

@@ -2,6 +2,7 @@
 //! made again, messages that came meanwhile.
 
 use super::*;
+use crate::domain::policy::Policy;
 use crate::domain::turn::Then;
 
 #[test]
@@ -147,7 +148,12 @@ fn what_was_closed_provisionally_is_settled_from_the_store_before_the_next_turn(
 fn an_interrupted_turn_goes_on_only_under_the_policy_and_an_aborted_one_never() {
     let ending = |policy, abort| {
         let mut world = World::new();
-        world.machine.configure(300_000, policy);
+        world.machine.configure(Changeable {
+            idle_ms: 300_000,
+            on_interrupt: policy,
+            request_ms: 60_000,
+            policy: Policy::ASK,
+        });
         world.until_streaming();
         if abort {
             world.on(want_abort("t"));

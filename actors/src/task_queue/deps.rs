@@ -1,0 +1,110 @@
+//! The loop's dependencies, as a worker's task queue has them: the deployment's queue, the machine's workshop, and the card
+//! that hears of every step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gate::Gate;
+use super::show::Shown;
+use crate::domain::phase::Phase;
+use crate::ports::Pending;
+use crate::ports::clock::Clock;
+use crate::ports::git::Git;
+use crate::ports::tasks::{Blocked, Held, Queue, Runner, Task, TaskJournal, Workshop};
+use crate::supervision::Address;
+use crate::table::{ActorCard, ActorKey, ActorKind, ActorTable};
+use crate::tasks::{LooperDeps, Progress};
+use crate::worker::{TaskNews, WorkerMsg};
+
+/// How often a directory that somebody works in is tried.
+const LOOK: Duration = Duration::from_millis(250);
+
+#[derive(Clone)]
+pub(super) struct Deps {
+    pub gate: Gate,
+    pub workshop: Workshop,
+    pub clock: Arc<dyn Clock>,
+    pub parent: Address<WorkerMsg>,
+    pub worker: ActorKey,
+    pub shown: Shown,
+}
+
+impl LooperDeps for Deps {
+    fn queue(&self) -> &dyn Queue {
+        &self.gate
+    }
+
+    fn runner(&self) -> &dyn Runner {
+        &*self.workshop.runner
+    }
+
+    fn git(&self) -> &dyn Git {
+        &*self.workshop.git
+    }
+
+    fn journal(&self) -> &dyn TaskJournal {
+        &*self.workshop.journal
+    }
+
+    fn directory(&self, task: &Task) -> Pending<Result<Held, Blocked>> {
+        let (deps, task) = (self.clone(), task.clone());
+        Box::pin(async move {
+            let mut told = None;
+            loop {
+                let taken = deps.workshop.directory.try_take().await;
+                if let Some(held) = taken.map_err(Blocked::Directory)? {
+                    return Ok(held);
+                }
+                // Whoever has nothing to do there is sent away; whoever has is waited for.
+                let _ = deps
+                    .parent
+                    .cast(WorkerMsg::Tasks(TaskNews::DirectoryWanted));
+                let why = who_is_there(&deps.shown.table, &deps.worker);
+                if told.as_ref() != Some(&why) {
+                    told = Some(why.clone());
+                    let task = task.id.clone();
+                    deps.log(Progress::Waits { task, why });
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.monotonic_ms()
+    }
+
+    fn sleep(&self, time: Duration) -> Pending<()> {
+        Box::pin(tokio::time::sleep(time))
+    }
+
+    fn log(&self, progress: Progress) {
+        crate::tasks::tell(&progress);
+        self.shown.hear(&progress);
+    }
+}
+
+/// Who of this worker is at work in the directory, in words for people.
+fn who_is_there(table: &ActorTable, worker: &ActorKey) -> String {
+    let cards = table.snapshot();
+    let is_there = |card: &&ActorCard| {
+        card.parent.as_ref() == Some(worker)
+            && match card.kind {
+                ActorKind::Session => {
+                    matches!(
+                        card.phase,
+                        Phase::Active | Phase::Starting | Phase::Stopping
+                    )
+                }
+                ActorKind::Role => true,
+                _ => false,
+            }
+    };
+    match cards.iter().find(is_there) {
+        Some(card) if card.kind == ActorKind::Role => {
+            format!("waits for {} to end: it works in this directory", card.key)
+        }
+        Some(card) => format!("waits for the turn of {}", card.key),
+        None => "waits for the directory: a chat or another process works there".to_owned(),
+    }
+}

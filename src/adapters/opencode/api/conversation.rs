@@ -1,0 +1,195 @@
+//! The calls about one conversation, which OpenCode calls a session: it is found or made, its messages are read, a prompt is
+//! given to it or taken back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use orchestrator_actors::domain::ids::{ConversationId, ModelId, SessionId};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{ApiError, json_of, ok, transport};
+use super::{Api, LONG, SHORT, segment};
+use crate::adapters::opencode::ids::PromptIds;
+use crate::adapters::opencode::wire::{Status, Stored, Times};
+
+/// Under this name a session's metadata carries our session's id.
+const SESSION_KEY: &str = "orchestratorSession";
+
+/// How many messages are read at once, newest first, until the turn is covered.
+const MESSAGES_A_PAGE: usize = 60;
+
+/// The most pages read of one turn: a step has one message, so this is a turn of twelve thousand steps.
+const PAGES: usize = 200;
+
+#[derive(Debug, Deserialize)]
+pub struct Session {
+    pub id: String,
+    #[serde(default)]
+    pub directory: String,
+    #[serde(default)]
+    pub title: String,
+    #[serde(default)]
+    metadata: Value,
+    #[serde(default)]
+    time: Times,
+}
+
+impl Api {
+    /// The first call to a child that goes on with a conversation: OpenCode sets the directory up before it answers, and a
+    /// busy machine takes its time for that. Giving up would start another child and make it busier.
+    pub async fn session(&self, id: &ConversationId) -> Result<Session, ApiError> {
+        self.get(&format!("/session/{}", segment(id.as_str())), &[], LONG)
+            .await
+    }
+
+    /// The directory's session that carries our session's id: the oldest, should there be several.
+    pub async fn find_session(&self, ours: &SessionId) -> Result<Option<ConversationId>, ApiError> {
+        let mut limit = 256;
+        loop {
+            // The plain list stops at 100 and has no cursor; the limit has to be said, and raised until it is not met.
+            let sessions: Vec<Session> = self
+                .get("/session", &[("limit", &limit.to_string())], LONG)
+                .await?;
+            let mut found: Vec<&Session> = sessions
+                .iter()
+                .filter(|session| session.metadata[SESSION_KEY] == ours.as_str())
+                .collect();
+            found.sort_by(|a, b| {
+                a.time
+                    .created
+                    .total_cmp(&b.time.created)
+                    .then_with(|| a.id.cmp(&b.id))
+            });
+            if sessions.len() < limit || limit > 1_000_000 {
+                return Ok(found
+                    .first()
+                    .map(|session| ConversationId::new(session.id.clone())));
+            }
+            limit *= 16;
+        }
+    }
+
+    pub async fn create_session(
+        &self,
+        ours: &SessionId,
+        title: &str,
+    ) -> Result<ConversationId, ApiError> {
+        // Without a title OpenCode asks the model for one.
+        let title = if title.trim().is_empty() {
+            "chat"
+        } else {
+            title
+        };
+        let body = json!({"title": title, "metadata": {SESSION_KEY: ours.as_str()}});
+        let session: Session = json_of(self.post("/session", &body, LONG).await?).await?;
+        Ok(ConversationId::new(session.id))
+    }
+
+    pub async fn rename(&self, id: &ConversationId, title: &str) -> Result<(), ApiError> {
+        let request = self
+            .request(Method::PATCH, &format!("/session/{}", segment(id.as_str())))
+            .json(&json!({"title": title}))
+            .timeout(SHORT);
+        ok(request.send().await.map_err(transport)?).await.map(drop)
+    }
+
+    /// Whether the user's message is stored.
+    pub async fn has_message(
+        &self,
+        conversation: &ConversationId,
+        message: &str,
+        within: Duration,
+    ) -> Result<bool, ApiError> {
+        let path = format!(
+            "/session/{}/message/{}",
+            segment(conversation.as_str()),
+            segment(message)
+        );
+        match self.get::<serde::de::IgnoredAny>(&path, &[], within).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The messages from `from` (a user's message) to the newest, oldest first; empty when it is not stored.
+    pub async fn messages_from(
+        &self,
+        conversation: &ConversationId,
+        from: &str,
+    ) -> Result<Vec<Stored>, ApiError> {
+        // Among the first calls to a child, as the one for the conversation itself.
+        if !self.has_message(conversation, from, LONG).await? {
+            return Ok(Vec::new());
+        }
+        let path = format!("/session/{}/message", segment(conversation.as_str()));
+        let limit = MESSAGES_A_PAGE.to_string();
+        let mut messages: Vec<Stored> = Vec::new();
+        let mut before: Option<String> = None;
+        for _ in 0..PAGES {
+            let mut request = self
+                .request(Method::GET, &path)
+                .query(&[("limit", &limit)])
+                .timeout(LONG);
+            if let Some(before) = &before {
+                request = request.query(&[("before", before)]);
+            }
+            let response = ok(request.send().await.map_err(transport)?).await?;
+            before = response
+                .headers()
+                .get("x-next-cursor")
+                .and_then(|cursor| cursor.to_str().ok())
+                .map(str::to_owned);
+            let mut page: Vec<Stored> = json_of(response).await?;
+            page.append(&mut messages);
+            messages = page;
+            if let Some(at) = messages.iter().position(|message| message.info.id == from) {
+                return Ok(messages.split_off(at));
+            }
+            if before.is_none() {
+                break;
+            }
+        }
+        Err(ApiError::Garbage(format!(
+            "the message {from} is stored but not listed"
+        )))
+    }
+
+    pub async fn prompt(
+        &self,
+        conversation: &ConversationId,
+        ids: &PromptIds,
+        content: &str,
+        model: Option<&ModelId>,
+        agent: Option<&str>,
+    ) -> Result<(), ApiError> {
+        let mut body = json!({
+            "messageID": ids.message,
+            "parts": [{"id": ids.part, "type": "text", "text": content}],
+        });
+        // The model's part may contain slashes: only the first one separates.
+        if let Some((provider, model)) = model.and_then(|model| model.as_str().split_once('/')) {
+            body["model"] = json!({"providerID": provider, "modelID": model});
+        }
+        if let Some(agent) = agent {
+            body["agent"] = json!(agent);
+        }
+        let path = format!("/session/{}/prompt_async", segment(conversation.as_str()));
+        self.post(&path, &body, SHORT).await.map(drop)
+    }
+
+    pub async fn abort(&self, conversation: &ConversationId) -> Result<(), ApiError> {
+        let path = format!("/session/{}/abort", segment(conversation.as_str()));
+        self.post(&path, &json!({}), SHORT).await.map(drop)
+    }
+
+    /// Whether OpenCode works in this conversation.
+    pub async fn is_busy(&self, conversation: &ConversationId) -> Result<bool, ApiError> {
+        let all: HashMap<String, Status> = self.get("/session/status", &[], SHORT).await?;
+        Ok(all
+            .get(conversation.as_str())
+            .is_some_and(|status| status.kind != "idle"))
+    }
+}

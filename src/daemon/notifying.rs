@@ -1,0 +1,428 @@
+//! Tells a worker's owner what waits for them, what has failed and what took long, by the means that the configuration names.
+//! It is fed by the deployment (`notices:list`), with the workers' own tokens over a connection of its own, so it neither reads nor
+//! holds up the actor tree. Nothing is told twice, also over a restart; nothing in quiet hours; and nothing that somebody
+//! looks at, on whichever device (`viewers:looking`). What waits is looked at again until it is answered: whoever went away
+//! without an answer is told after all.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use orchestrator_actors::domain::ids::DeploymentUrl;
+use orchestrator_actors::domain::token::WorkerToken;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use super::running::{Running, Shared};
+use crate::adapters::convex::{ClientError, OwnerClient};
+use crate::adapters::identity::install_id;
+use crate::adapters::notify::{Event, Notice, Notifier};
+use crate::adapters::process::own_binary;
+use crate::config::paths::write_private_unsynced;
+use crate::config::{Notify, WorkersConfig};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// After a deployment that was away, twice as long each time.
+const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN_AT_MOST: Duration = Duration::from_mins(5);
+/// How often what waits and was not told is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Notices that are remembered; the deployment names 40 at most.
+const REMEMBERED: usize = 400;
+
+/// A worker whose owner is told something.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Told {
+    id: String,
+    name: String,
+    url: DeploymentUrl,
+    token: Arc<WorkerToken>,
+    notify: Notify,
+}
+
+/// The workers of a configuration that tell.
+pub(super) fn told(config: &WorkersConfig) -> Vec<Told> {
+    let tells = config.workers.iter().filter(|entry| entry.notify.is_on());
+    tells
+        .map(|entry| Told {
+            id: entry.token.worker().to_string(),
+            name: entry.name.clone(),
+            url: entry.url.clone(),
+            token: Arc::clone(&entry.token),
+            notify: entry.notify.clone(),
+        })
+        .collect()
+}
+
+/// Ends with this handle.
+pub(super) struct Notifying {
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Notifying {
+    pub fn start(running: &Shared) -> Self {
+        let means = Arc::new(Means::new(running));
+        let mut told = running.told.subscribe();
+        let task = async move {
+            loop {
+                let mut by_deployment: BTreeMap<String, Vec<Told>> = BTreeMap::new();
+                for worker in told.borrow_and_update().iter() {
+                    let url = worker.url.to_string();
+                    by_deployment.entry(url).or_default().push(worker.clone());
+                }
+                // Those of the configuration before end with their set.
+                let mut deployments = JoinSet::new();
+                for (url, workers) in by_deployment {
+                    deployments.spawn(keep_telling(Arc::clone(&means), url, workers));
+                }
+                if told.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        Self {
+            _task: AbortOnDropHandle::new(tokio::spawn(task)),
+        }
+    }
+}
+
+/// What all of them use.
+struct Means {
+    notifier: Notifier,
+    install: String,
+    memory: Mutex<Memory>,
+}
+
+impl Means {
+    fn new(running: &Running) -> Self {
+        // As the workers' connections say it, so that the deployment knows us for the same.
+        let given = &running.options.paths.state;
+        let state = &std::fs::canonicalize(given).unwrap_or_else(|_| given.clone());
+        Self {
+            notifier: Notifier {
+                warden: own_binary(),
+                folder: state.clone(),
+            },
+            install: install_id(&running.machine.identity.machine_id, state),
+            memory: Mutex::new(Memory::read(state.join("notified.json"))),
+        }
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        self.memory().ids.iter().any(|known| known == id)
+    }
+
+    fn remember(&self, id: String) {
+        self.memory().add(id);
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn tell(&self, worker: &Told, notice: &Notice) {
+        info!(worker = %worker.name, session = %notice.session, event = ?notice.event, "telling its owner");
+        if worker.notify.desktop
+            && let Err(reason) = self.notifier.desktop(notice).await
+        {
+            warn!(worker = %worker.name, %reason, "the desktop could not be told");
+        }
+        if let Err(reason) = self.notifier.program(&worker.notify.command, notice).await {
+            warn!(worker = %worker.name, %reason, "the notify_command failed");
+        }
+    }
+}
+
+/// What was told: the newest last, in a file, because a restart is no news.
+struct Memory {
+    ids: VecDeque<String>,
+    file: PathBuf,
+}
+
+impl Memory {
+    fn read(file: PathBuf) -> Self {
+        let kept = std::fs::read_to_string(&file).unwrap_or_default();
+        // One that is damaged costs a notice that is told twice.
+        let ids = serde_json::from_str(&kept).unwrap_or_default();
+        Self { ids, file }
+    }
+
+    fn add(&mut self, id: String) {
+        self.ids.push_back(id);
+        while self.ids.len() > REMEMBERED {
+            self.ids.pop_front();
+        }
+        let text = serde_json::to_vec(&self.ids).unwrap_or_default();
+        if let Err(error) = write_private_unsynced(&self.file, &text) {
+            warn!(%error, "what was told is not written down");
+        }
+    }
+}
+
+async fn keep_telling(means: Arc<Means>, url: String, workers: Vec<Told>) {
+    let mut pause = AGAIN;
+    // Over reconnects, so that what ends while the deployment is away is told when it is back.
+    let mut looks: BTreeMap<String, Look> = BTreeMap::new();
+    loop {
+        match tell(&means, &url, &workers, &mut looks).await {
+            Ok(()) => pause = AGAIN,
+            Err(reason) => warn!(%url, %reason, "what there is to tell is not heard of"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(AGAIN_AT_MOST);
+    }
+}
+
+/// What was seen of a worker.
+#[derive(Default)]
+struct Look {
+    /// The first one was taken: what had ended before is no news.
+    began: bool,
+    seen: HashSet<String>,
+    last: Notices,
+}
+
+/// Until the connection ends.
+async fn tell(
+    means: &Means,
+    url: &str,
+    workers: &[Told],
+    looks: &mut BTreeMap<String, Look>,
+) -> Result<(), ClientError> {
+    let client = OwnerClient::connect_without_identity(url, TIMEOUT).await?;
+    let (heard, mut hear) = mpsc::channel(workers.len().max(1));
+    let mut listening = JoinSet::new();
+    for (at, worker) in workers.iter().enumerate() {
+        let args = json!({ "token": worker.token.expose(), "installId": means.install });
+        let mut changes = client.subscribe("notices:list", args);
+        let heard = heard.clone();
+        listening.spawn(async move {
+            while let Some(change) = changes.recv().await {
+                if heard.send((at, change)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(heard);
+    let mut again = tokio::time::interval(LOOK_AGAIN);
+    loop {
+        tokio::select! {
+            change = hear.recv() => {
+                let Some((at, change)) = change else { return Ok(()) };
+                let worker = &workers[at];
+                let look = looks.entry(worker.id.clone()).or_default();
+                match change {
+                    Ok(value) => {
+                        look.last = serde_json::from_value(value).map_err(|error| ClientError::Server(error.to_string()))?;
+                        consider(means, &client, worker, look).await?;
+                    }
+                    // Revoked, or not known any more: its own actor says so.
+                    Err(ClientError::Refused { .. } | ClientError::Unauthorized { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            _ = again.tick() => for worker in workers {
+                if let Some(look) = looks.get_mut(&worker.id) {
+                    consider(means, &client, worker, look).await?;
+                }
+            },
+        }
+    }
+}
+
+async fn consider(
+    means: &Means,
+    client: &OwnerClient,
+    worker: &Told,
+    look: &mut Look,
+) -> Result<(), ClientError> {
+    let is_quiet = worker.notify.quiet.is_some_and(|quiet| {
+        let now = jiff::Zoned::now();
+        quiet.covers(now.hour() as u16 * 60 + now.minute() as u16)
+    });
+    let is_first = !std::mem::replace(&mut look.began, true);
+    let notices = look.last.clone();
+    for (id, notice) in notices.ended(worker) {
+        let is_news = !look.seen.contains(&id) && !is_first && !means.knows(&id);
+        if let Some(notice) = notice.filter(|_| is_news)
+            && !is_quiet
+            // Seen only once this is answered: a connection that is lost here must not lose the notice.
+            && !is_looked_at(client, worker, &notice.session).await?
+        {
+            means.remember(id.clone());
+            means.tell(worker, &notice).await;
+        }
+        // Told or not: it has ended once.
+        look.seen.insert(id);
+    }
+    let open: HashSet<&str> = notices.known_ids();
+    look.seen.retain(|id| open.contains(id.as_str()));
+    for (id, notice) in notices.waiting(worker) {
+        if is_quiet || means.knows(&id) || is_looked_at(client, worker, &notice.session).await? {
+            continue;
+        }
+        means.remember(id);
+        means.tell(worker, &notice).await;
+    }
+    Ok(())
+}
+
+async fn is_looked_at(
+    client: &OwnerClient,
+    worker: &Told,
+    session: &str,
+) -> Result<bool, ClientError> {
+    let args = json!({ "token": worker.token.expose(), "sessionId": session });
+    Ok(client.query("viewers:looking", args).await? == true)
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Notices {
+    waiting: Vec<Waiting>,
+    ended: Vec<Ended>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Waiting {
+    session_id: String,
+    title: String,
+    request_id: String,
+    kind: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ended {
+    session_id: String,
+    title: String,
+    turn_id: String,
+    state: String,
+    created_at: f64,
+    finished_at: f64,
+}
+
+impl Notices {
+    fn known_ids(&self) -> HashSet<&str> {
+        self.ended
+            .iter()
+            .map(|turn| turn.turn_id.as_str())
+            .collect()
+    }
+
+    fn waiting(&self, worker: &Told) -> Vec<(String, Notice)> {
+        let rows = self.waiting.iter();
+        rows.map(|row| {
+            let notice = Notice {
+                kind: Some(row.kind.clone()),
+                ..blank(Event::Waiting, worker, &row.session_id, &row.title)
+            };
+            (row.request_id.clone(), notice)
+        })
+        .collect()
+    }
+
+    /// Oldest first, each with what is worth telling of it.
+    fn ended(&self, worker: &Told) -> Vec<(String, Option<Notice>)> {
+        let rows = self.ended.iter().rev();
+        rows.map(|row| {
+            let took_ms = (row.finished_at - row.created_at).max(0.0) as u64;
+            let event = match row.state.as_str() {
+                "failed" | "interrupted" => Some(Event::Failed),
+                "complete" if took_ms >= worker.notify.after_ms => Some(Event::Ended),
+                // An aborted one was ended by its owner, who knows.
+                _ => None,
+            };
+            let notice = event.map(|event| Notice {
+                state: Some(row.state.clone()),
+                took_ms: Some(took_ms),
+                ..blank(event, worker, &row.session_id, &row.title)
+            });
+            (row.turn_id.clone(), notice)
+        })
+        .collect()
+    }
+}
+
+fn blank(event: Event, worker: &Told, session: &str, title: &str) -> Notice {
+    Notice {
+        schema: 1,
+        event,
+        worker: worker.name.clone(),
+        worker_id: worker.id.clone(),
+        session: session.to_owned(),
+        title: title.to_owned(),
+        kind: None,
+        state: None,
+        took_ms: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker() -> Told {
+        Told {
+            id: "w1".to_owned(),
+            name: "shop".to_owned(),
+            url: DeploymentUrl::new("http://127.0.0.1:1"),
+            token: Arc::new(WorkerToken::parse("machine_m1:worker_w1:secret_s").unwrap()),
+            notify: Notify {
+                after_ms: 1_000,
+                ..Notify::default()
+            },
+        }
+    }
+
+    #[test]
+    fn only_what_failed_or_took_long_is_worth_a_word() {
+        let notices: Notices = serde_json::from_value(json!({
+            "waiting": [{"sessionId": "s", "title": "t", "requestId": "r", "kind": "question", "askedAt": 1.0}],
+            "ended": [
+                {"sessionId": "s", "title": "t", "turnId": "d", "state": "aborted", "createdAt": 0.0, "finishedAt": 9_000.0},
+                {"sessionId": "s", "title": "t", "turnId": "c", "state": "failed", "code": "x", "createdAt": 0.0, "finishedAt": 1.0},
+                {"sessionId": "s", "title": "t", "turnId": "b", "state": "complete", "createdAt": 0.0, "finishedAt": 1_000.0},
+                {"sessionId": "s", "title": "t", "turnId": "a", "state": "complete", "createdAt": 0.0, "finishedAt": 999.0},
+            ],
+        }))
+        .unwrap();
+        let events: Vec<_> = notices
+            .ended(&worker())
+            .into_iter()
+            .map(|(id, notice)| (id, notice.map(|notice| notice.event)))
+            .collect();
+        let expected = [
+            ("a", None),
+            ("b", Some(Event::Ended)),
+            ("c", Some(Event::Failed)),
+            ("d", None),
+        ];
+        assert_eq!(events, expected.map(|(id, event)| (id.to_owned(), event)));
+        assert_eq!(
+            notices.waiting(&worker())[0].1.kind.as_deref(),
+            Some("question")
+        );
+    }
+
+    #[test]
+    fn what_was_told_is_remembered_over_a_restart_and_within_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notified.json");
+        let mut memory = Memory::read(file.clone());
+        for at in 0..REMEMBERED + 10 {
+            memory.add(format!("r{at}"));
+        }
+        let again = Memory::read(file.clone());
+        assert_eq!(again.ids.len(), REMEMBERED);
+        assert!(again.ids.contains(&format!("r{}", REMEMBERED + 9)));
+        std::fs::write(&file, "{").unwrap();
+        assert!(Memory::read(file).ids.is_empty());
+    }
+}
