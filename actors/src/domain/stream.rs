@@ -21,8 +21,8 @@ pub use self::buffer::weight;
 pub use self::terms::{
     AppendResult, AppendStatus, Batch, Limits, PushError, Refusal, Rest, Right, Taken,
 };
-use self::turn_stream::{Phase, TurnStream, half};
-use super::ids::TurnId;
+use self::turn_stream::{Phase, Share, TurnStream, half};
+use super::ids::{TurnId, WorkerId};
 use super::item::{Draft, Item};
 
 /// How often a single item may fail together with its call before its turn is given up.
@@ -33,10 +33,10 @@ const RECOVERED: usize = 4;
 /// So much beyond the bounds is for the final states of tools.
 const BEYOND: usize = 8;
 
-/// The append in flight: of each turn the first index and the one after the last.
+/// The append in flight.
 #[derive(Debug, Default)]
 struct Flight {
-    shares: Vec<(TurnId, u64, u64)>,
+    shares: Vec<Share>,
     items: usize,
 }
 
@@ -52,6 +52,8 @@ pub struct StreamBook {
     single_failures: u32,
     /// A single item failed: is it the item, or the deployment?
     in_doubt: bool,
+    /// In whose name each worker writes now, whatever older right somebody still comes with.
+    current: BTreeMap<WorkerId, Right>,
 }
 
 impl StreamBook {
@@ -67,8 +69,24 @@ impl StreamBook {
         self.enter(turn, right, Phase::Open, || Buffer::starting_at(next_index));
     }
 
+    /// A worker writes under this right from now on: what is here, and what comes from somebody who has not heard of it yet.
+    pub fn renew(&mut self, right: Right) {
+        let worker = right.token.worker().clone();
+        let streams = self.streams.values_mut();
+        for stream in streams.filter(|stream| *stream.right.token.worker() == worker) {
+            stream.adopt(right.clone());
+        }
+        self.current.insert(worker, right);
+    }
+
+    fn current(&self, right: Right) -> Right {
+        let current = self.current.get(right.token.worker());
+        current.cloned().unwrap_or(right)
+    }
+
     /// Writes a stream under another right from now on, if it is there.
     pub fn adopt(&mut self, turn: &TurnId, right: Right) {
+        let right = self.current(right);
         if let Some(stream) = self.streams.get_mut(turn) {
             stream.adopt(right);
         }
@@ -80,6 +98,7 @@ impl StreamBook {
     }
 
     fn enter(&mut self, turn: TurnId, right: Right, phase: Phase, buffer: impl FnOnce() -> Buffer) {
+        let right = self.current(right);
         if let Some(stream) = self.streams.get_mut(&turn) {
             stream.adopt(right);
             return;
@@ -179,9 +198,12 @@ impl StreamBook {
             };
             stream.buffer.freeze_below(last.index + 1);
             flight.items += items.len();
-            flight
-                .shares
-                .push((turn.clone(), first.index, last.index + 1));
+            flight.shares.push(Share {
+                turn: turn.clone(),
+                from: first.index,
+                to: last.index + 1,
+                right: stream.right.clone(),
+            });
             batches.push(Batch {
                 turn,
                 right: stream.right.clone(),
@@ -236,18 +258,17 @@ impl StreamBook {
             .suspects
             .map(|suspects| suspects.saturating_sub(flight.items))
             .filter(|left| *left > 0);
-        if let Some((first, ..)) = flight.shares.first() {
-            self.send_to_the_back(first);
+        if let Some(first) = flight.shares.first() {
+            self.send_to_the_back(&first.turn);
         }
         let mut refused = Vec::new();
         for share in flight.shares {
-            let (turn, ..) = &share;
-            let Some(stream) = self.streams.get_mut(turn) else {
+            let Some(stream) = self.streams.get_mut(&share.turn) else {
                 continue;
             };
-            let result = results.iter().find(|result| result.turn == *turn);
-            if let Some(refusal) = stream.settle((share.1, share.2), result) {
-                refused.push((share.0, refusal));
+            let result = results.iter().find(|result| result.turn == share.turn);
+            if let Some(refusal) = stream.settle(&share, result) {
+                refused.push((share.turn, refusal));
             }
         }
         refused
@@ -282,7 +303,7 @@ impl StreamBook {
         }
         self.single_failures = 0;
         self.suspects = None;
-        let (turn, ..) = flight.shares.into_iter().next()?;
+        let Share { turn, .. } = flight.shares.into_iter().next()?;
         let stream = self.streams.get_mut(&turn)?;
         if stream.phase == Phase::Finishing {
             return None;

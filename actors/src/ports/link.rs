@@ -62,7 +62,8 @@ pub trait Link: Send + Sync + 'static {
         ending: Ending,
     ) -> Pending<Result<Finished, CallError>>;
 
-    /// Sends what the outbox holds for this worker under its present epoch. Resolves when all are answered.
+    /// Sends what the outbox holds for this worker under its present epoch. Resolves when all are answered. From the call on,
+    /// all that the worker writes goes out under this credential, also what a session finishes that still has the older one.
     fn replay(&self, credential: Credential) -> Pending<Result<usize, CallError>>;
 
     /// Keeps the socket up until dropped: connects, resends, flushes, backs off. Never returns while the

@@ -136,7 +136,10 @@ impl FakeLink {
         let mut book = self.0.book.lock().unwrap();
         if let Some(done) = settling.get(turn) {
             book.adopt(turn, right.clone());
-            return done.clone();
+            let done = done.clone();
+            drop((book, settling));
+            self.bump();
+            return done;
         }
         let record = enter(&mut book);
         let (done, receiver) = watch::channel(None);
@@ -190,6 +193,14 @@ impl FakeLink {
             let result = self.0.deployment.finish(&right, turn, ending, &items);
             self.0.gate.pass(Point::AfterFinish).await;
             self.trip().await;
+            let has_new_right = |now: &Right| *now != right;
+            if matches!(&result, Err(CallError::Refused { .. })) {
+                let mut book = self.0.book.lock().unwrap();
+                if book.right(&record.turn).is_some_and(has_new_right) {
+                    book.unfinished(&record.turn, false);
+                    continue;
+                }
+            }
             let is_final = match &result {
                 Ok(_) => true,
                 Err(error) => error.code() == "removed",
@@ -332,8 +343,12 @@ impl Link for FakeLink {
     }
 
     fn replay(&self, credential: Credential) -> Pending<Result<usize, CallError>> {
+        let right = right(credential.clone());
+        if right.epoch > 0 {
+            self.0.book.lock().unwrap().renew(right.clone());
+            self.bump();
+        }
         let records = self.0.disk.of(credential.worker());
-        let right = right(credential);
         let begun: Vec<_> = records
             .into_iter()
             .map(|record| {

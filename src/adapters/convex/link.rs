@@ -181,6 +181,11 @@ impl Link for ConvexLink {
         let core = Arc::clone(&self.core);
         let (worker, outbox) = (credential.worker().clone(), Arc::clone(&core.outbox));
         let right = right(credential);
+        // Before the outbox is read: a finish that comes after that goes out under this right by itself.
+        if right.epoch > 0 {
+            lock(&core.book).renew(right.clone());
+            core.bump();
+        }
         Box::pin(async move {
             let read = spawn_blocking(move || outbox.pending(&worker));
             let records = read.await.unwrap_or_default();

@@ -463,6 +463,35 @@ fn a_displaced_stream_keeps_its_items_for_the_next_epoch() {
 }
 
 #[test]
+fn what_was_in_flight_when_the_right_was_renewed_is_sent_again_under_the_new_one() {
+    let mut book = StreamBook::default();
+    open_with(&mut book, 0, "hello");
+    book.next_batch().unwrap();
+    book.renew(right(2));
+    let displaced = AppendResult {
+        turn: turn(0),
+        status: AppendStatus::Displaced,
+        next_index: 0,
+        message: None,
+    };
+    assert_eq!(book.acknowledge(&[displaced]), []);
+    let again = book.next_batch().unwrap();
+    assert_eq!(again[0].right, right(2));
+    assert_eq!(again[0].items.len(), 1);
+}
+
+#[test]
+fn somebody_who_has_not_heard_of_a_new_right_yet_writes_under_it_all_the_same() {
+    let mut book = StreamBook::default();
+    book.renew(right(2));
+    open_with(&mut book, 0, "hello");
+    assert_eq!(book.right(&turn(0)), Some(&right(2)));
+    book.seal(&turn(0), right(1));
+    book.adopt(&turn(0), right(1));
+    assert!(matches!(book.rest(&turn(0)), Rest::Last { right: now, .. } if now == right(2)));
+}
+
+#[test]
 fn a_gap_is_resent_from_where_the_deployment_is() {
     let mut book = StreamBook::default();
     book.open(turn(0), right(1), 0);

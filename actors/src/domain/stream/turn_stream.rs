@@ -2,6 +2,7 @@
 
 use super::buffer::{Buffer, lean_final_tool};
 use super::terms::{AppendResult, AppendStatus, Refusal, Right, Taken};
+use crate::domain::ids::TurnId;
 use crate::domain::item::{Draft, Item, ItemKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,16 @@ pub(super) struct TurnStream {
     pub(super) hole: Option<Hole>,
     /// The parts in which the stream itself says what is missing.
     notes: Vec<String>,
+}
+
+/// What an append in flight has of a turn, and in whose name it was sent.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) turn: TurnId,
+    pub(super) from: u64,
+    /// The one after the last.
+    pub(super) to: u64,
+    pub(super) right: Right,
 }
 
 /// A stretch of a turn that is lost.
@@ -123,7 +134,7 @@ impl TurnStream {
     }
 
     pub(super) fn refuse(&mut self, code: &'static str, message: Option<String>) -> Refusal {
-        let curable = matches!(code, "displaced" | "unauthorized" | "revoked");
+        let curable = is_curable(code);
         let refusal = Refusal {
             code,
             message: message.unwrap_or_else(|| code.to_owned()),
@@ -145,27 +156,35 @@ impl TurnStream {
         }
     }
 
-    /// What the deployment's answer means for the items `from..to` that were in flight.
+    /// What the deployment's answer means for the items that were in flight.
     pub(super) fn settle(
         &mut self,
-        (from, to): (u64, u64),
+        share: &Share,
         result: Option<&AppendResult>,
     ) -> Option<Refusal> {
         let Some(result) = result else {
             return Some(self.reject("the deployment gave no answer for this turn"));
         };
         let code = match result.status {
-            AppendStatus::Ok | AppendStatus::Invalid => return self.advance((from, to), result),
+            AppendStatus::Ok | AppendStatus::Invalid => return self.advance(share, result),
             AppendStatus::Closed => "closed",
             AppendStatus::Displaced => "displaced",
             AppendStatus::Unauthorized => "unauthorized",
             AppendStatus::Revoked => "revoked",
             AppendStatus::Unknown => "unknown",
         };
+        // The right was replaced while this was under way: the same is sent again under the new one.
+        if is_curable(code) && share.right != self.right {
+            return None;
+        }
         Some(self.refuse(code, result.message.clone()))
     }
 
-    fn advance(&mut self, (from, to): (u64, u64), result: &AppendResult) -> Option<Refusal> {
+    fn advance(
+        &mut self,
+        &Share { from, to, .. }: &Share,
+        result: &AppendResult,
+    ) -> Option<Refusal> {
         let next = result.next_index;
         if next > self.buffer.frozen_below() {
             return Some(self.reject("somebody else writes this turn"));
@@ -193,6 +212,11 @@ impl TurnStream {
     fn reject(&mut self, message: &str) -> Refusal {
         self.refuse("rejected", Some(message.to_owned()))
     }
+}
+
+/// Whether another right may get through.
+fn is_curable(code: &str) -> bool {
+    matches!(code, "displaced" | "unauthorized" | "revoked")
 }
 
 /// How many items to try of so many that hold a bad one.
