@@ -243,7 +243,7 @@ pub fn ask(
     asked: &Asked,
     timeout_ms: u64,
 ) -> Pending<Result<Standing, CallError>> {
-    let mut args = json!(asked);
+    let mut args = json!(asked.in_plain_sight());
     args["requestId"] = json!(key);
     args["turnId"] = json!(turn);
     args["timeoutMs"] = json!(timeout_ms as f64);

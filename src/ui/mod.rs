@@ -90,6 +90,12 @@ impl Ui {
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
 
+    /// Drops what stands in the terminal's input: it was typed for something else than what is asked next.
+    pub fn forget_typed(&self) {
+        // Fails where stdin is no terminal, and there is nothing to drop then.
+        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+    }
+
     /// The terminal's bell and title, when a person is behind stderr and the terminal knows more than text.
     pub fn attention(&self, title: &str) {
         let mut err = std::io::stderr().lock();

@@ -354,8 +354,7 @@ fn a_chat_asks_on_the_terminal() {
     terminal.types(&touch(&file));
     terminal.shows("? bash: touch");
     terminal.shows("once, always, or reject [why]> ");
-    terminal.types("perhaps");
-    terminal.shows("type o(nce), a(lways) or r(eject)");
+    terminal.answers("perhaps", "type o(nce), a(lways) or r(eject)");
     assert!(!file.exists());
     terminal.types("o");
     terminal.shows("done");
@@ -364,8 +363,30 @@ fn a_chat_asks_on_the_terminal() {
     terminal.types(&question("Which colour?"));
     terminal.shows("2 blue: cold");
     terminal.shows("/reject> ");
-    terminal.types("2");
-    terminal.shows("thanks");
+    terminal.answers("2", "thanks");
+    terminal.shows("you> ");
+    terminal.control('d');
+    terminal.ends_with(0);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn a_terminal_whose_input_ends_at_a_question_is_told_how_to_answer_and_shows_the_rest() {
+    let stage = asking();
+    let supervisor = serve(&stage);
+    let file = stage.home.dir("shop").join("made.txt");
+    let mut terminal = Terminal::open(stage.home.command(["chat"]));
+    terminal.shows("you> ");
+    terminal.types(&touch(&file));
+    terminal.shows("once, always, or reject [why]> ");
+    terminal.control('d');
+    terminal.shows("orchestrator permission answer ");
+    let request = asked(&stage.api(&supervisor));
+    let id = request["requestId"].as_str().unwrap();
+    let answer = ["permission", "answer", id, "once"];
+    stage.home.run(answer).exits(0);
+    terminal.shows("done");
+    assert!(file.exists());
     terminal.shows("you> ");
     terminal.control('d');
     terminal.ends_with(0);

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use rexpect::ReadUntil;
 use rexpect::process::wait::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 
@@ -24,6 +25,21 @@ impl Terminal {
 
     pub fn types(&mut self, line: &str) {
         self.0.send_line(line).expect("it listens");
+    }
+
+    /// Answers what is asked: as often as it takes to be later than a person can read.
+    #[track_caller]
+    pub fn answers(&mut self, line: &str, then: &str) {
+        let early = "typed before this was asked";
+        loop {
+            self.types(line);
+            let needles = [early, then].map(|text| ReadUntil::String(text.to_owned()));
+            match self.0.exp_any(needles.into()) {
+                Ok((_, found)) if found == early => {}
+                Ok(_) => return,
+                Err(error) => panic!("never shown: {then}\n{error}"),
+            }
+        }
     }
 
     /// Ctrl and this letter.

@@ -10,6 +10,7 @@ pub mod item;
 pub mod ledger;
 pub mod permission;
 pub mod phase;
+pub mod plain_sight;
 pub mod plan;
 pub mod policy;
 pub mod session;

@@ -7,7 +7,8 @@ use super::wire::{self, Request};
 
 /// What a model writes has no end of its own. The deployment cuts in the same places.
 const TITLE_CHARS: usize = 500;
-const DETAILS_CHARS: usize = 16_384;
+const DETAILS_UNITS: usize = 16_384;
+const DETAILS_NOTE_UNITS: usize = 100;
 const TEXT_CHARS: usize = 4_000;
 const LINES: usize = 20;
 const MOST_PATTERNS: usize = 50;
@@ -92,12 +93,29 @@ fn one_question(question: &wire::Question) -> Question {
 fn details(metadata: &Value) -> Option<String> {
     for key in ["command", "diff", "url"] {
         if let Some(text) = metadata[key].as_str().filter(|text| !text.is_empty()) {
-            return Some(cut(text, DETAILS_CHARS));
+            return Some(beginning(text));
         }
     }
     let rest = metadata.as_object().filter(|rest| !rest.is_empty())?;
     let text = serde_json::to_string_pretty(rest).ok()?;
-    Some(cut(&text, DETAILS_CHARS))
+    Some(beginning(&text))
+}
+
+/// With how much is missing: whoever allows it has not seen that. Counted in UTF-16 units, as the deployment does.
+fn beginning(text: &str) -> String {
+    let most = DETAILS_UNITS - DETAILS_NOTE_UNITS;
+    let units = text.encode_utf16().count();
+    if units <= most {
+        return text.to_owned();
+    }
+    let mut taken = 0;
+    let shown = text.char_indices().find(|(_, c)| {
+        taken += c.len_utf16();
+        taken > most
+    });
+    let shown = &text[..shown.map_or(text.len(), |(at, _)| at)];
+    let left = text[shown.len()..].chars().count();
+    format!("{shown}\n… {left} characters more are not shown")
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -182,6 +200,12 @@ mod tests {
         );
         let shown = asked(&huge, None);
         assert_eq!(shown.title.chars().count(), TITLE_CHARS + 1);
-        assert_eq!(shown.details.unwrap().chars().count(), DETAILS_CHARS + 1);
+        let details = shown.details.unwrap();
+        assert!(details.encode_utf16().count() <= DETAILS_UNITS);
+        assert!(details.ends_with("x\n… 983716 characters more are not shown"));
+        let wide = read(json!({"permission": "bash", "metadata": {"command": "𝕏".repeat(10_000)}}));
+        let details = asked(&wide, None).details.unwrap();
+        assert!(details.encode_utf16().count() <= DETAILS_UNITS);
+        assert!(details.ends_with("𝕏\n… 1858 characters more are not shown"));
     }
 }

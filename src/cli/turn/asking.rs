@@ -2,6 +2,7 @@
 //! when there is none. It sits beside `follow` in a caller's loop and does one thing at a time.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
@@ -27,11 +28,13 @@ pub struct Asking<'a> {
     app: &'a App,
     connection: &'a Connection,
     turn: String,
-    /// There is somebody to ask.
+    /// There is somebody to ask, and a terminal to ask on.
     person: bool,
     /// `None` when the deployment has no such functions, or does not answer any more: `follow` says why.
     open: Option<mpsc::Receiver<Result<serde_json::Value, ClientError>>>,
     dialog: Dialog,
+    /// What the turn waits for, as last heard.
+    rows: Vec<RequestRow>,
     told: HashSet<String>,
 }
 
@@ -45,6 +48,7 @@ impl<'a> Asking<'a> {
             person,
             open: Some(connection.client.subscribe("permissions:list", args)),
             dialog: Dialog::default(),
+            rows: Vec::new(),
             told: HashSet::new(),
         }
     }
@@ -67,31 +71,49 @@ impl<'a> Asking<'a> {
             },
             line = line => match line {
                 Ok(Some(line)) => self.typed(&line).await,
-                // The terminal is gone; the turn is not.
-                Ok(None) => std::future::pending().await,
+                Ok(None) => {
+                    self.is_alone();
+                    Ok(())
+                }
                 Err(error) => Err(Failure::usage(format!("cannot read stdin: {error}"))),
             },
         }
     }
 
     fn listed(&mut self, value: serde_json::Value) -> Result<(), Failure> {
-        let mut open: Vec<RequestRow> = read("permissions:list", value)?;
-        open.retain(|row| row.turn_id == self.turn);
+        self.rows = read("permissions:list", value)?;
+        self.rows.retain(|row| row.turn_id == self.turn);
+        self.put();
+        Ok(())
+    }
+
+    /// Puts what waits before whoever is there.
+    fn put(&mut self) {
         if !self.person {
-            for row in open {
-                if self.told.insert(row.request_id.clone()) {
-                    self.app.ui.attention("waits for you");
-                    self.app.ui.say(format!("\n{}", waits(&row)));
-                }
-            }
-            return Ok(());
+            return self.tell();
         }
-        for text in self.dialog.listed(open) {
+        for text in self.dialog.listed(self.rows.clone(), Instant::now()) {
             self.app.ui.attention("waits for you");
+            self.app.ui.forget_typed();
             self.app.ui.error(&format!("\n{text}"));
         }
         self.prompt();
-        Ok(())
+    }
+
+    fn tell(&mut self) {
+        for row in &self.rows {
+            if self.told.insert(row.request_id.clone()) {
+                self.app.ui.attention("waits for you");
+                self.app.ui.say(format!("\n{}", waits(row)));
+            }
+        }
+    }
+
+    /// The terminal's input has ended (Ctrl+D); the turn has not. From here on it is told how to answer elsewhere.
+    fn is_alone(&mut self) {
+        self.person = false;
+        self.dialog = Dialog::default();
+        self.tell();
     }
 
     fn prompt(&self) {
@@ -101,29 +123,31 @@ impl<'a> Asking<'a> {
     }
 
     async fn typed(&mut self, line: &str) -> Result<(), Failure> {
-        match self.dialog.typed(line) {
+        let args = match self.dialog.typed(line, Instant::now()) {
             Typed::Again(text) => {
                 self.app.ui.error(&text);
                 self.prompt();
-                Ok(())
+                return Ok(());
             }
-            Typed::Answer(args) => {
-                match self
-                    .connection
-                    .client
-                    .mutation("permissions:answer", args)
-                    .await
-                {
-                    Ok(_) => Ok(()),
-                    // Somebody was faster, or the time is over: the turn goes on.
-                    Err(ClientError::Refused { code, message }) if code == "gone" => {
-                        self.app.ui.say(message);
-                        Ok(())
-                    }
-                    Err(error) => Err(error.into()),
-                }
+            Typed::Answer(args) => args,
+        };
+        let request = args["requestId"].as_str().unwrap_or_default().to_owned();
+        let client = &self.connection.client;
+        match client.mutation("permissions:answer", args).await {
+            Ok(_) => {}
+            // Somebody was faster, or the time is over: the turn goes on.
+            Err(ClientError::Refused { code, message }) if code == "gone" => {
+                self.app.ui.say(message);
+            }
+            // No reason to leave the turn: it waits, and so does the question.
+            Err(error) => {
+                let why = Failure::from(error);
+                why.show(self.app.ui);
+                self.dialog.not_taken(&request);
+                self.put();
             }
         }
+        Ok(())
     }
 }
 

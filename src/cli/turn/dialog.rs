@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use orchestrator_actors::domain::permission::Question;
 use serde_json::{Value, json};
@@ -12,6 +13,9 @@ use crate::ui::format::printable_lines;
 
 /// Of a diff or a command, before the rest is left out.
 const DETAILS_LINES: usize = 40;
+
+/// Nobody reads and answers in less: such a line was meant for what stood there before.
+const READ_AT_LEAST: Duration = Duration::from_millis(500);
 
 /// What came of a line.
 #[derive(Debug, PartialEq)]
@@ -26,6 +30,8 @@ pub enum Typed {
 #[derive(Debug, Default)]
 pub struct Dialog {
     present: Option<RequestRow>,
+    /// Since when the present one is asked.
+    since: Option<Instant>,
     /// Of the present one, to its questions so far.
     answers: Vec<Value>,
     /// Those that were answered here: a list that is older than the answer still has them.
@@ -34,7 +40,7 @@ pub struct Dialog {
 
 impl Dialog {
     /// The newest list of what is open: gives what is to be said about it.
-    pub fn listed(&mut self, open: Vec<RequestRow>) -> Vec<String> {
+    pub fn listed(&mut self, open: Vec<RequestRow>, now: Instant) -> Vec<String> {
         let mut said = Vec::new();
         if let Some(present) = &self.present
             && !open.iter().any(|row| row.request_id == present.request_id)
@@ -48,6 +54,7 @@ impl Dialog {
             if let Some(next) = open.find(|row| !self.done.contains(&row.request_id)) {
                 said.push(shown(&next));
                 self.present = Some(next);
+                self.since = Some(now);
             }
         }
         said
@@ -80,10 +87,16 @@ impl Dialog {
         }
     }
 
-    pub fn typed(&mut self, line: &str) -> Typed {
+    pub fn typed(&mut self, line: &str, now: Instant) -> Typed {
         let Some(row) = self.present.clone() else {
             return Typed::Again(String::new());
         };
+        let is_for_it = |since: Instant| now.duration_since(since) >= READ_AT_LEAST;
+        if !self.since.is_some_and(is_for_it) {
+            return Typed::Again(
+                "(typed before this was asked, so not taken as its answer)".to_owned(),
+            );
+        }
         let line = line.trim();
         if row.kind == "question" {
             return self.answer_question(&row, line);
@@ -121,6 +134,11 @@ impl Dialog {
         let answers = std::mem::take(&mut self.answers);
         self.is_done(row);
         Typed::Answer(json!({"requestId": row.request_id, "reply": "answer", "answers": answers}))
+    }
+
+    /// The answer did not arrive: it is asked again.
+    pub fn not_taken(&mut self, request: &str) {
+        self.done.remove(request);
     }
 
     fn is_done(&mut self, row: &RequestRow) {
@@ -274,12 +292,13 @@ mod tests {
     fn a_permission_is_allowed_by_its_words_only() {
         let typed = |line: &str| {
             let mut dialog = Dialog::default();
-            let said = dialog.listed(vec![row("r", Vec::new())]);
+            let asked = Instant::now();
+            let said = dialog.listed(vec![row("r", Vec::new())], asked);
             assert_eq!(
                 said,
                 ["? bash: git push\n    git push && ls\n  always: git push *"]
             );
-            dialog.typed(line)
+            dialog.typed(line, asked + READ_AT_LEAST)
         };
         let answer = |reply: &str| Typed::Answer(json!({"requestId": "r", "reply": reply}));
         for line in ["o", "once", "Once ", "y"] {
@@ -301,15 +320,17 @@ mod tests {
     #[test]
     fn questions_are_asked_one_after_the_other() {
         let mut dialog = Dialog::default();
+        let asked = Instant::now();
+        let read = asked + READ_AT_LEAST;
         let both = vec![colours(false, None), colours(true, Some(false))];
-        let said = dialog.listed(vec![row("r", both)]);
+        let said = dialog.listed(vec![row("r", both)], asked);
         assert_eq!(said, ["? Which?\n  1 red\n  2 blue"]);
         assert!(
-            matches!(dialog.typed("deep green, please"), Typed::Again(next) if next.contains("2 blue"))
+            matches!(dialog.typed("deep green, please", read), Typed::Again(next) if next.contains("2 blue"))
         );
-        assert!(matches!(dialog.typed("green"), Typed::Again(why) if why.contains("1 to 2")));
+        assert!(matches!(dialog.typed("green", read), Typed::Again(why) if why.contains("1 to 2")));
         assert_eq!(
-            dialog.typed("1, blue"),
+            dialog.typed("1, blue", read),
             Typed::Answer(json!({"requestId": "r", "reply": "answer", "answers": [
                 {"options": [], "text": "deep green, please"}, {"options": ["red", "blue"]}]}))
         );
@@ -319,17 +340,53 @@ mod tests {
     #[test]
     fn what_was_answered_is_not_asked_again_and_what_is_gone_is_not_asked_on() {
         let mut dialog = Dialog::default();
+        let asked = Instant::now();
         let two = || vec![row("a", Vec::new()), row("b", Vec::new())];
-        dialog.listed(two());
-        assert!(matches!(dialog.typed("o"), Typed::Answer(_)));
+        dialog.listed(two(), asked);
+        let answered = asked + READ_AT_LEAST;
+        assert!(matches!(dialog.typed("o", answered), Typed::Answer(_)));
         // The list is older than the answer.
-        assert_eq!(dialog.listed(two()).len(), 1);
+        assert_eq!(dialog.listed(two(), answered).len(), 1);
         assert!(dialog.is_asking());
         assert_eq!(
-            dialog.listed(Vec::new()),
+            dialog.listed(Vec::new(), answered),
             ["(no answer is needed any more)"]
         );
         assert!(!dialog.is_asking());
+    }
+
+    #[test]
+    fn a_line_that_was_typed_as_one_request_replaced_another_answers_neither() {
+        let mut dialog = Dialog::default();
+        let asked = Instant::now();
+        dialog.listed(vec![row("harmless", Vec::new())], asked);
+        let replaced = asked + Duration::from_mins(1);
+        let said = dialog.listed(vec![row("another", Vec::new())], replaced);
+        assert_eq!(said.len(), 2);
+        let soon = replaced + READ_AT_LEAST / 2;
+        assert!(
+            matches!(dialog.typed("always", soon), Typed::Again(why) if why.contains("before"))
+        );
+        let read = replaced + READ_AT_LEAST;
+        assert!(
+            matches!(dialog.typed("once", read), Typed::Answer(args) if args["requestId"] == "another")
+        );
+    }
+
+    #[test]
+    fn an_answer_that_did_not_arrive_is_asked_for_again() {
+        let mut dialog = Dialog::default();
+        let asked = Instant::now();
+        let open = || vec![row("r", Vec::new())];
+        dialog.listed(open(), asked);
+        dialog.typed("once", asked + READ_AT_LEAST);
+        assert_eq!(
+            dialog.listed(open(), asked + READ_AT_LEAST),
+            Vec::<String>::new()
+        );
+        dialog.not_taken("r");
+        assert_eq!(dialog.listed(open(), asked + READ_AT_LEAST).len(), 1);
+        assert!(dialog.is_asking());
     }
 
     #[test]

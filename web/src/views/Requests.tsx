@@ -11,6 +11,19 @@ type Reply = { reply: "once" | "always" | "reject" | "answer"; message?: string;
 
 const SAY_DEADLINE_BEFORE_MS = 10 * 60_000;
 
+/** Nobody reads and answers in less: such a press was meant for what stood there before. */
+const READ_AT_LEAST_MS = 500;
+
+/** Whether what stands there has stood long enough to be read. */
+function useIsRead(what: string): boolean {
+  const [read, setRead] = useState<string | null>(null);
+  useEffect(() => {
+    const timer = setTimeout(() => setRead(what), READ_AT_LEAST_MS);
+    return () => clearTimeout(timer);
+  }, [what]);
+  return read === what;
+}
+
 export function Requests({ sessionId }: { sessionId: string }) {
   const { value, error } = useQuery(api.permissions.list, { sessionId });
   const { client } = useWorld().connection;
@@ -27,6 +40,7 @@ export function Requests({ sessionId }: { sessionId: string }) {
       setLate(refusal.message);
     }
   };
+  const isRead = useIsRead(value?.map(({ requestId }) => requestId).join() ?? "");
   const trouble = error?.message ?? late;
   if (!trouble && !value?.length) return null;
   return (
@@ -42,7 +56,7 @@ export function Requests({ sessionId }: { sessionId: string }) {
         </p>
       )}
       {value?.map((request) => (
-        <Card key={request.requestId} request={request} answer={(reply) => answer(request.requestId, reply)} />
+        <Card key={request.requestId} request={request} isRead={isRead} answer={(reply) => answer(request.requestId, reply)} />
       ))}
     </section>
   );
@@ -50,11 +64,13 @@ export function Requests({ sessionId }: { sessionId: string }) {
 
 interface CardProps {
   request: Request;
+  isRead: boolean;
   answer: (reply: Reply) => Promise<void>;
 }
 
-function Card({ request, answer }: CardProps) {
-  const [isBusy, setIsBusy] = useState(false);
+function Card({ request, isRead, answer }: CardProps) {
+  const [isGiving, setIsBusy] = useState(false);
+  const isBusy = isGiving || !isRead;
   const [problem, setProblem] = useState<string | null>(null);
   const isMounted = useRef(true);
   useEffect(() => () => void (isMounted.current = false), []);
