@@ -2,6 +2,7 @@
 // beside it) reports it with its worker's token; the owner reads it, and starts from it.
 
 import { v } from "convex/values";
+import { endRuns } from "./lib/commanding";
 import { configOf, configsOf, runAfter, shownConfig } from "./lib/enrolling";
 import { refusal } from "./lib/errors";
 import { AGENT_CONFIGS_PER_MACHINE, NAME_CHARS, PATH_CHARS, checkId, checkLine } from "./lib/limits";
@@ -50,6 +51,17 @@ export const update = mutation({
       throw refusal("queue_full", `machine ${machineId} has ${AGENT_CONFIGS_PER_MACHINE} roles already`);
     }
     await ctx.db.insert("machineAgentConfigs", { run: { state: "none" }, ...fields, machineId, workerId, owner });
+    return null;
+  },
+});
+
+/** A worker's actor that starts after a crash knows of no assistant, and those of the one before went with it. */
+export const endRunning = mutation({
+  args: { token: v.string(), epoch: v.number() },
+  returns: v.null(),
+  handler: async (ctx, { token, epoch }) => {
+    const worker = await requireServing(ctx, token, epoch);
+    await endRuns(ctx, worker, "the worker's actor crashed, and its assistants went with it");
     return null;
   },
 });

@@ -3,6 +3,7 @@
 // supervisor per token: a new one raises the epoch, and the one before is displaced.
 
 import { v, type Infer } from "convex/values";
+import { endAllOf } from "./lib/commanding";
 import { takeConnection } from "./lib/connection";
 import { refusal } from "./lib/errors";
 import { closeTurns as scheduledCloseTurns, revokeReplaced as scheduledRevoke } from "./lib/jobs";
@@ -100,6 +101,7 @@ export const revoke = mutation({
     const worker = await presentWorker(ctx, await requireOwner(ctx), workerId);
     if (worker.state === "revoked") return null;
     await ctx.db.patch(worker._id, { state: "revoked", epoch: worker.epoch + 1 });
+    await endAllOf(ctx, worker, "the worker was revoked");
     await closePage(ctx, workerId, "revoked");
     return null;
   },
@@ -148,6 +150,7 @@ export const remove = mutation({
     const worker = await ownedWorker(ctx, await requireOwner(ctx), workerId);
     if (worker.state === "removed") return null;
     await ctx.db.patch(worker._id, { state: "removed", removed: true, epoch: worker.epoch + 1 });
+    await endAllOf(ctx, worker, "the worker was removed");
     await revokeCredentials(ctx, workerId);
     const presence = await findPresence(ctx, workerId);
     if (presence) await ctx.db.delete(presence._id);

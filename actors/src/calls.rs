@@ -379,6 +379,15 @@ pub fn report_role(
     link.mutate("agentConfigs:update", authorized(credential, args))
 }
 
+/// Nobody plays any of the worker's roles any more.
+pub fn end_roles(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+) -> Pending<Result<Value, CallError>> {
+    let args = authorized(credential, json!({}));
+    link.mutate("agentConfigs:endRunning", args)
+}
+
 fn authorized(credential: &Credential, mut args: Value) -> Value {
     args["token"] = credential.token.expose().into();
     args["epoch"] = (credential.epoch as f64).into();

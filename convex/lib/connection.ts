@@ -2,7 +2,7 @@
 // The same start keeps its epoch, a new start of the same install takes over at once (the one before is dead: the
 // install's own lock says so), and another install only when nobody holds the token or its user insists.
 
-import { endLeftBehind, endRunsLeftBehind } from "./commanding";
+import { endLeftBehind, endRuns } from "./commanding";
 import { refusal } from "./errors";
 import { SECOND } from "./limits";
 import { findPresence, isFresh, markPresent } from "./presence";
@@ -42,7 +42,7 @@ export async function takeConnection(
   await markPresent(ctx, worker, epoch);
   await closeClaimsOfOtherStores(ctx, worker.workerId, supervisor.storeId);
   await endLeftBehind(ctx, worker, epoch);
-  await endRunsLeftBehind(ctx, worker);
+  await endRuns(ctx, worker, "the supervisor that ran it ended");
   return epoch;
 }
 

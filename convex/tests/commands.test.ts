@@ -226,6 +226,26 @@ describe("a role's assistant", () => {
     expect(await again()).toMatchObject([{ run: ended }, { run: { state: "failed", reason: "it broke" } }]);
   });
 
+  test("goes with its worker: revoked, removed, or restarted after a crash", async () => {
+    for (const how of ["revoked", "removed", "crashed"] as const) {
+      const t = deployment();
+      const worker = await servedWorker(t, "w1");
+      const other = await servedWorker(t, "w2");
+      await t.mutation(api.agentConfigs.update, { ...worker, ...REPORT, run: { state: "running" } });
+      await t.mutation(api.agentConfigs.update, { ...other, ...REPORT, role: "other", run: { state: "running" } });
+      await asked(t, "c1", { workerId: "w1" });
+      await take(t, worker, "c1");
+      if (how === "revoked") await ownerOf(t).mutation(api.workers.revoke, { workerId: "w1" });
+      if (how === "removed") await ownerOf(t).mutation(api.workers.remove, { workerId: "w1" });
+      if (how === "crashed") await t.mutation(api.agentConfigs.endRunning, worker);
+      const rows = await ownerOf(t).query(api.agentConfigs.list, { machineId: "m1" });
+      const runs = Object.fromEntries(rows.map(({ role, run }) => [role, run.state]));
+      expect(runs).toEqual({ builder: "ended", other: "running" });
+      const command = how === "crashed" ? { state: "processing" } : { state: "failed", error: { code: "revoked" } };
+      expect(await listed(t)).toMatchObject([command]);
+    }
+  });
+
   test("of one worker is not another's to take over, until their owner starts it there", async () => {
     const t = deployment();
     const first = await servedWorker(t, "w1");

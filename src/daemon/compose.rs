@@ -125,9 +125,12 @@ impl Tree {
     }
 
     /// Only what these workers have in the outbox counts from now on; what is left of others, for people.
-    pub fn outbox_serves(&self, desired: &Desired) -> Option<String> {
+    pub async fn outbox_serves(&self, desired: &Desired) -> Option<String> {
         let workers = desired.workers.iter().map(|worker| worker.id().clone());
-        let (workers, records) = self.outbox.serve(workers.collect());
+        let (outbox, workers) = (Arc::clone(&self.outbox), workers.collect());
+        // It waits for whoever writes to the disk.
+        let served = tokio::task::spawn_blocking(move || outbox.serve(workers));
+        let (workers, records) = served.await.ok()?;
         (records > 0).then(|| {
             let finishes = plural(records, "finished turn");
             let workers = plural(workers, "worker");

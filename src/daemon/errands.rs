@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::announce::WorkerLine;
 use super::running::Shared;
 use super::watch::FileWatch;
+use crate::config::Source;
 
 /// How often the workers' directories are looked at.
 const DIRECTORIES: Duration = Duration::from_secs(1);
@@ -35,35 +36,27 @@ pub(super) enum Errand {
 
 pub(super) struct Errands {
     asked: mpsc::Receiver<Errand>,
-    /// What was asked for and cannot be looked after.
-    pub trouble: Option<String>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Errands {
-    pub fn start(running: &Shared) -> Self {
+    /// `watched` looks at the configuration since before it was read.
+    pub fn start(running: &Shared, watched: Option<FileWatch>) -> Self {
         let (ask, asked) = mpsc::channel(4);
         let mut tasks = Vec::new();
-        let mut trouble = None;
         let options = &running.options;
         tasks.push(spawn(look_at_directories(Arc::clone(running))));
-        if let Some(source) = &options.source {
-            if options.watch {
-                match FileWatch::start(source.file()) {
-                    Ok(watch) => tasks.push(spawn(tell_changes(watch, ask.clone()))),
-                    Err(error) => trouble = Some(error),
-                }
-            }
-            if source.is_dev() {
-                tasks.push(spawn(tell_failure(Arc::clone(running), ask.clone())));
-            }
+        if let Some(watch) = watched {
+            tasks.push(spawn(tell_changes(watch, ask.clone())));
+        }
+        if options.source.as_ref().is_some_and(Source::is_dev) {
+            tasks.push(spawn(tell_failure(Arc::clone(running), ask.clone())));
         }
         if options.exit_when_idle {
             tasks.push(spawn(tell_idle(Arc::clone(running), ask)));
         }
         Self {
             asked,
-            trouble,
             _tasks: tasks,
         }
     }

@@ -8,6 +8,7 @@ mod assistants;
 pub mod compose;
 mod control;
 mod database_file;
+mod directories;
 mod dump;
 mod embedded;
 pub mod enrol;

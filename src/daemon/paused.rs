@@ -2,6 +2,7 @@
 //! writes it when it is asked; a command writes it while none runs. No secret is in it.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use orchestrator_actors::machine::Desired;
@@ -18,17 +19,23 @@ pub struct Paused {
 }
 
 impl Paused {
-    /// What cannot be read pauses nobody: serving is the safe side of a lost note. A damaged file is set aside; the second
-    /// value says so, for people.
-    pub fn read(paths: &Paths) -> (Self, Option<String>) {
+    /// A damaged file is set aside, and nobody is paused: serving is the safe side of a lost note. The second value says so, for
+    /// people. An error when it cannot be read just now: it is not touched then.
+    pub fn read(paths: &Paths) -> Result<(Self, Option<String>), String> {
         let path = file(paths);
         let reason = match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return (Self::default(), None);
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok((Self::default(), None));
             }
-            Err(error) => error.to_string(),
+            Err(error) if error.kind() == ErrorKind::IsADirectory => error.to_string(),
+            Err(error) => {
+                let path = path.display();
+                return Err(format!(
+                    "{path} cannot be read: {error}; it says which workers are paused"
+                ));
+            }
             Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(paused) => return (paused, None),
+                Ok(paused) => return Ok((paused, None)),
                 Err(error) => format!("{}:{}", error.line(), error.column()),
             },
         };
@@ -41,16 +48,16 @@ impl Paused {
              orchestrator worker pause NAME",
             path.display()
         );
-        (Self::default(), Some(notice))
+        Ok((Self::default(), Some(notice)))
     }
 
     /// For whoever has nobody to tell: the log hears of damage.
-    pub(super) fn read_and_log(paths: &Paths) -> Self {
-        let (paused, damage) = Self::read(paths);
+    pub(super) fn read_and_log(paths: &Paths) -> Result<Self, String> {
+        let (paused, damage) = Self::read(paths)?;
         if let Some(damage) = damage {
             tracing::warn!(%damage, "the list of paused workers was damaged");
         }
-        paused
+        Ok(paused)
     }
 
     pub fn has(&self, worker: &str) -> bool {
@@ -97,20 +104,20 @@ mod tests {
             None,
         )
         .unwrap();
-        let (mut paused, damage) = Paused::read(&paths);
+        let (mut paused, damage) = Paused::read(&paths).unwrap();
         assert_eq!(damage, None);
         assert!(paused.set("w1", true) && !paused.set("w1", true));
         paused.write(&paths).unwrap();
-        assert!(Paused::read(&paths).0.has("w1"));
+        assert!(Paused::read(&paths).unwrap().0.has("w1"));
         std::fs::write(file(&paths), "{").unwrap();
-        let (paused, damage) = Paused::read(&paths);
+        let (paused, damage) = Paused::read(&paths).unwrap();
         assert!(!paused.has("w1"));
         let damage = damage.unwrap();
         assert!(damage.contains("paused.json.damaged-1"), "{damage}");
         assert!(paths.state.join("paused.json.damaged-1").exists());
-        assert_eq!(Paused::read(&paths).1, None);
+        assert_eq!(Paused::read(&paths).unwrap().1, None);
         std::fs::create_dir(file(&paths)).unwrap();
-        let (mut paused, damage) = Paused::read(&paths);
+        let (mut paused, damage) = Paused::read(&paths).unwrap();
         assert!(damage.is_some_and(|damage| damage.contains("damaged-2")));
         paused.set("w1", true);
         paused.write(&paths).unwrap();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{WorkerDir, WorkerId};
 use orchestrator_actors::machine::{Desired, ReloadReport, WorkerSpec};
@@ -11,6 +12,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use super::compose::desired;
+use super::directories::Look;
 use super::manager::Reloading;
 use super::notifying::told;
 use super::options::Mode;
@@ -18,9 +20,12 @@ use super::paused::Paused;
 use super::running::Running;
 use super::state_file::DaemonFile;
 use crate::adapters::clock::wall_ms;
-use crate::config::{ConfigError, WorkersConfig, inspect};
+use crate::config::{ConfigError, WorkersConfig};
 use crate::control::Refusal;
 use crate::control::report::{ConfigurationReport, rfc3339};
+
+/// What reading the configuration and looking at its directories may take.
+const READ: Duration = Duration::from_secs(10);
 
 /// What a reload did, or would do.
 #[derive(Clone, Debug, Serialize)]
@@ -45,15 +50,16 @@ impl Running {
             .hint("stop it and run it with the directories you want"));
         };
         let _one_at_a_time = self.reloading.lock().await;
-        let read = tokio::task::spawn_blocking(move || source.load()).await;
-        let loaded = match read {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(error)) => return Err(self.not_reloaded(&error)),
-            Err(error) => return Err(Refusal::new("failed", error.to_string())),
+        let read = tokio::task::spawn_blocking(move || source.load());
+        let loaded = match tokio::time::timeout(READ, read).await {
+            Ok(Ok(Ok(loaded))) => loaded,
+            Ok(Ok(Err(error))) => return Err(self.not_reloaded(&error)),
+            Ok(Err(error)) => return Err(Refusal::new("failed", error.to_string())),
+            Err(_) => return Err(nothing_read()),
         };
         // Whatever was wrong with the file is right now, also when nothing is applied.
         self.remember(None);
-        let next = self.wanted(&loaded.config);
+        let next = self.wanted(&loaded.config)?;
         let report = self.apply(next.clone(), dry_run).await?;
         let needs_restart = self.needs_restart(&loaded.config);
         let directory = |name: &String| {
@@ -81,31 +87,29 @@ impl Running {
     /// Looks at every worker's directory: one that is gone takes its worker down, with the reason; one that has come starts it
     /// again. The file is not read for it.
     pub async fn look_at_directories(&self) -> Result<(), String> {
+        let places = self.desired().workers.into_iter();
+        let places = places.map(|worker| worker.directory.as_path().to_owned());
+        let looks = self.directories.look(places).await;
         let _one_at_a_time = self.reloading.lock().await;
         let mut next = self.desired();
         self.tree.drop_unused_links(&next);
-        let looked = tokio::task::spawn_blocking(move || {
-            let mut changed = false;
-            for worker in &mut next.workers {
-                changed |= look_at_directory(worker);
+        let mut changed = false;
+        for worker in &mut next.workers {
+            if let Some(look) = looks.get(worker.directory.as_path()) {
+                changed |= has_come_or_gone(worker, look.clone());
             }
-            changed.then_some(next)
-        });
-        match looked.await {
-            Ok(Some(next)) => self
-                .apply(next, false)
-                .await
-                .map(drop)
-                .map_err(|error| error.message),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error.to_string()),
         }
+        if !changed {
+            return Ok(());
+        }
+        let applied = self.apply(next, false).await;
+        applied.map(drop).map_err(|error| error.message)
     }
 
     /// From now on the worker takes no new turns, or takes them again. False when it was so already.
     pub async fn pause(&self, worker: &WorkerId, paused: bool) -> Result<bool, Refusal> {
         let _one_at_a_time = self.reloading.lock().await;
-        let mut kept = Paused::read_and_log(&self.options.paths);
+        let mut kept = self.paused()?;
         if kept.set(worker.as_str(), paused) {
             kept.write(&self.options.paths)
                 .map_err(|error| Refusal::new("failed", error))?;
@@ -117,13 +121,21 @@ impl Running {
     }
 
     /// A configuration in the tree's words, with what flags and pauses say.
-    fn wanted(&self, config: &WorkersConfig) -> Desired {
+    fn wanted(&self, config: &WorkersConfig) -> Result<Desired, Refusal> {
         let mut next = desired(config, self.options.idle_timeout_ms);
-        Paused::read_and_log(&self.options.paths).mark(&mut next);
-        next
+        self.paused()?.mark(&mut next);
+        Ok(next)
+    }
+
+    fn paused(&self) -> Result<Paused, Refusal> {
+        Paused::read_and_log(&self.options.paths).map_err(|error| Refusal::new("failed", error))
     }
 
     async fn apply(&self, next: Desired, dry_run: bool) -> Result<ReloadReport, Refusal> {
+        if !dry_run {
+            // Before the tree answers: one that is slow does what it was told all the same, and the next change starts from that.
+            *self.desired.lock().unwrap_or_else(PoisonError::into_inner) = next.clone();
+        }
         let report = self
             .tree
             .handle
@@ -132,10 +144,9 @@ impl Running {
             .map_err(|reason| Refusal::new("failed", reason))?;
         if !dry_run {
             self.tell_the_deployment(&next);
-            if let Some(strays) = self.tree.outbox_serves(&next) {
+            if let Some(strays) = self.tree.outbox_serves(&next).await {
                 info!("{strays}");
             }
-            *self.desired.lock().unwrap_or_else(PoisonError::into_inner) = next;
         }
         Ok(report)
     }
@@ -205,9 +216,8 @@ impl Running {
 }
 
 /// Whether the directory has come or gone. What a link on the way to it now means is a reload's to find out.
-fn look_at_directory(worker: &mut WorkerSpec) -> bool {
-    let path = worker.directory.as_path().to_owned();
-    match (inspect(&path.display().to_string(), &path), &worker.broken) {
+fn has_come_or_gone(worker: &mut WorkerSpec, look: Look) -> bool {
+    match (look, &worker.broken) {
         (Ok(directory), Some(_)) => {
             worker.directory = WorkerDir::canonical(directory);
             worker.broken = None;
@@ -216,6 +226,15 @@ fn look_at_directory(worker: &mut WorkerSpec) -> bool {
         _ => return false,
     }
     true
+}
+
+fn nothing_read() -> Refusal {
+    let message = format!(
+        "not reloaded: the configuration and its directories could not be read within {} s",
+        READ.as_secs()
+    );
+    Refusal::new("failed", message)
+        .hint("a file system that does not answer (a network mount?) holds it up; the running configuration stays")
 }
 
 fn bad_configuration(error: &ConfigError) -> Refusal {

@@ -3,6 +3,7 @@
 //! scripted model, the deployment last. A second signal or the limit's end leaves at once: the wardens see their lifelines
 //! close and end every descendant.
 
+use std::pin::Pin;
 use std::time::Instant;
 
 use orchestrator_actors::machine::WorkerStart;
@@ -21,13 +22,16 @@ use super::manager::{self, Feeding};
 use super::news::Watcher;
 use super::notifying::Notifying;
 use super::options::{Mode, RunOptions};
+use super::reload::Reloaded;
 use super::running::{Running, Shared};
 use super::signals::{Asked as Signal, Signals};
 use super::start::{Up, bring_up, prepare, take_down};
 use super::state_file::{DaemonFile, Exited};
+use super::watch::FileWatch;
 use crate::adapters::clock::wall_ms;
 use crate::config::paths::private_dir;
 use crate::config::{Paths, Source};
+use crate::control::Refusal;
 use crate::control::report::rfc3339;
 use crate::control::socket_path;
 
@@ -78,6 +82,8 @@ async fn live(
     file: DaemonFile,
 ) -> Result<Ended, RunError> {
     let (stops, mut stop_requests) = mpsc::channel(4);
+    // Before the configuration is read for the last time: what is saved from then on is a change.
+    let watched = watched(&options, announce);
     let prepared = tokio::select! {
         prepared = Box::pin(prepare(options, announce, &file)) => prepared?,
         () = signals.stop() => {
@@ -98,11 +104,13 @@ async fn live(
         First::Stop(request) => (request, None),
         First::Lines(lines) => match summarize(&up, announce, lines) {
             Some(failed) => (up.stop_request(), Some(failed)),
-            None => match serve(&up.running, announce, signals, &mut stop_requests).await {
-                Over::Asked(request) => (request, None),
-                Over::Failed(error) => (up.stop_request(), Some(error)),
-                Over::TreeFailed => return Err(RunError::TreeFailed),
-            },
+            None => {
+                match serve(&up.running, watched, announce, signals, &mut stop_requests).await {
+                    Over::Asked(request) => (request, None),
+                    Over::Failed(error) => (up.stop_request(), Some(error)),
+                    Over::TreeFailed => return Err(RunError::TreeFailed),
+                }
+            }
         },
     };
     let ended = stop(
@@ -197,6 +205,7 @@ enum Over {
 /// Until somebody asks for the end, or there is nothing to go on with.
 async fn serve(
     running: &Shared,
+    watched: Option<FileWatch>,
     announce: &dyn Announce,
     signals: &mut Signals,
     stop_requests: &mut mpsc::Receiver<StopRequest>,
@@ -207,26 +216,63 @@ async fn serve(
         again: false,
     };
     let mut watcher = Watcher::new(running.tree.handle.table());
-    let mut errands = Errands::start(running);
+    let mut errands = Errands::start(running, watched);
     let _feeding = Feeding::start(running);
     let _notifying = Notifying::start(running);
-    if let Some(trouble) = errands.trouble.take() {
-        announce.notice(&trouble);
-    }
+    // Beside everything else: a directory that does not answer holds up a reload, never a stop.
+    let mut reloads = Reloads::default();
     loop {
         tokio::select! {
             news = watcher.next() => announce.news(&news),
+            reloaded = reloads.next(running) => announce.reloaded(reloaded.as_ref()),
             signal = signals.next() => match signal {
                 Signal::Stop => return Over::Asked(in_order),
-                Signal::Reload => announce.reloaded(running.reload(false).await.as_ref()),
+                Signal::Reload => reloads.ask(),
             },
             errand = errands.next() => match errand {
-                Errand::Reload => announce.reloaded(running.reload(false).await.as_ref()),
+                Errand::Reload => reloads.ask(),
                 Errand::Idle => return Over::Asked(in_order),
                 Errand::Failed(line) => return Over::Failed(ended(line)),
             },
             Some(request) = stop_requests.recv() => return Over::Asked(request),
             () = running.tree.handle.closed() => return Over::TreeFailed,
+        }
+    }
+}
+
+/// Reloads that are asked for by signals and by the watched file: one at a time, and once more for what was asked meanwhile.
+#[derive(Default)]
+struct Reloads<'a> {
+    asked: bool,
+    under_way: Option<Pin<Box<dyn Future<Output = Result<Reloaded, Refusal>> + Send + 'a>>>,
+}
+
+impl<'a> Reloads<'a> {
+    fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    /// May be given up and called again.
+    async fn next(&mut self, running: &'a Running) -> Result<Reloaded, Refusal> {
+        if self.under_way.is_none() && std::mem::take(&mut self.asked) {
+            self.under_way = Some(Box::pin(running.reload(false)));
+        }
+        let Some(reload) = &mut self.under_way else {
+            return std::future::pending().await;
+        };
+        let reloaded = reload.await;
+        self.under_way = None;
+        reloaded
+    }
+}
+
+fn watched(options: &RunOptions, announce: &dyn Announce) -> Option<FileWatch> {
+    let source = options.source.as_ref().filter(|_| options.watch)?;
+    match FileWatch::start(source.file()) {
+        Ok(watch) => Some(watch),
+        Err(trouble) => {
+            announce.notice(&trouble);
+            None
         }
     }
 }

@@ -9,6 +9,7 @@ use orchestrator_actors::table::{ActorCard, ActorKey, ActorKind};
 use tokio::sync::watch;
 
 use super::compose::{KnownMachine, Tree};
+use super::directories::Directories;
 use super::embedded::Embedded;
 use super::instance::Holder;
 use super::notifying::Told;
@@ -35,6 +36,8 @@ pub(super) struct Running {
     /// Whose owner is told what, by the present configuration.
     pub told: watch::Sender<Vec<Told>>,
     pub embedded: Mutex<Option<Embedded>>,
+    /// How their working directories are looked at.
+    pub directories: Directories,
     /// Held while the configuration changes.
     pub reloading: tokio::sync::Mutex<()>,
     /// For questions about one assistant.

@@ -22,6 +22,8 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// A reload was asked for while only a stop was waited for.
+    reload: bool,
     /// Held from the start, when there is no tree yet to be dumped: unheard, it would end the process.
     dump: Option<Signal>,
     /// Held, so that the write fails as on a full disk instead of ending the process. Not ignored: that would be
@@ -35,6 +37,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            reload: false,
             dump: Some(signal(SignalKind::user_defined1())?),
             _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
@@ -46,6 +49,13 @@ impl Signals {
     }
 
     pub async fn next(&mut self) -> Asked {
+        if std::mem::take(&mut self.reload) {
+            return Asked::Reload;
+        }
+        self.heard().await
+    }
+
+    async fn heard(&mut self) -> Asked {
         tokio::select! {
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.terminate.recv() => Asked::Stop,
@@ -53,9 +63,11 @@ impl Signals {
         }
     }
 
-    /// Waits for a stop, whatever else comes.
+    /// Waits for a stop. A reload that comes meanwhile is the next thing that is asked for.
     pub async fn stop(&mut self) {
-        while self.next().await != Asked::Stop {}
+        while self.heard().await != Asked::Stop {
+            self.reload = true;
+        }
     }
 
     /// Waits for a stop that is another one than that of `first`.

@@ -15,6 +15,7 @@ use super::announce::{Announce, WorkerLine};
 use super::assistants::Assistants;
 use super::compose::{self, KnownMachine};
 use super::control::{Controls, StopRequest};
+use super::directories::Directories;
 use super::embedded::Embedded;
 use super::error::RunError;
 use super::instance::Instance;
@@ -104,8 +105,8 @@ pub(super) async fn prepare(
     if let Some(damage) = damage {
         announce.notice(&damage);
     }
-    let (mut desired, told, embedded) = wanted(&options, &machine, &asked, announce).await?;
-    let (paused, damage) = Paused::read(&options.paths);
+    let (mut desired, mut told, embedded) = wanted(&options, &machine, &asked, announce).await?;
+    let (paused, damage) = Paused::read(&options.paths).map_err(RunError::Setup)?;
     if let Some(damage) = damage {
         warn!(%damage, "the list of paused workers was damaged");
         announce.notice(&damage);
@@ -114,7 +115,7 @@ pub(super) async fn prepare(
     // An installation takes a minute: a worker's token that was exchanged meanwhile would be refused.
     if let Some(source) = options.source.clone() {
         match as_it_is_now(source, options.idle_timeout_ms).await {
-            Ok(now) => desired = now,
+            Ok(now) => (desired, told) = now,
             // As with a reload: a bad one changes nothing.
             Err(error) => announce.notice(&format!(
                 "{error}; it was changed while this start was under way: what it said before is used"
@@ -139,12 +140,16 @@ pub(super) async fn prepare(
 
 /// The workers of the configuration as it lies there now. What else is in it (the machine's name, limits) is fixed at the
 /// start.
-async fn as_it_is_now(source: Source, idle_timeout_ms: Option<Millis>) -> Result<Desired, String> {
+async fn as_it_is_now(
+    source: Source,
+    idle_timeout_ms: Option<Millis>,
+) -> Result<(Desired, Vec<Told>), String> {
     let read = tokio::task::spawn_blocking(move || source.load()).await;
     let loaded = read
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
-    Ok(compose::desired(&loaded.config, idle_timeout_ms))
+    let desired = compose::desired(&loaded.config, idle_timeout_ms);
+    Ok((desired, told(&loaded.config)))
 }
 
 /// The tree and the control socket. Is not given up; when it fails, the tree is taken down first.
@@ -185,7 +190,7 @@ pub(super) async fn bring_up(
     if let Some(damage) = tree.outbox_damage() {
         announce.notice(&damage);
     }
-    if let Some(strays) = tree.outbox_serves(&desired) {
+    if let Some(strays) = tree.outbox_serves(&desired).await {
         announce.notice(&strays);
     }
     let running = Arc::new(Running {
@@ -198,6 +203,7 @@ pub(super) async fn bring_up(
         file: Mutex::new(file),
         told: watch::Sender::new(told),
         embedded: Mutex::new(embedded),
+        directories: Directories::default(),
         reloading: tokio::sync::Mutex::default(),
         trouble: Mutex::default(),
         opencode: assistants.opencode(),
@@ -345,7 +351,7 @@ mod tests {
         write("before");
         let before = source.load().unwrap();
         write("after");
-        let now = as_it_is_now(source.clone(), None).await.unwrap();
+        let (now, _) = as_it_is_now(source.clone(), None).await.unwrap();
         let then = compose::desired(&before.config, None);
         assert_eq!(now.workers.len(), 1);
         let secret = |desired: &Desired| desired.workers[0].token.expose();

@@ -45,6 +45,8 @@ pub struct BridgeState {
     myself: Address<BridgeMsg>,
     pub(super) attachments: BTreeMap<WorkerId, Attached>,
     pub(super) held: BTreeMap<WorkerId, Credential>,
+    /// What closes the turns of parked workers.
+    pub(super) parking: BTreeMap<WorkerId, AbortHandle>,
     /// Workers that were connected once: a takeover that was asked for is done.
     taken: BTreeSet<WorkerId>,
     /// Workers that are let go of: the token is on its way back.
@@ -97,6 +99,7 @@ impl Actor for ConvexBridge {
             myself: myself.clone(),
             attachments: BTreeMap::new(),
             held: BTreeMap::new(),
+            parking: BTreeMap::new(),
             taken: BTreeSet::new(),
             leaving: Tasks::default(),
             tasks: Tasks::default(),
@@ -195,6 +198,10 @@ impl BridgeState {
             task,
             may_hold,
         };
+        // A person has given it another chance: what waits to close its turns for good must not.
+        if let Some(parking) = self.parking.remove(&worker) {
+            parking.abort();
+        }
         if let Some(old) = self.attachments.insert(worker, attached) {
             old.task.abort();
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::messages::{Attach, BridgeMsg};
@@ -27,6 +28,9 @@ const REMOVED: &str = "removed";
 
 /// A refused worker asks again after this time: its owner may have changed something.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Displaced again within this time, somebody else insists: longer than the deployment takes a silent holder for alive.
+const QUARREL: Duration = Duration::from_secs(40);
 
 pub(super) struct Attachment {
     pub attach: Attach,
@@ -55,21 +59,26 @@ impl Attachment {
             return self.stand_displaced();
         }
         // The epoch also rises when the owner revokes and approves again, which a supervisor that was away sees only as a
-        // newer epoch. So it asks once more, without insisting: whoever took the token over holds it now.
-        let mut was_displaced = false;
+        // newer epoch. So it asks once more, without insisting: whoever took the token over holds it now. A machine that runs
+        // twice under one name (an image, a clone) is let in each time; the two must not take the token from each other for ever.
+        let mut displaced: Option<Instant> = None;
         loop {
             let pause = match self.connect().await {
                 Ok(credential) => match self.serve(credential).await {
+                    Over::Displaced if displaced.is_some_and(|at| at.elapsed() < QUARREL) => {
+                        self.displaced.add(worker);
+                        return self.stand_displaced();
+                    }
                     Over::Displaced => {
-                        was_displaced = true;
+                        displaced = Some(Instant::now());
                         Duration::ZERO
                     }
                     Over::Again(pause) => {
-                        was_displaced = false;
+                        displaced = None;
                         pause
                     }
                 },
-                Err(error) if was_displaced && error.code() == "held" => {
+                Err(error) if displaced.is_some() && error.code() == "held" => {
                     self.displaced.add(worker);
                     return self.stand_displaced();
                 }

@@ -79,11 +79,14 @@ impl BridgeState {
         }
         let connected = self.connect_again(token.clone());
         let link = self.args.link.clone();
-        self.tasks.spawn(async move {
+        let parking = self.tasks.spawn(async move {
             if let Some(credential) = connected.await {
                 close_claimed(link, credential).await;
             }
         });
+        if let Some(former) = self.parking.insert(worker.clone(), parking) {
+            former.abort();
+        }
     }
 
     pub(super) fn shutdown(&mut self, flush_ms: u64, reply: oneshot::Sender<bool>) {
@@ -112,6 +115,10 @@ impl BridgeState {
 
 /// Nobody works on a parked worker's claimed turns any more, and nobody else could take them. What is queued waits.
 async fn close_claimed(link: Arc<dyn Link>, credential: Credential) {
+    // It may have another right than the worker had; and what is in the outbox comes first.
+    if let Err(error) = link.replay(credential.clone()).await {
+        warn!(worker = %credential.worker(), %error, "the outbox could not be delivered");
+    }
     let (to, mut inbox) = mpsc::channel(1);
     link.watch("work:inbox", calls::inbox_args(&credential), to);
     let snapshot = inbox.recv().await.and_then(Result::ok);

@@ -135,6 +135,9 @@ impl WorkerState {
         for session in self.sessions.keys() {
             self.tell(session, SessionMsg::Renew(credential.clone()));
         }
+        if self.credential.is_none() && self.args.restarts > 0 {
+            self.end_predecessors_roles(&credential);
+        }
         self.credential = Some(credential);
         self.renew_tasks();
         self.report_roles();

@@ -14,6 +14,7 @@ use crate::calls::{self, Run};
 use crate::domain::command::{Casting, Part, Refused};
 use crate::domain::ids::CommandId;
 use crate::domain::ledger::{Intensity, RestartLedger, Verdict};
+use crate::ports::link::Credential;
 use crate::role::{RoleActor, RoleArgs, RoleMsg};
 use crate::supervision::{Address, ChildEnd, Gauge, next_incarnation};
 use crate::table::{ActorCard, ActorKey, ActorKind};
@@ -275,6 +276,16 @@ impl WorkerState {
         let key = ActorKey::role(self.args.spec.id(), part);
         self.args.table.remove(&key);
         self.roles.remove(part)
+    }
+
+    /// The assistants of the incarnation that crashed went with it, and nobody said so.
+    pub(super) fn end_predecessors_roles(&mut self, credential: &Credential) {
+        let ended = calls::end_roles(&self.args.link, credential);
+        self.tasks.spawn(async move {
+            if let Err(error) = ended.await {
+                warn!(%error, "the roles of a worker that crashed may be shown as running");
+            }
+        });
     }
 
     /// What the deployment shows is written again under a new right: it was told that the earlier supervisor has ended.

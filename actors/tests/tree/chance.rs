@@ -103,7 +103,7 @@ async fn play(seed: u64, account: &mut Account) {
     world.stop().await;
 }
 
-/// Waits for a turn's end as a person does: what is parked gets another chance.
+/// Waits for a turn's end as a person does: what is parked, or was displaced twice in a row, gets another chance.
 async fn settled(world: &World, turn: &str) -> (Outcome, String) {
     for _ in 0..PATIENCE_MINUTES {
         let within = Duration::from_mins(1);
@@ -111,7 +111,7 @@ async fn settled(world: &World, turn: &str) -> (Outcome, String) {
             return ended;
         }
         for card in world.machine.table().snapshot() {
-            if card.phase == Phase::Parked {
+            if matches!(card.phase, Phase::Parked | Phase::Displaced) {
                 world.machine.restart(card.key).await.expect("it restarts");
             }
         }

@@ -266,6 +266,21 @@ async fn an_assistant_that_crashes_comes_back_and_one_that_keeps_crashing_is_par
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_role_whose_worker_crashed_is_not_shown_as_running() {
+    let world = World::start().await;
+    world.playing("c1").await;
+    world.runs_end_with(&["running"]).await;
+    world.inject(WORKER, Fault::Panic);
+    world.runs_end_with(&["running", "ended"]).await;
+    world.quiet().await;
+    assert_eq!(world.roles.alive(), 0);
+    // It can be started anew.
+    world.playing("c2").await;
+    world.runs_end_with(&["ended", "running"]).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replayed_command_is_not_run_twice() {
     let world = World::start().await;
     world.playing("c1").await;

@@ -98,6 +98,37 @@ async fn a_worker_that_was_revoked_and_approved_while_away_serves_under_its_new_
     world.stop().await;
 }
 
+/// A machine that was cloned, or a container that runs twice: the deployment takes both for one installation.
+#[tokio::test(start_paused = true)]
+async fn two_that_are_let_in_each_time_do_not_take_the_token_from_each_other_for_ever() {
+    let world = World::start().await;
+    let connects = |times: usize| {
+        let what = format!("it connects {times} times");
+        let deployment = &world.deployment;
+        async move {
+            deployment
+                .until(&what, |d| d.take_overs().len() == times)
+                .await;
+        }
+    };
+    // Once in a while is an owner who revokes and approves.
+    for times in 2..4 {
+        world.deployment.raise_epoch();
+        connects(times).await;
+        world.until_card(WORKER, is_serving).await;
+        tokio::time::sleep(std::time::Duration::from_mins(5)).await;
+    }
+    world.deployment.raise_epoch();
+    connects(4).await;
+    world.deployment.raise_epoch();
+    world
+        .until_card(WORKER, |card| card.phase == Phase::Displaced)
+        .await;
+    tokio::time::sleep(std::time::Duration::from_mins(5)).await;
+    connects(4).await;
+    world.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_takeover_is_asked_for_once_whatever_crashes_later() {
     let world = World::with(Setup {

@@ -266,6 +266,16 @@ impl FakeDeployment {
                 Ok(Value::Null)
             });
         }
+        if function == "agentConfigs:endRunning" {
+            return self.write(|rows| {
+                for said in rows.runs.values_mut() {
+                    if said.last().is_some_and(|state| state == "running") {
+                        said.push("ended".to_owned());
+                    }
+                }
+                Ok(Value::Null)
+            });
+        }
         let epoch = args["epoch"].as_f64().unwrap_or_default() as u64;
         self.write(|rows| check(rows, &worker, epoch))?;
         match function {

@@ -125,20 +125,29 @@ export async function end(ctx             , command         , how               
 
 /** What an earlier supervisor of the worker was carrying out when it ended: it did not report, so nobody knows more. */
 export async function endLeftBehind(ctx             , worker                , epoch        )                {
+  const message = "the supervisor that carried the command out ended before it reported a result";
   for (const command of await openCommands(ctx, worker.machineId)) {
     if (command.takenBy?.workerId !== worker.workerId || command.takenBy.epoch === epoch) continue;
-    const message = "the supervisor that carried the command out ended before it reported a result";
     await end(ctx, command, { error: { code: "crashed", message } });
   }
 }
 
-/** Assistants die with their supervisor: what it had running for a role is not running any more. */
-export async function endRunsLeftBehind(ctx             , worker                )                {
+/** Assistants die with what runs them: what ran for a role of the worker is not running any more. */
+export async function endRuns(ctx             , worker                , reason        )                {
   const now = Date.now();
   for (const config of await configRows(ctx, worker.machineId)) {
     if (config.workerId !== worker.workerId || config.run.state !== "running") continue;
-    const run = runAfter(config.run, { state: "ended", reason: "the supervisor that ran it ended" }, now);
+    const run = runAfter(config.run, { state: "ended", reason }, now);
     await ctx.db.patch(config._id, { run, updatedAt: now });
+  }
+}
+
+/** Its supervisor stops everything, and may not write any more how that went. */
+export async function endAllOf(ctx             , worker                , reason        )                {
+  await endRuns(ctx, worker, reason);
+  for (const command of await openCommands(ctx, worker.machineId)) {
+    if (command.takenBy?.workerId !== worker.workerId) continue;
+    await end(ctx, command, { error: { code: "revoked", message: `${reason} while the command was carried out` } });
   }
 }
 

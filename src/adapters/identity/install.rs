@@ -14,10 +14,20 @@ const HOST_ID_FILES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
 
 /// `state_dir_realpath` is canonical: made so by the caller, which knows that the folder exists.
 pub fn install_id(machine: &Uuid, state_dir_realpath: &Path) -> String {
-    let host = HOST_ID_FILES
+    let ids = HOST_ID_FILES
         .iter()
-        .find_map(|path| fs::read_to_string(path).ok());
-    install_id_on(machine, host.unwrap_or_default().trim(), state_dir_realpath)
+        .filter_map(|path| fs::read_to_string(path).ok());
+    let host = ids
+        .map(|id| id.trim().to_owned())
+        .find(|id| !id.is_empty())
+        // A container has none, and two of one image have the same paths; their names differ.
+        .unwrap_or_else(|| {
+            rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned()
+        });
+    install_id_on(machine, &host, state_dir_realpath)
 }
 
 fn install_id_on(machine: &Uuid, host: &str, state_dir_realpath: &Path) -> String {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::{fs, io};
 
 use serde_json::{Value, json};
@@ -101,6 +102,9 @@ impl HermeticSettings {
     }
 }
 
+/// Two sessions that find their store lost must not name it twice.
+static NAMING: Mutex<()> = Mutex::new(());
+
 /// A worker's place in the data folder: OpenCode's database and the store's id.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -126,6 +130,7 @@ impl Store {
 
     /// Names this store. Another database is another store: when one that was in use is gone, its id goes, too.
     pub fn id(&self) -> io::Result<String> {
+        let _one_at_a_time = NAMING.lock().unwrap_or_else(PoisonError::into_inner);
         self.create_folder()?;
         let (id_file, used_file) = (self.folder.join("store-id"), self.used_file());
         if used_file.exists() && !self.database().exists() {
@@ -149,9 +154,12 @@ impl Store {
         self.folder.join("store-used")
     }
 
-    /// OpenCode has opened it.
+    /// OpenCode answers, so it has made its database. Where it has not, nothing can be missed later.
     pub fn mark_used(&self) -> io::Result<()> {
-        fs::write(self.used_file(), "")
+        if self.database().exists() {
+            fs::write(self.used_file(), "")?;
+        }
+        Ok(())
     }
 }
 
@@ -175,6 +183,11 @@ mod tests {
         fs::write(store.database(), "x").unwrap();
         store.mark_used().unwrap();
         assert_eq!(store.id().unwrap(), id);
+        // One that was never made cannot be missed.
+        let fresh = Store::of_worker(folder.path(), "fresh");
+        let first = fresh.id().unwrap();
+        fresh.mark_used().unwrap();
+        assert_eq!(fresh.id().unwrap(), first);
         fs::remove_file(store.database()).unwrap();
         let other = store.id().unwrap();
         assert_ne!(other, id);

@@ -104,7 +104,7 @@ pub(super) async fn pause(app: &App, name: &str, paused: bool) -> Result<(), Fai
         answer["changed"] == true
     } else {
         let entry = configured(app, name)?.ok_or_else(|| unknown_here(app, name))?;
-        let (mut kept, damage) = Paused::read(&app.paths);
+        let (mut kept, damage) = Paused::read(&app.paths).map_err(Failure::failed)?;
         if let Some(damage) = damage {
             app.ui.error(&format!("warning: {damage}"));
         }
