@@ -193,8 +193,12 @@ async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Durat
 }
 
 /// The most frequent reasons. To look at them costs the deployment nothing; a loop that is tried would take a task and give
-/// it back.
+/// it back. While the journal has something to undo or to bring to its end, the tree may well be the task's: only the loop
+/// can tell.
 async fn obstacle(deps: &Deps) -> Option<String> {
+    if !matches!(deps.journal().read().await, Ok(None)) {
+        return None;
+    }
     if let Err(why) = deps.runner().ready().await {
         return Some(why);
     }

@@ -47,6 +47,8 @@ pub struct State {
     pub occupied: bool,
     /// Of the next runs, so many panic.
     pub panics: u32,
+    /// Of the next attempts to undo something, so many fail.
+    pub undo_fails: u32,
     /// Settings that a loop was opened with.
     pub prefixes: Vec<String>,
 }
@@ -164,6 +166,7 @@ impl Runner for FakeTasks {
             let panics = tasks.state().panics;
             if panics > 0 {
                 tasks.state().panics -= 1;
+                tasks.state().dirty = true;
                 panic!("a panic was injected into a run");
             }
             assignment.turns.set(3);
@@ -271,6 +274,10 @@ impl Git for FakeTasks {
 
     fn clean_up(&self, undo: Undo) -> Pending<Result<(), GitError>> {
         self.step(move |state| {
+            if state.undo_fails > 0 {
+                state.undo_fails -= 1;
+                return Err(GitError::Locked("index.lock".to_owned()));
+            }
             state.undone += 1;
             state.dirty = false;
             state.current = undo.change.previous.to_string();

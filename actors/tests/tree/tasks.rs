@@ -187,6 +187,25 @@ async fn a_task_is_not_used_up_by_what_is_missing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_crashed_loop_left_in_the_tree_is_undone_and_no_reason_to_wait_for_a_person() {
+    let world = World::start().await;
+    {
+        let mut state = world.tasks.state();
+        state.panics = 1;
+        // The first look after the crash, with the tries again of git.
+        state.undo_fails = 4;
+    }
+    world.deployment.add_task("t1", "implement login");
+    let card = world
+        .until_card(QUEUE, |card| card.phase == Phase::Blocked)
+        .await;
+    assert!(card.detail.contains("index.lock"), "{}", card.detail);
+    world.deployment.task_ends("t1", "done").await;
+    assert_eq!(world.tasks.state().undone, 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_worker_brings_its_task_to_its_end_and_takes_no_other() {
     let world = World::start().await;
     world.tasks.hold();
