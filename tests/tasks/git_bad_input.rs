@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use orchestrator::adapters::git::GitCli;
+use orchestrator::adapters::git::{GitCli, GitConfig, Identity, Isolation};
 use orchestrator_actors::domain::task::{Class, Failure};
 use orchestrator_actors::ports::git::{Git, GitError};
 use orchestrator_test_support::eventually;
@@ -103,6 +103,34 @@ async fn commits_that_are_not_pushed_are_told() {
     let mut config = repository.config();
     config.in_sync = false;
     assert!(GitCli::new(config).is_clean().await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn nobody_to_name_in_a_commit_is_told_before_anything_is_done() {
+    let repository = Repository::new();
+    let mut config = repository.config();
+    config.identity = None;
+    let home = repository.folder.path().join("home/.gitconfig");
+    let check = async |config: &GitConfig| GitCli::new(config.clone()).is_clean().await;
+    let error = check(&config).await.unwrap_err();
+    assert_eq!(error, GitError::NoIdentity);
+    assert!(error.stops_the_loop() && error.to_string().contains("set `git.user`"));
+    // Half of it is not enough: git must not guess the rest.
+    put(&home, "[user]\n name = Ada\n");
+    assert_eq!(check(&config).await, Err(GitError::NoIdentity));
+    put(&home, "[user]\n name = Ada\n email = ada@example.com\n");
+    assert!(check(&config).await.unwrap().is_clean());
+    // As the commit will be made: without the user's own configuration.
+    config.isolation = Isolation::Config;
+    assert_eq!(check(&config).await, Err(GitError::NoIdentity));
+    repository.git(&["config", "user.name", "Ada"]);
+    repository.git(&["config", "user.email", "ada@example.com"]);
+    assert!(check(&config).await.unwrap().is_clean());
+    config.identity = Some(Identity {
+        name: String::new(),
+        email: "a@b.c".to_owned(),
+    });
+    assert_eq!(check(&config).await, Err(GitError::NoIdentity));
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ pub enum GitError {
     #[error("another git has locked the repository ({0}): if none is running, remove the file")]
     Locked(String),
     #[error(
-        "git does not know who commits: set `git.userConfig` of the worker, or `git config --global user.name` and `user.email`"
+        "git does not know who commits: set `git.user` of the worker (name and email), or `git config user.name` and `git config user.email` in the repository"
     )]
     NoIdentity,
     #[error("the remote does not take {branch}: {said}")]

@@ -201,9 +201,10 @@ impl Attempt<'_> {
         self.metrics.commit_ms = self.since(start);
         match committed {
             Ok(commit) => self.push(change, commit, after_restart).await,
+            // What is not the task's fault waits with the work: the journal says that it has to be committed.
             Err(error) => {
-                let why = Stop::Failed(error.into());
-                self.give_up(Some(change), None, why, after_restart).await
+                let why = Stop::from(error);
+                self.keep_or_give_up(change, None, why, after_restart).await
             }
         }
     }

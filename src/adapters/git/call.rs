@@ -258,6 +258,7 @@ pub fn meaning_of(what: String, finished: &Finished) -> GitError {
         "Author identity unknown",
         "Committer identity unknown",
         "empty ident name",
+        "consists only of disallowed characters",
         "auto-detection is disabled",
     ];
     if nobody.iter().any(|part| has(part)) {

@@ -202,6 +202,18 @@ pub fn identity(git: &GitCli) -> Vec<String> {
     settings
 }
 
+/// Whether the commit will find somebody to name: asked before the assistant has worked, in the way the commit asks.
+pub async fn check_identity(git: &GitCli, place: &Place) -> Result<(), GitError> {
+    for whose in ["GIT_COMMITTER_IDENT", "GIT_AUTHOR_IDENT"] {
+        let asked = Call::at(git, place).reading().with(identity(git));
+        let finished = asked.try_run(["var", whose]).await?;
+        if !finished.success() {
+            return Err(super::call::meaning_of("var".to_owned(), &finished));
+        }
+    }
+    Ok(())
+}
+
 /// In a file, because a task's text may be longer than an argument. Made anew: under this name an assistant could have
 /// put a link to somewhere else.
 fn write_message(place: &Place, message: &str) -> Result<PathBuf, GitError> {

@@ -236,6 +236,34 @@ async fn a_repository_that_cannot_be_worked_in_blocks_the_loop_and_no_attempt_co
 }
 
 #[tokio::test(start_paused = true)]
+async fn work_that_cannot_be_committed_or_pushed_for_no_fault_of_the_tasks_waits_for_it() {
+    for (step, error) in [
+        ("commit", GitError::NoIdentity),
+        ("commit", GitError::Missing),
+        ("push", GitError::Missing),
+        ("settle", GitError::Locked("index.lock".to_owned())),
+    ] {
+        let mut world = World::new(&["a"]);
+        world.settings.git = Patience::NONE;
+        world.state().git_fails = Some((step, error.clone(), 2));
+        for _ in 0..2 {
+            let end = world.run().await;
+            let expected = Some(LoopEnd::Blocked(Blocked::Git(error.clone())));
+            assert_eq!(end, expected, "{step}");
+            assert!(world.state().acknowledged.is_empty(), "{step}");
+        }
+        world.run_to_the_end().await;
+        let state = world.state();
+        assert_eq!(state.runs.len(), 1, "{step}: the assistant ran once");
+        assert_eq!(state.current, name_of("a"), "{step}");
+        assert!(matches!(
+            state.acknowledged[..],
+            [(_, Acknowledgement::Done(_))]
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_undone_blocks_the_loop_and_is_undone_at_the_next_start() {
     let world = World::new(&["a"]);
     let failure = Failure::new(Class::Context, "too long");
