@@ -193,14 +193,13 @@ impl Runner for Chosen {
             if let Some(instructions) = instructions {
                 assignment.description = format!("{instructions}\n\n{}", assignment.description);
             }
-            let _place = tokio::select! {
-                place = shared.room.wait() => place,
-                () = abort.cancelled() => {
-                    return Err(Failure::new(Class::Aborted, "the run was called off"));
-                }
-            };
             runner.run(assignment, abort).await
         })
+    }
+
+    fn place(&self) -> Pending<Held> {
+        let room = self.shared.room.clone();
+        Box::pin(async move { Box::new(room.wait().await) as Held })
     }
 
     fn ready(&self) -> Pending<Result<(), String>> {

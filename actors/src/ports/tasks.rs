@@ -154,6 +154,11 @@ pub trait Runner: Send + Sync + 'static {
         abort: CancellationToken,
     ) -> Pending<Result<RunReport, Failure>>;
 
+    /// The right to one more living assistant on this machine, as soon as there is one.
+    fn place(&self) -> Pending<Held> {
+        Box::pin(async { Box::new(()) as Held })
+    }
+
     /// Whether it can do tasks at all; if not, what has to be done about it.
     fn ready(&self) -> Pending<Result<(), String>> {
         Box::pin(async { Ok(()) })

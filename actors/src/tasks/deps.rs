@@ -22,6 +22,17 @@ pub trait LooperDeps: Send + Sync {
         Box::pin(async { Ok(Box::new(()) as Held) })
     }
 
+    /// What an attempt needs before it begins. The place comes first: whoever has the directory must not wait for anything
+    /// while others wait for the directory.
+    fn admission(&self, task: &Task) -> Pending<Result<Admission, Blocked>> {
+        let (place, directory) = (self.runner().place(), self.directory(task));
+        Box::pin(async move {
+            let place = place.await;
+            let directory = directory.await?;
+            Ok(Admission { place, directory })
+        })
+    }
+
     /// Monotonic milliseconds, for metrics.
     fn now_ms(&self) -> u64;
 
@@ -29,6 +40,14 @@ pub trait LooperDeps: Send + Sync {
 
     /// Hears of every step. Must not block.
     fn log(&self, progress: Progress);
+}
+
+/// Two rights, which end when they are dropped.
+pub struct Admission {
+    /// To one more living assistant; until the run is over.
+    pub place: Held,
+    /// To work in the directory alone; until the attempt is.
+    pub directory: Held,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

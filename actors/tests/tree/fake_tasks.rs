@@ -30,6 +30,8 @@ struct Inner {
     running: watch::Sender<usize>,
     /// Runs go on only while it is true.
     going: watch::Sender<bool>,
+    /// There is a place for one more assistant.
+    roomy: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -58,6 +60,7 @@ impl FakeTasks {
         let tasks = Self::default();
         tasks.state().current = "main".to_owned();
         tasks.0.going.send_replace(true);
+        tasks.0.roomy.send_replace(true);
         tasks
     }
 
@@ -72,6 +75,10 @@ impl FakeTasks {
 
     pub fn let_go(&self) {
         self.0.going.send_replace(true);
+    }
+
+    pub fn set_roomy(&self, roomy: bool) {
+        self.0.roomy.send_replace(roomy);
     }
 
     pub async fn until_running(&self) {
@@ -181,6 +188,14 @@ impl Runner for FakeTasks {
                     Ok(RunReport { turns: 3, input_tokens: 100, output_tokens: 7, ..RunReport::default() })
                 }
             }
+        })
+    }
+
+    fn place(&self) -> Pending<Held> {
+        let mut roomy = self.0.roomy.subscribe();
+        Box::pin(async move {
+            let _ = roomy.wait_for(|roomy| *roomy).await;
+            Box::new(()) as Held
         })
     }
 

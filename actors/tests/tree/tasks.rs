@@ -162,6 +162,21 @@ async fn who_has_no_turn_leaves_the_directory_for_a_task_and_who_has_one_is_wait
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_waits_for_a_place_leaves_the_directory_to_the_chats() {
+    let world = World::start().await;
+    world.tasks.set_roomy(false);
+    world.deployment.add_task("t1", "implement login");
+    let card = world
+        .until_card(QUEUE, |card| card.phase == Phase::Waiting)
+        .await;
+    assert!(card.detail.contains("a place"), "{}", card.detail);
+    assert_eq!(world.tasks.holders(), 0, "nobody waits for the directory");
+    world.tasks.set_roomy(true);
+    world.deployment.task_ends("t1", "done").await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_is_not_used_up_by_what_is_missing() {
     let world = World::start().await;
     world.tasks.state().missing = true;
