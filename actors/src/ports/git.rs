@@ -181,9 +181,14 @@ pub enum GitError {
     #[error("the remote cannot be reached: {0}")]
     Unreachable(String),
     #[error(
-        "the repository is on {found}, not on the task's branch {expected}: it is left as it is"
+        "the repository is on {found}, not on the task's branch {expected}: it is left as it is{}; tasks go on when {expected}, or the branch before it, is checked out again", told(.kept.as_deref())
     )]
-    Moved { expected: BranchName, found: String },
+    Moved {
+        expected: BranchName,
+        found: String,
+        /// The ref under which the tree is kept that was found there.
+        kept: Option<String>,
+    },
     #[error("the repository's own configuration would make git start programs ({}): take these settings out of .git/config or into your global configuration", .0.join(", "))]
     Untrusted(Vec<String>),
     #[error("after the commit there are still changes ({})", .0.join(", "))]
@@ -192,6 +197,12 @@ pub enum GitError {
     TimedOut { what: String, within: Duration },
     #[error("`git {what}` failed: {said}")]
     Failed { what: String, said: String },
+}
+
+fn told(kept: Option<&str>) -> String {
+    kept.map_or_else(String::new, |name| {
+        format!(", and what was found there is kept as {name}")
+    })
 }
 
 impl GitError {

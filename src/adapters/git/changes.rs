@@ -145,6 +145,7 @@ fn is_on(now: &status::Status, change: &BranchChange) -> Result<(), GitError> {
     Err(GitError::Moved {
         expected: change.created.clone(),
         found: now.branch.clone().unwrap_or_else(|| "no branch".to_owned()),
+        kept: None,
     })
 }
 
