@@ -89,6 +89,11 @@ pub trait Transcript: Default + Send {
     fn turns(&self) -> u32;
 }
 
+/// Whether a line that is no JSON was to be some: long lines reach us without their end.
+pub fn is_cut_off(line: &str) -> bool {
+    line.trim_start().starts_with('{')
+}
+
 /// How the process ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct End {
