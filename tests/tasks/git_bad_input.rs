@@ -38,6 +38,26 @@ async fn no_repository_no_directory_and_no_git() {
 }
 
 #[tokio::test]
+async fn a_git_that_is_installed_later_is_found() {
+    let repository = Repository::new();
+    let mut config = repository.config();
+    let folder = repository.folder.path().canonicalize().unwrap();
+    let bin = folder.join("later/bin");
+    config
+        .environment
+        .insert("PATH".to_owned(), bin.display().to_string());
+    let git = GitCli::new(config);
+    assert_eq!(git.is_clean().await, Err(GitError::Missing));
+    let path = std::env::var_os("PATH").unwrap();
+    let installed = std::env::split_paths(&path)
+        .map(|folder| folder.join("git"))
+        .find(|file| file.is_file());
+    std::fs::create_dir_all(&bin).unwrap();
+    std::os::unix::fs::symlink(installed.unwrap(), bin.join("git")).unwrap();
+    assert!(git.is_clean().await.unwrap().is_clean());
+}
+
+#[tokio::test]
 async fn no_commit_yet() {
     let repository = Repository::empty();
     assert!(refused(&repository).await.contains("no commit yet"));

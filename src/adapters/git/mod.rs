@@ -112,17 +112,18 @@ impl GitConfig {
 #[derive(Clone, Debug)]
 pub struct GitCli {
     config: Arc<GitConfig>,
-    /// `None` when git is not installed.
-    program: Option<PathBuf>,
 }
 
 impl GitCli {
     pub fn new(config: GitConfig) -> Self {
-        let program = find_git(config.environment.get("PATH"));
         Self {
             config: Arc::new(config),
-            program,
         }
+    }
+
+    /// Looked for in every call: it may be installed, replaced or removed at any time. `None` when there is none.
+    fn program(&self) -> Option<PathBuf> {
+        find_git(self.config.environment.get("PATH"))
     }
 }
 
