@@ -193,6 +193,9 @@ pub enum GitError {
     Untrusted(Vec<String>),
     #[error("after the commit there are still changes ({})", .0.join(", "))]
     StillDirty(Vec<String>),
+    /// Of descriptors, memory or disk. Passes by itself, perhaps.
+    #[error("the machine is short of something that git needs: {0}")]
+    Shortage(String),
     #[error("`git {what}` took longer than {} s", .within.as_secs())]
     TimedOut { what: String, within: Duration },
     #[error("`git {what}` failed: {said}")]
@@ -207,7 +210,10 @@ fn told(kept: Option<&str>) -> String {
 
 impl GitError {
     pub fn passes_by_itself(&self) -> bool {
-        matches!(self, Self::Locked(_) | Self::Unreachable(_))
+        matches!(
+            self,
+            Self::Locked(_) | Self::Unreachable(_) | Self::Shortage(_)
+        )
     }
 
     /// Tasks cannot be done in this repository until somebody has looked at it.
@@ -223,6 +229,16 @@ impl GitError {
                 | Self::Locked(_)
                 | Self::NoIdentity
                 | Self::Untrusted(_)
+                | Self::Shortage(_)
+                | Self::TimedOut { .. }
+        )
+    }
+
+    /// Another attempt at another task would end in the same way, whatever the assistant did.
+    pub fn is_nobodys_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing | Self::Locked(_) | Self::NoIdentity | Self::Shortage(_)
         )
     }
 }
@@ -233,6 +249,8 @@ impl From<GitError> for Failure {
             GitError::BranchExists(_) => Class::BranchExists,
             GitError::Rejected { .. } => Class::PushRejected,
             GitError::Unreachable(_) => Class::Network,
+            GitError::Shortage(_) => Class::Shortage,
+            GitError::TimedOut { .. } => Class::Git,
             error if error.stops_the_loop() => Class::Repository,
             _ => Class::Git,
         };

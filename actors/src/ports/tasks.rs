@@ -238,4 +238,22 @@ pub enum Blocked {
     /// The right to the directory cannot be asked for.
     #[error("{0}")]
     Directory(String),
+    /// The machine cannot run an assistant just now.
+    #[error("{0}")]
+    Shortage(String),
+}
+
+impl Blocked {
+    /// No task has a part in it, so none is used up by it.
+    pub fn is_nobodys_fault(&self) -> bool {
+        match self {
+            Self::Git(error) => error.is_nobodys_fault(),
+            Self::NotClean(_) => false,
+            Self::Journal(_)
+            | Self::Queue(_)
+            | Self::Assistant(_)
+            | Self::Directory(_)
+            | Self::Shortage(_) => true,
+        }
+    }
 }

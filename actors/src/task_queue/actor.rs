@@ -157,7 +157,11 @@ async fn work(deps: Deps, settings: LoopSettings, calls: Calls, turnstile: Arc<S
         };
         if told.as_ref() != Some(&why) {
             warn!(worker = %deps.worker, %why, "tasks cannot go on");
-            pause = LOOK_FIRST;
+            // The same trouble in other words (a path, a number) is no reason for haste.
+            let kind = std::mem::discriminant(&why);
+            if told.as_ref().map(std::mem::discriminant) != Some(kind) {
+                pause = LOOK_FIRST;
+            }
             told = Some(why.clone());
         }
         if !free_again(&deps, &calls, &why, &mut pause).await {

@@ -306,8 +306,8 @@ impl Attempt<'_> {
                     .await
                     .map(|()| false);
             }
-            // Nobody has worked yet: the repository is at fault, not the task.
-            Stop::Blocked(blocked) if self.metrics.run.is_none() => {
+            // Nobody has worked yet, or it has nothing to do with the work: the task is not used up.
+            Stop::Blocked(blocked) if self.metrics.run.is_none() || blocked.is_nobodys_fault() => {
                 let why = blocked.to_string();
                 self.give_back(change, why, after_restart).await?;
                 return Err(blocked);
@@ -434,10 +434,12 @@ impl Attempt<'_> {
     }
 }
 
-/// That nobody is there to do tasks is no task's fault: none of them may be used up by it.
+/// That nobody is there to do tasks, or that the machine is short of something, is no task's fault: none of them may be used
+/// up by it.
 fn of_run(failure: Failure) -> Stop {
     match failure.class {
         Class::Missing => Stop::Blocked(Blocked::Assistant(failure.message)),
+        Class::Shortage => Stop::Blocked(Blocked::Shortage(failure.message)),
         _ => Stop::Failed(failure),
     }
 }

@@ -12,6 +12,7 @@ use super::call::Call;
 use super::place::{self, Place};
 use super::{GitCli, Isolation, status, trust};
 use crate::adapters::process::command::Finished;
+use crate::adapters::process::speaks_of_shortage;
 
 /// Names the branch of the last task that succeeded, where tasks have work trees of their own: the next one starts there,
 /// although the user's checkout has stayed where it was.
@@ -222,9 +223,15 @@ fn write_message(place: &Place, message: &str) -> Result<PathBuf, GitError> {
     let _ = fs::remove_file(&path);
     fs::File::create_new(&path)
         .and_then(|mut file| file.write_all(message.as_bytes()))
-        .map_err(|error| GitError::Failed {
-            what: "commit".to_owned(),
-            said: format!("could not write {}: {error}", path.display()),
+        .map_err(|error| {
+            let said = format!("could not write {}: {error}", path.display());
+            if speaks_of_shortage(&said) {
+                return GitError::Shortage(said);
+            }
+            GitError::Failed {
+                what: "commit".to_owned(),
+                said,
+            }
         })?;
     Ok(path)
 }
