@@ -217,3 +217,27 @@ async fn what_is_kept_of_all_branches_has_a_bound() {
     );
     assert!(all.lines().any(|name| name.ends_with("/11")));
 }
+
+#[tokio::test]
+async fn what_began_in_a_work_tree_of_its_own_is_undone_there_whatever_the_settings_say_by_then() {
+    let repository = Repository::new();
+    let (trees, here) = (repository.with_trees(), repository.cli());
+    let change = begin(&trees, "x").await.unwrap();
+    repository.write("README.md", "the user's\n");
+    std::fs::write(change.directory.join("README.md"), "the task's\n").unwrap();
+    let mut later = undo(&change);
+    later.after_restart = true;
+    here.clean_up(later.clone()).await.unwrap();
+    assert!(!change.directory.exists());
+    assert_eq!(repository.read("README.md"), "the user's\n");
+    let left = format!("refs/orchestrator/left/{}:README.md", change.created);
+    assert_eq!(repository.git(&["show", &left]), "the task's");
+    // And the other way round.
+    repository.git(&["checkout", "-q", "--", "."]);
+    let before = repository.head();
+    let change = begin(&here, "y").await.unwrap();
+    repository.write("README.md", "the task's\n");
+    later.change = change;
+    trees.clean_up(later).await.unwrap();
+    repository.is_as_before("main", &before);
+}

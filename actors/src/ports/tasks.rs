@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Pending;
 use super::git::{Git, GitError};
 use crate::domain::ids::{TaskId, WorkerDir, WorkerId};
-use crate::domain::task::{BranchName, Class, CommitId, Entry, Failure, TaskSettings};
+use crate::domain::task::{BranchName, Class, CommitId, Entry, Failure, Isolation, TaskSettings};
 
 /// A task that was taken from the queue. It is ours until it is acknowledged or withdrawn.
 #[derive(Clone, Debug)]
@@ -180,10 +180,30 @@ pub trait TaskJournal: Send + Sync + 'static {
 /// A right that ends when it is dropped.
 pub type Held = Box<dyn Any + Send + Sync>;
 
-/// The right to work in a directory alone.
+/// What a task needs of its directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub task: TaskId,
+    /// Of an attempt that is taken up again: how it began. `None`: as the settings say.
+    pub isolation: Option<Isolation>,
+    /// Somebody who has ended had the task in hand, and its assistant may not be gone yet.
+    pub after_restart: bool,
+}
+
+impl Wanted {
+    pub fn for_an_attempt(task: &TaskId) -> Self {
+        Self {
+            task: task.clone(),
+            isolation: None,
+            after_restart: false,
+        }
+    }
+}
+
+/// The right to work in a directory alone. It outlives whoever drops it until the task's assistant is gone.
 pub trait Directory: Send + Sync + 'static {
-    /// `None`: somebody works there, or waits to.
-    fn try_take(&self) -> Pending<Result<Option<Held>, String>>;
+    /// `None`: somebody works there, or waits to, or the assistant of an earlier attempt is not gone yet.
+    fn try_take(&self, wanted: Wanted) -> Pending<Result<Option<Held>, String>>;
 }
 
 /// Whose tasks, where, and how.

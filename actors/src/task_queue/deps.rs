@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use super::show::Shown;
+use crate::domain::ids::TaskId;
 use crate::domain::phase::Phase;
 use crate::ports::Pending;
 use crate::ports::clock::Clock;
 use crate::ports::git::Git;
-use crate::ports::tasks::{Blocked, Held, Queue, Runner, Task, TaskJournal, Workshop};
+use crate::ports::tasks::{Blocked, Held, Queue, Runner, Task, TaskJournal, Wanted, Workshop};
 use crate::supervision::Address;
 use crate::table::{ActorCard, ActorKey, ActorKind, ActorTable};
 use crate::tasks::{Admission, LooperDeps, Progress};
@@ -49,31 +50,31 @@ impl LooperDeps for Deps {
         &*self.workshop.journal
     }
 
-    fn directory(&self, task: &Task) -> Pending<Result<Held, Blocked>> {
-        let (deps, task) = (self.clone(), task.clone());
+    fn directory(&self, wanted: Wanted) -> Pending<Result<Held, Blocked>> {
+        let deps = self.clone();
         Box::pin(async move {
             let mut told = None;
             loop {
-                if let Some(held) = deps.try_directory().await? {
+                if let Some(held) = deps.try_directory(&wanted).await? {
                     return Ok(held);
                 }
-                deps.waits_for_the_directory(&task, &mut told).await;
+                deps.waits_for_the_directory(&wanted.task, &mut told).await;
             }
         })
     }
 
     /// A place is not kept while somebody else works in the directory: others can use it meanwhile.
     fn admission(&self, task: &Task) -> Pending<Result<Admission, Blocked>> {
-        let (deps, task) = (self.clone(), task.clone());
+        let (deps, wanted) = (self.clone(), Wanted::for_an_attempt(&task.id));
         Box::pin(async move {
             let mut told = None;
             loop {
-                let place = deps.a_place(&task, &mut told).await;
-                if let Some(directory) = deps.try_directory().await? {
+                let place = deps.a_place(&wanted.task, &mut told).await;
+                if let Some(directory) = deps.try_directory(&wanted).await? {
                     return Ok(Admission { place, directory });
                 }
                 drop(place);
-                deps.waits_for_the_directory(&task, &mut told).await;
+                deps.waits_for_the_directory(&wanted.task, &mut told).await;
             }
         })
     }
@@ -93,12 +94,12 @@ impl LooperDeps for Deps {
 }
 
 impl Deps {
-    async fn try_directory(&self) -> Result<Option<Held>, Blocked> {
-        let taken = self.workshop.directory.try_take().await;
+    async fn try_directory(&self, wanted: &Wanted) -> Result<Option<Held>, Blocked> {
+        let taken = self.workshop.directory.try_take(wanted.clone()).await;
         taken.map_err(Blocked::Directory)
     }
 
-    async fn a_place(&self, task: &Task, told: &mut Option<String>) -> Held {
+    async fn a_place(&self, task: &TaskId, told: &mut Option<String>) -> Held {
         let mut place = self.workshop.runner.place();
         tokio::select! {
             biased;
@@ -110,17 +111,17 @@ impl Deps {
     }
 
     /// Whoever has nothing to do there is sent away; whoever has is waited for.
-    async fn waits_for_the_directory(&self, task: &Task, told: &mut Option<String>) {
+    async fn waits_for_the_directory(&self, task: &TaskId, told: &mut Option<String>) {
         let wanted = WorkerMsg::Tasks(TaskNews::DirectoryWanted);
         let _ = self.parent.cast(wanted);
         self.waits(task, told, who_is_there(&self.shown.table, &self.worker));
         tokio::time::sleep(LOOK).await;
     }
 
-    fn waits(&self, task: &Task, told: &mut Option<String>, why: String) {
+    fn waits(&self, task: &TaskId, told: &mut Option<String>, why: String) {
         if told.as_ref() != Some(&why) {
             *told = Some(why.clone());
-            let task = task.id.clone();
+            let task = task.clone();
             self.log(Progress::Waits { task, why });
         }
     }

@@ -12,8 +12,8 @@ use orchestrator_actors::ports::git::{
     ChainLink, Cleanliness, Evidence, Git, GitError, Relationship, StateDump, Undo,
 };
 use orchestrator_actors::ports::tasks::{
-    Assignment, Directory, Held, JournalError, RunReport, Runner, Site, TaskJournal, Workshop,
-    Workshops,
+    Assignment, Directory, Held, JournalError, RunReport, Runner, Site, TaskJournal, Wanted,
+    Workshop, Workshops,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +138,7 @@ impl Drop for Holding {
 }
 
 impl Directory for FakeTasks {
-    fn try_take(&self) -> Pending<Result<Option<Held>, String>> {
+    fn try_take(&self, _: Wanted) -> Pending<Result<Option<Held>, String>> {
         let tasks = self.clone();
         Box::pin(async move {
             if tasks.state().occupied {
@@ -251,6 +251,7 @@ impl Git for FakeTasks {
                 created: name,
                 base: CommitId::new("base"),
                 directory: PathBuf::from("/w"),
+                isolation: None,
             })
         })
     }

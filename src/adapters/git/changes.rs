@@ -28,12 +28,14 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
         return Err(GitError::BranchExists(created));
     }
     let base = CommitId::new(commit);
+    let isolation = Some(git.config.isolation.clone());
     let Isolation::Worktree(folder) = &git.config.isolation else {
         return Ok(BranchChange {
             previous: here,
             created,
             base,
             directory: git.config.directory.clone(),
+            isolation,
         });
     };
     let (previous, base) = match end_of_chain(git, &place, &base).await? {
@@ -50,6 +52,7 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
         created,
         base,
         directory,
+        isolation,
     })
 }
 

@@ -65,7 +65,7 @@ async fn once<Kind: OneShot>(
     if !common.binary.is_file() {
         return Err(missing(kind, "there is no such file"));
     }
-    let folder = Folder::make(&common.run_dir, kind.name(), &key_of(assignment))
+    let folder = Folder::make(&common.run_dir, kind.name(), &key_of(&assignment.task))
         .map_err(|error| no_folder(&error))?;
     std::fs::write(folder.instructions(), &assignment.description)
         .map_err(|error| no_folder(&error))?;
