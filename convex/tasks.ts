@@ -30,12 +30,14 @@ import {
   findText,
   finish,
   giveBack,
-  hasRunOut,
   lease,
+  lostTask,
+  lostUnder,
   oldestIn,
   ownedTask,
   runOut,
   runningTask,
+  takeUpAgain,
   taskFailure,
   taskResult,
   taskState,
@@ -212,7 +214,8 @@ const pulled = v.union(
 
 /**
  * Takes the worker's next task under the lease, or renews the lease when it is held already. `known`: the lease of a
- * task that an earlier start had in hand; that task or none.
+ * task that the installation has or had in hand: that task or none, but that one even when the lease ran out meanwhile
+ * and nobody has taken the task since.
  */
 export const pull = mutation({
   args: {
@@ -233,12 +236,16 @@ export const pull = mutation({
       await ctx.db.patch(running._id, { leaseUntil: Date.now() + LEASE_MS });
       return await handed(ctx, running, running.attempt);
     }
-    if (known !== undefined) return { status: "lost" };
+    const lost = known === undefined ? null : await lostTask(ctx, worker, known);
+    if (known !== undefined && !lost) return { status: "lost" };
     if (running) {
-      // Its own installation does not know of it, so it never began.
-      if (running.leaseInstallId === worker.installId) await giveBack(ctx, running);
-      else if (hasRunOut(running)) await runOut(ctx, running);
-      else return { status: "busy" };
+      // Another's ends with its lease, by `checkLease`. One that its own installation does not know of never began.
+      if (running.leaseInstallId !== worker.installId) return { status: "busy" };
+      await giveBack(ctx, running);
+    }
+    if (lost) {
+      const again = await takeUpAgain(ctx, lost);
+      return await handed(ctx, again, again.attempt);
     }
     const next = await oldestIn(ctx, worker.workerId, "queued");
     if (!next) return { status: "none" };
@@ -247,7 +254,10 @@ export const pull = mutation({
   },
 });
 
-/** What became of a task. The first word under a lease counts; a task that was given to somebody else is `lost`. */
+/**
+ * What became of a task. The first word under a lease counts, also when the lease ran out before it was said; a task that
+ * was given to somebody else is `lost`.
+ */
 export const acknowledge = mutation({
   args: {
     token: v.string(),
@@ -266,7 +276,8 @@ export const acknowledge = mutation({
     const task = await findTask(ctx, taskId);
     if (!task) return { status: "lost" as const, state: null };
     if (task.workerId !== worker.workerId) throw refusal("forbidden", `task ${taskId} belongs to another worker`);
-    if (task.state !== "running" || task.leaseId !== leaseId) {
+    const isHeld = task.state === "running" && task.leaseId === leaseId;
+    if (!isHeld && !lostUnder(task, worker, leaseId)) {
       const status = task.settledLeaseId === leaseId ? ("already" as const) : ("lost" as const);
       return { status, state: task.state };
     }
@@ -362,19 +373,26 @@ export const report = mutation({
   },
 });
 
-/** The end of a lease that nobody renews. One look for each lease at a time; a renewed one is looked at again later. */
+/**
+ * The end of a lease that nobody renews. One look for each lease at a time; a renewed one is looked at again later. What
+ * seems to have run out is looked at twice, the second time counted from the first: a deployment that was itself
+ * away runs this before it can have heard from anybody.
+ */
 export const checkLease = internalMutation({
-  args: { taskId: v.string(), leaseId: v.string() },
+  args: { taskId: v.string(), leaseId: v.string(), again: v.optional(v.boolean()) },
   returns: v.null(),
-  handler: async (ctx, { taskId, leaseId }) => {
+  handler: async (ctx, { taskId, leaseId, again }) => {
     const task = await findTask(ctx, taskId);
     if (task?.state !== "running" || task.leaseId !== leaseId) return null;
     if (await isPlaying(ctx, task)) {
       const leaseUntil = Date.now() + ROLE_LEASE_MS;
       await ctx.db.patch(task._id, { leaseUntil });
       await ctx.scheduler.runAt(leaseUntil, scheduledCheckLease, { taskId, leaseId });
-    } else if (hasRunOut(task)) await runOut(ctx, task);
-    else await ctx.scheduler.runAt((task.leaseUntil ?? 0) + SECOND_LOOK_MS, scheduledCheckLease, { taskId, leaseId });
+    } else if (Date.now() < (task.leaseUntil ?? 0)) {
+      await ctx.scheduler.runAt(task.leaseUntil ?? 0, scheduledCheckLease, { taskId, leaseId });
+    } else if (!again) {
+      await ctx.scheduler.runAfter(SECOND_LOOK_MS, scheduledCheckLease, { taskId, leaseId, again: true });
+    } else await runOut(ctx, task);
     return null;
   },
 });

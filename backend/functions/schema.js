@@ -282,6 +282,7 @@ export default defineSchema({
     .index("by_task", ["taskId"])
     .index("by_worker", ["workerId", "seq"])
     .index("by_worker_state", ["workerId", "state", "seq"])
+    .index("by_worker_lost", ["workerId", "lostLeaseId"])
     .index("by_role", ["owner", "room", "role", "seq"])
     .index("by_role_state", ["owner", "room", "role", "state", "seq"]),
 

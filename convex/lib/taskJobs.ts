@@ -2,4 +2,4 @@
 
 import { makeFunctionReference } from "convex/server";
 
-export const checkLease = makeFunctionReference<"mutation", { taskId: string; leaseId: string }>("tasks:checkLease");
+export const checkLease = makeFunctionReference<"mutation", { taskId: string; leaseId: string; again?: boolean }>("tasks:checkLease");

@@ -132,7 +132,82 @@ describe("pull", () => {
     await pass(t, 13 * MINUTE);
     expect(await task(t, "a")).toMatchObject({ state: "failed", failure: { class: "lost" } });
     expect(await pull(t, worker, "l1")).toEqual({ status: "none" });
-    expect(await acknowledge(t, worker, "a", "l1", DONE)).toEqual({ status: "lost", state: "failed" });
+  });
+
+  test.each([0, 2])("whoever slept through its lease goes on under it, with %s retries", async (maxRetries) => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    await add(t, ["a"], maxRetries);
+    await pull(t, worker, "l1");
+    await pass(t, 20 * MINUTE);
+    expect(await task(t, "a")).toMatchObject({ state: maxRetries === 0 ? "failed" : "queued", failure: { class: "lost" } });
+    expect(await pull(t, worker, "x", "l1")).toMatchObject({ status: "task", taskId: "a", leaseId: "l1", attempt: 1 });
+    const again = await task(t, "a");
+    expect([again.state, again.attempt, again.failure, again.finishedAt]).toEqual(["running", 1, undefined, undefined]);
+    expect(await pull(t, worker, "x", "l1")).toMatchObject({ taskId: "a", attempt: 1 });
+    // It is a lease like any other.
+    await pass(t, 10 * MINUTE);
+    expect(await task(t, "a")).toMatchObject({ failure: { class: "lost" } });
+    expect(await pull(t, worker, "x", "l1")).toMatchObject({ taskId: "a", attempt: 1 });
+    expect(await acknowledge(t, worker, "a", "l1", DONE)).toEqual({ status: "ok", state: "done" });
+  });
+
+  test("a lease that ran out is worth nothing once somebody else has the task, or its owner has called it off", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    await add(t, ["a", "b"]);
+    await pull(t, worker, "l1");
+    await pass(t, 20 * MINUTE);
+    const other = await elsewhere(t, worker);
+    // Another installation cannot take it up again, only take it.
+    expect(await pull(t, other, "x", "l1")).toEqual({ status: "lost" });
+    expect(await acknowledge(t, other, "a", "l1", DONE)).toEqual({ status: "lost", state: "queued" });
+    expect(await pull(t, other, "l2")).toMatchObject({ taskId: "a", attempt: 2 });
+    const back = await elsewhere(t, worker, SUPERVISOR.installId);
+    expect(await pull(t, back, "x", "l1")).toEqual({ status: "lost" });
+    expect(await acknowledge(t, back, "a", "l1", DONE)).toEqual({ status: "lost", state: "running" });
+    await pass(t, 20 * MINUTE);
+    expect(await pull(t, back, "l3")).toMatchObject({ taskId: "a", attempt: 3 });
+    await pass(t, 20 * MINUTE);
+    await ownerOf(t).mutation(api.tasks.retry, { taskId: "a" });
+    await ownerOf(t).mutation(api.tasks.cancel, { taskId: "a" });
+    expect(await pull(t, back, "x", "l3")).toEqual({ status: "lost" });
+    expect(await acknowledge(t, back, "a", "l3", DONE)).toEqual({ status: "lost", state: "canceled" });
+  });
+
+  test("a task that is taken up again waits while another machine has another one of the worker", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    await add(t, ["a"], 0);
+    await add(t, ["b"]);
+    await pull(t, worker, "l1");
+    await pass(t, 20 * MINUTE);
+    const other = await elsewhere(t, worker);
+    expect(await pull(t, other, "l2")).toMatchObject({ taskId: "b" });
+    const back = await elsewhere(t, worker, SUPERVISOR.installId);
+    expect(await pull(t, back, "x", "l1")).toEqual({ status: "busy" });
+    await pass(t, 10 * MINUTE);
+    expect(await pull(t, back, "x", "l1")).toMatchObject({ taskId: "a", leaseId: "l1" });
+  });
+
+  test("a deployment that slept itself gives the supervisor a minute from when it is awake", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    await add(t, ["a"]);
+    await pull(t, worker, "l1");
+    // Its clock has gone on, its jobs have not.
+    vi.setSystemTime(Date.now() + 60 * MINUTE);
+    const other = await elsewhere(t, worker);
+    expect(await pull(t, other, "l2")).toEqual({ status: "busy" });
+    await pass(t, 5 * MINUTE + 1_000);
+    expect(await task(t, "a")).toMatchObject({ state: "running", attempt: 1 });
+    expect(await pull(t, other, "l2")).toEqual({ status: "busy" });
+    const back = await elsewhere(t, worker, SUPERVISOR.installId);
+    expect(await pull(t, back, "x", "l1")).toMatchObject({ taskId: "a", attempt: 1 });
+    await pass(t, 2 * MINUTE);
+    expect(await task(t, "a")).toMatchObject({ state: "running" });
+    await pass(t, 10 * MINUTE);
+    expect(await task(t, "a")).toMatchObject({ state: "queued", failure: { class: "lost" } });
   });
 });
 
@@ -179,6 +254,27 @@ describe("acknowledge", () => {
     await pull(t, worker, "l5");
     expect(await acknowledge(t, worker, "a", "l5", failed(false))).toEqual({ status: "ok", state: "failed" });
     expect(await acknowledge(t, worker, "nobody", "l5", DONE)).toEqual({ status: "lost", state: null });
+  });
+
+  test("a result that was ready while the deployment was away all night is taken", async () => {
+    const t = deployment();
+    const worker = await servedWorker(t);
+    await add(t, ["a", "b", "c"], 0);
+    await pull(t, worker, "l1");
+    await pass(t, 8 * 60 * MINUTE);
+    expect(await task(t, "a")).toMatchObject({ state: "failed", failure: { class: "lost" } });
+    expect(await acknowledge(t, worker, "a", "l1", DONE)).toEqual({ status: "ok", state: "done" });
+    expect(await acknowledge(t, worker, "a", "l1", DONE)).toEqual({ status: "already", state: "done" });
+    const found = await task(t, "a");
+    expect([found.artifact, found.failure]).toEqual([ARTIFACT, undefined]);
+    await pull(t, worker, "l2");
+    await pass(t, 10 * MINUTE);
+    expect(await acknowledge(t, worker, "b", "l2", failed())).toEqual({ status: "ok", state: "failed" });
+    expect(await task(t, "b")).toMatchObject({ failure: { class: "server" } });
+    await pull(t, worker, "l3");
+    await pass(t, 10 * MINUTE);
+    expect(await acknowledge(t, worker, "c", "l3", { status: "returned" })).toEqual({ status: "ok", state: "queued" });
+    expect(await task(t, "c")).toMatchObject({ attempt: 0 });
   });
 
   test("another worker's task is not this one's to speak about", async () => {

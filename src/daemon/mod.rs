@@ -32,6 +32,7 @@ mod running;
 mod signals;
 mod start;
 pub mod state_file;
+mod task_directory;
 mod watch;
 mod workshops;
 

@@ -17,7 +17,7 @@ use orchestrator_actors::domain::task::{
 };
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::tasks::{
-    Assignment, Directory, Held, RunReport, Runner, Site, TaskJournal, Workshop, Workshops,
+    Assignment, Held, RunReport, Runner, Site, TaskJournal, Workshop, Workshops,
 };
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +28,13 @@ use crate::adapters::oneshot::{Common, Limits};
 use crate::adapters::opencode::task::{OpenCodeTaskConfig, OpenCodeTaskRunner};
 use crate::adapters::opencode::{HermeticSettings, Room, directory_lock};
 use crate::adapters::process::directories::Directories;
-use crate::adapters::process::lease::{DirectoryUse, Lease, LeaseError, LeaseSpec, session_lock};
+use crate::adapters::process::lease::session_lock;
 use crate::adapters::process::marker::file_key;
 use crate::adapters::process::{environment, own_binary};
 use crate::adapters::tasks::FileJournal;
 use crate::adapters::tools::{self, Search, State};
 use crate::config::env;
+use crate::daemon::task_directory::TaskDirectory;
 
 /// Of the text that stands before every task.
 const MOST_INSTRUCTIONS: u64 = 64 * 1024;
@@ -104,7 +105,9 @@ impl Workshops for TaskWorkshops {
             directory: Arc::new(TaskDirectory {
                 lock,
                 directories: shared.directories.clone(),
-                is_shared: site.settings.git.isolation == GitIsolation::Worktree,
+                has_own_trees: site.settings.git.isolation == GitIsolation::Worktree,
+                state_dir: shared.state_dir.clone(),
+                run_dir: shared.run_dir.clone(),
             }),
         }
     }
@@ -138,37 +141,6 @@ fn git_config(shared: &Shared, site: &Site) -> GitConfig {
     config
 }
 
-/// A directory's lock, taken alone by this process for as long as a task works there.
-struct TaskDirectory {
-    lock: PathBuf,
-    directories: Directories,
-    /// Tasks have work trees of their own.
-    is_shared: bool,
-}
-
-impl Directory for TaskDirectory {
-    fn try_take(&self) -> Pending<Result<Option<Held>, String>> {
-        if self.is_shared {
-            return Box::pin(async { Ok(Some(Box::new(()) as Held)) });
-        }
-        if self.directories.is_waited_for(&self.lock) {
-            return Box::pin(async { Ok(None) });
-        }
-        let spec = LeaseSpec {
-            session: None,
-            directory: Some((self.lock.clone(), DirectoryUse::Exclusive)),
-        };
-        Box::pin(async move {
-            let taken = tokio::task::spawn_blocking(move || Lease::try_take(&spec)).await;
-            match taken.map_err(|error| error.to_string())? {
-                Ok(lease) => Ok(Some(Box::new(lease) as Held)),
-                Err(LeaseError::Busy(_)) => Ok(None),
-                Err(error) => Err(error.to_string()),
-            }
-        })
-    }
-}
-
 /// Whoever does the task at hand.
 struct Chosen {
     shared: Arc<Shared>,
@@ -193,14 +165,13 @@ impl Runner for Chosen {
             if let Some(instructions) = instructions {
                 assignment.description = format!("{instructions}\n\n{}", assignment.description);
             }
-            let _place = tokio::select! {
-                place = shared.room.wait() => place,
-                () = abort.cancelled() => {
-                    return Err(Failure::new(Class::Aborted, "the run was called off"));
-                }
-            };
             runner.run(assignment, abort).await
         })
+    }
+
+    fn place(&self) -> Pending<Held> {
+        let room = self.shared.room.clone();
+        Box::pin(async move { Box::new(room.wait().await) as Held })
     }
 
     fn ready(&self) -> Pending<Result<(), String>> {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use orchestrator::adapters::git::GitCli;
+use orchestrator::adapters::git::{GitCli, GitConfig, Identity, Isolation};
 use orchestrator_actors::domain::task::{Class, Failure};
 use orchestrator_actors::ports::git::{Git, GitError};
 use orchestrator_test_support::eventually;
@@ -35,6 +35,26 @@ async fn no_repository_no_directory_and_no_git() {
         .environment
         .insert("PATH".to_owned(), "bin:.:".to_owned());
     assert_eq!(GitCli::new(config).is_clean().await, Err(GitError::Missing));
+}
+
+#[tokio::test]
+async fn a_git_that_is_installed_later_is_found() {
+    let repository = Repository::new();
+    let mut config = repository.config();
+    let folder = repository.folder.path().canonicalize().unwrap();
+    let bin = folder.join("later/bin");
+    config
+        .environment
+        .insert("PATH".to_owned(), bin.display().to_string());
+    let git = GitCli::new(config);
+    assert_eq!(git.is_clean().await, Err(GitError::Missing));
+    let path = std::env::var_os("PATH").unwrap();
+    let installed = std::env::split_paths(&path)
+        .map(|folder| folder.join("git"))
+        .find(|file| file.is_file());
+    std::fs::create_dir_all(&bin).unwrap();
+    std::os::unix::fs::symlink(installed.unwrap(), bin.join("git")).unwrap();
+    assert!(git.is_clean().await.unwrap().is_clean());
 }
 
 #[tokio::test]
@@ -103,6 +123,34 @@ async fn commits_that_are_not_pushed_are_told() {
     let mut config = repository.config();
     config.in_sync = false;
     assert!(GitCli::new(config).is_clean().await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn nobody_to_name_in_a_commit_is_told_before_anything_is_done() {
+    let repository = Repository::new();
+    let mut config = repository.config();
+    config.identity = None;
+    let home = repository.folder.path().join("home/.gitconfig");
+    let check = async |config: &GitConfig| GitCli::new(config.clone()).is_clean().await;
+    let error = check(&config).await.unwrap_err();
+    assert_eq!(error, GitError::NoIdentity);
+    assert!(error.stops_the_loop() && error.to_string().contains("set `git.user`"));
+    // Half of it is not enough: git must not guess the rest.
+    put(&home, "[user]\n name = Ada\n");
+    assert_eq!(check(&config).await, Err(GitError::NoIdentity));
+    put(&home, "[user]\n name = Ada\n email = ada@example.com\n");
+    assert!(check(&config).await.unwrap().is_clean());
+    // As the commit will be made: without the user's own configuration.
+    config.isolation = Isolation::Config;
+    assert_eq!(check(&config).await, Err(GitError::NoIdentity));
+    repository.git(&["config", "user.name", "Ada"]);
+    repository.git(&["config", "user.email", "ada@example.com"]);
+    assert!(check(&config).await.unwrap().is_clean());
+    config.identity = Some(Identity {
+        name: String::new(),
+        email: "a@b.c".to_owned(),
+    });
+    assert_eq!(check(&config).await, Err(GitError::NoIdentity));
 }
 
 #[tokio::test]

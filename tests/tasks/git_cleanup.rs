@@ -133,3 +133,111 @@ async fn after_a_restart_what_the_user_did_meanwhile_is_left_alone() {
     assert_eq!(repository.read("README.md"), "mine\n");
     assert!(repository.branches().contains(&change.created.to_string()));
 }
+
+#[tokio::test]
+async fn a_branch_that_the_user_went_to_in_the_middle_of_a_run_is_left_as_it_is() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    repository.git(&["branch", "mine"]);
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("README.md", "the task's\n");
+    repository.git(&["commit", "-q", "-am", "half"]);
+    repository.write("half.txt", "the task's");
+    // Git takes what is uncommitted along.
+    repository.git(&["switch", "-q", "mine"]);
+    repository.write("mine.txt", "the user's");
+    let at = repository.head();
+    let error = git.clean_up(undo(&change)).await.unwrap_err();
+    assert!(error.stops_the_loop());
+    let said = error.to_string();
+    let left = format!("refs/orchestrator/left/{}", change.created);
+    assert!(
+        said.contains("is on mine, not on") && said.contains(&left),
+        "{said}"
+    );
+    assert_eq!(
+        (repository.branch(), repository.head()),
+        ("mine".to_owned(), at)
+    );
+    assert_eq!(repository.read("mine.txt"), "the user's");
+    assert_eq!(repository.read("half.txt"), "the task's");
+    assert_eq!(
+        repository.git(&["show", &format!("{left}:half.txt")]),
+        "the task's"
+    );
+    assert!(repository.branches().contains(&change.created.to_string()));
+    // Looked at again and again while the user works there, nothing more is kept.
+    let mut later = undo(&change);
+    later.after_restart = true;
+    repository.write("mine.txt", "the user's, later");
+    let error = git.clean_up(later.clone()).await.unwrap_err();
+    assert!(matches!(error, GitError::Moved { kept: None, .. }));
+    assert_eq!(
+        repository
+            .git(&["for-each-ref", "refs/orchestrator"])
+            .lines()
+            .count(),
+        1
+    );
+    // The user has taken what is theirs and goes back.
+    std::fs::remove_file(repository.path.join("half.txt")).unwrap();
+    repository.git(&["add", "-A"]);
+    repository.git(&["commit", "-q", "-m", "the user's"]);
+    repository.git(&["switch", "-q", "main"]);
+    git.clean_up(later).await.unwrap();
+    assert_eq!(repository.branches(), ["main", "mine"]);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_all_branches_has_a_bound() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let base = repository.head();
+    let tree = repository.git(&["rev-parse", "HEAD^{tree}"]);
+    for number in 0..110 {
+        let dated = format!(
+            "tree {tree}\nparent {base}\nauthor A <a@b.c> {0} +0000\ncommitter A <a@b.c> {0} +0000\n\nleft\n",
+            1_000_000_000 + number
+        );
+        repository.write("ignored/commit", &dated);
+        let made = ["hash-object", "-t", "commit", "-w", "ignored/commit"];
+        let commit = repository.git(&made);
+        let name = format!("refs/orchestrator/left/{number}");
+        repository.git(&["update-ref", &name, &commit]);
+    }
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("README.md", "the newest\n");
+    git.clean_up(undo(&change)).await.unwrap();
+    let all = repository.git(&["for-each-ref", "--format=%(refname)", "refs/orchestrator"]);
+    assert_eq!(all.lines().count(), 100);
+    assert!(all.contains(change.created.as_str()), "the newest is there");
+    assert!(
+        !all.lines().any(|name| name.ends_with("/10")),
+        "the oldest have gone"
+    );
+    assert!(all.lines().any(|name| name.ends_with("/11")));
+}
+
+#[tokio::test]
+async fn what_began_in_a_work_tree_of_its_own_is_undone_there_whatever_the_settings_say_by_then() {
+    let repository = Repository::new();
+    let (trees, here) = (repository.with_trees(), repository.cli());
+    let change = begin(&trees, "x").await.unwrap();
+    repository.write("README.md", "the user's\n");
+    std::fs::write(change.directory.join("README.md"), "the task's\n").unwrap();
+    let mut later = undo(&change);
+    later.after_restart = true;
+    here.clean_up(later.clone()).await.unwrap();
+    assert!(!change.directory.exists());
+    assert_eq!(repository.read("README.md"), "the user's\n");
+    let left = format!("refs/orchestrator/left/{}:README.md", change.created);
+    assert_eq!(repository.git(&["show", &left]), "the task's");
+    // And the other way round.
+    repository.git(&["checkout", "-q", "--", "."]);
+    let before = repository.head();
+    let change = begin(&here, "y").await.unwrap();
+    repository.write("README.md", "the task's\n");
+    later.change = change;
+    trees.clean_up(later).await.unwrap();
+    repository.is_as_before("main", &before);
+}

@@ -172,7 +172,7 @@ pub enum GitError {
     #[error("another git has locked the repository ({0}): if none is running, remove the file")]
     Locked(String),
     #[error(
-        "git does not know who commits: set `git.userConfig` of the worker, or `git config --global user.name` and `user.email`"
+        "git does not know who commits: set `git.user` of the worker (name and email), or `git config user.name` and `git config user.email` in the repository"
     )]
     NoIdentity,
     #[error("the remote does not take {branch}: {said}")]
@@ -181,22 +181,39 @@ pub enum GitError {
     #[error("the remote cannot be reached: {0}")]
     Unreachable(String),
     #[error(
-        "the repository is on {found}, not on the task's branch {expected}: it is left as it is"
+        "the repository is on {found}, not on the task's branch {expected}: it is left as it is{}; tasks go on when {expected}, or the branch before it, is checked out again", told(.kept.as_deref())
     )]
-    Moved { expected: BranchName, found: String },
+    Moved {
+        expected: BranchName,
+        found: String,
+        /// The ref under which the tree is kept that was found there.
+        kept: Option<String>,
+    },
     #[error("the repository's own configuration would make git start programs ({}): take these settings out of .git/config or into your global configuration", .0.join(", "))]
     Untrusted(Vec<String>),
     #[error("after the commit there are still changes ({})", .0.join(", "))]
     StillDirty(Vec<String>),
+    /// Of descriptors, memory or disk. Passes by itself, perhaps.
+    #[error("the machine is short of something that git needs: {0}")]
+    Shortage(String),
     #[error("`git {what}` took longer than {} s", .within.as_secs())]
     TimedOut { what: String, within: Duration },
     #[error("`git {what}` failed: {said}")]
     Failed { what: String, said: String },
 }
 
+fn told(kept: Option<&str>) -> String {
+    kept.map_or_else(String::new, |name| {
+        format!(", and what was found there is kept as {name}")
+    })
+}
+
 impl GitError {
     pub fn passes_by_itself(&self) -> bool {
-        matches!(self, Self::Locked(_) | Self::Unreachable(_))
+        matches!(
+            self,
+            Self::Locked(_) | Self::Unreachable(_) | Self::Shortage(_)
+        )
     }
 
     /// Tasks cannot be done in this repository until somebody has looked at it.
@@ -212,6 +229,16 @@ impl GitError {
                 | Self::Locked(_)
                 | Self::NoIdentity
                 | Self::Untrusted(_)
+                | Self::Shortage(_)
+                | Self::TimedOut { .. }
+        )
+    }
+
+    /// Another attempt at another task would end in the same way, whatever the assistant did.
+    pub fn is_nobodys_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing | Self::Locked(_) | Self::NoIdentity | Self::Shortage(_)
         )
     }
 }
@@ -222,6 +249,8 @@ impl From<GitError> for Failure {
             GitError::BranchExists(_) => Class::BranchExists,
             GitError::Rejected { .. } => Class::PushRejected,
             GitError::Unreachable(_) => Class::Network,
+            GitError::Shortage(_) => Class::Shortage,
+            GitError::TimedOut { .. } => Class::Git,
             error if error.stops_the_loop() => Class::Repository,
             _ => Class::Git,
         };

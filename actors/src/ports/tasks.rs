@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Pending;
 use super::git::{Git, GitError};
 use crate::domain::ids::{TaskId, WorkerDir, WorkerId};
-use crate::domain::task::{BranchName, Class, CommitId, Entry, Failure, TaskSettings};
+use crate::domain::task::{BranchName, Class, CommitId, Entry, Failure, Isolation, TaskSettings};
 
 /// A task that was taken from the queue. It is ours until it is acknowledged or withdrawn.
 #[derive(Clone, Debug)]
@@ -154,6 +154,11 @@ pub trait Runner: Send + Sync + 'static {
         abort: CancellationToken,
     ) -> Pending<Result<RunReport, Failure>>;
 
+    /// The right to one more living assistant on this machine, as soon as there is one.
+    fn place(&self) -> Pending<Held> {
+        Box::pin(async { Box::new(()) as Held })
+    }
+
     /// Whether it can do tasks at all; if not, what has to be done about it.
     fn ready(&self) -> Pending<Result<(), String>> {
         Box::pin(async { Ok(()) })
@@ -175,10 +180,30 @@ pub trait TaskJournal: Send + Sync + 'static {
 /// A right that ends when it is dropped.
 pub type Held = Box<dyn Any + Send + Sync>;
 
-/// The right to work in a directory alone.
+/// What a task needs of its directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub task: TaskId,
+    /// Of an attempt that is taken up again: how it began. `None`: as the settings say.
+    pub isolation: Option<Isolation>,
+    /// Somebody who has ended had the task in hand, and its assistant may not be gone yet.
+    pub after_restart: bool,
+}
+
+impl Wanted {
+    pub fn for_an_attempt(task: &TaskId) -> Self {
+        Self {
+            task: task.clone(),
+            isolation: None,
+            after_restart: false,
+        }
+    }
+}
+
+/// The right to work in a directory alone. It outlives whoever drops it until the task's assistant is gone.
 pub trait Directory: Send + Sync + 'static {
-    /// `None`: somebody works there, or waits to.
-    fn try_take(&self) -> Pending<Result<Option<Held>, String>>;
+    /// `None`: somebody works there, or waits to, or the assistant of an earlier attempt is not gone yet.
+    fn try_take(&self, wanted: Wanted) -> Pending<Result<Option<Held>, String>>;
 }
 
 /// Whose tasks, where, and how.
@@ -233,4 +258,22 @@ pub enum Blocked {
     /// The right to the directory cannot be asked for.
     #[error("{0}")]
     Directory(String),
+    /// The machine cannot run an assistant just now.
+    #[error("{0}")]
+    Shortage(String),
+}
+
+impl Blocked {
+    /// No task has a part in it, so none is used up by it.
+    pub fn is_nobodys_fault(&self) -> bool {
+        match self {
+            Self::Git(error) => error.is_nobodys_fault(),
+            Self::NotClean(_) => false,
+            Self::Journal(_)
+            | Self::Queue(_)
+            | Self::Assistant(_)
+            | Self::Directory(_)
+            | Self::Shortage(_) => true,
+        }
+    }
 }

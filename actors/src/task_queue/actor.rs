@@ -157,7 +157,11 @@ async fn work(deps: Deps, settings: LoopSettings, calls: Calls, turnstile: Arc<S
         };
         if told.as_ref() != Some(&why) {
             warn!(worker = %deps.worker, %why, "tasks cannot go on");
-            pause = LOOK_FIRST;
+            // The same trouble in other words (a path, a number) is no reason for haste.
+            let kind = std::mem::discriminant(&why);
+            if told.as_ref().map(std::mem::discriminant) != Some(kind) {
+                pause = LOOK_FIRST;
+            }
             told = Some(why.clone());
         }
         if !free_again(&deps, &calls, &why, &mut pause).await {
@@ -193,8 +197,12 @@ async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Durat
 }
 
 /// The most frequent reasons. To look at them costs the deployment nothing; a loop that is tried would take a task and give
-/// it back.
+/// it back. While the journal has something to undo or to bring to its end, the tree may well be the task's: only the loop
+/// can tell.
 async fn obstacle(deps: &Deps) -> Option<String> {
+    if !matches!(deps.journal().read().await, Ok(None)) {
+        return None;
+    }
     if let Err(why) = deps.runner().ready().await {
         return Some(why);
     }

@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use super::show::Shown;
+use crate::domain::ids::TaskId;
 use crate::domain::phase::Phase;
 use crate::ports::Pending;
 use crate::ports::clock::Clock;
 use crate::ports::git::Git;
-use crate::ports::tasks::{Blocked, Held, Queue, Runner, Task, TaskJournal, Workshop};
+use crate::ports::tasks::{Blocked, Held, Queue, Runner, Task, TaskJournal, Wanted, Workshop};
 use crate::supervision::Address;
 use crate::table::{ActorCard, ActorKey, ActorKind, ActorTable};
-use crate::tasks::{LooperDeps, Progress};
+use crate::tasks::{Admission, LooperDeps, Progress};
 use crate::worker::{TaskNews, WorkerMsg};
 
 /// How often a directory that somebody works in is tried.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// A machine can have a limit of living assistants.
+const NO_PLACE: &str = "waits for a place: as many assistants live on this machine as may at once";
 
 #[derive(Clone)]
 pub(super) struct Deps {
@@ -46,26 +50,31 @@ impl LooperDeps for Deps {
         &*self.workshop.journal
     }
 
-    fn directory(&self, task: &Task) -> Pending<Result<Held, Blocked>> {
-        let (deps, task) = (self.clone(), task.clone());
+    fn directory(&self, wanted: Wanted) -> Pending<Result<Held, Blocked>> {
+        let deps = self.clone();
         Box::pin(async move {
             let mut told = None;
             loop {
-                let taken = deps.workshop.directory.try_take().await;
-                if let Some(held) = taken.map_err(Blocked::Directory)? {
+                if let Some(held) = deps.try_directory(&wanted).await? {
                     return Ok(held);
                 }
-                // Whoever has nothing to do there is sent away; whoever has is waited for.
-                let _ = deps
-                    .parent
-                    .cast(WorkerMsg::Tasks(TaskNews::DirectoryWanted));
-                let why = who_is_there(&deps.shown.table, &deps.worker);
-                if told.as_ref() != Some(&why) {
-                    told = Some(why.clone());
-                    let task = task.id.clone();
-                    deps.log(Progress::Waits { task, why });
+                deps.waits_for_the_directory(&wanted.task, &mut told).await;
+            }
+        })
+    }
+
+    /// A place is not kept while somebody else works in the directory: others can use it meanwhile.
+    fn admission(&self, task: &Task) -> Pending<Result<Admission, Blocked>> {
+        let (deps, wanted) = (self.clone(), Wanted::for_an_attempt(&task.id));
+        Box::pin(async move {
+            let mut told = None;
+            loop {
+                let place = deps.a_place(&wanted.task, &mut told).await;
+                if let Some(directory) = deps.try_directory(&wanted).await? {
+                    return Ok(Admission { place, directory });
                 }
-                tokio::time::sleep(LOOK).await;
+                drop(place);
+                deps.waits_for_the_directory(&wanted.task, &mut told).await;
             }
         })
     }
@@ -81,6 +90,40 @@ impl LooperDeps for Deps {
     fn log(&self, progress: Progress) {
         crate::tasks::tell(&progress);
         self.shown.hear(&progress);
+    }
+}
+
+impl Deps {
+    async fn try_directory(&self, wanted: &Wanted) -> Result<Option<Held>, Blocked> {
+        let taken = self.workshop.directory.try_take(wanted.clone()).await;
+        taken.map_err(Blocked::Directory)
+    }
+
+    async fn a_place(&self, task: &TaskId, told: &mut Option<String>) -> Held {
+        let mut place = self.workshop.runner.place();
+        tokio::select! {
+            biased;
+            place = &mut place => return place,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        self.waits(task, told, NO_PLACE.to_owned());
+        place.await
+    }
+
+    /// Whoever has nothing to do there is sent away; whoever has is waited for.
+    async fn waits_for_the_directory(&self, task: &TaskId, told: &mut Option<String>) {
+        let wanted = WorkerMsg::Tasks(TaskNews::DirectoryWanted);
+        let _ = self.parent.cast(wanted);
+        self.waits(task, told, who_is_there(&self.shown.table, &self.worker));
+        tokio::time::sleep(LOOK).await;
+    }
+
+    fn waits(&self, task: &TaskId, told: &mut Option<String>, why: String) {
+        if told.as_ref() != Some(&why) {
+            *told = Some(why.clone());
+            let task = task.clone();
+            self.log(Progress::Waits { task, why });
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::progress::Progress;
 use crate::domain::task::Patience;
 use crate::ports::Pending;
 use crate::ports::git::Git;
-use crate::ports::tasks::{Blocked, Held, Queue, Runner, Task, TaskJournal};
+use crate::ports::tasks::{Blocked, Held, Queue, Runner, Task, TaskJournal, Wanted};
 
 /// The loop's dependencies: `pullTask` and `ackTask` are the queue's, `runWorker` the runner's.
 pub trait LooperDeps: Send + Sync {
@@ -17,9 +17,21 @@ pub trait LooperDeps: Send + Sync {
 
     /// The right to work in the directory alone, as soon as nobody else does. Whoever has the directory to itself anyway
     /// needs nothing else.
-    fn directory(&self, task: &Task) -> Pending<Result<Held, Blocked>> {
-        let _ = task;
+    fn directory(&self, wanted: Wanted) -> Pending<Result<Held, Blocked>> {
+        let _ = wanted;
         Box::pin(async { Ok(Box::new(()) as Held) })
+    }
+
+    /// What an attempt needs before it begins. The place comes first: whoever has the directory must not wait for anything
+    /// while others wait for the directory.
+    fn admission(&self, task: &Task) -> Pending<Result<Admission, Blocked>> {
+        let directory = self.directory(Wanted::for_an_attempt(&task.id));
+        let place = self.runner().place();
+        Box::pin(async move {
+            let place = place.await;
+            let directory = directory.await?;
+            Ok(Admission { place, directory })
+        })
     }
 
     /// Monotonic milliseconds, for metrics.
@@ -29,6 +41,14 @@ pub trait LooperDeps: Send + Sync {
 
     /// Hears of every step. Must not block.
     fn log(&self, progress: Progress);
+}
+
+/// Two rights, which end when they are dropped.
+pub struct Admission {
+    /// To one more living assistant; until the run is over.
+    pub place: Held,
+    /// To work in the directory alone; until the attempt is.
+    pub directory: Held,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

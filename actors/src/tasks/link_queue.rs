@@ -195,6 +195,8 @@ async fn look_after(queue: LinkQueue, task: Task) {
             _ = renewals.tick() => {}
         }
         let is_ours = match queue.pull_lease(Some(&task.lease)).await {
+            // `busy`: the lease ran out while we slept and the worker's next task is somebody else's, but this one is nobody's.
+            Ok(answer) if answer["status"] == "busy" => true,
             Ok(answer) => answer["status"] == "task" && answer["canceled"] != true,
             Err(error) => error.is_transient(),
         };

@@ -4,13 +4,13 @@
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::deps::{LoopSettings, LooperDeps};
+use super::deps::{Admission, LoopSettings, LooperDeps};
 use super::progress::Progress;
 use super::step::{Attempt, Stop, aborted, unless_lost};
 use crate::domain::task::{BranchChange, BranchName, Class, CommitId, Failure, Phase};
 use crate::ports::git::Undo;
 use crate::ports::tasks::{
-    Acknowledgement, Artifact, Assignment, Blocked, Held, LoopEnd, Pulled, Task, TurnCount,
+    Acknowledgement, Artifact, Assignment, Blocked, LoopEnd, Pulled, Task, TurnCount,
 };
 
 /// Takes and does tasks, one at a time, until it is told to stop or cannot go on.
@@ -62,8 +62,8 @@ async fn run(
 impl Attempt<'_> {
     /// The whole attempt, whatever becomes of it. Returns whether it succeeded.
     async fn go(&mut self) -> Result<bool, Blocked> {
-        let _directory = match self.admitted().await {
-            Ok(held) => held,
+        let (_directory, place) = match self.admitted().await {
+            Ok(Admission { place, directory }) => (directory, place),
             Err(why) => return self.give_up(None, None, why, false).await,
         };
         let change = match self.begin().await {
@@ -73,15 +73,16 @@ impl Attempt<'_> {
         if let Err(why) = self.work(&change).await {
             return self.give_up(Some(change), None, why, false).await;
         }
+        drop(place);
         self.deliver(change, false).await
     }
 
     /// The directory is the task's until the attempt is over.
-    async fn admitted(&mut self) -> Result<Held, Stop> {
+    async fn admitted(&mut self) -> Result<Admission, Stop> {
         self.enter(Phase::Pulled).await?;
         let ready = self.unless_stopped(self.deps.runner().ready()).await?;
         ready.map_err(|why| Stop::Blocked(Blocked::Assistant(why)))?;
-        self.directory().await
+        self.admission().await
     }
 
     /// From the queue to the task's branch.
@@ -201,9 +202,10 @@ impl Attempt<'_> {
         self.metrics.commit_ms = self.since(start);
         match committed {
             Ok(commit) => self.push(change, commit, after_restart).await,
+            // What is not the task's fault waits with the work: the journal says that it has to be committed.
             Err(error) => {
-                let why = Stop::Failed(error.into());
-                self.give_up(Some(change), None, why, after_restart).await
+                let why = Stop::from(error);
+                self.keep_or_give_up(change, None, why, after_restart).await
             }
         }
     }
@@ -304,8 +306,8 @@ impl Attempt<'_> {
                     .await
                     .map(|()| false);
             }
-            // Nobody has worked yet: the repository is at fault, not the task.
-            Stop::Blocked(blocked) if self.metrics.run.is_none() => {
+            // Nobody has worked yet, or it has nothing to do with the work: the task is not used up.
+            Stop::Blocked(blocked) if self.metrics.run.is_none() || blocked.is_nobodys_fault() => {
                 let why = blocked.to_string();
                 self.give_back(change, why, after_restart).await?;
                 return Err(blocked);
@@ -432,10 +434,12 @@ impl Attempt<'_> {
     }
 }
 
-/// That nobody is there to do tasks is no task's fault: none of them may be used up by it.
+/// That nobody is there to do tasks, or that the machine is short of something, is no task's fault: none of them may be used
+/// up by it.
 fn of_run(failure: Failure) -> Stop {
     match failure.class {
         Class::Missing => Stop::Blocked(Blocked::Assistant(failure.message)),
+        Class::Shortage => Stop::Blocked(Blocked::Shortage(failure.message)),
         _ => Stop::Failed(failure),
     }
 }

@@ -18,7 +18,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use deps::{LoopSettings, LooperDeps};
+pub use deps::{Admission, LoopSettings, LooperDeps};
 pub use link_queue::LinkQueue;
 pub use looper::run_loop;
 pub use memory_queue::{Acknowledged, MemoryQueue};

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::step::Attempt;
 use crate::domain::ids::TaskId;
 use crate::domain::task::{Entry, Resume};
-use crate::ports::tasks::{Blocked, Pulled, QueueError, Task};
+use crate::ports::tasks::{Blocked, Pulled, QueueError, Task, Wanted};
 
 const WHY: &str = "the supervisor ended in the middle of it";
 
@@ -37,11 +37,19 @@ pub async fn resume(
         Ok(Pulled::Task(_)) | Err(QueueError::Lost) => (of_entry(&entry), false),
         Err(QueueError::Refused(why)) => return Err(Blocked::Queue(why)),
     };
+    let wanted = Wanted {
+        task: task.id.clone(),
+        isolation: entry
+            .phase
+            .change()
+            .and_then(|change| change.isolation.clone()),
+        after_restart: true,
+    };
     let mut attempt = Attempt::new(deps, settings, stop, task);
     let _directory = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(()),
-        held = deps.directory(&attempt.task) => held?,
+        held = deps.directory(wanted) => held?,
     };
     if is_ours {
         attempt.go_on(entry.phase.into()).await

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::deps::{LoopSettings, LooperDeps};
+use super::deps::{Admission, LoopSettings, LooperDeps};
 use super::progress::{Metrics, Progress};
 use crate::domain::task::{Class, Entry, Failure, Phase};
 use crate::ports::Pending;
 use crate::ports::git::GitError;
-use crate::ports::tasks::{Blocked, Held, QueueError, Task};
+use crate::ports::tasks::{Blocked, QueueError, Task};
 
 /// Why an attempt does not go on.
 #[derive(Debug)]
@@ -135,10 +135,10 @@ impl<'a> Attempt<'a> {
         Some(pause)
     }
 
-    /// Waits until the directory is the task's alone.
-    pub async fn directory(&mut self) -> Result<Held, Stop> {
+    /// Waits until there is a place for the assistant and the directory is the task's alone.
+    pub async fn admission(&mut self) -> Result<Admission, Stop> {
         let start = self.now();
-        let held = self.unless_stopped(self.deps.directory(&self.task)).await;
+        let held = self.unless_stopped(self.deps.admission(&self.task)).await;
         self.metrics.wait_ms = self.since(start);
         held?.map_err(Stop::Blocked)
     }

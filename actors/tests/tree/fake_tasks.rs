@@ -12,8 +12,8 @@ use orchestrator_actors::ports::git::{
     ChainLink, Cleanliness, Evidence, Git, GitError, Relationship, StateDump, Undo,
 };
 use orchestrator_actors::ports::tasks::{
-    Assignment, Directory, Held, JournalError, RunReport, Runner, Site, TaskJournal, Workshop,
-    Workshops,
+    Assignment, Directory, Held, JournalError, RunReport, Runner, Site, TaskJournal, Wanted,
+    Workshop, Workshops,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ struct Inner {
     running: watch::Sender<usize>,
     /// Runs go on only while it is true.
     going: watch::Sender<bool>,
+    /// There is a place for one more assistant.
+    roomy: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -47,6 +49,8 @@ pub struct State {
     pub occupied: bool,
     /// Of the next runs, so many panic.
     pub panics: u32,
+    /// Of the next attempts to undo something, so many fail.
+    pub undo_fails: u32,
     /// Settings that a loop was opened with.
     pub prefixes: Vec<String>,
 }
@@ -56,6 +60,7 @@ impl FakeTasks {
         let tasks = Self::default();
         tasks.state().current = "main".to_owned();
         tasks.0.going.send_replace(true);
+        tasks.0.roomy.send_replace(true);
         tasks
     }
 
@@ -70,6 +75,10 @@ impl FakeTasks {
 
     pub fn let_go(&self) {
         self.0.going.send_replace(true);
+    }
+
+    pub fn set_roomy(&self, roomy: bool) {
+        self.0.roomy.send_replace(roomy);
     }
 
     pub async fn until_running(&self) {
@@ -129,7 +138,7 @@ impl Drop for Holding {
 }
 
 impl Directory for FakeTasks {
-    fn try_take(&self) -> Pending<Result<Option<Held>, String>> {
+    fn try_take(&self, _: Wanted) -> Pending<Result<Option<Held>, String>> {
         let tasks = self.clone();
         Box::pin(async move {
             if tasks.state().occupied {
@@ -164,6 +173,7 @@ impl Runner for FakeTasks {
             let panics = tasks.state().panics;
             if panics > 0 {
                 tasks.state().panics -= 1;
+                tasks.state().dirty = true;
                 panic!("a panic was injected into a run");
             }
             assignment.turns.set(3);
@@ -178,6 +188,14 @@ impl Runner for FakeTasks {
                     Ok(RunReport { turns: 3, input_tokens: 100, output_tokens: 7, ..RunReport::default() })
                 }
             }
+        })
+    }
+
+    fn place(&self) -> Pending<Held> {
+        let mut roomy = self.0.roomy.subscribe();
+        Box::pin(async move {
+            let _ = roomy.wait_for(|roomy| *roomy).await;
+            Box::new(()) as Held
         })
     }
 
@@ -233,6 +251,7 @@ impl Git for FakeTasks {
                 created: name,
                 base: CommitId::new("base"),
                 directory: PathBuf::from("/w"),
+                isolation: None,
             })
         })
     }
@@ -271,6 +290,10 @@ impl Git for FakeTasks {
 
     fn clean_up(&self, undo: Undo) -> Pending<Result<(), GitError>> {
         self.step(move |state| {
+            if state.undo_fails > 0 {
+                state.undo_fails -= 1;
+                return Err(GitError::Locked("index.lock".to_owned()));
+            }
             state.undone += 1;
             state.dirty = false;
             state.current = undo.change.previous.to_string();

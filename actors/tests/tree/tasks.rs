@@ -162,6 +162,21 @@ async fn who_has_no_turn_leaves_the_directory_for_a_task_and_who_has_one_is_wait
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_waits_for_a_place_leaves_the_directory_to_the_chats() {
+    let world = World::start().await;
+    world.tasks.set_roomy(false);
+    world.deployment.add_task("t1", "implement login");
+    let card = world
+        .until_card(QUEUE, |card| card.phase == Phase::Waiting)
+        .await;
+    assert!(card.detail.contains("a place"), "{}", card.detail);
+    assert_eq!(world.tasks.holders(), 0, "nobody waits for the directory");
+    world.tasks.set_roomy(true);
+    world.deployment.task_ends("t1", "done").await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_is_not_used_up_by_what_is_missing() {
     let world = World::start().await;
     world.tasks.state().missing = true;
@@ -183,6 +198,25 @@ async fn a_task_is_not_used_up_by_what_is_missing() {
     );
     world.tasks.state().missing = false;
     world.deployment.task_ends("t2", "done").await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_crashed_loop_left_in_the_tree_is_undone_and_no_reason_to_wait_for_a_person() {
+    let world = World::start().await;
+    {
+        let mut state = world.tasks.state();
+        state.panics = 1;
+        // The first look after the crash, with the tries again of git.
+        state.undo_fails = 4;
+    }
+    world.deployment.add_task("t1", "implement login");
+    let card = world
+        .until_card(QUEUE, |card| card.phase == Phase::Blocked)
+        .await;
+    assert!(card.detail.contains("index.lock"), "{}", card.detail);
+    world.deployment.task_ends("t1", "done").await;
+    assert_eq!(world.tasks.state().undone, 1);
     world.stop().await;
 }
 

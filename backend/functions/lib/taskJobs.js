@@ -3,4 +3,4 @@
 
 import { makeFunctionReference } from "convex/server";
 
-export const checkLease = makeFunctionReference                                                 ("tasks:checkLease");
+export const checkLease = makeFunctionReference                                                                  ("tasks:checkLease");

@@ -1,12 +1,13 @@
 // Generated from convex/lib/tasking.ts by `npm run strip`: change that file, not this one.
 // The life of a task: queued → running → done, failed or canceled. A running task is held by a lease: whoever shows its
-// id may speak about the task, and nobody else gets the task before the lease has run out. Of one worker one task
-// runs at a time, because a directory has one user at a time.
+// id may speak about the task, and nobody else gets the task before the lease has run out. A lease that ran out is
+// remembered until somebody else has the task: whoever was only away (a laptop that slept) goes on under it or brings its
+// result. Of one worker one task runs at a time, because a directory has one user at a time.
 
 import { v,            } from "convex/values";
 import { refusal } from "./errors";
 import { checkLease as scheduledCheckLease } from "./taskJobs";
-import { SECOND, SECOND_LOOK_MS } from "./limits";
+import { SECOND } from "./limits";
 
 
 /** Renewed by every pull that shows it. Longer than any pause of a supervisor that is alive. */
@@ -74,6 +75,9 @@ export const taskFields = {
   /** Whose it is: another start of the same install is known not to run it any more. */
   leaseInstallId: v.optional(v.string()),
   leaseUntil: v.optional(v.number()),
+  /** The lease that ran out, and whose it was: as good as held until somebody takes the task or its owner calls it off. */
+  lostLeaseId: v.optional(v.string()),
+  lostInstallId: v.optional(v.string()),
   /** Of a role's task: the worker whose player of the role has it, or had it last. */
   holder: v.optional(v.string()),
   /** The lease that last brought the task to an end, so that saying it twice is harmless. */
@@ -128,7 +132,8 @@ export async function hasOpenTasks(ctx          , workerId        )             
   return (await oldestIn(ctx, workerId, "queued")) !== null || (await runningTask(ctx, workerId)) !== null;
 }
 
-const free = { leaseId: undefined, leaseInstallId: undefined, leaseUntil: undefined };
+const notLost = { lostLeaseId: undefined, lostInstallId: undefined };
+const free = { leaseId: undefined, leaseInstallId: undefined, leaseUntil: undefined, ...notLost };
 
 /** Gives the task to whoever shows this lease. */
 export async function lease(
@@ -147,6 +152,7 @@ export async function lease(
     leaseId,
     ...(worker.installId === undefined ? {} : { leaseInstallId: worker.installId }),
     leaseUntil,
+    ...notLost,
     ...(task.role === undefined ? {} : { holder: worker.workerId }),
     startedAt: now,
     finishedAt: undefined,
@@ -187,14 +193,39 @@ export async function cancelNow(ctx             , task      )                   
   return "canceled";
 }
 
-/** Whether nobody can be at work under the lease any more. A deployment that was itself away looks a second time. */
-export function hasRunOut(task      )          {
-  return Date.now() >= (task.leaseUntil ?? 0) + SECOND_LOOK_MS;
-}
-
 /** The lease has run out: the attempt counts, because nobody knows what it did. */
 export async function runOut(ctx             , task      )                     {
   const who = task.role === undefined ? "the supervisor that ran the task" : `the ${task.role} that took the task`;
   const message = `${who} has not been heard of since`;
-  return await fail(ctx, task, { class: "lost", message }, true);
+  const state = await fail(ctx, task, { class: "lost", message }, true);
+  // A role's task has its holder, and one that was called off is nobody's.
+  if (task.role === undefined && state !== "canceled") {
+    await ctx.db.patch(task._id, { lostLeaseId: task.leaseId, lostInstallId: task.leaseInstallId });
+  }
+  return state;
+}
+
+/** Whether the installation lost the task with this lease, and nobody has taken it since. */
+export function lostUnder(task      , worker                , leaseId        )          {
+  const isOpen = task.state === "queued" || task.state === "failed";
+  return isOpen && task.lostLeaseId === leaseId && task.lostInstallId === worker.installId;
+}
+
+/** The worker's task that was lost with this lease. */
+export async function lostTask(ctx          , worker                , leaseId        )                       {
+  const task = await ctx.db
+    .query("tasks")
+    .withIndex("by_worker_lost", (q) => q.eq("workerId", worker.workerId).eq("lostLeaseId", leaseId))
+    .first();
+  return task && lostUnder(task, worker, leaseId) ? task : null;
+}
+
+/** The same attempt goes on under the lease that was lost. */
+export async function takeUpAgain(ctx             , task      )                {
+  const { lostLeaseId: leaseId = "", lostInstallId: leaseInstallId } = task;
+  const leaseUntil = Date.now() + LEASE_MS;
+  const again = { state: "running"         , attempt: Math.max(1, task.attempt), leaseId, leaseInstallId, leaseUntil };
+  await ctx.db.patch(task._id, { ...notLost, ...again, failure: undefined, finishedAt: undefined });
+  await ctx.scheduler.runAt(leaseUntil, scheduledCheckLease, { taskId: task.taskId, leaseId });
+  return { ...task, ...again };
 }

@@ -14,7 +14,7 @@ use crate::adapters::process::command::{self, Finished};
 use crate::adapters::process::environment::PROXIES;
 use crate::adapters::process::lease::LeaseSpec;
 use crate::adapters::process::marker::Marker;
-use crate::adapters::process::{SpawnError, WardSpec};
+use crate::adapters::process::{SpawnError, WardSpec, speaks_of_shortage};
 
 /// What git and ssh need of the user's environment, besides the way to the network. No provider's key is among it, and no `GIT_DIR` or its like.
 const NEEDED: &[&str] = &[
@@ -128,7 +128,7 @@ impl<'a> Call<'a> {
         self.args = args.into_iter().map(Into::into).collect();
         let what = self.args.first().cloned().unwrap_or_default();
         let within = self.within;
-        let program = self.git.program.clone().ok_or(GitError::Missing)?;
+        let program = self.git.program().ok_or(GitError::Missing)?;
         let mut spec = WardSpec::new(&self.git.config.warden, program, &self.directory);
         spec.env = self.environment();
         spec.args = self.arguments();
@@ -229,7 +229,11 @@ async fn in_its_turn(what: &str, spec: WardSpec, within: Duration) -> Result<Fin
                 tokio::time::sleep(TURN_LOOK).await;
                 continue;
             }
-            Err(SpawnError::Shortage(said) | SpawnError::Failed(said)) => said,
+            Err(SpawnError::Shortage(said)) => return Err(GitError::Shortage(said)),
+            Err(SpawnError::Failed(said)) if speaks_of_shortage(&said) => {
+                return Err(GitError::Shortage(said));
+            }
+            Err(SpawnError::Failed(said)) => said,
         };
         let what = what.to_owned();
         return Err(GitError::Failed { what, said });
@@ -254,10 +258,14 @@ pub fn meaning_of(what: String, finished: &Finished) -> GitError {
         let file = whole.split('\'').nth(1).unwrap_or(".git/index.lock");
         return GitError::Locked(file.to_owned());
     }
+    if speaks_of_shortage(&whole) {
+        return GitError::Shortage(said);
+    }
     let nobody = [
         "Author identity unknown",
         "Committer identity unknown",
         "empty ident name",
+        "consists only of disallowed characters",
         "auto-detection is disabled",
     ];
     if nobody.iter().any(|part| has(part)) {
@@ -300,6 +308,15 @@ mod tests {
             GitError::NoIdentity
         );
         assert!(matches!(failed("fatal: boom"), GitError::Failed { .. }));
+        for said in [
+            "error: unable to write file a.txt: No space left on device",
+            "fatal: unable to create temporary file: Too many open files",
+            "error: cannot fork() for ssh: Resource temporarily unavailable",
+        ] {
+            let short = failed(said);
+            assert!(matches!(&short, GitError::Shortage(_)), "{short:?}");
+            assert!(short.stops_the_loop() && short.is_nobodys_fault());
+        }
     }
 
     #[test]

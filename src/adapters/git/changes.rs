@@ -12,6 +12,7 @@ use super::call::Call;
 use super::place::{self, Place};
 use super::{GitCli, Isolation, status, trust};
 use crate::adapters::process::command::Finished;
+use crate::adapters::process::speaks_of_shortage;
 
 /// Names the branch of the last task that succeeded, where tasks have work trees of their own: the next one starts there,
 /// although the user's checkout has stayed where it was.
@@ -27,12 +28,14 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
         return Err(GitError::BranchExists(created));
     }
     let base = CommitId::new(commit);
+    let isolation = Some(git.config.isolation.clone());
     let Isolation::Worktree(folder) = &git.config.isolation else {
         return Ok(BranchChange {
             previous: here,
             created,
             base,
             directory: git.config.directory.clone(),
+            isolation,
         });
     };
     let (previous, base) = match end_of_chain(git, &place, &base).await? {
@@ -49,6 +52,7 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
         created,
         base,
         directory,
+        isolation,
     })
 }
 
@@ -145,6 +149,7 @@ fn is_on(now: &status::Status, change: &BranchChange) -> Result<(), GitError> {
     Err(GitError::Moved {
         expected: change.created.clone(),
         found: now.branch.clone().unwrap_or_else(|| "no branch".to_owned()),
+        kept: None,
     })
 }
 
@@ -202,6 +207,18 @@ pub fn identity(git: &GitCli) -> Vec<String> {
     settings
 }
 
+/// Whether the commit will find somebody to name: asked before the assistant has worked, in the way the commit asks.
+pub async fn check_identity(git: &GitCli, place: &Place) -> Result<(), GitError> {
+    for whose in ["GIT_COMMITTER_IDENT", "GIT_AUTHOR_IDENT"] {
+        let asked = Call::at(git, place).reading().with(identity(git));
+        let finished = asked.try_run(["var", whose]).await?;
+        if !finished.success() {
+            return Err(super::call::meaning_of("var".to_owned(), &finished));
+        }
+    }
+    Ok(())
+}
+
 /// In a file, because a task's text may be longer than an argument. Made anew: under this name an assistant could have
 /// put a link to somewhere else.
 fn write_message(place: &Place, message: &str) -> Result<PathBuf, GitError> {
@@ -209,9 +226,15 @@ fn write_message(place: &Place, message: &str) -> Result<PathBuf, GitError> {
     let _ = fs::remove_file(&path);
     fs::File::create_new(&path)
         .and_then(|mut file| file.write_all(message.as_bytes()))
-        .map_err(|error| GitError::Failed {
-            what: "commit".to_owned(),
-            said: format!("could not write {}: {error}", path.display()),
+        .map_err(|error| {
+            let said = format!("could not write {}: {error}", path.display());
+            if speaks_of_shortage(&said) {
+                return GitError::Shortage(said);
+            }
+            GitError::Failed {
+                what: "commit".to_owned(),
+                said,
+            }
         })?;
     Ok(path)
 }

@@ -2,8 +2,8 @@
 //! branch; the other way round git refuses. Ignored files stay (`node_modules`, `.env`).
 //!
 //! Before anything is thrown away it is kept: uncommitted changes and commits of the attempt stay under
-//! `refs/orchestrator/left/<branch>`, what comes later under `<branch>-2` and so on; the oldest goes when there are nine. So even
-//! somebody who came to work in the directory after a crash loses nothing.
+//! `refs/orchestrator/left/<branch>`, what comes later under `<branch>-2` and so on; the oldest goes when there are nine, or a
+//! hundred of all branches. So even somebody who came to work in the directory after a crash loses nothing.
 
 use std::fs;
 
@@ -18,11 +18,15 @@ use super::{GitCli, Identity, Isolation, trust};
 
 /// Things that are kept of one branch.
 const MOST_KEPT: usize = 9;
+/// Things that are kept of a repository: the newest, by the date of their commits.
+pub const MOST_KEPT_IN_ALL: usize = 100;
+
+const KEPT: &str = "refs/orchestrator/left";
 
 fn kept_name(branch: &str, number: usize) -> String {
     match number {
-        1 => format!("refs/orchestrator/left/{branch}"),
-        number => format!("refs/orchestrator/left/{branch}-{number}"),
+        1 => format!("{KEPT}/{branch}"),
+        number => format!("{KEPT}/{branch}-{number}"),
     }
 }
 
@@ -93,15 +97,23 @@ impl<'a> Workshop<'a> {
         let previous = self.change.previous.as_str();
         let on = now.branch.as_deref();
         let on_ours = on == Some(self.change.created.as_str());
-        if after_restart && !on_ours {
-            if on == Some(previous) {
-                // The branch was not made yet, or was left already. What lies about here is not the task's.
-                return Ok(());
-            }
+        if !on_ours && on != Some(previous) {
+            // Somebody's branch: it is theirs, with all that lies about in it. What the attempt may have brought there is
+            // kept once, when it is found; later looks find what somebody works on.
+            let kept = if after_restart {
+                None
+            } else {
+                self.keep(&now).await?
+            };
             return Err(GitError::Moved {
                 expected: self.change.created.clone(),
                 found: on.unwrap_or("no branch").to_owned(),
+                kept,
             });
+        }
+        if after_restart && !on_ours {
+            // The branch was not made yet, or was left already. What lies about here is not the task's.
+            return Ok(());
         }
         let untouched =
             now.changed.is_empty() && now.commit.as_deref() == Some(self.change.base.as_str());
@@ -136,10 +148,10 @@ impl<'a> Workshop<'a> {
         Ok(())
     }
 
-    /// Keeps the tree as it is, and with it the commits below it, when the attempt has made any of it.
-    async fn keep(&self, now: &Status) -> Result<(), GitError> {
+    /// Keeps the tree as it is, and with it the commits below it, when the attempt has made any of it. Under which name.
+    async fn keep(&self, now: &Status) -> Result<Option<String>, GitError> {
         let Some(head) = now.commit.as_deref() else {
-            return Ok(());
+            return Ok(None);
         };
         let kept = if now.changed.is_empty() {
             head.to_owned()
@@ -147,24 +159,27 @@ impl<'a> Workshop<'a> {
             self.commit_aside(head).await?
         };
         if kept == self.change.base.as_str() {
-            return Ok(());
+            return Ok(None);
         }
-        self.keep_commit(&kept).await
+        self.keep_commit(&kept).await.map(Some)
     }
 
     /// Under a ref of its own, unless one that is kept already has it or goes before it.
-    async fn keep_commit(&self, commit: &str) -> Result<(), GitError> {
+    async fn keep_commit(&self, commit: &str) -> Result<String, GitError> {
         let mut kept: Vec<(String, CommitId)> = Vec::new();
         for number in 1..=MOST_KEPT {
             let name = kept_name(self.change.created.as_str(), number);
             let Some(end) = tip(self.git, &self.place, &name).await? else {
-                return self.update_ref(&name, commit).await;
+                self.update_ref(&name, commit).await?;
+                self.drop_the_oldest().await?;
+                return Ok(name);
             };
             if is_ancestor(self.git, &self.place, commit, end.as_str()).await? {
-                return Ok(());
+                return Ok(name);
             }
             if is_ancestor(self.git, &self.place, end.as_str(), commit).await? {
-                return self.update_ref(&name, commit).await;
+                self.update_ref(&name, commit).await?;
+                return Ok(name);
             }
             kept.push((name, end));
         }
@@ -172,7 +187,23 @@ impl<'a> Workshop<'a> {
             self.update_ref(&pair[0].0, pair[1].1.as_str()).await?;
         }
         let last = kept_name(self.change.created.as_str(), MOST_KEPT);
-        self.update_ref(&last, commit).await
+        self.update_ref(&last, commit).await?;
+        Ok(last)
+    }
+
+    /// What is kept of all branches has a bound, too.
+    async fn drop_the_oldest(&self) -> Result<(), GitError> {
+        let asked = [
+            "for-each-ref",
+            "--sort=-committerdate",
+            "--format=%(refname)",
+            KEPT,
+        ];
+        let listed = self.call().reading().run(asked).await?;
+        for name in listed.stdout_text().lines().skip(MOST_KEPT_IN_ALL) {
+            self.call().run(["update-ref", "-d", name]).await?;
+        }
+        Ok(())
     }
 
     async fn update_ref(&self, name: &str, commit: &str) -> Result<(), GitError> {

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use orchestrator_actors::domain::task::Isolation;
 use orchestrator_actors::domain::task::{BranchChange, BranchName, CommitId};
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::git::{
@@ -28,18 +29,6 @@ use orchestrator_actors::ports::git::{
 };
 
 pub use diff::{DiffStat, FileStat};
-
-/// How far the user's git configuration is kept away from a task's work.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// The user's global configuration holds, as the credentials of most remotes need it.
-    #[default]
-    Off,
-    /// Neither the system's nor the user's configuration is read.
-    Config,
-    /// Every task gets a work tree of its own below this folder, removed at its end. The user's stays as it is.
-    Worktree(PathBuf),
-}
 
 /// Who commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,17 +101,30 @@ impl GitConfig {
 #[derive(Clone, Debug)]
 pub struct GitCli {
     config: Arc<GitConfig>,
-    /// `None` when git is not installed.
-    program: Option<PathBuf>,
 }
 
 impl GitCli {
     pub fn new(config: GitConfig) -> Self {
-        let program = find_git(config.environment.get("PATH"));
         Self {
             config: Arc::new(config),
-            program,
         }
+    }
+
+    /// In the isolation in which the attempt began: a work tree of its own is not ended in the user's, nor the other way round.
+    fn of(&self, change: &BranchChange) -> Self {
+        match &change.isolation {
+            Some(isolation) if *isolation != self.config.isolation => {
+                let mut config = (*self.config).clone();
+                config.isolation = isolation.clone();
+                Self::new(config)
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// Looked for in every call: it may be installed, replaced or removed at any time. `None` when there is none.
+    fn program(&self) -> Option<PathBuf> {
+        find_git(self.config.environment.get("PATH"))
     }
 }
 
@@ -152,32 +154,32 @@ impl Git for GitCli {
     }
 
     fn branch(&self, change: BranchChange) -> Pending<Result<(), GitError>> {
-        let git = self.clone();
+        let git = self.of(&change);
         Box::pin(async move { changes::branch(&git, &change).await })
     }
 
     fn evidence(&self, change: BranchChange) -> Pending<Result<Evidence, GitError>> {
-        let git = self.clone();
+        let git = self.of(&change);
         Box::pin(async move { changes::evidence(&git, &change).await })
     }
 
     fn commit(&self, change: BranchChange, message: String) -> Pending<Result<CommitId, GitError>> {
-        let git = self.clone();
+        let git = self.of(&change);
         Box::pin(async move { changes::commit(&git, &change, &message).await })
     }
 
     fn push(&self, change: BranchChange) -> Pending<Result<bool, GitError>> {
-        let git = self.clone();
+        let git = self.of(&change);
         Box::pin(async move { changes::push(&git, &change).await })
     }
 
     fn settle(&self, change: BranchChange) -> Pending<Result<(), GitError>> {
-        let git = self.clone();
+        let git = self.of(&change);
         Box::pin(async move { changes::settle(&git, &change).await })
     }
 
     fn clean_up(&self, undo: Undo) -> Pending<Result<(), GitError>> {
-        let git = self.clone();
+        let git = self.of(&undo.change);
         Box::pin(async move { cleanup::clean_up(&git, &undo).await })
     }
 

@@ -5,7 +5,7 @@ use orchestrator_actors::ports::git::{Cleanliness, GitError};
 
 use super::call::Call;
 use super::place::{self, Place};
-use super::{GitCli, trust};
+use super::{GitCli, changes, trust};
 
 /// Uncommitted paths that are named.
 const SHOWN: usize = 5;
@@ -45,6 +45,7 @@ pub async fn is_clean(git: &GitCli) -> Result<Cleanliness, GitError> {
         let at = status.commit.unwrap_or_default();
         return Err(GitError::Detached(at.chars().take(10).collect()));
     }
+    changes::check_identity(git, &place).await?;
     if matches!(git.config.isolation, super::Isolation::Worktree(_)) {
         // The task gets a tree of its own, made of the commit: what lies about in this one is in nobody's way.
         return Ok(Cleanliness::default());

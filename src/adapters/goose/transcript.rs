@@ -61,6 +61,13 @@ impl oneshot::Transcript for Transcript {
         // An interrupted Goose puts words before its last object, on the same line.
         let object = line.find("{\"type\":").map_or(line, |at| &line[at..]);
         let Ok(value) = serde_json::from_str::<Value>(object) else {
+            // An object that was cut off because it is too long, as what tools take and give can be.
+            if oneshot::is_cut_off(object) {
+                self.tools += 1;
+                if object.contains("\"toolRe") {
+                    self.own_words.clear();
+                }
+            }
             return;
         };
         match value["type"].as_str() {
@@ -157,6 +164,18 @@ mod tests {
         );
         assert_eq!(transcript.last, Last::Complete);
         assert!(transcript.own_words.is_empty());
+    }
+
+    #[test]
+    fn a_tool_call_that_was_cut_off_is_one_all_the_same() {
+        let call = r#"{"type":"message","message":{"id":"a","role":"assistant","content":[{"type":"toolRequest","toolCall":{"value":{"name":"write","arguments":{"content":"x"#;
+        let transcript = read(&[
+            r#"{"type":"message","message":{"id":"e","role":"assistant","content":[{"type":"text","text":"Network error: away"}],"metadata":{}}}"#,
+            &format!("{call}{}", "x".repeat(70_000)),
+        ]);
+        assert!(transcript.has_used_tools());
+        assert!(transcript.own_words.is_empty(), "that was before it");
+        assert!(!read(&["plain words", "[1, 2"]).has_used_tools());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub use run::run;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use orchestrator_actors::domain::ids::TaskId;
 use orchestrator_actors::domain::task::{Class, Failure, Patience};
 use orchestrator_actors::ports::tasks::{Assignment, RunReport};
 
@@ -89,6 +90,11 @@ pub trait Transcript: Default + Send {
     fn turns(&self) -> u32;
 }
 
+/// Whether a line that is no JSON was to be some: long lines reach us without their end.
+pub fn is_cut_off(line: &str) -> bool {
+    line.trim_start().starts_with('{')
+}
+
 /// How the process ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct End {
@@ -141,19 +147,29 @@ impl End {
 }
 
 /// A task's name among sessions: what a dead supervisor left of it is found and swept under this.
-pub fn key_of(assignment: &Assignment) -> String {
-    file_key(&format!("task-{}", assignment.task))
+pub fn key_of(task: &TaskId) -> String {
+    file_key(&format!("task-{task}"))
+}
+
+/// The lock that the warden of the task's assistant holds as long as anything of it lives.
+pub fn lock_of(run_dir: &Path, task: &TaskId) -> PathBuf {
+    session_lock(&run_dir.join("locks"), &key_of(task))
+}
+
+/// What everything that the assistant started carries in its environment.
+pub fn marker_of(state_dir: &Path, task: &TaskId) -> Marker {
+    Marker::new(&prefix(state_dir), &key_of(task))
 }
 
 /// A child with the session lock, marker, journal and temporary folder of its task; arguments and environment are missing.
 pub fn ward(common: &Common, assignment: &Assignment) -> WardSpec {
-    let key = key_of(assignment);
+    let key = key_of(&assignment.task);
     let mut spec = WardSpec::new(&common.warden, &common.binary, &assignment.directory);
     spec.lease = LeaseSpec {
-        session: Some(session_lock(&common.run_dir.join("locks"), &key)),
+        session: Some(lock_of(&common.run_dir, &assignment.task)),
         directory: None,
     };
-    spec.marker = Marker::new(&prefix(&common.state_dir), &key);
+    spec.marker = marker_of(&common.state_dir, &assignment.task);
     spec.temporary = Some(common.run_dir.join("tmp").join(&key));
     spec.journal = Some((Journal::in_state_folder(&common.state_dir), key));
     spec

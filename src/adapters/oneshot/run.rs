@@ -9,7 +9,9 @@ use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
 use super::{End, EndedBy, Folder, OneShot, Transcript, key_of};
-use crate::adapters::process::{ExitRecord, Source, SpawnError, Ward, WardSpec, environment};
+use crate::adapters::process::{
+    ExitRecord, Source, SpawnError, Ward, WardSpec, environment, speaks_of_shortage,
+};
 
 /// For what a dead supervisor left of the same task: its warden needs a moment to end it.
 const LEASE_RETRY: Duration = Duration::from_millis(200);
@@ -63,7 +65,7 @@ async fn once<Kind: OneShot>(
     if !common.binary.is_file() {
         return Err(missing(kind, "there is no such file"));
     }
-    let folder = Folder::make(&common.run_dir, kind.name(), &key_of(assignment))
+    let folder = Folder::make(&common.run_dir, kind.name(), &key_of(&assignment.task))
         .map_err(|error| no_folder(&error))?;
     std::fs::write(folder.instructions(), &assignment.description)
         .map_err(|error| no_folder(&error))?;
@@ -106,6 +108,9 @@ async fn once<Kind: OneShot>(
             Ok(report)
         }
         Err(mut failure) => {
+            if failure.class == Class::Assistant && speaks_of_shortage(&failure.message) {
+                failure.class = Class::Shortage;
+            }
             failure.message = environment::redacted(&failure.message, &secrets);
             Err(failure)
         }
@@ -121,10 +126,13 @@ async fn spawn(kind: &impl OneShot, spec: WardSpec) -> Result<Ward, Failure> {
             Err(SpawnError::Busy(_) | SpawnError::Shortage(_)) if tried < LEASE_TRIES => {}
             Err(SpawnError::Busy(held)) => {
                 let message = format!("another process still works on this task: it holds {held}");
-                return Err(Failure::new(Class::Assistant, message));
+                return Err(Failure::new(Class::Shortage, message));
             }
             Err(SpawnError::Shortage(message)) => {
-                return Err(Failure::new(Class::Assistant, message));
+                return Err(Failure::new(Class::Shortage, message));
+            }
+            Err(SpawnError::Failed(message)) if speaks_of_shortage(&message) => {
+                return Err(Failure::new(Class::Shortage, message));
             }
             Err(SpawnError::Failed(message)) => return Err(missing(kind, &message)),
         }
@@ -179,5 +187,6 @@ fn missing(kind: &impl OneShot, why: &str) -> Failure {
 
 fn no_folder(error: &io::Error) -> Failure {
     let message = format!("could not make a folder for the run: {error}");
-    Failure::new(Class::Assistant, message)
+    // A full disk, too few descriptors, or a folder that is not ours to write in: no task's fault.
+    Failure::new(Class::Shortage, message)
 }

@@ -34,7 +34,7 @@ mod warden;
 
 pub use memory::give_large_blocks_back;
 pub use private::private_folder;
-pub use protocol::is_shortage;
+pub use protocol::{is_shortage, speaks_of_shortage};
 pub use sys::{boot_id, memory_bytes, rss_bytes};
 pub use ward::{ExitRecord, Line, Source, SpawnError, Ward, WardSpec};
 pub use warden::warden_main;

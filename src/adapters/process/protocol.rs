@@ -83,6 +83,21 @@ pub fn listed(left: &[Left]) -> String {
     each.join(", ")
 }
 
+/// Whether a program, or an error's text, says that the machine is short of something: descriptors, memory, processes, disk.
+pub fn speaks_of_shortage(text: &str) -> bool {
+    [
+        "Too many open files",
+        "Cannot allocate memory",
+        "Resource temporarily unavailable",
+        "No space left on device",
+        "Disk quota exceeded",
+        "ENOSPC",
+        "EMFILE",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}
+
 /// Whether an error says that the machine has too little of something, so that the same can work later.
 pub fn is_shortage(error: &std::io::Error) -> bool {
     use rustix::io::Errno;

@@ -125,6 +125,22 @@ pub struct BranchChange {
     pub base: CommitId,
     /// Where the work is done: the repository, or a work tree of the task's own.
     pub directory: PathBuf,
+    /// How the attempt began, and so how it is ended, whatever the settings say by then. `None`: as they say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+}
+
+/// How far a task's work is kept away from what is the user's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// The user's global configuration holds, as the credentials of most remotes need it.
+    #[default]
+    Off,
+    /// Neither the system's nor the user's configuration is read.
+    Config,
+    /// Every task gets a work tree of its own below this folder, removed at its end. The user's stays as it is.
+    Worktree(PathBuf),
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub enum Class {
     Aborted,
     /// The assistant is not installed, or cannot be started.
     Missing,
+    /// The machine is short of something (descriptors, memory, disk), or what was there before is not gone yet.
+    Shortage,
     /// The assistant ended in a way that none of the others describes.
     Assistant,
     /// The task itself cannot be done: empty, too large.

@@ -7,7 +7,7 @@ mod patience;
 mod phase;
 mod settings;
 
-pub use branch::{BranchChange, BranchName, BranchNameError, CommitId, cyrb53};
+pub use branch::{BranchChange, BranchName, BranchNameError, CommitId, Isolation, cyrb53};
 pub use failure::{Class, Failure};
 pub use patience::Patience;
 pub use phase::{Entry, Phase, Resume};

@@ -40,6 +40,19 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// What has been changed by then, or is about to be.
+    pub fn change(&self) -> Option<&BranchChange> {
+        match self {
+            Self::Pulled | Self::Failing { .. } => None,
+            Self::Branching { change }
+            | Self::Running { change }
+            | Self::Committing { change }
+            | Self::Pushing { change, .. }
+            | Self::Acknowledging { change, .. }
+            | Self::CleaningUp { change, .. } => Some(change),
+        }
+    }
+
     /// For people and for metrics.
     pub fn name(&self) -> &'static str {
         match self {
@@ -131,7 +144,7 @@ impl From<Phase> for Resume {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BranchName, Class};
+    use super::super::{BranchName, Class, Isolation};
     use super::*;
 
     #[test]
@@ -141,6 +154,7 @@ mod tests {
             created: BranchName::of_task("", "a").unwrap(),
             base: CommitId::new("c0ffee"),
             directory: "/work".into(),
+            isolation: Some(Isolation::Worktree("/trees".into())),
         };
         for phase in [
             Phase::Pulled,

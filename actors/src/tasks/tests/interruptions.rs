@@ -2,7 +2,7 @@
 //! task is done once or given back, never on two branches, and the repository is never left half-way.
 
 use super::world::{Interruption, World};
-use crate::domain::task::{BranchName, Class, Failure};
+use crate::domain::task::{BranchName, Class, Failure, Isolation};
 use crate::ports::tasks::{Acknowledgement, LoopEnd};
 
 const STEPS: [&str; 12] = [
@@ -238,4 +238,23 @@ async fn a_task_that_is_somebody_elses_after_the_restart_is_undone_and_nothing_i
             );
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_taken_up_in_the_isolation_that_it_began_in() {
+    let world = World::new(&["a"]);
+    let trees = Some(Isolation::Worktree("/trees".into()));
+    world.state().isolation.clone_from(&trees);
+    world.state().interruption = Some(("after run".to_owned(), Interruption::Kill));
+    world.run().await;
+    // The settings are others by now.
+    world.state().isolation = Some(Isolation::Off);
+    world.run_to_the_end().await;
+    let state = world.state();
+    let wanted: Vec<_> = state
+        .wanted
+        .iter()
+        .map(|wanted| (wanted.after_restart, wanted.isolation.clone()))
+        .collect();
+    assert_eq!(wanted, [(false, None), (true, trees), (false, None)]);
 }

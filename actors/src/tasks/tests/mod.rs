@@ -2,5 +2,6 @@
 //! every point of it.
 
 mod interruptions;
+mod link_queue;
 mod steps;
 mod world;

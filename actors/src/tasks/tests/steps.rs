@@ -1,5 +1,7 @@
 //! What follows what, and what each failure leads to.
 
+use std::time::Duration;
+
 use super::world::World;
 use crate::domain::task::{BranchName, Class, Failure, Patience};
 use crate::ports::git::GitError;
@@ -232,6 +234,83 @@ async fn a_repository_that_cannot_be_worked_in_blocks_the_loop_and_no_attempt_co
         is_untouched(&world);
         world.run_to_the_end().await;
         assert_eq!(world.state().current, name_of("a"), "{step}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_short_of_something_blocks_the_loop_and_uses_up_no_task() {
+    let short = || GitError::Shortage("No space left on device".to_owned());
+    for step in [
+        "is_clean", "prepare", "branch", "evidence", "commit", "push",
+    ] {
+        let mut world = World::new(&["a", "b"]);
+        world.attempts = 1;
+        world.settings.git = Patience::NONE;
+        world.state().git_fails = Some((step, short(), 1));
+        let end = world.run().await;
+        let expected = Some(LoopEnd::Blocked(Blocked::Git(short())));
+        assert_eq!(end, expected, "{step}");
+        world.run_to_the_end().await;
+        assert_eq!(failures(&world), [], "{step}");
+        assert_eq!(world.state().current, name_of("b"), "{step}");
+    }
+    let mut world = World::new(&["a", "b"]);
+    world.attempts = 1;
+    let failure = Failure::new(Class::Shortage, "Too many open files");
+    world.state().run_fails.push_back(failure);
+    let end = world.run().await;
+    assert!(
+        matches!(&end, Some(LoopEnd::Blocked(Blocked::Shortage(why))) if why.contains("open files")),
+        "{end:?}"
+    );
+    is_untouched(&world);
+    world.run_to_the_end().await;
+    assert_eq!(failures(&world), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_git_that_takes_too_long_stops_the_queue_and_not_task_after_task() {
+    let slow = || GitError::TimedOut {
+        what: "status".to_owned(),
+        within: Duration::from_mins(2),
+    };
+    for (step, used_up) in [("is_clean", 0), ("evidence", 1), ("commit", 0)] {
+        let world = World::new(&["a", "b"]);
+        world.state().git_fails = Some((step, slow(), 1));
+        let end = world.run().await;
+        let expected = Some(LoopEnd::Blocked(Blocked::Git(slow())));
+        assert_eq!(end, expected, "{step}");
+        assert_eq!(failures(&world).len(), used_up, "{step}");
+        world.run_to_the_end().await;
+        assert_eq!(world.state().current, name_of("b"), "{step}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_cannot_be_committed_or_pushed_for_no_fault_of_the_tasks_waits_for_it() {
+    for (step, error) in [
+        ("commit", GitError::NoIdentity),
+        ("commit", GitError::Missing),
+        ("push", GitError::Missing),
+        ("settle", GitError::Locked("index.lock".to_owned())),
+    ] {
+        let mut world = World::new(&["a"]);
+        world.settings.git = Patience::NONE;
+        world.state().git_fails = Some((step, error.clone(), 2));
+        for _ in 0..2 {
+            let end = world.run().await;
+            let expected = Some(LoopEnd::Blocked(Blocked::Git(error.clone())));
+            assert_eq!(end, expected, "{step}");
+            assert!(world.state().acknowledged.is_empty(), "{step}");
+        }
+        world.run_to_the_end().await;
+        let state = world.state();
+        assert_eq!(state.runs.len(), 1, "{step}: the assistant ran once");
+        assert_eq!(state.current, name_of("a"), "{step}");
+        assert!(matches!(
+            state.acknowledged[..],
+            [(_, Acknowledgement::Done(_))]
+        ));
     }
 }
 

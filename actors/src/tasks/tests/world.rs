@@ -10,14 +10,16 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::TaskId;
-use crate::domain::task::{BranchChange, BranchName, CommitId, Entry, Failure, Patience};
+use crate::domain::task::{
+    BranchChange, BranchName, CommitId, Entry, Failure, Isolation, Patience,
+};
 use crate::ports::Pending;
 use crate::ports::git::{
     ChainLink, Cleanliness, Evidence, Git, GitError, Relationship, StateDump, Undo,
 };
 use crate::ports::tasks::{
-    Acknowledgement, Assignment, JournalError, LoopEnd, Metrics, Pulled, Queue, QueueError,
-    RunReport, Runner, Task, TaskJournal,
+    Acknowledgement, Assignment, Blocked, Held, JournalError, LoopEnd, Metrics, Pulled, Queue,
+    QueueError, RunReport, Runner, Task, TaskJournal, Wanted,
 };
 use crate::tasks::{LoopSettings, LooperDeps, Progress, run_loop};
 
@@ -55,6 +57,10 @@ pub struct State {
     /// The queue has given the task in hand to somebody else.
     pub lease_lost: bool,
     pub progress: Vec<Progress>,
+    /// As the settings say at the moment.
+    pub isolation: Option<Isolation>,
+    /// What was asked of the directory.
+    pub wanted: Vec<Wanted>,
 }
 
 #[derive(Clone)]
@@ -212,6 +218,7 @@ impl Git for World {
                 created: name,
                 base: CommitId::new(format!("tip of {}", state.current)),
                 directory: "/work".into(),
+                isolation: state.isolation.clone(),
             })
         })
     }
@@ -412,6 +419,11 @@ impl LooperDeps for World {
 
     fn journal(&self) -> &dyn TaskJournal {
         self
+    }
+
+    fn directory(&self, wanted: Wanted) -> Pending<Result<Held, Blocked>> {
+        self.state().wanted.push(wanted);
+        Box::pin(async { Ok(Box::new(()) as Held) })
     }
 
     fn now_ms(&self) -> u64 {

@@ -24,6 +24,10 @@ pub struct Transcript {
 impl oneshot::Transcript for Transcript {
     fn read_line(&mut self, line: &str) {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
+            // A line that was cut off because it is too long: what a tool takes and gives can be.
+            if oneshot::is_cut_off(line) {
+                self.tools += 1;
+            }
             return;
         };
         let part = &event["part"];
@@ -137,6 +141,13 @@ mod tests {
         assert_eq!((report.summary.as_str(), report.turns), ("ok", 2));
         assert_eq!((report.input_tokens, report.output_tokens), (150, 4));
         assert!(transcript.has_used_tools());
+    }
+
+    #[test]
+    fn a_tool_whose_line_was_cut_off_was_used_all_the_same() {
+        let cut = r#"{"type":"tool_use","part":{"tool":"read","state":{"output":"aaa"#;
+        assert!(read(&[cut]).has_used_tools());
+        assert!(!read(&["a warning of somebody's"]).has_used_tools());
     }
 
     #[test]
