@@ -240,11 +240,13 @@ async fn serve(
     }
 }
 
+type Pending<'a> = Pin<Box<dyn Future<Output = Result<Reloaded, Refusal>> + Send + 'a>>;
+
 /// Reloads that are asked for by signals and by the watched file: one at a time, and once more for what was asked meanwhile.
 #[derive(Default)]
 struct Reloads<'a> {
     asked: bool,
-    under_way: Option<Pin<Box<dyn Future<Output = Result<Reloaded, Refusal>> + Send + 'a>>>,
+    under_way: Option<Pending<'a>>,
 }
 
 impl<'a> Reloads<'a> {
