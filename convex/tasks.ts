@@ -312,6 +312,8 @@ const taken = v.union(
     /** The whole of what the assistant is told. */
     prompt: v.string(),
     attempt: v.number(),
+    /** To be shown by whoever reports the task. */
+    leaseId: v.string(),
     /** The role had it in hand already. */
     again: v.boolean(),
   }),
@@ -332,7 +334,7 @@ export const take = mutation({
     const told = async (task: Task, attempt: number, again: boolean): Promise<Infer<typeof taken>> => {
       const { taskId } = task;
       const text = (await findText(ctx, taskId))?.text ?? "";
-      return { status: "task", taskId, text, prompt: taskPrompt({ room, role, taskId, text, attempt, again }), attempt, again };
+      return { status: "task", taskId, text, prompt: taskPrompt({ room, role, taskId, leaseId, text, attempt, again }), attempt, leaseId, again };
     };
     const held = await inHand(ctx, queue, worker);
     if (held?.leaseId === leaseId) return await told(held, held.attempt, false);
@@ -355,21 +357,21 @@ const roleResult = v.union(
   v.object({ status: v.literal("returned") }),
 );
 
-/** What became of a role's task. Nobody else has it while the role that took it has not been given up. */
+/** What became of a role's task. The first word under a lease counts, and only that of the lease under which it was taken last. */
 export const report = mutation({
-  args: { token: v.string(), taskId: v.string(), result: roleResult },
+  args: { token: v.string(), taskId: v.string(), leaseId: v.string(), result: roleResult },
   returns: v.object({
     status: v.union(v.literal("ok"), v.literal("already"), v.literal("lost")),
     state: taskState,
   }),
-  handler: async (ctx, { token, taskId, result }) => {
+  handler: async (ctx, { token, taskId, leaseId, result }) => {
     const worker = await requireApproved(ctx, token);
     const task = await ownedTask(ctx, worker.owner, taskId);
     if (task.role === undefined) {
       throw refusal("conflict", `task ${taskId} is a worker's, not a role's: its supervisor says what becomes of it`);
     }
     if (task.holder !== worker.workerId) return { status: "lost" as const, state: task.state };
-    return await reported(ctx, task, result);
+    return await reported(ctx, task, leaseId, result);
   },
 });
 

@@ -24,6 +24,7 @@ export interface RoleTask {
   room: string;
   role: string;
   taskId: string;
+  leaseId: string;
   text: string;
   attempt: number;
   /** It was given to the role before and not reported. */
@@ -31,7 +32,7 @@ export interface RoleTask {
 }
 
 /** A task as the assistant that plays a role reads it. The task's text is its owner's, and stands between marks with its id. */
-export function taskPrompt({ room, role, taskId, text, attempt, again }: RoleTask): string {
+export function taskPrompt({ room, role, taskId, leaseId, text, attempt, again }: RoleTask): string {
   const before = again
     ? ["You have had this task in hand already. Look at what is there before you go on."]
     : attempt > 1
@@ -46,9 +47,9 @@ export function taskPrompt({ room, role, taskId, text, attempt, again }: RoleTas
     `----- end of task ${taskId} -----`,
     "",
     "When it is done, say so, with a sentence about what you did:",
-    `  orchestrator task done ${taskId} --summary "..."`,
+    `  orchestrator task done ${taskId} --lease ${leaseId} --summary "..."`,
     "When it cannot be done:",
-    `  orchestrator task fail ${taskId} --reason "..."`,
+    `  orchestrator task fail ${taskId} --lease ${leaseId} --reason "..."`,
     "Then take the next one:",
     `  orchestrator wait-for-task --room ${room} --role ${role}`,
   ].join("\n");

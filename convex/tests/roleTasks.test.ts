@@ -28,11 +28,11 @@ async function player(t: Deployment, workerId: string, machineId: string): Promi
 const take = (t: Deployment, token: string, leaseId: string, onlyNew?: boolean) =>
   t.mutation(api.tasks.take, { token, ...DEN, leaseId, ...(onlyNew === undefined ? {} : { onlyNew }) });
 
-const done = (t: Deployment, token: string, taskId: string) =>
-  t.mutation(api.tasks.report, { token, taskId, result: { status: "done", summary: "did it" } });
+const done = (t: Deployment, token: string, taskId: string, leaseId: string) =>
+  t.mutation(api.tasks.report, { token, taskId, leaseId, result: { status: "done", summary: "did it" } });
 
-const fail = (t: Deployment, token: string, taskId: string, retry = true) =>
-  t.mutation(api.tasks.report, { token, taskId, result: { status: "failed", reason: "no key", retry } });
+const fail = (t: Deployment, token: string, taskId: string, leaseId: string, retry = true) =>
+  t.mutation(api.tasks.report, { token, taskId, leaseId, result: { status: "failed", reason: "no key", retry } });
 
 async function task(t: Deployment, taskId: string) {
   return (await ownerOf(t).query(api.tasks.get, { taskId }))!.task;
@@ -50,11 +50,11 @@ describe("a role's task", () => {
     expect(first).toMatchObject({ status: "task", taskId: "a", text: "do a", attempt: 1, again: false });
     const { prompt } = first as { prompt: string };
     expect(prompt).toContain("----- task a -----\ndo a\n----- end of task a -----");
-    expect(prompt).toContain("orchestrator task done a --summary");
+    expect(prompt).toContain("orchestrator task done a --lease l1 --summary");
     expect(prompt).toContain("orchestrator wait-for-task --room den --role builder");
     expect(await take(t, token, "l1")).toEqual(first);
-    expect(await done(t, token, "a")).toEqual({ status: "ok", state: "done" });
-    expect(await done(t, token, "a")).toEqual({ status: "already", state: "done" });
+    expect(await done(t, token, "a", "l1")).toEqual({ status: "ok", state: "done" });
+    expect(await done(t, token, "a", "l1")).toEqual({ status: "already", state: "done" });
     expect(await task(t, "a")).toMatchObject({ state: "done", summary: "did it", holder: "w1", ...DEN, hash: taskHash("do a") });
     expect(await take(t, token, "l2")).toMatchObject({ taskId: "b" });
     const { tasks } = await ownerOf(t).query(api.tasks.list, DEN);
@@ -71,10 +71,10 @@ describe("a role's task", () => {
     const again = await take(t, token, "l3");
     expect(again).toMatchObject({ taskId: "a", attempt: 1, again: true });
     expect((again as { prompt: string }).prompt).toContain("in hand already");
-    expect(await fail(t, token, "a")).toEqual({ status: "ok", state: "queued" });
-    expect(await fail(t, token, "a")).toEqual({ status: "already", state: "queued" });
+    expect(await fail(t, token, "a", "l3")).toEqual({ status: "ok", state: "queued" });
+    expect(await fail(t, token, "a", "l3")).toEqual({ status: "already", state: "queued" });
     expect(await take(t, token, "l4")).toMatchObject({ taskId: "a", attempt: 2, again: false });
-    expect(await fail(t, token, "a", false)).toEqual({ status: "ok", state: "failed" });
+    expect(await fail(t, token, "a", "l4", false)).toEqual({ status: "ok", state: "failed" });
     expect(await task(t, "a")).toMatchObject({ failure: { class: "assistant", message: "no key" } });
   });
 
@@ -86,8 +86,22 @@ describe("a role's task", () => {
     expect(await take(t, here, "l1")).toMatchObject({ taskId: "a" });
     expect(await take(t, there, "l2")).toMatchObject({ taskId: "b" });
     expect(await take(t, there, "l3")).toMatchObject({ taskId: "b", again: true });
-    expect(await done(t, there, "a")).toEqual({ status: "lost", state: "running" });
-    expect(await done(t, here, "a")).toEqual({ status: "ok", state: "done" });
+    expect(await done(t, there, "a", "l3")).toEqual({ status: "lost", state: "running" });
+    expect(await done(t, here, "a", "l1")).toEqual({ status: "ok", state: "done" });
+  });
+
+  test("is reported by whoever took it last: who was given up does not speak for the one in its place", async () => {
+    const t = deployment();
+    const token = await player(t, "w1", "m1");
+    await add(t, ["a"]);
+    await take(t, token, "l1");
+    expect(await take(t, token, "l2")).toMatchObject({ taskId: "a", leaseId: "l2", again: true });
+    expect(await done(t, token, "a", "l1")).toEqual({ status: "lost", state: "running" });
+    expect(await fail(t, token, "a", "l2")).toEqual({ status: "ok", state: "queued" });
+    await take(t, token, "l3");
+    expect(await done(t, token, "a", "l2")).toEqual({ status: "already", state: "running" });
+    expect(await done(t, token, "a", "l1")).toEqual({ status: "lost", state: "running" });
+    expect(await done(t, token, "a", "l3")).toEqual({ status: "ok", state: "done" });
   });
 
   test("goes back when nobody reports it, and a late report is taken while nobody else has it", async () => {
@@ -100,12 +114,12 @@ describe("a role's task", () => {
     expect(await task(t, "a")).toMatchObject({ state: "running" });
     await pass(t, 120_000);
     expect(await task(t, "a")).toMatchObject({ state: "queued", attempt: 1, failure: { class: "lost" } });
-    expect(await done(t, there, "a")).toEqual({ status: "lost", state: "queued" });
-    expect(await done(t, here, "a")).toEqual({ status: "ok", state: "done" });
+    expect(await done(t, there, "a", "l1")).toEqual({ status: "lost", state: "queued" });
+    expect(await done(t, here, "a", "l1")).toEqual({ status: "ok", state: "done" });
     await take(t, here, "l2");
     await pass(t, 7 * HOUR);
     expect(await take(t, there, "l3")).toMatchObject({ taskId: "b", attempt: 2 });
-    expect(await done(t, here, "b")).toEqual({ status: "lost", state: "running" });
+    expect(await done(t, here, "b", "l2")).toEqual({ status: "lost", state: "running" });
   });
 
   test("is not lost while a supervisor says that the role's assistant runs", async () => {
@@ -130,11 +144,11 @@ describe("a role's task", () => {
     await add(t, ["a"]);
     await take(t, token, "l1");
     expect(await ownerOf(t).mutation(api.tasks.cancel, { taskId: "a" })).toEqual({ state: "canceled" });
-    expect(await done(t, token, "a")).toEqual({ status: "lost", state: "canceled" });
+    expect(await done(t, token, "a", "l1")).toEqual({ status: "lost", state: "canceled" });
     expect(await take(t, token, "l2")).toEqual({ status: "none" });
     expect(await ownerOf(t).mutation(api.tasks.retry, { taskId: "a" })).toEqual({ state: "queued" });
     expect(await take(t, token, "l3")).toMatchObject({ taskId: "a", attempt: 1 });
-    await t.mutation(api.tasks.report, { token, taskId: "a", result: { status: "returned" } });
+    await t.mutation(api.tasks.report, { token, taskId: "a", leaseId: "l3", result: { status: "returned" } });
     expect(await task(t, "a")).toMatchObject({ state: "queued", attempt: 0 });
   });
 
@@ -148,7 +162,7 @@ describe("a role's task", () => {
     expect(await t.mutation(api.tasks.pull, { ...worker, leaseId: "l1" })).toMatchObject({ taskId: "b" });
     expect(await t.mutation(api.tasks.pull, { ...worker, leaseId: "l1" })).toMatchObject({ taskId: "b" });
     expect(await take(t, worker.token, "l2")).toMatchObject({ taskId: "a" });
-    expect(await code(done(t, worker.token, "b"))).toBe("conflict");
+    expect(await code(done(t, worker.token, "b", "l1"))).toBe("conflict");
   });
 
   test("is not for strangers, not for whoever does not play the role, and not for both", async () => {
@@ -159,7 +173,7 @@ describe("a role's task", () => {
     expect(await strangerOf(t).query(api.tasks.list, DEN)).toEqual({ tasks: [] });
     await strangerOf(t).mutation(api.tasks.add, { ...DEN, tasks: [{ id: "theirs", text: "do theirs" }] });
     expect(await take(t, token, "l1")).toMatchObject({ taskId: "a" });
-    expect(await code(done(t, token, "theirs"))).toBe("forbidden");
+    expect(await code(done(t, token, "theirs", "l1"))).toBe("forbidden");
     const other = await createWorker(ownerOf(t), "w2", "m2");
     expect(await code(take(t, other, "l2"))).toBe("pending");
     await ownerOf(t).mutation(api.workers.approve, { workerId: "w2" });
@@ -168,7 +182,7 @@ describe("a role's task", () => {
     await ownerOf(t).mutation(api.workers.approve, { workerId: "w3" });
     expect(await code(take(t, beside, "l2"))).toBe("forbidden");
     await ownerOf(t).mutation(api.workers.revoke, { workerId: "w1" });
-    expect(await code(done(t, token, "a"))).toBe("revoked");
+    expect(await code(done(t, token, "a", "l1"))).toBe("revoked");
     for (const to of [{}, { room: "den" }, { role: "builder" }, { workerId: "w2", ...DEN }, { room: "../x", role: "y" }]) {
       expect(await code(ownerOf(t).mutation(api.tasks.add, { ...to, tasks: [{ id: "x", text: "x" }] }))).toBe("invalid");
     }

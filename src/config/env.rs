@@ -5,6 +5,10 @@
 pub const CONFIG: &str = "ORCHESTRATOR_CONFIG";
 /// State folder: lock, outbox, logs.
 pub const STATE_DIR: &str = "ORCHESTRATOR_STATE_DIR";
+/// Folder of this machine's identity, and of `workers.json` when nothing else is said.
+pub const CONFIG_DIR: &str = "ORCHESTRATOR_CONFIG_DIR";
+/// Data folder: the embedded deployment, installed assistants, their stores, work trees.
+pub const DATA_DIR: &str = "ORCHESTRATOR_DATA_DIR";
 /// Log level or filter, as `--log-level` takes it.
 pub const LOG: &str = "ORCHESTRATOR_LOG";
 /// `auto`, `always` or `never`.

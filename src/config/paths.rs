@@ -1,6 +1,6 @@
 //! Where things lie. The documents name `~/.config/opencode-orchestrator` literally, so the XDG rules hold on every
 //! system, macOS included: configuration, state, data and the runtime folder each follow their variable and fall back
-//! to the place in HOME. Folders and secrets made here are private (0700, 0600).
+//! to the place in HOME. Whoever is started with another HOME is told the folders by variables of our own. Folders and secrets made here are private (0700, 0600).
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,6 +8,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use super::env;
 
 /// The folder of this program inside each XDG base.
 const FOLDER: &str = "opencode-orchestrator";
@@ -47,22 +49,23 @@ impl Paths {
 
     /// As [`Paths::from_env`], over any environment.
     pub fn resolve(
-        env: &dyn Fn(&str) -> Option<PathBuf>,
+        variable: &dyn Fn(&str) -> Option<PathBuf>,
         config: Option<&Path>,
         state: Option<&Path>,
     ) -> Result<Self, PathsError> {
-        let home = env("HOME")
+        let home = variable("HOME")
             .filter(|home| home.is_absolute())
             .or_else(dirs::home_dir)
             .ok_or(PathsError::NoHome)?;
         // The specification: a relative path in these variables is to be ignored.
         let base = |name: &str, fallback: &str| {
-            env(name)
+            variable(name)
                 .filter(|path| path.is_absolute())
                 .unwrap_or_else(|| home.join(fallback))
                 .join(FOLDER)
         };
-        let config_dir = base("XDG_CONFIG_HOME", ".config");
+        let own = |name: &str| variable(name).filter(|path| path.is_absolute());
+        let config_dir = own(env::CONFIG_DIR).unwrap_or_else(|| base("XDG_CONFIG_HOME", ".config"));
         let state_dir = match state {
             Some(path) => absolute(path),
             None => base("XDG_STATE_HOME", ".local/state"),
@@ -71,8 +74,8 @@ impl Paths {
             workers_file: config.map_or_else(|| config_dir.join("workers.json"), absolute),
             config: config_dir,
             state: state_dir,
-            data: base("XDG_DATA_HOME", ".local/share"),
-            runtime: env("XDG_RUNTIME_DIR").filter(|path| path.is_absolute()),
+            data: own(env::DATA_DIR).unwrap_or_else(|| base("XDG_DATA_HOME", ".local/share")),
+            runtime: variable("XDG_RUNTIME_DIR").filter(|path| path.is_absolute()),
             home,
         })
     }
@@ -214,6 +217,21 @@ mod tests {
             paths.owner_key(),
             Path::new("/home/me/.local/share/opencode-orchestrator/local/owner.key")
         );
+    }
+
+    #[test]
+    fn folders_that_are_named_hold_in_another_home() {
+        let paths = resolve(&[
+            ("HOME", "/demo/home"),
+            ("XDG_DATA_HOME", "/demo/home/.local/share"),
+            ("ORCHESTRATOR_CONFIG_DIR", "/home/me/.config/x"),
+            ("ORCHESTRATOR_DATA_DIR", "/home/me/.local/share/x"),
+        ]);
+        assert_eq!(
+            paths.machine_file(),
+            Path::new("/home/me/.config/x/machine.json")
+        );
+        assert_eq!(paths.local(), Path::new("/home/me/.local/share/x/local"));
     }
 
     #[test]

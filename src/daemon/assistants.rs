@@ -54,11 +54,13 @@ pub(super) struct Assistants {
     tidying: tokio::task::JoinHandle<()>,
 }
 
-/// What tells a command of ours, wherever it is started, which installation it belongs to.
+/// What tells a command of ours, wherever it is started and in whatever HOME, which installation it belongs to.
 fn own_files(paths: &Paths) -> BTreeMap<String, String> {
     let files = [
         (env::CONFIG, &paths.workers_file),
+        (env::CONFIG_DIR, &paths.config),
         (env::STATE_DIR, &paths.state),
+        (env::DATA_DIR, &paths.data),
     ];
     files
         .into_iter()
@@ -359,5 +361,28 @@ mod tests {
         std::fs::write(folder.path().join("y"), "67").unwrap();
         assert_eq!(size_of(folder.path()), 7);
         assert_eq!(size_of(&folder.path().join("none")), 0);
+    }
+
+    #[test]
+    fn a_command_in_the_demos_home_finds_the_files_of_this_installation() {
+        let resolve = |pairs: &BTreeMap<String, String>| {
+            let find = |name: &str| pairs.get(name).map(PathBuf::from);
+            let (config, state) = (find(env::CONFIG), find(env::STATE_DIR));
+            Paths::resolve(&find, config.as_deref(), state.as_deref()).unwrap()
+        };
+        let ours = resolve(&BTreeMap::from([(
+            "HOME".to_owned(),
+            "/home/me".to_owned(),
+        )]));
+        let mut env = BTreeMap::new();
+        HermeticSettings::new("/demo/home", "http://127.0.0.1:1/v1").apply(&mut env);
+        env.extend(own_files(&ours));
+        let theirs = resolve(&env);
+        assert_eq!(theirs.home, PathBuf::from("/demo/home"));
+        assert_eq!(theirs.machine_file(), ours.machine_file());
+        assert_eq!(theirs.local(), ours.local());
+        assert_eq!(theirs.owner_key(), ours.owner_key());
+        assert_eq!(theirs.daemon_file(), ours.daemon_file());
+        assert_eq!(theirs.workers_file, ours.workers_file);
     }
 }

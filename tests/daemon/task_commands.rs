@@ -671,6 +671,10 @@ fn a_worker_whose_directory_is_gone_or_no_repository_has_no_chain() {
 /// `wait-for-task` of the role that the tests play.
 const WAIT: [&str; 5] = ["wait-for-task", "--room", "den", "--role", "builder"];
 
+fn lease_of(taken: &Value) -> String {
+    taken["leaseId"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_role_waits_for_its_task_does_it_and_reports_it() {
     office!(server, deployment, api, office);
@@ -740,12 +744,34 @@ fn a_role_waits_for_its_task_does_it_and_reports_it() {
         "a later run brings the machine up to date"
     );
 
+    let first = printed
+        .split_whitespace()
+        .skip_while(|word| *word != "--lease")
+        .nth(1)
+        .unwrap();
+    let stale = office
+        .run(&["task", "done", &id, "--lease", first])
+        .exits(1)
+        .stderr;
+    assert!(stale.contains("taken by somebody else"), "{stale}");
+    office.run(&["task", "done", &id]).exits(2);
+    let lease = lease_of(&again);
     let done = office
-        .run(&["task", "done", &id, "--summary", "it is red"])
+        .run(&[
+            "task",
+            "done",
+            &id,
+            "--lease",
+            &lease,
+            "--summary",
+            "it is red",
+        ])
         .exits(0)
         .stderr;
     assert!(done.contains(&format!("task {id}: done")), "{done}");
-    office.run(&["task", "done", &id]).exits(0);
+    office
+        .run(&["task", "done", &id, "--lease", &lease])
+        .exits(0);
     let shown = office.run(&["task", "show", &id]).exits(0).stdout;
     assert!(
         shown.contains("role      den/builder") && shown.contains("  it is red"),
@@ -757,9 +783,12 @@ fn a_role_waits_for_its_task_does_it_and_reports_it() {
         .exits(0)
         .json();
     assert_eq!(second["text"], "then dry it");
+    let lease = lease_of(&second);
     let second = second["taskId"].as_str().unwrap();
     let failed = office
-        .run(&["task", "fail", second, "--reason", "no wind"])
+        .run(&[
+            "task", "fail", second, "--lease", &lease, "--reason", "no wind",
+        ])
         .exits(0)
         .stderr;
     assert!(failed.contains("waits for another attempt"), "{failed}");
@@ -776,6 +805,8 @@ fn a_role_waits_for_its_task_does_it_and_reports_it() {
             "task",
             "fail",
             second,
+            "--lease",
+            &lease_of(&third),
             "--reason",
             "still none",
             "--no-retry",
@@ -844,9 +875,10 @@ fn what_a_killed_wait_had_taken_is_not_lost_and_two_that_wait_get_it_once() {
 
     // Called off it is over at once, and what is reported later is not taken.
     office.run(&["task", "cancel", "paint-1"]).exits(0);
-    let refused = office.run(&["task", "done", "paint-1"]).exits(1).stderr;
+    let report = |task: &str| office.run(&["task", "done", task, "--lease", "any"]);
+    let refused = report("paint-1").exits(1).stderr;
     assert!(refused.contains("was called off"), "{refused}");
-    office.run(&["task", "done", "nothing-like-it"]).exits(2);
+    report("nothing-like-it").exits(2);
 }
 
 #[test]

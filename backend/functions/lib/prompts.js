@@ -31,8 +31,9 @@ export function initPrompt({ room, role, machine, directory }      )         {
 
 
 
+
 /** A task as the assistant that plays a role reads it. The task's text is its owner's, and stands between marks with its id. */
-export function taskPrompt({ room, role, taskId, text, attempt, again }          )         {
+export function taskPrompt({ room, role, taskId, leaseId, text, attempt, again }          )         {
   const before = again
     ? ["You have had this task in hand already. Look at what is there before you go on."]
     : attempt > 1
@@ -47,9 +48,9 @@ export function taskPrompt({ room, role, taskId, text, attempt, again }         
     `----- end of task ${taskId} -----`,
     "",
     "When it is done, say so, with a sentence about what you did:",
-    `  orchestrator task done ${taskId} --summary "..."`,
+    `  orchestrator task done ${taskId} --lease ${leaseId} --summary "..."`,
     "When it cannot be done:",
-    `  orchestrator task fail ${taskId} --reason "..."`,
+    `  orchestrator task fail ${taskId} --lease ${leaseId} --reason "..."`,
     "Then take the next one:",
     `  orchestrator wait-for-task --room ${room} --role ${role}`,
   ].join("\n");

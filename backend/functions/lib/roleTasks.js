@@ -48,20 +48,22 @@ export async function isPlaying(ctx          , { holder, room, role }      )    
 ;
 
 /**
- * The word of whoever had the task last. What was only thought to be lost has its result after all: somebody did the
- * work, and a second time is what must not happen.
+ * The word of whoever took the task under the lease. What was only thought to be lost has its result after all: somebody did
+ * the work, and a second time is what must not happen. Who asked for the task again has it under another lease, so an
+ * assistant that was given up does not speak for the one in its place.
  */
 export async function reported(
   ctx             ,
   task      ,
+  leaseId        ,
   result            ,
 )                                                                   {
-  const wasLost = (task.state === "queued" || task.state === "failed") && task.failure?.class === "lost";
-  if (task.state !== "running" && !(wasLost && result.status === "done")) {
-    const said = { done: "done", failed: "failed", returned: "queued" }         ;
-    const same = task.state === said[result.status] || (result.status === "failed" && task.state === "queued" && !wasLost);
-    return { status: same ? "already" : "lost", state: task.state };
+  const isHeld = task.state === "running" && task.leaseId === leaseId;
+  const wasLost = (task.state === "queued" || task.state === "failed") && task.lostLeaseId === leaseId;
+  if (!isHeld && !(wasLost && result.status === "done")) {
+    return { status: task.settledLeaseId === leaseId ? "already" : "lost", state: task.state };
   }
+  await ctx.db.patch(task._id, { settledLeaseId: leaseId });
   if (result.status === "done") {
     const summary = result.summary === undefined ? {} : { summary: cut(result.summary) };
     return { status: "ok", state: await finish(ctx, task, summary) };

@@ -198,8 +198,8 @@ export async function runOut(ctx             , task      )                     {
   const who = task.role === undefined ? "the supervisor that ran the task" : `the ${task.role} that took the task`;
   const message = `${who} has not been heard of since`;
   const state = await fail(ctx, task, { class: "lost", message }, true);
-  // A role's task has its holder, and one that was called off is nobody's.
-  if (task.role === undefined && state !== "canceled") {
+  // One that was called off is nobody's.
+  if (state !== "canceled") {
     await ctx.db.patch(task._id, { lostLeaseId: task.leaseId, lostInstallId: task.leaseInstallId });
   }
   return state;

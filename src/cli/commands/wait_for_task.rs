@@ -74,7 +74,7 @@ impl WaitForTask {
         let task = task?;
         if self.json {
             let mut object = json!({"schema": 1, "room": self.room, "role": self.role});
-            for field in ["taskId", "text", "prompt", "attempt", "again"] {
+            for field in ["taskId", "leaseId", "text", "prompt", "attempt", "again"] {
                 object[field] = task[field].clone();
             }
             app.ui.json(&object);

@@ -1,5 +1,6 @@
 //! `orchestrator task done` and `task fail`: how whoever plays a role says what became of the task that `wait-for-task`
-//! printed. They speak with the token of this directory's worker, as `wait-for-task` did; saying it twice is harmless.
+//! printed. They speak with the token of this directory's worker, as `wait-for-task` did, and under the lease that it printed:
+//! an assistant that was given up does not speak for the one in its place. Saying it twice is harmless.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -16,6 +17,10 @@ pub struct Done {
     #[arg(value_name = "ID")]
     task: String,
 
+    /// The right under which it was taken, as wait-for-task printed it
+    #[arg(long, value_name = "LEASE")]
+    lease: String,
+
     /// What was done, in a sentence
     #[arg(long, value_name = "TEXT")]
     summary: Option<String>,
@@ -27,6 +32,10 @@ pub struct Fail {
     /// The task's id, as wait-for-task printed it
     #[arg(value_name = "ID")]
     task: String,
+
+    /// The right under which it was taken, as wait-for-task printed it
+    #[arg(long, value_name = "LEASE")]
+    lease: String,
 
     /// Why it could not be done
     #[arg(long, value_name = "TEXT", required_unless_present = "give_back")]
@@ -47,7 +56,7 @@ impl Done {
         if let Some(summary) = self.summary {
             result["summary"] = Value::from(summary);
         }
-        say(app, &self.task, result).await
+        say(app, &self.task, &self.lease, result).await
     }
 }
 
@@ -57,14 +66,16 @@ impl Fail {
             Some(reason) => json!({"status": "failed", "reason": reason, "retry": !self.no_retry}),
             None => json!({"status": "returned"}),
         };
-        say(app, &self.task, result).await
+        say(app, &self.task, &self.lease, result).await
     }
 }
 
-async fn say(app: &App, task: &str, result: Value) -> Result<Exit, Failure> {
+async fn say(app: &App, task: &str, lease: &str, result: Value) -> Result<Exit, Failure> {
     let right = credential::here(app)?;
     let client = right.connect().await?;
-    let args = json!({"token": right.token.expose(), "taskId": task, "result": result});
+    let args = json!({
+        "token": right.token.expose(), "taskId": task, "leaseId": lease, "result": result,
+    });
     let answer = client.mutation("tasks:report", args).await?;
     let state = answer["state"].as_str().unwrap_or("gone");
     match answer["status"].as_str() {
@@ -80,7 +91,8 @@ async fn say(app: &App, task: &str, result: Value) -> Result<Exit, Failure> {
             "task {task} was called off: its result is not taken"
         ))),
         _ => Err(Failure::failed(format!(
-            "task {task} is not in this role's hand (it is {state}): its result is not taken"
-        ))),
+            "task {task} was taken by somebody else since, or was given up (it is {state}): its result is not taken"
+        ))
+        .hint("ask for what is in hand: orchestrator wait-for-task")),
     }
 }

@@ -2,7 +2,7 @@
 //! told on stderr, as one line that is drawn again on a terminal, as a line for each change elsewhere. The supervisor does
 //! the work, whether or not somebody waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ struct Followed {
     rows: BTreeMap<u64, TaskRow>,
     /// Places from here on are new.
     next: u64,
+    /// Those that were forgotten before they ended.
+    dropped: usize,
 }
 
 impl Followed {
@@ -76,6 +78,31 @@ impl Followed {
             .next
             .max(self.rows.keys().last().map_or(0, |last| last + 1));
         news
+    }
+
+    /// Those of which the newest rows of the queue know nothing any more.
+    fn miss(&mut self, newest: &[TaskRow]) -> Vec<TaskRow> {
+        let is_whole = newest.len() < WATCHED as usize;
+        let from = newest.iter().map(TaskRow::number).min();
+        let is_shown = |place: u64| is_whole || from.is_some_and(|from| place >= from);
+        let known: BTreeSet<&str> = newest.iter().map(|row| &*row.task_id).collect();
+        let is_gone = |place: &u64, row: &mut TaskRow| {
+            row.is_open() && is_shown(*place) && !known.contains(&*row.task_id)
+        };
+        let gone: Vec<TaskRow> = self
+            .rows
+            .extract_if(.., is_gone)
+            .map(|(_, row)| row)
+            .collect();
+        self.dropped += gone.len();
+        gone
+    }
+
+    fn forget(&mut self, task: &str) -> Option<TaskRow> {
+        let place = self.rows.iter().find(|(_, row)| row.task_id == task)?;
+        let place = *place.0;
+        self.dropped += 1;
+        self.rows.remove(&place)
     }
 
     fn running(&self) -> Option<&TaskRow> {
@@ -116,7 +143,8 @@ impl Run {
         if self.json {
             let ended: Vec<Value> = followed.rows.values().map(as_json).collect();
             app.ui.json(&json!({
-                "schema": 1, "queue": queue.args(), "workedOff": in_time, "done": done, "failed": failed, "tasks": ended,
+                "schema": 1, "queue": queue.args(), "workedOff": in_time, "done": done, "failed": failed,
+                "dropped": followed.dropped, "tasks": ended,
             }));
         }
         if !in_time {
@@ -144,11 +172,12 @@ impl Run {
             );
         }
         if !self.json {
-            app.ui.say(match followed.rows.len() {
+            app.ui.say(match followed.rows.len() + followed.dropped {
                 0 => format!("nothing waits in the queue of {}", queue.name()),
                 _ => format!(
-                    "worked off: {done} done{}",
-                    canceled(followed.in_state("canceled"))
+                    "worked off: {done} done{}{}",
+                    besides(followed.in_state("canceled"), "called off"),
+                    besides(followed.dropped, "dropped")
                 ),
             });
         }
@@ -181,27 +210,30 @@ impl Run {
         let mut away = false;
         while followed.open() > 0 {
             tokio::select! {
-                    change = changes.recv() => {
-                        let mut page = change.ok_or_else(|| Failure::failed("the connection to the deployment has ended"))??;
-                        let rows: Vec<Value> = read("tasks:list", page["tasks"].take())?;
-                        let news = followed.take(typed(rows)?);
-                        for row in &news {
-                told.news(row);
-            }
-                        self.look_at_older(connection, followed, &mut told).await?;
+                change = changes.recv() => {
+                    let mut page = change.ok_or_else(|| Failure::failed("the connection to the deployment has ended"))??;
+                    let rows: Vec<Value> = read("tasks:list", page["tasks"].take())?;
+                    let rows = typed(rows)?;
+                    for row in followed.miss(&rows) {
+                        told.dropped(&row);
                     }
-                    _ = looks.tick() => {
-                        match connection.client.is_connected() {
-                            Ok(()) => away = false,
-                            Err(reason) if !away => {
-                                away = true;
-                                told.say(&format!("{} is away ({reason}); waiting for it", connection.url));
-                            }
-                            Err(_) => {}
-                        }
-                        told.draw(followed.running(), queue).await;
+                    for row in &followed.take(rows) {
+                        told.news(row);
                     }
+                    self.look_at_older(connection, followed, &mut told).await?;
                 }
+                _ = looks.tick() => {
+                    match connection.client.is_connected() {
+                        Ok(()) => away = false,
+                        Err(reason) if !away => {
+                            away = true;
+                            told.say(&format!("{} is away ({reason}); waiting for it", connection.url));
+                        }
+                        Err(_) => {}
+                    }
+                    told.draw(followed.running(), queue).await;
+                }
+            }
         }
         told.end();
         Ok(())
@@ -230,7 +262,11 @@ impl Run {
                         .iter()
                         .for_each(|row| told.news(row));
                 }
-                None => followed.rows.retain(|_, row| row.task_id != *id),
+                None => {
+                    if let Some(row) = followed.forget(id) {
+                        told.dropped(&row);
+                    }
+                }
             }
         }
         Ok(())
@@ -249,11 +285,11 @@ fn as_json(row: &TaskRow) -> Value {
     })
 }
 
-fn canceled(count: usize) -> String {
+fn besides(count: usize, what: &str) -> String {
     if count == 0 {
         String::new()
     } else {
-        format!(", {count} called off")
+        format!(", {count} {what}")
     }
 }
 
@@ -302,6 +338,11 @@ impl<'a> Told<'a> {
             Some(bar) => bar.suspend(|| self.app.ui.say(text)),
             None => self.app.ui.say(text),
         }
+    }
+
+    fn dropped(&self, row: &TaskRow) {
+        let title = short(&row.title, 60);
+        self.say(&format!("{} {title}: dropped", row.number()));
     }
 
     fn news(&mut self, row: &TaskRow) {
@@ -437,5 +478,29 @@ mod tests {
             ]
         );
         assert_eq!(followed.open(), 3);
+    }
+
+    #[test]
+    fn a_task_that_is_dropped_meanwhile_is_not_waited_for_any_more() {
+        let at = |seq: u64, state: &str| {
+            row(&json!({"seq": seq, "state": state, "taskId": format!("t{seq}")}))
+        };
+        let mut followed = Followed::default();
+        followed.take(vec![at(2, "queued"), at(1, "queued"), at(0, "running")]);
+        let page = vec![at(2, "queued"), at(0, "running")];
+        let gone = followed.miss(&page);
+        assert_eq!(gone.iter().map(TaskRow::number).collect::<Vec<_>>(), [2]);
+        followed.take(page);
+        assert_eq!((followed.open(), followed.dropped), (2, 1));
+        assert_eq!(followed.miss(&[at(0, "done")]).len(), 1);
+        followed.take(vec![at(0, "done")]);
+        assert_eq!((followed.open(), followed.dropped), (0, 2));
+        // Of what lies before the first row of a full page nothing is known.
+        let mut followed = Followed::default();
+        followed.take(vec![at(0, "queued")]);
+        let full: Vec<TaskRow> = (1..=200).rev().map(|seq| at(seq, "queued")).collect();
+        assert!(followed.miss(&full).is_empty());
+        assert_eq!(followed.forget("t0").map(|row| row.number()), Some(1));
+        assert_eq!((followed.open(), followed.dropped), (0, 1));
     }
 }
