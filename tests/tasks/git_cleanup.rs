@@ -35,22 +35,43 @@ async fn conflicting_dirt_and_commits_are_undone_and_kept_aside() {
     repository.is_as_before("main", &before);
 }
 
+/// Who switched back, the assistant or a person, cannot be told: what stands on the branch before is not cleared away.
 #[tokio::test]
-async fn an_assistant_that_went_back_and_committed_there_is_undone() {
+async fn what_stands_on_the_branch_before_is_left_as_it_is_and_a_copy_kept() {
     let repository = Repository::new();
     let git = repository.cli();
-    let before = repository.head();
     let change = begin(&git, "x").await.unwrap();
     repository.git(&["switch", "-q", "main"]);
     repository.write("README.md", "on main\n");
     repository.git(&["commit", "-q", "-am", "on main"]);
     repository.write("README.md", "dirty\n");
+    repository.write("new.txt", "new");
+    let at = repository.head();
     let error = git.evidence(change.clone()).await.unwrap_err();
     assert!(matches!(error, GitError::Moved { .. }), "{error:?}");
-    git.clean_up(undo(&change)).await.unwrap();
-    repository.is_as_before("main", &before);
-    let left = format!("refs/orchestrator/left/{}:README.md", change.created);
-    assert_eq!(repository.git(&["show", &left]), "dirty");
+    let error = git.clean_up(undo(&change)).await.unwrap_err();
+    let left = format!("refs/orchestrator/left/{}", change.created);
+    assert!(
+        error.stops_the_loop() && error.to_string().contains(&left),
+        "{error}"
+    );
+    let is_there = || {
+        assert_eq!(
+            (repository.branch(), repository.head()),
+            ("main".to_owned(), at.clone())
+        );
+        assert_eq!(repository.read("README.md"), "dirty\n");
+        assert_eq!(repository.read("new.txt"), "new");
+    };
+    is_there();
+    let kept = repository.git(&["show", &format!("{left}:README.md")]);
+    assert_eq!(kept, "dirty");
+    // The next look gives the attempt up, and changes nothing there either.
+    let mut later = undo(&change);
+    later.after_restart = true;
+    git.clean_up(later).await.unwrap();
+    is_there();
+    assert_eq!(repository.branches(), ["main"]);
 }
 
 #[tokio::test]
@@ -63,25 +84,26 @@ async fn what_lies_on_two_branches_is_kept_twice_and_so_is_what_the_next_attempt
     repository.git(&["commit", "-q", "-am", "half"]);
     repository.git(&["switch", "-q", "main"]);
     repository.write("README.md", "left on main\n");
-    git.clean_up(undo(&change)).await.unwrap();
-    repository.is_as_before("main", &before);
-    let kept = |number: usize| {
+    git.clean_up(undo(&change)).await.unwrap_err();
+    repository.git(&["checkout", "-q", "--", "."]);
+    let second = git.clean_up(undo(&change)).await.unwrap();
+    let name = |number: usize| {
         let suffix = if number == 1 {
             String::new()
         } else {
             format!("-{number}")
         };
-        let name = format!(
-            "refs/orchestrator/left/{}{suffix}:README.md",
-            change.created
-        );
-        repository.git(&["show", &name])
+        format!("refs/orchestrator/left/{}{suffix}", change.created)
     };
+    assert_eq!(second, Some(name(2)));
+    repository.is_as_before("main", &before);
+    let kept = |number: usize| repository.git(&["show", &format!("{}:README.md", name(number))]);
     assert_eq!([kept(1), kept(2)], ["left on main", "on the task's branch"]);
     for attempt in 3..=10 {
         let change = begin(&git, "x").await.unwrap();
         repository.write("README.md", &format!("attempt {attempt}\n"));
-        git.clean_up(undo(&change)).await.unwrap();
+        let left = git.clean_up(undo(&change)).await.unwrap();
+        assert_eq!(left, Some(name(attempt.min(9))));
     }
     // Nine are kept; the oldest has gone.
     assert_eq!(kept(1), "on the task's branch");

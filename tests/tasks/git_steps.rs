@@ -110,6 +110,25 @@ async fn a_message_is_kept_to_the_letter() {
 }
 
 #[tokio::test]
+async fn what_somebody_wrote_after_the_commit_keeps_the_task_from_ending_and_stays() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("a.txt", "a");
+    git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    repository.write("README.md", "the user's\n");
+    assert!(git.push(change.clone()).await.unwrap());
+    let error = git.settle(change.clone()).await.unwrap_err();
+    assert!(
+        error.stops_the_loop() && error.to_string().contains("README.md"),
+        "{error}"
+    );
+    assert_eq!(repository.read("README.md"), "the user's\n");
+    repository.git(&["checkout", "-q", "--", "."]);
+    git.settle(change).await.unwrap();
+}
+
+#[tokio::test]
 async fn without_the_remote_the_branch_stays_here() {
     let repository = Repository::alone();
     let git = repository.cli();

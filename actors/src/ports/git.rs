@@ -35,8 +35,8 @@ pub trait Git: Send + Sync + 'static {
     /// The end of a task that succeeded: nothing uncommitted is left, and a work tree of its own is removed.
     fn settle(&self, change: BranchChange) -> Pending<Result<(), GitError>>;
 
-    /// Undoes an attempt, however far it came. May be repeated.
-    fn clean_up(&self, undo: Undo) -> Pending<Result<(), GitError>>;
+    /// Undoes an attempt, however far it came. May be repeated. Under which ref what was cleared away is kept, if anything was.
+    fn clean_up(&self, undo: Undo) -> Pending<Result<Option<String>, GitError>>;
 
     /// Checks recorded branches against the repository, in the order they were made.
     fn verify_chain(&self, links: Vec<ChainLink>) -> Pending<Result<Vec<Relationship>, GitError>>;
@@ -181,7 +181,7 @@ pub enum GitError {
     #[error("the remote cannot be reached: {0}")]
     Unreachable(String),
     #[error(
-        "the repository is on {found}, not on the task's branch {expected}: it is left as it is{}; tasks go on when {expected}, or the branch before it, is checked out again", told(.kept.as_deref())
+        "the repository is on {found}, not on the task's branch {expected}: what is there is left as it is{}; tasks go on when {expected} or the branch before it is checked out, with nothing uncommitted", told(.kept.as_deref())
     )]
     Moved {
         expected: BranchName,
@@ -191,7 +191,7 @@ pub enum GitError {
     },
     #[error("the repository's own configuration would make git start programs ({}): take these settings out of .git/config or into your global configuration", .0.join(", "))]
     Untrusted(Vec<String>),
-    #[error("after the commit there are still changes ({})", .0.join(", "))]
+    #[error("there are changes that are not in the task's commit ({}): commit, stash or remove them; then the task ends", .0.join(", "))]
     StillDirty(Vec<String>),
     /// Of descriptors, memory or disk. Passes by itself, perhaps.
     #[error("the machine is short of something that git needs: {0}")]
@@ -204,7 +204,7 @@ pub enum GitError {
 
 fn told(kept: Option<&str>) -> String {
     kept.map_or_else(String::new, |name| {
-        format!(", and what was found there is kept as {name}")
+        format!(", and a copy of it is kept as {name}")
     })
 }
 
@@ -229,6 +229,7 @@ impl GitError {
                 | Self::Locked(_)
                 | Self::NoIdentity
                 | Self::Untrusted(_)
+                | Self::StillDirty(_)
                 | Self::Shortage(_)
                 | Self::TimedOut { .. }
         )

@@ -8,7 +8,7 @@ use super::deps::{Admission, LoopSettings, LooperDeps};
 use super::progress::Progress;
 use super::step::{Attempt, Stop, aborted, unless_lost};
 use crate::domain::task::{BranchChange, BranchName, Class, CommitId, Failure, Phase};
-use crate::ports::git::Undo;
+use crate::ports::git::{GitError, Undo};
 use crate::ports::tasks::{
     Acknowledgement, Artifact, Assignment, Blocked, LoopEnd, Pulled, Task, TurnCount,
 };
@@ -317,34 +317,52 @@ impl Attempt<'_> {
                 (failure, Some(blocked))
             }
         };
-        if let Some(change) = change {
-            self.clean_up(change, commit, failure.clone(), after_restart)
-                .await?;
-        }
+        let failure = match change {
+            Some(change) => {
+                self.clean_up(change, commit, failure, after_restart)
+                    .await?
+            }
+            None => failure,
+        };
         self.fail(failure).await?;
         blocked.map_or(Ok(false), Err)
     }
 
-    /// To the state before the attempt. When that does not succeed, the journal keeps the phase and the loop ends.
+    /// To the state before the attempt. When that does not succeed, the journal keeps the phase and the loop ends. The failure
+    /// says from then on where what the attempt left is kept.
     pub async fn clean_up(
         &mut self,
         change: BranchChange,
         commit: Option<CommitId>,
         failure: Failure,
         after_restart: bool,
-    ) -> Result<(), Blocked> {
+    ) -> Result<Failure, Blocked> {
         let start = self.now();
-        let phase = Phase::CleaningUp {
+        let phase = |failure: Failure| Phase::CleaningUp {
             change: change.clone(),
             commit: commit.clone(),
             failure,
         };
-        if let Err(Stop::Blocked(blocked)) = self.enter(phase).await {
+        if let Err(Stop::Blocked(blocked)) = self.enter(phase(failure.clone())).await {
             return Err(blocked);
         }
-        let done = self.undo(change, commit, after_restart).await;
+        let done = self
+            .undo(change.clone(), commit.clone(), after_restart)
+            .await;
         self.metrics.clean_up_ms = self.since(start);
-        done
+        match done {
+            Ok(kept) => Ok(failure.with_kept(kept)),
+            Err(Blocked::Git(error)) => {
+                if let GitError::Moved { kept, .. } = &error
+                    && let Err(Stop::Blocked(blocked)) =
+                        self.enter(phase(failure.with_kept(kept.clone()))).await
+                {
+                    return Err(blocked);
+                }
+                Err(Blocked::Git(error))
+            }
+            Err(blocked) => Err(blocked),
+        }
     }
 
     pub async fn undo(
@@ -352,7 +370,7 @@ impl Attempt<'_> {
         change: BranchChange,
         commit: Option<CommitId>,
         after_restart: bool,
-    ) -> Result<(), Blocked> {
+    ) -> Result<Option<String>, Blocked> {
         let undo = Undo {
             change,
             commit,

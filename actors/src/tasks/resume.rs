@@ -87,8 +87,7 @@ impl Attempt<'_> {
                 commit,
                 failure,
             } => {
-                let again = failure.clone();
-                self.clean_up(change, commit, again, true).await?;
+                let failure = self.clean_up(change, commit, failure, true).await?;
                 self.fail(failure).await
             }
             Resume::Fail { failure } => self.fail(failure).await,
@@ -102,8 +101,10 @@ impl Attempt<'_> {
             Resume::Undo { change } | Resume::Commit { change } => {
                 self.undo(change, None, true).await?;
             }
-            Resume::Push { change, commit } => self.undo(change, Some(commit), true).await?,
-            Resume::CleanUp { change, commit, .. } => self.undo(change, commit, true).await?,
+            Resume::Push { change, commit } => drop(self.undo(change, Some(commit), true).await?),
+            Resume::CleanUp { change, commit, .. } => {
+                drop(self.undo(change, commit, true).await?);
+            }
             Resume::Return | Resume::Acknowledge { .. } | Resume::Fail { .. } => {}
         }
         self.deps.journal().clear().await?;

@@ -288,7 +288,7 @@ impl Git for FakeTasks {
         self.step(|_| Ok(()))
     }
 
-    fn clean_up(&self, undo: Undo) -> Pending<Result<(), GitError>> {
+    fn clean_up(&self, undo: Undo) -> Pending<Result<Option<String>, GitError>> {
         self.step(move |state| {
             if state.undo_fails > 0 {
                 state.undo_fails -= 1;
@@ -299,7 +299,7 @@ impl Git for FakeTasks {
             state.current = undo.change.previous.to_string();
             let created = undo.change.created.to_string();
             state.branches.retain(|branch| *branch != created);
-            Ok(())
+            Ok(None)
         })
     }
 

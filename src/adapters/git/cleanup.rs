@@ -38,27 +38,31 @@ fn keeper() -> Identity {
     }
 }
 
-pub async fn clean_up(git: &GitCli, undo: &Undo) -> Result<(), GitError> {
+pub async fn clean_up(git: &GitCli, undo: &Undo) -> Result<Option<String>, GitError> {
     let change = &undo.change;
     let main = place::find(git).await?;
-    if let Isolation::Worktree(folder) = &git.config.isolation {
+    let left = if let Isolation::Worktree(folder) = &git.config.isolation {
         let tree = own_tree(folder, &change.created);
-        if let Ok(own) = place::find_at(git, &tree).await {
-            let at = Workshop::open(git, own, change).await?;
-            let now = at.status().await?;
-            at.keep(&now).await?;
-        }
+        let left = match place::find_at(git, &tree).await {
+            Ok(own) => {
+                let at = Workshop::open(git, own, change).await?;
+                let now = at.status().await?;
+                at.keep(&now).await?
+            }
+            Err(_) => None,
+        };
         remove_tree(git, &main, &tree).await?;
+        left
     } else {
         let at = Workshop::open(git, main.clone(), change).await?;
-        at.go_back(undo.after_restart).await?;
-    }
+        at.go_back(undo.after_restart).await?
+    };
     let at = Workshop::open(git, main, change).await?;
-    at.delete_branch().await?;
+    let committed = at.delete_branch().await?;
     if let Some(commit) = &undo.commit {
         at.delete_at_remote(commit).await?;
     }
-    Ok(())
+    Ok(left.or(committed))
 }
 
 /// A work tree in which nothing of the repository's own choice is run.
@@ -92,60 +96,44 @@ impl<'a> Workshop<'a> {
         status::read_by(self.call()).await
     }
 
-    async fn go_back(&self, after_restart: bool) -> Result<(), GitError> {
+    /// Only what stands on the task's own branch is certainly the task's, and cleared away. Every other branch is somebody's,
+    /// the one before not less: who switched there, a person or the assistant, cannot be told. Gives where the rest is kept.
+    async fn go_back(&self, after_restart: bool) -> Result<Option<String>, GitError> {
         let now = self.status().await?;
         let previous = self.change.previous.as_str();
         let on = now.branch.as_deref();
-        let on_ours = on == Some(self.change.created.as_str());
-        if !on_ours && on != Some(previous) {
-            // Somebody's branch: it is theirs, with all that lies about in it. What the attempt may have brought there is
-            // kept once, when it is found; later looks find what somebody works on.
-            let kept = if after_restart {
-                None
-            } else {
-                self.keep(&now).await?
-            };
-            return Err(GitError::Moved {
-                expected: self.change.created.clone(),
-                found: on.unwrap_or("no branch").to_owned(),
-                kept,
-            });
-        }
-        if after_restart && !on_ours {
-            // The branch was not made yet, or was left already. What lies about here is not the task's.
-            return Ok(());
+        if on == Some(self.change.created.as_str()) {
+            return self.clear(&now, after_restart).await;
         }
         let untouched =
             now.changed.is_empty() && now.commit.as_deref() == Some(self.change.base.as_str());
-        if untouched && on == Some(previous) {
-            return Ok(());
+        // After a restart nothing of the task is expected there: the branch was not made yet, or was left already.
+        if on == Some(previous) && (untouched || after_restart) {
+            return Ok(None);
         }
-        self.keep(&now).await?;
+        // What the attempt may have brought there is kept once, when it is found; later looks find what somebody works on.
+        let kept = if after_restart {
+            None
+        } else {
+            self.keep(&now).await?
+        };
+        Err(GitError::Moved {
+            expected: self.change.created.clone(),
+            found: on.unwrap_or("no branch").to_owned(),
+            kept,
+        })
+    }
+
+    async fn clear(&self, now: &Status, after_restart: bool) -> Result<Option<String>, GitError> {
+        let kept = self.keep(now).await?;
         self.call().run(["reset", "-q", "--hard"]).await?;
         // A repository inside this one cannot be kept aside: it goes only when it is certainly the task's.
         let force = if after_restart { "-fdq" } else { "-ffdq" };
         self.call().run(["clean", force]).await?;
-        if on != Some(previous) {
-            self.call()
-                .run(["switch", "-q", "--no-guess", "--discard-changes", previous])
-                .await?;
-        }
-        if !after_restart {
-            self.take_back_commits_on_previous().await?;
-        }
-        Ok(())
-    }
-
-    /// The directory was the task's alone, so commits on the branch before are the assistant's.
-    async fn take_back_commits_on_previous(&self) -> Result<(), GitError> {
-        let base = self.change.base.as_str();
-        let tip = tip(self.git, &self.place, &self.change.previous.full()).await?;
-        let moved = tip.is_some_and(|tip| tip != self.change.base);
-        if moved {
-            self.keep(&self.status().await?).await?;
-            self.call().run(["reset", "-q", "--hard", base]).await?;
-        }
-        Ok(())
+        let previous = self.change.previous.as_str();
+        let back = ["switch", "-q", "--no-guess", "--discard-changes", previous];
+        self.call().run(back).await?;
+        Ok(kept)
     }
 
     /// Keeps the tree as it is, and with it the commits below it, when the attempt has made any of it. Under which name.
@@ -235,20 +223,21 @@ impl<'a> Workshop<'a> {
         made
     }
 
-    /// Deletes the task's branch with what it has; that is kept by now.
-    async fn delete_branch(&self) -> Result<(), GitError> {
+    /// Deletes the task's branch; what it has is kept, under the name that is given.
+    async fn delete_branch(&self) -> Result<Option<String>, GitError> {
         let name = self.change.created.full();
         let Some(end) = tip(self.git, &self.place, &name).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let base = self.change.base.as_str();
+        let mut kept = None;
         if end != self.change.base && is_ancestor(self.git, &self.place, base, end.as_str()).await?
         {
-            self.keep_commit(end.as_str()).await?;
+            kept = Some(self.keep_commit(end.as_str()).await?);
         }
         let short = self.change.created.as_str();
         self.call().run(["branch", "-q", "-D", "--", short]).await?;
-        Ok(())
+        Ok(kept)
     }
 
     /// A push that got no answer may have arrived. Only what is exactly ours is deleted.

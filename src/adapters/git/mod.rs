@@ -178,7 +178,7 @@ impl Git for GitCli {
         Box::pin(async move { changes::settle(&git, &change).await })
     }
 
-    fn clean_up(&self, undo: Undo) -> Pending<Result<(), GitError>> {
+    fn clean_up(&self, undo: Undo) -> Pending<Result<Option<String>, GitError>> {
         let git = self.of(&undo.change);
         Box::pin(async move { cleanup::clean_up(&git, &undo).await })
     }

@@ -27,6 +27,12 @@ pub async fn disarmed(git: &GitCli, place: &Place) -> Result<Vec<String>, GitErr
 }
 
 fn disarm(key: String) -> Vec<String> {
+    if let Some(hook) = key
+        .strip_suffix(".command")
+        .filter(|hook| hook.starts_with("hook."))
+    {
+        return vec![format!("{hook}.enabled=false")];
+    }
     let required = key
         .strip_prefix("filter.")
         .and_then(|rest| rest.rsplit_once('.'))
@@ -75,6 +81,8 @@ fn names_a_program(key: &str) -> bool {
             | ("remote", "vcs" | "receivepack" | "uploadpack")
             | ("diff", "command" | "textconv")
             | ("merge", "driver")
+            // Hooks of the configuration (git 2.54) run beside those of the hooks folder.
+            | ("hook", "command")
     )
 }
 
@@ -109,5 +117,10 @@ mod tests {
             disarm("credential.helper".to_owned()),
             ["credential.helper="]
         );
+        assert_eq!(
+            disarm("hook.a.b.command".to_owned()),
+            ["hook.a.b.enabled=false"]
+        );
+        assert!(names_a_program("hook.a.b.command"));
     }
 }

@@ -91,6 +91,15 @@ impl Failure {
             retry_after_s: None,
         }
     }
+
+    /// Says where people find what the attempt left.
+    #[must_use]
+    pub fn with_kept(mut self, kept: Option<String>) -> Self {
+        if let Some(name) = kept {
+            self.message = format!("{} (what was there is kept: git show {name})", self.message);
+        }
+        self
+    }
 }
 
 #[cfg(test)]

@@ -204,6 +204,54 @@ async fn what_passes_by_itself_is_tried_again_as_often_as_set() {
     is_untouched(&world);
 }
 
+/// Somebody wrote a file while the work was pushed: it is not the task's, and the work is not thrown away for it.
+#[tokio::test(start_paused = true)]
+async fn changes_that_came_after_the_commit_wait_for_their_owner_and_the_work_with_them() {
+    let world = World::new(&["a"]);
+    let error = GitError::StillDirty(vec!["notes.txt".to_owned()]);
+    world.state().git_fails = Some(("settle", error.clone(), 1));
+    let end = world.run().await;
+    assert_eq!(end, Some(LoopEnd::Blocked(Blocked::Git(error))));
+    assert!(!world.steps().contains(&"clean_up".to_owned()));
+    assert!(world.state().acknowledged.is_empty());
+    world.run_to_the_end().await;
+    let state = world.state();
+    assert!(matches!(
+        &state.acknowledged[..],
+        [(_, Acknowledgement::Done(_))]
+    ));
+    assert_eq!(state.runs.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_says_where_what_the_attempt_left_is_kept() {
+    let said = |world: &World| match &world.state().acknowledged[..] {
+        [(_, Acknowledgement::Failed(failure)), ..] => failure.message.clone(),
+        other => panic!("{other:?}"),
+    };
+    let left = format!("refs/orchestrator/left/{}", name_of("a"));
+    let mut world = World::new(&["a"]);
+    world.attempts = 1;
+    let failure = Failure::new(Class::Server, "the provider broke");
+    world.state().run_fails.push_back(failure.clone());
+    world.run().await;
+    assert!(said(&world).contains(&left), "{}", said(&world));
+
+    // Kept when the branch that somebody went to was found; told when the attempt is given up.
+    let mut world = World::new(&["a"]);
+    world.attempts = 1;
+    world.state().run_fails.push_back(failure);
+    let moved = GitError::Moved {
+        expected: BranchName::of_task("", "a").unwrap(),
+        found: "main".to_owned(),
+        kept: Some("refs/orchestrator/left/of-main".to_owned()),
+    };
+    world.state().git_fails = Some(("clean_up", moved, 1));
+    assert!(matches!(world.run().await, Some(LoopEnd::Blocked(_))));
+    world.run().await;
+    assert!(said(&world).contains("left/of-main"), "{}", said(&world));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_twice_costs_two_attempts_and_no_branch() {
     let world = World::new(&["a", "b"]);

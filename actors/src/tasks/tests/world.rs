@@ -265,7 +265,7 @@ impl Git for World {
         })
     }
 
-    fn clean_up(&self, undo: Undo) -> Pending<Result<(), GitError>> {
+    fn clean_up(&self, undo: Undo) -> Pending<Result<Option<String>, GitError>> {
         self.git_step("clean_up", move |state| {
             let created = undo.change.created.as_str();
             assert!(
@@ -279,7 +279,7 @@ impl Git for World {
             if undo.commit.is_some() {
                 state.remote.remove(created);
             }
-            Ok(())
+            Ok(Some(format!("refs/orchestrator/left/{created}")))
         })
     }
 
