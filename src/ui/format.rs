@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use orchestrator_actors::domain::plain_sight::reorders;
+
 /// `850 ms`, `12s`, `3m`, `5h`, `2d`: one unit, rounded down.
 pub fn age(ms: u64) -> String {
     match ms / 1000 {
@@ -41,8 +43,8 @@ pub fn count(number: f64) -> String {
     }
 }
 
-/// One line of what somebody else wrote (an assistant, a deployment), without what moves a cursor, changes a colour or talks to
-/// the terminal.
+/// One line of what somebody else wrote (an assistant, a deployment), without what moves a cursor, changes a colour, talks to
+/// the terminal, or shows a line in another order than it has.
 pub fn printable(text: &str) -> String {
     without_controls(text, |c| c == '\t')
 }
@@ -57,7 +59,7 @@ fn without_controls(text: &str, is_fine: impl Fn(char) -> bool) -> String {
     text.chars()
         .filter(|c| *c != '\r')
         .map(|c| {
-            if c.is_control() && !is_fine(c) {
+            if (c.is_control() && !is_fine(c)) || reorders(c) {
                 '\u{fffd}'
             } else {
                 c
@@ -190,6 +192,8 @@ mod tests {
         }
         assert!(!printable(nasty).contains('\n') && !printable_lines(nasty).contains('\x1b'));
         assert!(printable_lines(nasty).contains("\n\tg"));
+        assert_eq!(printable("ls \u{202e}fr- mr"), "ls \u{fffd}fr- mr");
+        assert_eq!(printable("👩\u{200d}💻"), "👩\u{200d}💻");
         assert!(only_colours(nasty).ends_with("\n\tg\x1b[31mh\x1b[0m"));
         assert_eq!(only_colours("\x1b[3"), "\u{fffd}[3");
         assert_eq!(only_colours("one\r\ntwo"), "one\ntwo");

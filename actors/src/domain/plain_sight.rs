@@ -47,8 +47,7 @@ fn question(question: &Question) -> Question {
     }
 }
 
-/// Characters that show a line in another order than it is read in (Unicode's bidirectional embeddings, overrides and
-/// isolates; CVE-2021-42574 is what they are good for), or not at all.
+/// With the names of characters that show a line in another order than it is read in, or do not show at all.
 fn spelled(text: &str) -> String {
     if !text.chars().any(is_disguise) {
         return text.to_owned();
@@ -65,10 +64,13 @@ fn spelled(text: &str) -> String {
 }
 
 fn is_disguise(c: char) -> bool {
-    matches!(
-        c,
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{61c}' | '\u{feff}'
-    )
+    reorders(c)
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{61c}' | '\u{feff}')
+}
+
+/// Unicode's bidirectional embeddings, overrides and isolates; CVE-2021-42574 is what they are good for.
+pub fn reorders(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -472,7 +472,13 @@ pub fn title_of(description: &str) -> String {
 const SUBJECT_CHARS: usize = 72;
 
 fn commit_message(task: &Task) -> String {
-    let text = task.description.trim();
+    // What moves a cursor in a terminal has no place in a history that people read there.
+    let text: String = task
+        .description
+        .trim()
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect();
     let line = text.lines().next().unwrap_or_default().trim();
     let plain = |c: &char| !c.is_control();
     let mut subject: String = line.chars().filter(plain).take(SUBJECT_CHARS).collect();
@@ -510,5 +516,9 @@ mod message_tests {
         let subject = long.lines().next().unwrap();
         assert_eq!(subject.chars().count(), SUBJECT_CHARS);
         assert!(subject.ends_with('…') && long.contains(&"x".repeat(100)));
+        assert_eq!(
+            message("a\u{1b}[2J\nb\u{7}"),
+            "a[2J\n\na[2J\nb\n\nTask: t1\n"
+        );
     }
 }

@@ -401,11 +401,7 @@ mod tests {
     #[test]
     fn a_full_disk_fails_the_call_and_not_the_engine() {
         let mut engine = open();
-        let call = Call {
-            path: "m:fill".into(),
-            args: json!({}),
-            identity: None,
-        };
+        let call = call("m:fill");
         engine.with_store(|store| store.limit_pages(1)).unwrap();
         let outcome = engine.mutation(&call, None);
         let error = outcome.result.unwrap_err().message;
@@ -417,14 +413,17 @@ mod tests {
         engine.mutation(&call, None).result.unwrap();
     }
 
-    #[test]
-    fn a_query_that_the_store_failed_is_no_answer() {
-        let mut engine = open();
-        let call = |path: &str| Call {
+    fn call(path: &str) -> Call {
+        Call {
             path: path.into(),
             args: json!({}),
             identity: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_query_that_the_store_failed_is_no_answer() {
+        let mut engine = open();
         let store = engine.host.state().store.take();
         let outcome = engine.query(&call("m:count"));
         assert!(outcome.result.is_err() && outcome.internal);
@@ -439,11 +438,6 @@ mod tests {
     #[test]
     fn a_scheduled_function_that_finds_a_full_disk_waits_and_runs_once() {
         let mut engine = open();
-        let call = |path: &str| Call {
-            path: path.into(),
-            args: json!({}),
-            identity: None,
-        };
         engine.mutation(&call("m:later"), None).result.unwrap();
         let due = engine.next_due_ms().unwrap();
         engine.with_store(|store| store.limit_pages(1)).unwrap();
@@ -464,11 +458,6 @@ mod tests {
     #[test]
     fn a_scheduled_function_that_the_engine_itself_could_not_run_is_not_dropped() {
         let mut engine = open();
-        let call = |path: &str| Call {
-            path: path.into(),
-            args: json!({}),
-            identity: None,
-        };
         engine.mutation(&call("m:later"), None).result.unwrap();
         let due = engine.next_due_ms().unwrap();
         // The next runtime does not come up.
@@ -488,11 +477,6 @@ mod tests {
     #[test]
     fn a_panic_in_the_middle_of_a_mutation_leaves_nothing_behind() {
         let mut engine = open();
-        let call = |path: &str| Call {
-            path: path.into(),
-            args: json!({}),
-            identity: None,
-        };
         engine.mutation(&call("m:add"), None).result.unwrap();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             let scripts = engine.take_scripts().unwrap();

@@ -147,14 +147,7 @@ impl SessionMachine {
             },
             Ok(Standing::Expired) => {
                 let reason = format!("nobody answered within {}", spoken(limit_ms));
-                self.reply_with(
-                    &id,
-                    Reply::rejection(&reason),
-                    "unanswered",
-                    &reason,
-                    now,
-                    out,
-                );
+                self.reject_unanswered(&id, &reason, now, out);
             }
             // The deployment has closed the turn, or its abort is on the way here; else the time is over some day.
             Ok(Standing::Withdrawn) => request.step = Step::Open,
@@ -164,14 +157,7 @@ impl SessionMachine {
             }
             Err(error) => {
                 let reason = format!("its owner could not be asked: {error}");
-                self.reply_with(
-                    &id,
-                    Reply::rejection(&reason),
-                    "unanswered",
-                    &reason,
-                    now,
-                    out,
-                );
+                self.reject_unanswered(&id, &reason, now, out);
             }
         }
     }
@@ -258,14 +244,7 @@ impl SessionMachine {
         }
         for (id, limit_ms) in given_up {
             let reason = format!("no answer of its owner came within {}", spoken(limit_ms));
-            self.reply_with(
-                &id,
-                Reply::rejection(&reason),
-                "unanswered",
-                &reason,
-                now,
-                out,
-            );
+            self.reject_unanswered(&id, &reason, now, out);
         }
     }
 
@@ -274,6 +253,11 @@ impl SessionMachine {
         if let Some(turn) = &mut self.turn {
             out.extend(turn.lost_requests.drain(..).map(Effect::Withdraw));
         }
+    }
+
+    /// No answer came, or none can come.
+    fn reject_unanswered(&mut self, id: &RequestId, reason: &str, now: u64, out: &mut Vec<Effect>) {
+        self.reply_with(id, Reply::rejection(reason), "unanswered", reason, now, out);
     }
 
     /// The same, and why the turn may end by it: an assistant can take a rejection for the end of its work.
