@@ -519,7 +519,9 @@ fn work_whose_remote_is_away_waits_for_it_and_its_owner_can_call_it_off() {
     });
     repository.stage.home.run(["task", "cancel", "t2"]).exits(0);
     let ended = until_state(&api, "t2", "canceled");
-    let why = ended["failure"]["message"].as_str().unwrap_or_else(|| panic!("{ended}"));
+    let why = ended["failure"]["message"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{ended}"));
     assert!(why.contains("left/") && why.contains(cannot), "{why}");
     assert_eq!(repository.on(), LOGIN);
     repository.is_whole();

@@ -262,7 +262,7 @@ impl Queue for LinkQueue {
                     (Err(_), _) => {}
                 }
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
     }
 

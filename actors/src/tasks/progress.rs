@@ -76,19 +76,19 @@ pub enum Progress {
 pub fn tell(progress: &Progress, worker: Option<&str>) {
     match progress {
         Progress::Began { task, attempt, .. } => {
-            tracing::info!(%task, worker, attempt, "task begun")
+            tracing::info!(%task, worker, attempt, "task begun");
         }
         Progress::Resumed { task, phase, .. } => {
-            tracing::info!(%task, worker, phase, "task resumed")
+            tracing::info!(%task, worker, phase, "task resumed");
         }
         Progress::Waits { task, why } => tracing::debug!(%task, worker, why, "task waits"),
         Progress::Asked { task, .. } => tracing::debug!(%task, worker, "assistant asked"),
         Progress::Phase { task, phase } => tracing::debug!(%task, worker, phase, "task phase"),
         Progress::Branched { task, branch } => {
-            tracing::info!(%task, worker, %branch, "task branched")
+            tracing::info!(%task, worker, %branch, "task branched");
         }
         Progress::Again { task, why, tried } => {
-            tracing::warn!(%task, worker, why, tried, "tried again")
+            tracing::warn!(%task, worker, why, tried, "tried again");
         }
         Progress::Done {
             task,
@@ -110,7 +110,7 @@ pub fn tell(progress: &Progress, worker: Option<&str>) {
             %task, worker, branch = %doubt.branch, why = doubt.why, "push not taken back"
         ),
         Progress::NotCleaned { task, why } => {
-            tracing::error!(%task, worker, why, "task not undone")
+            tracing::error!(%task, worker, why, "task not undone");
         }
     }
 }

@@ -70,9 +70,10 @@ impl Show {
             .as_deref()
             .map(|holder| worker_name(&workers, holder));
         let text = found["text"].as_str().unwrap_or_default();
-        let obstacle = match row.is_open() {
-            true => live::obstacle_of(app, worker).await,
-            false => None,
+        let obstacle = if row.is_open() {
+            live::obstacle_of(app, worker).await
+        } else {
+            None
         };
         let returned = figures.why_returned().filter(|_| row.state == "queued");
         let why = obstacle.as_deref().or(returned);
