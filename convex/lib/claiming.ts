@@ -1,9 +1,10 @@
 // Claiming: a supervisor takes a turn to run it. The first claim records the machine's boot and the assistant's store,
 // because they decide later what a lookup in that store proves; a claim after a restart gets the recorded ones.
 
+import type { Attachment } from "./attaching";
 import { checkClaim } from "./jobs";
 import { UNSETTLED_PER_CLAIM } from "./limits";
-import { findSession } from "./owners";
+import { findMessage, findSession } from "./owners";
 import { contentOf } from "./sending";
 import type { Doc, MutationCtx } from "./server";
 import { abandonedLimitMs } from "./settings";
@@ -16,6 +17,8 @@ export type Claim =
       status: "claimed";
       sessionId: string;
       content: string;
+      /** Without their bytes. */
+      attachments: Attachment[];
       model: string | null;
       agent: string | null;
       title: string;
@@ -45,6 +48,7 @@ export async function claimTurn(ctx: MutationCtx, worker: Doc<"workers">, turn: 
     status: "claimed",
     sessionId: turn.sessionId,
     content: (await contentOf(ctx, turn.promptId)) ?? "",
+    attachments: (await findMessage(ctx, turn.promptId))?.attachments ?? [],
     model: turn.model ?? session?.model ?? null,
     agent: turn.agent ?? null,
     title: session?.title ?? "",

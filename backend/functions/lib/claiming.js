@@ -2,14 +2,17 @@
 // Claiming: a supervisor takes a turn to run it. The first claim records the machine's boot and the assistant's store,
 // because they decide later what a lookup in that store proves; a claim after a restart gets the recorded ones.
 
+
 import { checkClaim } from "./jobs";
 import { UNSETTLED_PER_CLAIM } from "./limits";
-import { findSession } from "./owners";
+import { findMessage, findSession } from "./owners";
 import { contentOf } from "./sending";
 
 import { abandonedLimitMs } from "./settings";
 import { nextIndex } from "./stream";
 import { OTHER_STORE, closeTurn, openTurns,           } from "./turns";
+
+
 
 
 
@@ -46,6 +49,7 @@ export async function claimTurn(ctx             , worker                , turn  
     status: "claimed",
     sessionId: turn.sessionId,
     content: (await contentOf(ctx, turn.promptId)) ?? "",
+    attachments: (await findMessage(ctx, turn.promptId))?.attachments ?? [],
     model: turn.model ?? session?.model ?? null,
     agent: turn.agent ?? null,
     title: session?.title ?? "",
