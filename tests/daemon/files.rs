@@ -8,12 +8,58 @@ use serde_json::json;
 
 use crate::ORCHESTRATOR;
 
-/// A PNG of one pixel, and so many bytes after its end.
-fn png(more: usize) -> Vec<u8> {
-    const PIXEL: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc\xf8\xcf\xc0P\x0f\0\x04\x85\x01\x80\x84\xa9\x8c!\0\0\0\0IEND\xaeB`\x82";
-    let mut bytes = PIXEL.to_vec();
-    bytes.extend((0..more).map(|at| (at * 31 % 251) as u8));
+/// A PNG of noise, which no compression makes smaller: about three bytes a pixel.
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8; 4], content: &[u8]| {
+        bytes.extend((content.len() as u32).to_be_bytes());
+        let told = [kind, content].concat();
+        bytes.extend(&told);
+        bytes.extend(crc32(&told).to_be_bytes());
+    };
+    let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    chunk(b"IHDR", &[&size[..], &[8, 2, 0, 0, 0]].concat());
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let mut rows = Vec::new();
+    for _ in 0..height {
+        rows.push(0);
+        rows.extend((0..width * 3).map(|_| noise()));
+    }
+    // Stored blocks of at most 64 KiB: zlib without compression.
+    let mut stream = vec![0x78, 1];
+    let mut blocks = rows.chunks(65_535).peekable();
+    while let Some(block) = blocks.next() {
+        stream.push(u8::from(blocks.peek().is_none()));
+        let length = block.len() as u16;
+        stream.extend(length.to_le_bytes());
+        stream.extend((!length).to_le_bytes());
+        stream.extend(block);
+    }
+    let (mut a, mut b) = (1_u32, 0_u32);
+    for byte in &rows {
+        a = (a + u32::from(*byte)) % 65_521;
+        b = (b + a) % 65_521;
+    }
+    stream.extend((b << 16 | a).to_be_bytes());
+    chunk(b"IDAT", &stream);
+    chunk(b"IEND", &[]);
     bytes
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            }
+        })
+    })
 }
 
 #[test]
@@ -29,7 +75,7 @@ fn the_model_sees_what_goes_along_and_the_conversation_goes_on() {
         path.display().to_string()
     };
     // Of more than one piece.
-    let image = png(800_000);
+    let image = png(600, 450);
     let shot = path("shot.png", &image);
     let notes = path("notes.md", "the port is 4711 – ändert sich".as_bytes());
 
@@ -48,7 +94,7 @@ fn the_model_sees_what_goes_along_and_the_conversation_goes_on() {
     let seen = format!("With it came image/png of {} bytes.", image.len());
     assert!(said.contains(&seen), "{said}");
     assert!(said.contains("what is this?"), "{said}");
-    assert!(said.contains("notes.md"), "{said}");
+    assert_eq!(stage.starts("the port is 4711 – ändert sich"), 1);
     let session = ran["session"].as_str().unwrap();
     let shown = home.run(["session", "show", session]).exits(0);
     assert!(
@@ -62,12 +108,12 @@ fn the_model_sees_what_goes_along_and_the_conversation_goes_on() {
         shown.stdout
     );
 
-    // The next message has none, and the largest one that may go along arrives whole.
+    // The next message has none, and the largest one that may go along arrives, too.
     let again = home
         .run(["send", "and now?", "--to", session, "--wait"])
         .exits(0);
     assert!(!again.stdout.contains("With it came"), "{}", again.stdout);
-    let large = png(9_999_000);
+    let large = png(1_800, 1_840);
     let large_path = path("large.png", &large);
     let args = [
         "send",
@@ -79,8 +125,9 @@ fn the_model_sees_what_goes_along_and_the_conversation_goes_on() {
         "--wait",
     ];
     let ran = home.run(args).exits(0);
-    let seen = format!("With it came image/png of {} bytes.", large.len());
-    assert!(ran.stdout.contains(&seen), "{}", ran.stdout);
+    // OpenCode makes so large a picture smaller by itself.
+    assert!(ran.stdout.contains("With it came image/"), "{}", ran.stdout);
+    assert!(large.len() > 9_900_000);
 }
 
 #[test]
@@ -128,7 +175,7 @@ fn a_supervisor_that_is_killed_gives_a_prompt_with_a_file_once() {
     let supervisor = stage.run();
     let home = &stage.home;
     let path = home.dir("shop").join("shot.png");
-    fs::write(&path, png(500_000)).unwrap();
+    fs::write(&path, png(450, 400)).unwrap();
     let path = path.display().to_string();
     let steps = json!([[{"text": "once"}, {"stream": {"n": 4000, "rate": 20}}]]);
     let ran = home

@@ -1,8 +1,10 @@
 // Images and files go along with a message: chosen, pasted, dropped, taken out; kept over a reload; seen by the model.
 // What is too large is refused at once, and nothing of the draft is lost.
 
+import { randomBytes } from "node:crypto";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { deflateSync } from "node:zlib";
 import { assert, begin, env, say, shot, turn, until, words } from "./harness.mjs";
 
 const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -15,7 +17,7 @@ export default async function (stage) {
     writeFileSync(join(folder, name), content);
     return join(folder, name);
   };
-  const image = Buffer.concat([Buffer.from(PIXEL, "base64"), Buffer.alloc(900_000, 7)]);
+  const image = noise(600, 450);
   const shown = file("shot.png", image);
   const notes = file(HOSTILE, "the port is 4711");
   const huge = file("huge.png", "");
@@ -81,7 +83,7 @@ export default async function (stage) {
   // in the transcript: the image is an image, a name is text, and a download is the very bytes
   const sent = page.locator("article.user").last();
   await sent.getByRole("img", { name: "shot.png" }).waitFor();
-  await until("the image is drawn", async () => await sent.getByRole("img", { name: "shot.png" }).evaluate((image) => image.naturalWidth === 1));
+  await until("the image is drawn", async () => await sent.getByRole("img", { name: "shot.png" }).evaluate((image) => image.naturalWidth === 600));
   await sent.getByText(HOSTILE).waitFor();
   const [download] = await Promise.all([page.waitForEvent("download"), sent.getByRole("button", { name: "Download shot.png" }).click()]);
   assert.ok(readFileSync(await download.path()).equals(image), "the download is what was sent");
@@ -97,4 +99,32 @@ export default async function (stage) {
   await page.reload();
   await until("the third answer", async () => (await turn(page, "complete").count()) === 3);
   assert.ok((await words(page)).join("").includes(`image/png of ${image.length} bytes`));
+}
+
+/** A PNG that no compression makes small. */
+function noise(width, height) {
+  const chunk = (kind, content) => {
+    const told = Buffer.concat([Buffer.from(kind), content]);
+    const whole = Buffer.alloc(told.length + 8);
+    whole.writeUInt32BE(content.length, 0);
+    told.copy(whole, 4);
+    whole.writeUInt32BE(crc32(told), told.length + 4);
+    return whole;
+  };
+  const head = Buffer.alloc(13);
+  head.writeUInt32BE(width, 0);
+  head.writeUInt32BE(height, 4);
+  head.set([8, 2, 0, 0, 0], 8);
+  const rows = Buffer.concat(Array.from({ length: height }, () => Buffer.concat([Buffer.of(0), randomBytes(width * 3)])));
+  const signature = Buffer.from("89504e470d0a1a0a", "hex");
+  return Buffer.concat([signature, chunk("IHDR", head), chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
+}
+
+function crc32(bytes) {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return ~crc >>> 0;
 }
