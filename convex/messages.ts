@@ -100,7 +100,7 @@ export const claim = mutation({
       status: v.literal("claimed"),
       sessionId: v.string(),
       content: v.string(),
-      attachments: v.array(attachmentShown),
+      attachments: v.optional(v.array(attachmentShown)),
       model: v.union(v.string(), v.null()),
       agent: v.union(v.string(), v.null()),
       title: v.string(),

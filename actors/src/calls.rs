@@ -27,6 +27,10 @@ pub struct Connected {
 
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is read, and nearly always the large one"
+)]
 enum ClaimAnswer {
     #[serde(rename_all = "camelCase")]
     Claimed {
@@ -34,7 +38,7 @@ enum ClaimAnswer {
         model: Option<ModelId>,
         #[serde(default)]
         agent: Option<String>,
-        /// An older deployment knows of none.
+        /// Absent when there are none.
         #[serde(default)]
         attachments: Vec<Attachment>,
         title: String,

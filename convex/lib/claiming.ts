@@ -18,7 +18,7 @@ export type Claim =
       sessionId: string;
       content: string;
       /** Without their bytes. */
-      attachments: Attachment[];
+      attachments?: Attachment[];
       model: string | null;
       agent: string | null;
       title: string;
@@ -44,11 +44,12 @@ export async function claimTurn(ctx: MutationCtx, worker: Doc<"workers">, turn: 
   const first = turn.state === "queued";
   if (first) await recordClaim(ctx, worker, turn);
   const session = await findSession(ctx, turn.sessionId);
+  const attachments = (await findMessage(ctx, turn.promptId))?.attachments;
   return {
     status: "claimed",
     sessionId: turn.sessionId,
     content: (await contentOf(ctx, turn.promptId)) ?? "",
-    attachments: (await findMessage(ctx, turn.promptId))?.attachments ?? [],
+    ...(attachments === undefined ? {} : { attachments }),
     model: turn.model ?? session?.model ?? null,
     agent: turn.agent ?? null,
     title: session?.title ?? "",

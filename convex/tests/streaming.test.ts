@@ -33,7 +33,6 @@ describe("claim", () => {
       status: "claimed",
       sessionId: "s1",
       content: "hello",
-      attachments: [],
       model: "p/default",
       agent: null,
       title: "mine",

@@ -7,6 +7,7 @@ use orchestrator_test_support::{Stage, eventually, script};
 use serde_json::json;
 
 use crate::ORCHESTRATOR;
+use crate::terminal::Terminal;
 
 /// A PNG of noise, which no compression makes smaller: about three bytes a pixel.
 fn png(width: u32, height: u32) -> Vec<u8> {
@@ -193,4 +194,27 @@ fn a_supervisor_that_is_killed_gives_a_prompt_with_a_file_once() {
     let closed = api.closed(session, turn);
     assert_eq!(closed["state"], "interrupted", "{closed}");
     assert_eq!(stage.starts("once"), 1);
+}
+
+#[test]
+fn a_file_is_named_in_a_chat_and_goes_along_once() {
+    let stage = Stage::new(ORCHESTRATOR);
+    let _supervisor = stage.run();
+    let home = &stage.home;
+    let path = home.dir("shop").join("a shot.png");
+    fs::write(&path, png(40, 30)).unwrap();
+    let mut terminal = Terminal::open(home.command(["chat"]));
+    terminal.shows("you> ");
+    terminal.types("/file /no/such.png");
+    terminal.shows("there is no file /no/such.png");
+    terminal.types(&format!("/file '{}'", path.display()));
+    terminal.shows("1 file goes along with the next message");
+    terminal.types("look at this");
+    terminal.shows("With it came image/png of");
+    terminal.shows("you> ");
+    terminal.types("and now");
+    let answer = terminal.shows("one earlier message");
+    assert!(!answer.contains("With it came"), "{answer}");
+    terminal.control('d');
+    terminal.ends_with(0);
 }

@@ -183,7 +183,11 @@ fn files_go_along_with_a_message_and_one_that_is_too_large_costs_nothing() {
 /// Prints a table; how fast a machine is fails nothing. `PAGE_ROUNDS` says how often.
 #[test]
 fn the_first_word_comes_to_the_page_and_to_the_terminal() {
-    holds("first");
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let rounds = std::env::var("PAGE_ROUNDS").unwrap_or_else(|_| "3".to_owned());
+    theatre.play(&supervisor, "first", &[("PAGE_ROUNDS", &rounds)]);
+    assert!(supervisor.terminate().success());
 }
 
 #[test]

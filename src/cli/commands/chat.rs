@@ -385,7 +385,9 @@ mod tests {
 
     #[test]
     fn a_file_is_named_with_or_without_quotation_marks() {
-        let path = |line: &str| file_of(line).unwrap().unwrap();
+        fn path(line: &str) -> &str {
+            file_of(line).unwrap().unwrap()
+        }
         assert_eq!(path("/file a b.png"), "a b.png");
         assert_eq!(path("/file 'a b.png' "), "a b.png");
         assert!(file_of("/file").unwrap().is_err());

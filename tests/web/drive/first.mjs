@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { assert, begin, env, script, turn } from "./harness.mjs";
 
-const ROUNDS = Number(process.env.PAGE_ROUNDS ?? 5);
+const ROUNDS = Number(env("PAGE_ROUNDS"));
 const answer = (word) => script([{ text: word }, { text: " and so on" }]);
 
 export default async function (stage) {
