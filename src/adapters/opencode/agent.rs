@@ -21,6 +21,9 @@ use crate::adapters::process::{Ward, rss_bytes};
 /// How often the store is asked whether a prompt arrived, should no event say so.
 const ARRIVAL_POLL: Duration = Duration::from_millis(500);
 
+/// OpenCode stores a prompt after it has looked at its images, and made large ones smaller: seconds on a busy machine.
+const LOOKING_AT_FILES: Duration = Duration::from_secs(25);
+
 pub struct OpenCodeAgent {
     /// Dropping the last handle closes the lifeline.
     ward: Arc<Ward>,
@@ -121,7 +124,10 @@ impl Agent for OpenCodeAgent {
     fn deliver(&self, prompt: Prompt, files: Vec<Carried>) -> Pending<Result<(), AgentError>> {
         let (api, commands, mut loaded) =
             (self.api.clone(), self.commands.clone(), self.loaded.clone());
-        let arrival = self.deadlines.arrival;
+        let mut arrival = self.deadlines.arrival;
+        if !files.is_empty() {
+            arrival += LOOKING_AT_FILES;
+        }
         Box::pin(async move {
             if let Some(model) = &prompt.model
                 && !model

@@ -210,3 +210,55 @@ impl Api {
             .is_some_and(|status| status.kind != "idle"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use axum::Router;
+    use axum::extract::Query;
+    use axum::http::HeaderMap;
+    use axum::routing::get;
+    use secrecy::SecretString;
+
+    use super::*;
+
+    /// Messages that together are more than one answer may be.
+    const ALL: usize = 5;
+    const EACH: usize = 14 * 1024 * 1024;
+
+    /// The newest `limit` messages before the cursor, oldest first, as OpenCode pages them.
+    async fn page(Query(asked): Query<HashMap<String, String>>) -> (HeaderMap, String) {
+        let limit: usize = asked["limit"].parse().unwrap();
+        let end: usize = asked.get("before").map_or(ALL, |at| at.parse().unwrap());
+        let begin = end.saturating_sub(limit);
+        let mut headers = HeaderMap::new();
+        if begin > 0 {
+            headers.insert("x-next-cursor", begin.to_string().parse().unwrap());
+        }
+        let message = |at: usize| {
+            let image = "A".repeat(EACH);
+            format!(
+                r#"{{"info":{{"id":"msg_{at}","role":"user"}},"parts":[{{"type":"file","url":"{image}"}}]}}"#
+            )
+        };
+        let all: Vec<_> = (begin..end).map(message).collect();
+        (headers, format!("[{}]", all.join(",")))
+    }
+
+    #[tokio::test]
+    async fn a_conversation_full_of_images_is_read_in_smaller_pages() {
+        let router = Router::new()
+            .route("/session/ses_1/message/msg_0", get(async || "{}"))
+            .route("/session/ses_1/message", get(page));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        let password = SecretString::from("secret");
+        let api = Api::new(&format!("http://{address}"), "/w", password).unwrap();
+        let messages = api.messages_from(&"ses_1".into(), "msg_0").await.unwrap();
+        let ids: Vec<_> = messages.iter().map(|message| &*message.info.id).collect();
+        assert_eq!(ids, ["msg_0", "msg_1", "msg_2", "msg_3", "msg_4"]);
+        server.abort();
+    }
+}
