@@ -76,10 +76,9 @@ export function Composer({ draftKey, label, isDisabled = false, model: sessionMo
       <div class="field">
         <input
           ref={chooser}
-          class="unseen"
           type="file"
           multiple
-          tabIndex={-1}
+          hidden
           aria-label="Files to attach"
           onChange={(event) => {
             const input = event.currentTarget;

@@ -82,7 +82,11 @@ function SentFile({ file }: { file: Along }) {
   };
   return (
     <li class="file" data-file={file.id}>
-      {shown !== null && <img class="file-image" src={shown} alt={file.name} />}
+      {shown !== null && (
+        <span class="file-line">
+          <img class="file-image" src={shown} alt={file.name} />
+        </span>
+      )}
       <span class="file-name">{file.name}</span> <span class="meta">{bytes(file.bytes)}</span>
       {isImage && shown === null && state !== "loading" && (
         <button type="button" class="quiet" onClick={() => void show()}>
