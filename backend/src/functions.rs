@@ -11,9 +11,11 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
     }
     modules![
         "agentConfigs",
+        "attachments",
         "chunks",
         "commands",
         "devices",
+        "lib/attaching",
         "lib/claiming",
         "lib/commanding",
         "lib/connection",

@@ -6,6 +6,7 @@ import { anyApi, type ApiFromModules } from "convex/server";
 import { ConvexError } from "convex/values";
 import { vi } from "vitest";
 import type * as agentConfigs from "../agentConfigs";
+import type * as attachments from "../attachments";
 import type * as chunks from "../chunks";
 import type * as commands from "../commands";
 import type * as devices from "../devices";
@@ -24,6 +25,7 @@ import type { Item } from "../lib/values";
 
 type Modules = {
   agentConfigs: typeof agentConfigs;
+  attachments: typeof attachments;
   chunks: typeof chunks;
   commands: typeof commands;
   devices: typeof devices;

@@ -22,8 +22,12 @@ pub fn to(request: &ChatRequest) -> Vec<Op> {
         1 => "I remember one earlier message of this conversation.".to_owned(),
         n => format!("I remember {n} earlier messages of this conversation."),
     };
+    let seen = match request.seen().as_slice() {
+        [] => String::new(),
+        things => format!("With it came {}. ", things.join(", ")),
+    };
     in_pieces(&format!(
-        "You wrote: “{}”. I am the scripted model of the demo; everything else here is real. {earlier} \
+        "You wrote: “{}”. {seen}I am the scripted model of the demo; everything else here is real. {earlier} \
          Ask me to create a file and I will.",
         shortened(&prompt)
     ))

@@ -26,6 +26,7 @@ mod enrolling;
 mod failures;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
+mod files;
 mod hurt;
 mod kills;
 mod logs;

@@ -12,6 +12,7 @@ mod api;
 mod asking;
 mod boot;
 mod content;
+mod files;
 mod first_boot;
 mod health;
 mod ids;

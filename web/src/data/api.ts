@@ -2,6 +2,7 @@
 // that a change there is an error here.
 
 import { anyApi, type ApiFromModules, type FunctionReturnType } from "convex/server";
+import type * as attachments from "../../../convex/attachments";
 import type * as chunks from "../../../convex/chunks";
 import type * as devices from "../../../convex/devices";
 import type * as machines from "../../../convex/machines";
@@ -14,6 +15,7 @@ import type * as viewers from "../../../convex/viewers";
 import type * as workers from "../../../convex/workers";
 
 type Modules = {
+  attachments: typeof attachments;
   chunks: typeof chunks;
   devices: typeof devices;
   machines: typeof machines;
