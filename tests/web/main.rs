@@ -170,6 +170,16 @@ fn a_phone_is_paired_once_and_shown_the_door_when_it_is_revoked() {
 }
 
 #[test]
+fn a_closed_page_is_told_by_push_messages_or_says_why_not() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let made = theatre.stage.home.run(["pair", "--no-qr"]).exits(0);
+    let link = made.stdout.trim().to_owned();
+    theatre.play(&supervisor, "pushing", &[("PAGE_LINK", link.as_str())]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn many_sessions_and_parts_cost_no_more_than_few() {
     let theatre = Theatre::new();
     let supervisor = theatre.stage.run();
