@@ -31,7 +31,6 @@ pub mod task;
 mod told;
 mod wire;
 
-pub use boot::directory_lock;
 pub use models::Model;
 pub use places::{RolePlace, Room};
 pub use reach::Reach;
