@@ -178,6 +178,30 @@ export default defineSchema({
     .index("by_owner", ["owner"])
     .index("by_session", ["sessionId", "until"]),
 
+  /** Installations of the supervisor that send Web Push messages to their owner's devices. */
+  pushSenders: defineTable({
+    owner: v.string(),
+    installId: v.string(),
+    machineId: v.string(),
+    /** Of its VAPID key: subscriptions are made with it. */
+    publicKey: v.string(),
+    at: v.number(),
+  }).index("by_install", ["owner", "installId"]),
+
+  /** A device's subscription with one sender, as its browser gave it. */
+  pushSubscriptions: defineTable({
+    owner: v.string(),
+    deviceId: v.string(),
+    installId: v.string(),
+    endpoint: v.string(),
+    p256dh: v.string(),
+    auth: v.string(),
+    createdAt: v.number(),
+  })
+    .index("by_device", ["deviceId"])
+    .index("by_sender", ["owner", "installId"])
+    .index("by_endpoint", ["endpoint"]),
+
   sessions: defineTable({
     sessionId: v.string(),
     owner: v.string(),

@@ -105,6 +105,9 @@ export const LIST_DEVICES = 100;
 /** How long a viewer counts as looking after its last word; pages and terminals say it again every 20 s. */
 export const VIEWER_TTL_MS = 45 * SECOND;
 export const LIVE_VIEWERS = 100;
+/** Installations that send to an owner's devices; a device has one subscription with each. */
+export const PUSH_SENDERS = 20;
+export const PUSH_ENDPOINT_CHARS = 2_048;
 /** Open requests, and ended turns, that a worker's notices name. */
 export const LIST_NOTICES = 20;
 /** Turns that one transaction closes when a worker is revoked or removed. */

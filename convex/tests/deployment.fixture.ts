@@ -15,6 +15,7 @@ import type * as messages from "../messages";
 import type * as permissions from "../permissions";
 import type * as notices from "../notices";
 import type * as presence from "../presence";
+import type * as push from "../push";
 import schema from "../schema";
 import type * as sessions from "../sessions";
 import type * as tasks from "../tasks";
@@ -34,6 +35,7 @@ type Modules = {
   permissions: typeof permissions;
   notices: typeof notices;
   presence: typeof presence;
+  push: typeof push;
   sessions: typeof sessions;
   tasks: typeof tasks;
   viewers: typeof viewers;

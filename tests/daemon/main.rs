@@ -40,6 +40,7 @@ mod panics;
 mod permissions;
 mod prod;
 mod prompts;
+mod push;
 mod reload;
 mod service;
 mod sessions;

@@ -191,6 +191,16 @@ fn the_first_word_comes_to_the_page_and_to_the_terminal() {
 }
 
 #[test]
+fn a_closed_page_is_told_by_push_messages_or_says_why_not() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let made = theatre.stage.home.run(["pair", "--no-qr"]).exits(0);
+    let link = made.stdout.trim().to_owned();
+    theatre.play(&supervisor, "pushing", &[("PAGE_LINK", link.as_str())]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn many_sessions_and_parts_cost_no_more_than_few() {
     let theatre = Theatre::new();
     let supervisor = theatre.stage.run();

@@ -10,6 +10,7 @@ import type * as messages from "../../../convex/messages";
 import type * as notices from "../../../convex/notices";
 import type * as permissions from "../../../convex/permissions";
 import type * as presence from "../../../convex/presence";
+import type * as push from "../../../convex/push";
 import type * as sessions from "../../../convex/sessions";
 import type * as viewers from "../../../convex/viewers";
 import type * as workers from "../../../convex/workers";
@@ -23,6 +24,7 @@ type Modules = {
   notices: typeof notices;
   permissions: typeof permissions;
   presence: typeof presence;
+  push: typeof push;
   sessions: typeof sessions;
   viewers: typeof viewers;
   workers: typeof workers;
