@@ -60,7 +60,10 @@ const PROTOCOLS: &str = "file:ssh:https:http";
 
 const CAPTURE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A git that is being ended has 300 ms, and its warden a little more.
+/// Git ends at once when it is told to, and takes its lock files away; killed on a busy machine before it has come to
+/// that, it would leave one, which nobody but its owner may remove.
+const LAST_WORDS_MS: u64 = 5_000;
+/// For a git that is being ended, and its warden.
 const TURN: Duration = Duration::from_secs(10);
 const TURN_LOOK: Duration = Duration::from_millis(1);
 
@@ -141,6 +144,7 @@ impl<'a> Call<'a> {
         spec.env = self.environment();
         spec.args = self.arguments();
         spec.capture_bytes = CAPTURE_BYTES;
+        spec.lost_term_ms = LAST_WORDS_MS;
         spec.marker = Marker::of_lock(&lock);
         spec.lease = LeaseSpec {
             session: Some(lock),
