@@ -22,7 +22,7 @@ use orchestrator_actors::ports::tasks::{
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::git::{CallLock, GitCli, GitConfig, Identity, Isolation};
+use crate::adapters::git::{CallLock, GitCli, GitConfig, Identity, Isolation, Route};
 use crate::adapters::goose::{GooseConfig, GooseRunner};
 use crate::adapters::oneshot::{Common, Limits};
 use crate::adapters::opencode::task::{OpenCodeTaskConfig, OpenCodeTaskRunner};
@@ -52,6 +52,8 @@ pub(super) struct TaskWorkshops {
     shared: Arc<Shared>,
     /// One for each worker that ever had a task: successors wait for what a predecessor still writes.
     journals: Mutex<BTreeMap<WorkerId, FileJournal>>,
+    /// Where each worker's pushes went at first.
+    routes: Mutex<BTreeMap<WorkerId, Route>>,
 }
 
 pub(super) struct Shared {
@@ -74,6 +76,7 @@ impl TaskWorkshops {
         Self {
             shared: Arc::new(shared),
             journals: Mutex::default(),
+            routes: Mutex::default(),
         }
     }
 
@@ -81,6 +84,11 @@ impl TaskWorkshops {
         let mut journals = self.journals.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || FileJournal::at(journal_path(&self.shared, worker));
         journals.entry(worker.clone()).or_insert_with(made).clone()
+    }
+
+    fn route(&self, worker: &WorkerId) -> Route {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.entry(worker.clone()).or_default().clone()
     }
 }
 
@@ -97,7 +105,7 @@ impl Workshops for TaskWorkshops {
                 shared: shared.clone(),
                 settings: site.settings.clone(),
             }),
-            git: Arc::new(GitCli::new(git_config(shared, site))),
+            git: Arc::new(GitCli::new(git_config(shared, site)).knowing(self.route(&site.worker))),
             journal: Arc::new(self.journal(&site.worker)) as Arc<dyn TaskJournal>,
             directory: Arc::new(TaskDirectory {
                 locks: shared.run_dir.join("locks"),

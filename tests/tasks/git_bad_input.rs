@@ -179,7 +179,7 @@ async fn a_push_that_the_remote_refuses_is_undone_here() {
     let change = begin(&git, "x").await.unwrap();
     repository.write("a.txt", "a");
     let commit = git.commit(change.clone(), "x".to_owned()).await.unwrap();
-    let error = git.push(change.clone()).await.unwrap_err();
+    let error = git.push(change.clone(), commit.clone()).await.unwrap_err();
     assert!(error.to_string().contains("not on a friday"), "{error}");
     assert!(!error.passes_by_itself());
     assert_eq!(Failure::from(error).class, Class::PushRejected);
@@ -203,7 +203,7 @@ async fn somebody_elses_branch_on_the_remote_is_never_touched() {
         "origin",
         &format!("{theirs}:{}", change.created.full()),
     ]);
-    let error = git.push(change.clone()).await.unwrap_err();
+    let error = git.push(change.clone(), commit.clone()).await.unwrap_err();
     assert!(matches!(error, GitError::Rejected { .. }), "{error:?}");
     git.clean_up(undo(&change)).await.unwrap();
     git.take_back(change.clone(), commit.clone()).await.unwrap();
@@ -229,17 +229,17 @@ async fn a_remote_that_is_away_may_come_back() {
     let git = repository.cli();
     let change = begin(&git, "x").await.unwrap();
     repository.write("a.txt", "a");
-    git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    let commit = git.commit(change.clone(), "x".to_owned()).await.unwrap();
     let remote = repository.folder.path().join("remote.git");
     let away = repository.folder.path().join("away.git");
     std::fs::rename(&remote, &away).unwrap();
-    let error = git.push(change.clone()).await.unwrap_err();
+    let error = git.push(change.clone(), commit.clone()).await.unwrap_err();
     assert!(
         error.passes_by_itself() && error.stops_the_loop(),
         "{error:?}"
     );
     std::fs::rename(&away, &remote).unwrap();
-    assert!(git.push(change).await.unwrap());
+    assert!(git.push(change, commit).await.unwrap());
 }
 
 #[tokio::test]
@@ -249,10 +249,10 @@ async fn whoever_went_on_elsewhere_while_the_work_waited_for_its_remote_keeps_no
     let git = repository.cli();
     let change = begin(&git, "x").await.unwrap();
     repository.write("a.txt", "a");
-    git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    let commit = git.commit(change.clone(), "x".to_owned()).await.unwrap();
     repository.git(&["switch", "-q", "main"]);
     repository.write("mine.txt", "mine");
-    assert!(git.push(change.clone()).await.unwrap());
+    assert!(git.push(change.clone(), commit.clone()).await.unwrap());
     git.settle(change).await.unwrap();
     assert_eq!(repository.read("mine.txt"), "mine");
     assert_eq!(repository.branch(), "main");

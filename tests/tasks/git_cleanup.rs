@@ -1,8 +1,9 @@
 //! Undoing an attempt: whatever it did, the tree and the branches are as they were, and what it had is kept aside.
 
+use orchestrator::adapters::git::GitCli;
 use orchestrator_actors::ports::git::{Git, GitError};
 
-use crate::repository::{Repository, begin, undo};
+use crate::repository::{Repository, begin, put, undo};
 
 #[tokio::test]
 async fn conflicting_dirt_and_commits_are_undone_and_kept_aside() {
@@ -262,4 +263,80 @@ async fn what_began_in_a_work_tree_of_its_own_is_undone_there_whatever_the_setti
     later.change = change;
     trees.clean_up(later).await.unwrap();
     repository.is_as_before("main", &before);
+}
+
+/// A tree that cannot be read as the task's may hold its work all the same.
+#[tokio::test]
+async fn a_work_tree_that_was_taken_out_of_its_repository_is_not_removed() {
+    let repository = Repository::new();
+    let git = repository.with_trees();
+    for inner in [false, true] {
+        let change = begin(&git, &format!("inner {inner}")).await.unwrap();
+        put(&change.directory.join("work.txt"), "the work");
+        let marker = change.directory.join(".git");
+        let text = std::fs::read_to_string(&marker).unwrap();
+        std::fs::remove_file(&marker).unwrap();
+        if inner {
+            repository
+                .try_git(&change.directory, &["init", "-q"])
+                .unwrap();
+        }
+        let error = git.clean_up(undo(&change)).await.unwrap_err();
+        assert!(
+            matches!(error, GitError::NotKept(_)) && error.stops_the_loop(),
+            "{error:?}"
+        );
+        assert!(change.directory.join("work.txt").exists());
+        if inner {
+            std::fs::remove_dir_all(&marker).unwrap();
+        }
+        std::fs::write(&marker, text).unwrap();
+        let left = git.clean_up(undo(&change)).await.unwrap().unwrap();
+        let kept = repository.git(&["show", &format!("{left}:work.txt")]);
+        assert_eq!(kept, "the work");
+        assert!(!change.directory.exists());
+    }
+    let trees = repository.folder.path().join("trees");
+    assert_eq!(std::fs::read_dir(trees).unwrap().count(), 0);
+}
+
+/// What a removal could not remove is in nobody's way.
+#[tokio::test]
+async fn a_work_tree_that_was_half_removed_does_not_keep_the_task_from_its_next_attempt() {
+    let repository = Repository::new();
+    let git = repository.with_trees();
+    let change = begin(&git, "x").await.unwrap();
+    let gone = change.directory.with_extension("gone");
+    put(&gone.join("left.txt"), "left");
+    git.clean_up(undo(&change)).await.unwrap();
+    assert!(!gone.exists() && !change.directory.exists());
+    begin(&git, "x").await.unwrap();
+}
+
+/// A scaffold made a repository of the directory, which lies in a larger one.
+#[tokio::test]
+async fn a_repository_that_was_made_inside_is_not_taken_for_the_tasks() {
+    let repository = Repository::new();
+    repository.write("web/index.html", "x");
+    repository.git(&["add", "-A"]);
+    repository.git(&["commit", "-q", "-m", "web"]);
+    repository.git(&["push", "-q"]);
+    let mut config = repository.config();
+    config.directory = repository.path.join("web");
+    let git = GitCli::new(config);
+    let change = begin(&git, "x").await.unwrap();
+    repository
+        .try_git(&repository.path.join("web"), &["init", "-q", "-b", "main"])
+        .unwrap();
+    for error in [
+        git.evidence(change.clone()).await.unwrap_err(),
+        git.clean_up(undo(&change)).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, GitError::Elsewhere { .. }), "{error:?}");
+        assert!(error.stops_the_loop());
+    }
+    assert_eq!(repository.branch(), change.created.as_str());
+    std::fs::remove_dir_all(repository.path.join("web/.git")).unwrap();
+    git.clean_up(undo(&change)).await.unwrap();
+    assert_eq!(repository.branch(), "main");
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use orchestrator_actors::domain::task::{Class, Failure};
+use orchestrator_actors::domain::task::{BranchName, Class, Failure};
 use orchestrator_actors::ports::git::{Git, GitError};
 
 use crate::repository::{Repository, begin, complete, put, undo};
@@ -106,7 +106,9 @@ async fn filters_and_helpers_of_the_repositorys_own_are_refused_and_disarmed() {
         git.commit(change.clone(), "x".to_owned())
             .await
             .unwrap_err(),
-        git.push(change.clone()).await.unwrap_err(),
+        git.push(change.clone(), change.base.clone())
+            .await
+            .unwrap_err(),
     ] {
         assert!(error.to_string().contains("filter.trap.clean"), "{error}");
         assert_eq!(Failure::from(error).class, Class::Repository);
@@ -146,7 +148,7 @@ async fn a_push_goes_where_it_would_have_gone_before_the_assistant_came_or_nowhe
         let before = repository.try_git(&repository.path, &["config", "--get", key]);
         put_setting(&repository, key, elsewhere.to_str().unwrap());
         for error in [
-            git.push(change.clone()).await.unwrap_err(),
+            git.push(change.clone(), commit.clone()).await.unwrap_err(),
             git.take_back(change.clone(), commit.clone())
                 .await
                 .unwrap_err(),
@@ -159,11 +161,41 @@ async fn a_push_goes_where_it_would_have_gone_before_the_assistant_came_or_nowhe
             Err(_) => put_setting_off(&repository, key),
         }
     }
+    // Not by an attempt that changes nothing else, either, nor by taking the remote away.
+    for (key, value) in [
+        ("remote.origin.pushurl", elsewhere.to_str()),
+        ("remote.origin.url", None),
+    ] {
+        let before = repository.try_git(&repository.path, &["config", "--get", key]);
+        match value {
+            Some(value) => put_setting(&repository, key, value),
+            None => put_setting_off(&repository, key),
+        }
+        let next = BranchName::of_task("", "the next").unwrap();
+        let error = git.prepare(next.clone()).await.unwrap_err();
+        assert!(matches!(error, GitError::Redirected(_)), "{error:?}");
+        assert!(error.is_nobodys_fault());
+        let error = git.push(change.clone(), commit.clone()).await.unwrap_err();
+        assert!(matches!(error, GitError::Redirected(_)), "{error:?}");
+        if value.is_some() {
+            // Unless somebody says that it is meant.
+            git.accept();
+            git.prepare(next).await.unwrap();
+        }
+        match before {
+            Ok(url) => put_setting(&repository, key, &url),
+            Err(_) => put_setting_off(&repository, key),
+        }
+        git.accept();
+        git.prepare(BranchName::of_task("", "as before").unwrap())
+            .await
+            .unwrap();
+    }
     assert_eq!(
         repository.try_git(&elsewhere, &["for-each-ref"]).unwrap(),
         ""
     );
-    assert!(git.push(change).await.unwrap());
+    assert!(git.push(change, commit).await.unwrap());
 }
 
 /// A submodule has a configuration of its own, which nobody has looked through.

@@ -115,9 +115,9 @@ async fn what_somebody_wrote_after_the_commit_keeps_the_task_from_ending_and_sta
     let git = repository.cli();
     let change = begin(&git, "x").await.unwrap();
     repository.write("a.txt", "a");
-    git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    let commit = git.commit(change.clone(), "x".to_owned()).await.unwrap();
     repository.write("README.md", "the user's\n");
-    assert!(git.push(change.clone()).await.unwrap());
+    assert!(git.push(change.clone(), commit.clone()).await.unwrap());
     let error = git.settle(change.clone()).await.unwrap_err();
     assert!(
         error.stops_the_loop() && error.to_string().contains("README.md"),
@@ -128,6 +128,36 @@ async fn what_somebody_wrote_after_the_commit_keeps_the_task_from_ending_and_sta
     git.settle(change).await.unwrap();
 }
 
+/// The directory is everybody's while work waits for its remote.
+#[tokio::test]
+async fn what_somebody_committed_on_the_branch_meanwhile_is_not_published_with_the_task() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("a.txt", "a");
+    let commit = git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    repository.write("mine.txt", "mine");
+    repository.git(&["add", "-A"]);
+    repository.git(&["commit", "-q", "-m", "mine"]);
+    assert!(git.push(change.clone(), commit.clone()).await.unwrap());
+    let there = repository.remote(&["rev-parse", &change.created.full()]);
+    assert_eq!(there, commit.as_str());
+}
+
+#[tokio::test]
+async fn more_files_than_git_is_told_of_at_once_are_all_committed() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let change = begin(&git, "x").await.unwrap();
+    for number in 0..4_500 {
+        repository.write(&format!("many/{number}.txt"), "x");
+    }
+    git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    let listed = repository.git(&["ls-tree", "-r", "--name-only", "HEAD", "many/"]);
+    assert_eq!(listed.lines().count(), 4_500);
+    assert!(repository.git(&["status", "--porcelain"]).is_empty());
+}
+
 #[tokio::test]
 async fn without_the_remote_the_branch_stays_here() {
     let repository = Repository::alone();
@@ -135,8 +165,8 @@ async fn without_the_remote_the_branch_stays_here() {
     assert!(git.is_clean().await.unwrap().is_clean());
     let change = begin(&git, "x").await.unwrap();
     repository.write("a.txt", "a");
-    git.commit(change.clone(), "x".to_owned()).await.unwrap();
-    assert!(!git.push(change.clone()).await.unwrap());
+    let commit = git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    assert!(!git.push(change.clone(), commit.clone()).await.unwrap());
     git.settle(change).await.unwrap();
 }
 

@@ -187,7 +187,7 @@ pub async fn complete(
     message: &str,
 ) -> Result<CommitId, GitError> {
     let commit = git.commit(change.clone(), message.to_owned()).await?;
-    git.push(change.clone()).await?;
+    git.push(change.clone(), commit.clone()).await?;
     git.settle(change.clone()).await?;
     Ok(commit)
 }

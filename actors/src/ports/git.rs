@@ -29,8 +29,9 @@ pub trait Git: Send + Sync + 'static {
     /// Commits all there is and returns the branch's tip; without anything uncommitted, the tip alone.
     fn commit(&self, change: BranchChange, message: String) -> Pending<Result<CommitId, GitError>>;
 
-    /// Whether it was pushed: a repository without the remote is worked in all the same. Repeating it is harmless.
-    fn push(&self, change: BranchChange) -> Pending<Result<bool, GitError>>;
+    /// Whether it was pushed, this commit and nothing that came after it: a repository without the remote is worked in all
+    /// the same. Repeating it is harmless.
+    fn push(&self, change: BranchChange, commit: CommitId) -> Pending<Result<bool, GitError>>;
 
     /// The end of a task that succeeded: nothing uncommitted is left, and a work tree of its own is removed.
     fn settle(&self, change: BranchChange) -> Pending<Result<(), GitError>>;
@@ -42,6 +43,9 @@ pub trait Git: Send + Sync + 'static {
     /// Deletes the branch at the remote if it is exactly this commit there: a push that got no answer may have arrived.
     /// May be repeated.
     fn take_back(&self, change: BranchChange, commit: CommitId) -> Pending<Result<(), GitError>>;
+
+    /// A person has looked: where pushes go now is where they are meant to go.
+    fn accept(&self) {}
 
     /// Checks recorded branches against the repository, in the order they were made.
     fn verify_chain(&self, links: Vec<ChainLink>) -> Pending<Result<Vec<Relationship>, GitError>>;
@@ -192,9 +196,20 @@ pub enum GitError {
     )]
     Denied(String),
     #[error(
-        "where branches are pushed has changed since the task began ({0} in .git/config): look at it; if it is right, cancel the task and retry it"
+        "where branches are pushed has changed since tasks are done here ({0} in .git/config): if that is meant, `orchestrator restart task/WORKER` accepts it; if not, put it back"
     )]
     Redirected(String),
+    #[error("the branch cannot be pushed: {0}")]
+    NotPushed(String),
+    /// Ours, of another task of the same work tree or of a step that is being ended.
+    #[error("another step of git of this supervisor is at work in the repository ({0})")]
+    Busy(String),
+    #[error("{} is in another repository by now ({}, not {}): move that away; then the task ends", .directory.display(), .found.display(), .expected.display())]
+    Elsewhere {
+        directory: PathBuf,
+        expected: PathBuf,
+        found: PathBuf,
+    },
     /// Files that nothing can be made of that could be kept.
     #[error(
         "what the attempt left cannot be kept aside and so is not cleared away ({}): make it readable, move it or remove it; then the task ends", .0.join(", ")
@@ -232,7 +247,7 @@ impl GitError {
     pub fn passes_by_itself(&self) -> bool {
         matches!(
             self,
-            Self::Locked(_) | Self::Unreachable(_) | Self::Shortage(_)
+            Self::Locked(_) | Self::Busy(_) | Self::Unreachable(_) | Self::Shortage(_)
         )
     }
 
@@ -254,6 +269,9 @@ impl GitError {
                 | Self::Denied(_)
                 | Self::Redirected(_)
                 | Self::NotKept(_)
+                | Self::NotPushed(_)
+                | Self::Busy(_)
+                | Self::Elsewhere { .. }
                 | Self::Shortage(_)
                 | Self::TimedOut { .. }
         )
@@ -263,7 +281,12 @@ impl GitError {
     pub fn is_nobodys_fault(&self) -> bool {
         matches!(
             self,
-            Self::Missing | Self::Locked(_) | Self::NoIdentity | Self::Shortage(_)
+            Self::Missing
+                | Self::Locked(_)
+                | Self::Busy(_)
+                | Self::NoIdentity
+                | Self::Redirected(_)
+                | Self::Shortage(_)
         )
     }
 }

@@ -65,6 +65,7 @@ impl Actor for TaskActor {
             myself: myself.clone(),
             credential,
             calls: Calls::default(),
+            git: None,
             tasks: Tasks::default(),
             _card: guard,
         };
@@ -74,12 +75,14 @@ impl Actor for TaskActor {
             settings: args.worker.tasks.clone(),
         };
         let queue = LinkQueue::new(args.link, right).until_empty(site.settings.max_retries);
+        let workshop = args.ports.workshops.open(&site);
+        state.git = Some(workshop.git.clone());
         let deps = Deps {
             gate: Gate {
                 queue: Arc::new(queue),
                 closed: state.calls.drain.clone(),
             },
-            workshop: args.ports.workshops.open(&site),
+            workshop,
             clock: args.ports.clock.clone(),
             parent: args.parent,
             worker: ActorKey::worker(args.worker.id()),
@@ -116,7 +119,12 @@ impl Actor for TaskActor {
                 state.credential.send_replace(credential);
             }
             TaskMsg::Drain => state.drain(),
-            TaskMsg::Look => state.calls.look.notify_one(),
+            TaskMsg::Look => {
+                if let Some(git) = &state.git {
+                    git.accept();
+                }
+                state.calls.look.notify_one();
+            }
             TaskMsg::Stop => state.stop(),
             TaskMsg::Ended => state.myself.stop(),
             TaskMsg::Crashed(error) => return Err(error.into()),

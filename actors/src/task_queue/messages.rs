@@ -10,7 +10,7 @@ pub enum TaskMsg {
     Renew(Credential),
     /// Bring the task in hand to its end and take no other, then stop.
     Drain,
-    /// Something may have changed: look at once whether a blocked loop can go on.
+    /// A person says that something has changed: look at once whether a blocked loop can go on.
     Look,
     /// Undo or keep what is under way, as its phase says, then stop.
     Stop,

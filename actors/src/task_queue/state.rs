@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::messages::TaskMsg;
 use super::show::Shown;
 use crate::machine::{Ports, WorkerSpec};
+use crate::ports::git::Git;
 use crate::ports::link::{Credential, Link};
 use crate::supervision::{Address, Gauge, Tasks};
 use crate::table::{ActorTable, CardGuard};
@@ -33,6 +34,7 @@ pub struct TaskState {
     pub(super) myself: Address<TaskMsg>,
     pub(super) credential: watch::Sender<Credential>,
     pub(super) calls: Calls,
+    pub(super) git: Option<Arc<dyn Git>>,
     pub(super) tasks: Tasks,
     pub(super) _card: CardGuard,
 }

@@ -29,11 +29,21 @@ async fn run(
 ) -> Result<(), Blocked> {
     super::resume::resume(deps, settings, stop).await?;
     loop {
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        // What is on its way has a moment to arrive: it is given back then, and would else be ours until its lease ends.
         let pulled = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
             pulled = deps.queue().pull(None) => pulled,
+            () = stopped_for_long(deps, stop) => return Ok(()),
         };
+        if let (Ok(Pulled::Task(task)), true) = (&pulled, stop.is_cancelled()) {
+            let mut attempt = Attempt::new(deps, settings, stop, task.clone());
+            return attempt
+                .give_back(None, "the supervisor stops".to_owned(), false)
+                .await;
+        }
         let task = match pulled {
             Ok(Pulled::Task(task)) => task,
             Ok(Pulled::Ended) => return Ok(()),
@@ -54,6 +64,11 @@ async fn run(
             }
         }
     }
+}
+
+async fn stopped_for_long(deps: &dyn LooperDeps, stop: &CancellationToken) {
+    stop.cancelled().await;
+    deps.sleep(super::step::LAST_WORDS).await;
 }
 
 impl Attempt<'_> {
@@ -130,7 +145,7 @@ impl Attempt<'_> {
         BranchName::of_task(&self.settings.branch_prefix, text).map_err(|e| bad(e.to_string()))
     }
 
-    /// The assistant's part, and the proof that it did something.
+    /// The assistant's part.
     async fn work(&mut self, change: &BranchChange) -> Result<(), Stop> {
         let entered = change.clone();
         self.enter(Phase::Running { change: entered }).await?;
@@ -143,9 +158,14 @@ impl Attempt<'_> {
             }
             ran => Some(ran?),
         };
+        Ok(())
+    }
+
+    /// That the assistant says so proves nothing.
+    async fn has_worked(&self, change: &BranchChange) -> Result<(), Stop> {
         let git = self.deps.git();
-        let evidence = self.git(|| git.evidence(change.clone())).await?;
-        if evidence.is_work() {
+        let found = self.git_to_its_end(|| git.evidence(change.clone())).await?;
+        if found.is_work() {
             return Ok(());
         }
         Err(Stop::Failed(Failure::new(
@@ -200,7 +220,7 @@ impl Attempt<'_> {
         Err(why)
     }
 
-    /// From work in the tree to the acknowledged artifact. Called again from the start after a kill.
+    /// From what is in the tree, if it is work, to the acknowledged artifact. Called again from the start after a kill.
     pub async fn deliver(
         &mut self,
         change: BranchChange,
@@ -210,6 +230,18 @@ impl Attempt<'_> {
         let entered = change.clone();
         if let Err(why) = self.enter(Phase::Committing { change: entered }).await {
             return self.keep_or_give_up(change, None, why, after_restart).await;
+        }
+        if self.task.withdrawn.is_cancelled() {
+            let why = Stop::Withdrawn;
+            return self.give_up(Some(change), None, why, after_restart).await;
+        }
+        match self.has_worked(&change).await {
+            Ok(()) => {}
+            // Whoever comes back to it, or whom nobody can blame, is waited for with the work.
+            Err(Stop::Blocked(blocked)) if after_restart || blocked.is_nobodys_fault() => {
+                return Err(blocked);
+            }
+            Err(why) => return self.give_up(Some(change), None, why, after_restart).await,
         }
         let (git, message) = (self.deps.git(), self.message());
         let committed = self
@@ -245,7 +277,8 @@ impl Attempt<'_> {
             if self.task.withdrawn.is_cancelled() {
                 return Err(Stop::Withdrawn);
             }
-            let pushed = self.git(|| git.push(change.clone())).await?;
+            let push = || git.push(change.clone(), commit.clone());
+            let pushed = self.git(push).await?;
             self.git_to_its_end(|| git.settle(change.clone())).await?;
             Ok(pushed)
         };

@@ -253,6 +253,7 @@ impl Git for FakeTasks {
                 directory: PathBuf::from("/w"),
                 isolation: None,
                 route: None,
+                repository: None,
             })
         })
     }
@@ -281,7 +282,7 @@ impl Git for FakeTasks {
         })
     }
 
-    fn push(&self, _: BranchChange) -> Pending<Result<bool, GitError>> {
+    fn push(&self, _: BranchChange, _: CommitId) -> Pending<Result<bool, GitError>> {
         self.step(|_| Ok(true))
     }
 

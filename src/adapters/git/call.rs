@@ -58,7 +58,7 @@ const SETTINGS: &[&str] = &[
 /// `git://` has neither keys nor integrity, `ext::` and other helpers are programs.
 const PROTOCOLS: &str = "file:ssh:https:http";
 
-const CAPTURE_BYTES: usize = 8 * 1024 * 1024;
+const CAPTURE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Git ends at once when it is told to, and takes its lock files away; killed on a busy machine before it has come to
 /// that, it would leave one, which nobody but its owner may remove.
@@ -77,6 +77,7 @@ pub struct Call<'a> {
     args: Vec<String>,
     within: Duration,
     reads_only: bool,
+    is_remote: bool,
 }
 
 impl<'a> Call<'a> {
@@ -99,6 +100,7 @@ impl<'a> Call<'a> {
             args: Vec::new(),
             within: git.config.limits.local,
             reads_only: false,
+            is_remote: false,
         }
     }
 
@@ -117,6 +119,7 @@ impl<'a> Call<'a> {
 
     pub fn over_the_network(mut self) -> Self {
         self.within = self.git.config.limits.remote;
+        self.is_remote = true;
         self
     }
 
@@ -139,7 +142,7 @@ impl<'a> Call<'a> {
         self.args = args.into_iter().map(Into::into).collect();
         let what = self.args.first().cloned().unwrap_or_default();
         let within = self.within;
-        let (program, lock) = self.git.program_and_lock().await?;
+        let (program, lock) = self.git.program_and_lock(self.is_remote).await?;
         let mut spec = WardSpec::new(&self.git.config.warden, program, &self.directory);
         spec.env = self.environment();
         spec.args = self.arguments();
@@ -153,6 +156,13 @@ impl<'a> Call<'a> {
         let finished = in_its_turn(&what, spec, within).await?;
         if finished.timed_out {
             return Err(GitError::TimedOut { what, within });
+        }
+        if finished.stdout.len() >= CAPTURE_BYTES {
+            let said = "it printed more than is read here: too many files are uncommitted; ignore them in .gitignore";
+            return Err(GitError::Failed {
+                what,
+                said: said.to_owned(),
+            });
         }
         Ok(finished)
     }
@@ -241,7 +251,7 @@ async fn in_its_turn(what: &str, spec: WardSpec, within: Duration) -> Result<Fin
         let said = match command::run(spec.clone(), within).await {
             Ok(finished) => return Ok(finished),
             Err(SpawnError::Busy(held)) if Instant::now() >= until => {
-                return Err(GitError::Locked(held.to_string()));
+                return Err(GitError::Busy(held.to_string()));
             }
             Err(SpawnError::Busy(_)) => {
                 tokio::time::sleep(TURN_LOOK).await;

@@ -10,7 +10,6 @@ use orchestrator_actors::ports::git::{Evidence, GitError};
 
 use super::call::Call;
 use super::place::{self, Place};
-use super::status::Status;
 use super::{GitCli, Isolation, status, trust};
 use crate::adapters::process::command::Finished;
 use crate::adapters::process::speaks_of_shortage;
@@ -18,6 +17,14 @@ use crate::adapters::process::speaks_of_shortage;
 /// Names the branch of the last task that succeeded, where tasks have work trees of their own: the next one starts there,
 /// although the user's checkout has stayed where it was.
 const CHAIN: &str = "refs/orchestrator/chain";
+
+/// Of a tree that is being removed.
+const GONE: &str = "gone";
+
+/// Paths in one call: git looks for each of them among all that it knows.
+const PATHS_AT_ONCE: usize = 2_000;
+/// How often the paths are looked at again when one has vanished meanwhile.
+const LOOKS: u32 = 3;
 
 pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, GitError> {
     let place = place::find(git).await?;
@@ -28,11 +35,12 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
     if tip(git, &place, &created.full()).await?.is_some() {
         return Err(GitError::BranchExists(created));
     }
-    let route = Some(
-        trust::Settings::read(git, &place)
-            .await?
-            .route(&git.config.remote),
-    );
+    let settings = trust::Settings::read(git, &place).await?;
+    let route = settings.route(&git.config.remote);
+    if !git.route.goes(&route) {
+        return Err(trust::redirected(git));
+    }
+    let (route, repository) = (Some(route), Some(place.common_dir.clone()));
     let base = CommitId::new(commit);
     let isolation = Some(git.config.isolation.clone());
     let Isolation::Worktree(folder) = &git.config.isolation else {
@@ -43,6 +51,7 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
             directory: git.config.directory.clone(),
             isolation,
             route,
+            repository,
         });
     };
     let (previous, base) = match end_of_chain(git, &place, &base).await? {
@@ -61,6 +70,7 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
         directory,
         isolation,
         route,
+        repository,
     })
 }
 
@@ -94,7 +104,7 @@ pub fn own_tree(folder: &Path, branch: &BranchName) -> PathBuf {
 }
 
 pub async fn branch(git: &GitCli, change: &BranchChange) -> Result<(), GitError> {
-    let place = place::find(git).await?;
+    let place = place::of_attempt(git, change, &git.config.directory).await?;
     let (name, base) = (change.created.as_str(), change.base.as_str());
     let made = match &git.config.isolation {
         Isolation::Worktree(folder) => {
@@ -120,15 +130,19 @@ pub async fn branch(git: &GitCli, change: &BranchChange) -> Result<(), GitError>
     };
     match made {
         Ok(_) => Ok(()),
-        Err(GitError::Failed { said, .. }) if said.contains("already exists") => {
-            Err(GitError::BranchExists(change.created.clone()))
+        // A branch, or something else of that name (a folder).
+        Err(error @ GitError::Failed { .. }) => {
+            match tip(git, &place, &change.created.full()).await? {
+                Some(_) => Err(GitError::BranchExists(change.created.clone())),
+                None => Err(error),
+            }
         }
         Err(error) => Err(error),
     }
 }
 
 pub async fn evidence(git: &GitCli, change: &BranchChange) -> Result<Evidence, GitError> {
-    let place = place::find_at(git, &change.directory).await?;
+    let place = place::of_attempt(git, change, &change.directory).await?;
     trust::check(git, &place).await?;
     let now = status::read(git, &place).await?;
     is_on(&now, change)?;
@@ -170,12 +184,12 @@ pub async fn commit(
     change: &BranchChange,
     message: &str,
 ) -> Result<CommitId, GitError> {
-    let place = place::find_at(git, &change.directory).await?;
+    let place = place::of_attempt(git, change, &change.directory).await?;
     trust::check(git, &place).await?;
     let now = status::read(git, &place).await?;
     is_on(&now, change)?;
     if !now.changed.is_empty() {
-        add(Call::at(git, &place), &place, &now, &[]).await?;
+        add(|| Call::at(git, &place), &place, &[]).await?;
         let file = write_aside(&place, "ORCHESTRATOR_COMMIT_MESSAGE", message.as_bytes())?;
         let file = file.to_string_lossy();
         let args = [
@@ -231,25 +245,46 @@ pub async fn check_identity(git: &GitCli, place: &Place) -> Result<(), GitError>
     Ok(())
 }
 
-/// Adds exactly what was found to have changed: `git add -A` by itself would look into every submodule, with whatever filters
-/// that one names.
-pub async fn add(
-    call: Call<'_>,
+/// Adds exactly what is found to have changed: `git add -A` by itself would look into every submodule, with whatever filters
+/// that one names. `call` makes a call with the settings and the index that are meant.
+pub async fn add<'a>(
+    call: impl Fn() -> Call<'a>,
     place: &Place,
-    now: &Status,
     how: &[&str],
 ) -> Result<(), GitError> {
-    let paths = now.to_add();
-    // Without a path `git add -A` adds everything.
-    if paths.is_empty() {
-        return Ok(());
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        match add_found(&call, place, how).await {
+            // An editor's or a server's own file, gone since it was seen.
+            Err(GitError::Failed { said, .. })
+                if said.contains("did not match any file") && looks < LOOKS => {}
+            done => return done,
+        }
     }
-    let file = write_aside(place, "ORCHESTRATOR_PATHS", &paths)?;
-    let from = format!("--pathspec-from-file={}", file.display());
-    let args = ["add", "-A", "--pathspec-file-nul", &from];
-    let added = call.literally().run(args.iter().chain(how).copied()).await;
-    let _ = fs::remove_file(file);
-    added.map(drop)
+}
+
+async fn add_found<'a>(
+    call: &impl Fn() -> Call<'a>,
+    place: &Place,
+    how: &[&str],
+) -> Result<(), GitError> {
+    let now = status::read_by(call()).await?;
+    for paths in now.to_add().chunks(PATHS_AT_ONCE) {
+        let mut list = Vec::new();
+        for path in paths {
+            list.extend_from_slice(path);
+            list.push(0);
+        }
+        let file = write_aside(place, "ORCHESTRATOR_PATHS", &list)?;
+        let from = format!("--pathspec-from-file={}", file.display());
+        let args = ["add", "-A", "--pathspec-file-nul", &from];
+        let args = args.iter().chain(how).copied();
+        let added = call().literally().run(args).await;
+        let _ = fs::remove_file(file);
+        added?;
+    }
+    Ok(())
 }
 
 /// In a file, because a task's text may be longer than an argument. Made anew: under this name an assistant could have
@@ -272,31 +307,48 @@ fn write_aside(place: &Place, name: &str, content: &[u8]) -> Result<PathBuf, Git
     Ok(path)
 }
 
-pub async fn push(git: &GitCli, change: &BranchChange) -> Result<bool, GitError> {
-    let place = place::find(git).await?;
+pub async fn push(
+    git: &GitCli,
+    change: &BranchChange,
+    commit: &CommitId,
+) -> Result<bool, GitError> {
+    let place = place::of_attempt(git, change, &git.config.directory).await?;
     let settings = trust::check(git, &place).await?;
-    if !git.config.push || !settings.has_remote(&git.config.remote) {
+    if !git.config.push {
         return Ok(false);
     }
     trust::check_route(git, &settings, change)?;
+    if !settings.has_remote(&git.config.remote) {
+        return Ok(false);
+    }
     let name = change.created.full();
-    let refspec = format!("{name}:{name}");
-    let args = ["push", "-q", "-u", "--no-verify"].map(str::to_owned);
-    let to = [git.config.remote.clone(), refspec];
+    let mut args = ["push", "-q", "--no-verify"].map(str::to_owned).to_vec();
+    let refspec = if tip(git, &place, &name).await?.as_ref() == Some(commit) {
+        args.push("-u".to_owned());
+        format!("{name}:{name}")
+    } else {
+        // Somebody has gone on there while the work waited. What they did is theirs to publish.
+        format!("{commit}:{name}")
+    };
+    args.extend([git.config.remote.clone(), refspec]);
     let call = Call::at(git, &place).over_the_network();
-    match call.try_run(args.into_iter().chain(to)).await {
-        Ok(finished) if finished.success() => Ok(true),
-        Ok(finished) if is_refused(&finished) => Err(GitError::Rejected {
+    let finished = call.try_run(args).await?;
+    if finished.success() {
+        return Ok(true);
+    }
+    if is_refused(&finished) {
+        return Err(GitError::Rejected {
             branch: change.created.clone(),
             said: finished.last_words(),
-        }),
-        Ok(finished) => Err(super::call::meaning_of("push".to_owned(), &finished)),
-        Err(GitError::TimedOut { within, .. }) => Err(GitError::Unreachable(format!(
-            "the push took longer than {} s",
-            within.as_secs()
-        ))),
-        Err(error) => Err(error),
+        });
     }
+    // Whatever else it is, the work has no part in it.
+    Err(
+        match super::call::meaning_of("push".to_owned(), &finished) {
+            GitError::Failed { said, .. } => GitError::NotPushed(said),
+            error => error,
+        },
+    )
 }
 
 /// By the remote's rules or because it has other commits there: neither passes by itself.
@@ -307,13 +359,13 @@ fn is_refused(finished: &Finished) -> bool {
 
 pub async fn settle(git: &GitCli, change: &BranchChange) -> Result<(), GitError> {
     let Isolation::Worktree(folder) = &git.config.isolation else {
-        let place = place::find_at(git, &change.directory).await?;
+        let place = place::of_attempt(git, change, &change.directory).await?;
         return nothing_left(git, &place, change).await;
     };
     let tree = own_tree(folder, &change.created);
-    let main = place::find(git).await?;
+    let main = place::of_attempt(git, change, &git.config.directory).await?;
     if tree.exists() {
-        let place = place::find_at(git, &change.directory).await?;
+        let place = place::of_attempt(git, change, &change.directory).await?;
         nothing_left(git, &place, change).await?;
         remove_tree(git, &main, &tree).await?;
     }
@@ -334,16 +386,36 @@ async fn nothing_left(git: &GitCli, place: &Place, change: &BranchChange) -> Res
     }
 }
 
+/// Takes a tree out of the way before it is removed: a removal that is cut short, or that cannot remove everything (files of
+/// somebody else's, a read-only cache), must not look like a tree in which there is work.
 pub async fn remove_tree(git: &GitCli, main: &Place, tree: &Path) -> Result<(), GitError> {
-    let tree = tree.to_string_lossy();
-    let args = ["worktree", "remove", "--force", "--force", &*tree];
-    let removed = Call::at(git, main).try_run(args).await?;
-    if !removed.success() {
-        // It may be half made or half removed.
-        let _ = fs::remove_dir_all(&*tree);
-        Call::at(git, main).run(["worktree", "prune"]).await?;
+    let gone = tree.with_extension(GONE);
+    if tree.exists() {
+        let named = tree.to_string_lossy();
+        // Whoever has locked it has done so in vain.
+        Call::at(git, main)
+            .try_run(["worktree", "unlock", &*named])
+            .await?;
+        remove(gone.clone()).await;
+        fs::rename(tree, &gone).map_err(|error| GitError::Failed {
+            what: "worktree remove".to_owned(),
+            said: format!("{} cannot be moved: {error}", tree.display()),
+        })?;
     }
+    Call::at(git, main).run(["worktree", "prune"]).await?;
+    remove(gone).await;
     Ok(())
+}
+
+/// What is left of it is tried again with the next tree of the same name.
+async fn remove(gone: PathBuf) {
+    let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&gone) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(folder = %gone.display(), %error, "a task's work tree cannot be removed");
+        }
+        _ => {}
+    });
+    let _ = removed.await;
 }
 
 /// The commit at the end of a ref; `None` when there is no such ref.

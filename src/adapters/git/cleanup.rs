@@ -6,6 +6,7 @@
 //! hundred of all branches. So even somebody who came to work in the directory after a crash loses nothing.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use orchestrator_actors::domain::task::{BranchChange, CommitId};
@@ -44,17 +45,10 @@ fn keeper() -> Identity {
 
 pub async fn clean_up(git: &GitCli, undo: &Undo) -> Result<Option<String>, GitError> {
     let change = &undo.change;
-    let main = place::find(git).await?;
+    let main = place::of_attempt(git, change, &git.config.directory).await?;
     let left = if let Isolation::Worktree(folder) = &git.config.isolation {
         let tree = own_tree(folder, &change.created);
-        let left = match place::find_at(git, &tree).await {
-            Ok(own) => {
-                let at = Workshop::open(git, own, change).await?;
-                let now = at.status().await?;
-                at.keep(&now).await?
-            }
-            Err(_) => None,
-        };
+        let left = keep_tree(git, change, &tree).await?;
         remove_tree(git, &main, &tree).await?;
         left
     } else {
@@ -66,17 +60,39 @@ pub async fn clean_up(git: &GitCli, undo: &Undo) -> Result<Option<String>, GitEr
     Ok(left.or(committed))
 }
 
+/// A tree that is there and cannot be read as the task's is left for a person to look at.
+async fn keep_tree(
+    git: &GitCli,
+    change: &BranchChange,
+    tree: &Path,
+) -> Result<Option<String>, GitError> {
+    if !tree.exists() {
+        return Ok(None);
+    }
+    match place::of_attempt(git, change, tree).await {
+        Ok(own) => {
+            let at = Workshop::open(git, own, change).await?;
+            let now = at.status().await?;
+            at.keep(&now).await
+        }
+        Err(GitError::NotARepository(_) | GitError::Elsewhere { .. } | GitError::Untrusted(_)) => {
+            Err(GitError::NotKept(vec![tree.display().to_string()]))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 pub async fn take_back(
     git: &GitCli,
     change: &BranchChange,
     commit: &CommitId,
 ) -> Result<(), GitError> {
-    let place = place::find(git).await?;
+    let place = place::of_attempt(git, change, &git.config.directory).await?;
     let settings = trust::Settings::read(git, &place).await?;
+    trust::check_route(git, &settings, change)?;
     if !settings.has_remote(&git.config.remote) {
         return Ok(());
     }
-    trust::check_route(git, &settings, change)?;
     Workshop::open(git, place, change)
         .await?
         .delete_at_remote(commit)
@@ -162,7 +178,7 @@ impl<'a> Workshop<'a> {
         let kept = if now.changed.is_empty() {
             head.to_owned()
         } else {
-            self.commit_aside(now, head).await?
+            self.commit_aside(head).await?
         };
         if kept == self.change.base.as_str() {
             return Ok(None);
@@ -218,14 +234,16 @@ impl<'a> Workshop<'a> {
     }
 
     /// A commit of everything that is not ignored, made with an index of its own, on no branch.
-    async fn commit_aside(&self, now: &Status, head: &str) -> Result<String, GitError> {
+    async fn commit_aside(&self, head: &str) -> Result<String, GitError> {
         let index = self.place.git_dir.join("orchestrator-index");
         let _ = fs::remove_file(&index);
+        // Nobody else uses it; what a power cut has left would stay for ever.
+        let _ = fs::remove_file(index.with_extension("lock"));
         let _ = fs::copy(self.place.git_dir.join("index"), &index);
         let made = async {
             let aside = || self.call().env("GIT_INDEX_FILE", &index);
             // Something that cannot be added must not keep the rest from being kept.
-            if let Err(error) = add(aside(), &self.place, now, &["--ignore-errors"]).await {
+            if let Err(error) = add(aside, &self.place, &["--ignore-errors"]).await {
                 if error.passes_by_itself() {
                     return Err(error);
                 }

@@ -32,6 +32,8 @@ use crate::adapters::process::directories;
 use crate::adapters::process::lease::session_lock;
 use crate::adapters::process::marker::file_key;
 
+pub use trust::Route;
+
 pub use diff::{DiffStat, FileStat};
 
 /// Who commits.
@@ -132,13 +134,22 @@ impl GitConfig {
 #[derive(Clone, Debug)]
 pub struct GitCli {
     config: Arc<GitConfig>,
+    route: Route,
 }
 
 impl GitCli {
     pub fn new(config: GitConfig) -> Self {
         Self {
             config: Arc::new(config),
+            route: Route::default(),
         }
+    }
+
+    /// With what is known of where pushes go, by whoever did tasks here before.
+    #[must_use]
+    pub fn knowing(mut self, route: Route) -> Self {
+        self.route = route;
+        self
     }
 
     /// In the isolation in which the attempt began: a work tree of its own is not ended in the user's, nor the other way round.
@@ -147,7 +158,7 @@ impl GitCli {
             Some(isolation) if *isolation != self.config.isolation => {
                 let mut config = (*self.config).clone();
                 config.isolation = isolation.clone();
-                Self::new(config)
+                Self::new(config).knowing(self.route.clone())
             }
             _ => self.clone(),
         }
@@ -155,11 +166,18 @@ impl GitCli {
 
     /// Looked for in every call: git may be installed, replaced or removed at any time. Not on a runtime's thread, because
     /// some folder of the PATH may be on a disk that does not answer.
-    async fn program_and_lock(&self) -> Result<(PathBuf, PathBuf), GitError> {
+    async fn program_and_lock(&self, remote: bool) -> Result<(PathBuf, PathBuf), GitError> {
         let config = self.config.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let program = find_git(config.environment.get("PATH"))?;
-            Some((program, config.lock.file(&config.directory)))
+            let lock = config.lock.file(&config.directory);
+            // A slow remote keeps nobody from working in the repository.
+            let lock = if remote {
+                lock.with_extension("remote.lock")
+            } else {
+                lock
+            };
+            Some((program, lock))
         });
         looked.await.ok().flatten().ok_or(GitError::Missing)
     }
@@ -205,9 +223,13 @@ impl Git for GitCli {
         Box::pin(async move { changes::commit(&git, &change, &message).await })
     }
 
-    fn push(&self, change: BranchChange) -> Pending<Result<bool, GitError>> {
+    fn push(&self, change: BranchChange, commit: CommitId) -> Pending<Result<bool, GitError>> {
         let git = self.of(&change);
-        Box::pin(async move { changes::push(&git, &change).await })
+        Box::pin(async move { changes::push(&git, &change, &commit).await })
+    }
+
+    fn accept(&self) {
+        self.route.accept_the_next();
     }
 
     fn settle(&self, change: BranchChange) -> Pending<Result<(), GitError>> {

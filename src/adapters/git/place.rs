@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use orchestrator_actors::domain::task::BranchChange;
 use orchestrator_actors::ports::git::GitError;
 
 use super::GitCli;
@@ -54,6 +55,24 @@ pub async fn find_at(git: &GitCli, directory: &Path) -> Result<Place, GitError> 
         return Err(GitError::Untrusted(vec!["core.worktree".to_owned()]));
     }
     Ok(place)
+}
+
+/// The place of an attempt that is under way, if it is still in the repository in which it began: a scaffold or an assistant can
+/// have made another one inside.
+pub async fn of_attempt(
+    git: &GitCli,
+    change: &BranchChange,
+    directory: &Path,
+) -> Result<Place, GitError> {
+    let place = find_at(git, directory).await?;
+    match &change.repository {
+        Some(expected) if *expected != place.common_dir => Err(GitError::Elsewhere {
+            directory: directory.to_owned(),
+            expected: expected.clone(),
+            found: place.common_dir,
+        }),
+        _ => Ok(place),
+    }
 }
 
 /// Whether the work tree itself says that this is its repository.

@@ -59,14 +59,10 @@ impl Status {
             .collect()
     }
 
-    /// What the index lacks, as git reads a list of paths.
-    pub fn to_add(&self) -> Vec<u8> {
+    /// What the index lacks.
+    pub fn to_add(&self) -> Vec<&[u8]> {
         let paths = self.changed.iter().filter(|one| one.is_to_be_added());
-        paths.fold(Vec::new(), |mut list, one| {
-            list.extend_from_slice(one.path.as_bytes());
-            list.push(0);
-            list
-        })
+        paths.map(|one| one.path.as_bytes()).collect()
     }
 
     /// Files that the index lacks, the first few of them.
@@ -230,7 +226,7 @@ mod tests {
         let status = parse(
             b"1 D. N... 100644 000000 000000 a b gone\x001 AD N... 0 0 0 a b added\0? \xff.txt\0? theirs/\0",
         );
-        assert_eq!(status.to_add(), b"added\0\xff.txt\0theirs/\0");
+        assert_eq!(status.to_add(), [&b"added"[..], b"\xff.txt", b"theirs/"]);
         assert_eq!(status.not_added(), ["added", "\u{fffd}.txt"]);
     }
 

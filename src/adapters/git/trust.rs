@@ -3,6 +3,7 @@
 //! system) configuration says the same, as it does for Git LFS.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestrator_actors::domain::task::BranchChange;
 use orchestrator_actors::ports::git::GitError;
@@ -29,12 +30,59 @@ pub fn check_route(
     settings: &Settings,
     change: &BranchChange,
 ) -> Result<(), GitError> {
-    let remote = &git.config.remote;
+    let now = settings.route(&git.config.remote);
     match &change.route {
-        Some(before) if *before != settings.route(remote) => Err(GitError::Redirected(format!(
-            "remote.{remote}.*, url.* or http.*"
-        ))),
+        Some(before) if *before != now && !git.route.is_accepted(&now) => Err(redirected(git)),
         _ => Ok(()),
+    }
+}
+
+pub fn redirected(git: &GitCli) -> GitError {
+    let remote = &git.config.remote;
+    GitError::Redirected(format!("remote.{remote}.*, url.* or http.*"))
+}
+
+/// Where pushes go, as it was when tasks were first done here. An attempt that failed must not be able to send the next one
+/// elsewhere; a person can, by saying so.
+#[derive(Clone, Debug, Default)]
+pub struct Route(Arc<Mutex<Accepted>>);
+
+#[derive(Debug, Default)]
+enum Accepted {
+    /// The first one to be seen is taken.
+    #[default]
+    First,
+    /// A person has looked: so is the next.
+    Next,
+    Is(String),
+}
+
+impl Route {
+    /// Whether the next attempt may begin with this route.
+    pub fn goes(&self, now: &str) -> bool {
+        let mut accepted = self.accepted();
+        if let Accepted::Is(known) = &*accepted {
+            return known == now;
+        }
+        *accepted = Accepted::Is(now.to_owned());
+        true
+    }
+
+    /// Whether a person has taken this one, so that it holds for an attempt that began before.
+    fn is_accepted(&self, now: &str) -> bool {
+        let mut accepted = self.accepted();
+        if matches!(*accepted, Accepted::Next) {
+            *accepted = Accepted::Is(now.to_owned());
+        }
+        matches!(&*accepted, Accepted::Is(known) if known == now)
+    }
+
+    pub fn accept_the_next(&self) {
+        *self.accepted() = Accepted::Next;
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, Accepted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -62,6 +62,9 @@ impl Finished {
     }
 }
 
+/// Between TERM and KILL of one whose time is over.
+const TERM_MS: u64 = 500;
+
 /// The default limit of captured output.
 pub const CAPTURE_BYTES: usize = 1024 * 1024;
 
@@ -83,10 +86,11 @@ pub async fn run(mut spec: WardSpec, within: Duration) -> Result<Finished, Spawn
     }
     let secrets = environment::secrets(&spec.env);
     let kept = spec.capture_bytes;
+    let term_ms = spec.lost_term_ms.max(TERM_MS);
     let ward = Ward::spawn(spec).await?;
     let (record, timed_out) = match tokio::time::timeout(within, ward.exited()).await {
         Ok(record) => (record, false),
-        Err(_) => (ward.stop(500).await, true),
+        Err(_) => (ward.stop(term_ms).await, true),
     };
     let captured = ward.captured();
     Ok(Finished {

@@ -131,6 +131,9 @@ pub struct BranchChange {
     /// Names the settings that say where a push goes, as they were before the assistant came. `None`: nobody has looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    /// The repository (its common git directory) in which all of it is. `None`: nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<PathBuf>,
 }
 
 /// How far a task's work is kept away from what is the user's.

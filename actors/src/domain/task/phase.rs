@@ -16,7 +16,7 @@ pub enum Phase {
     Branching { change: BranchChange },
     /// The assistant is at work.
     Running { change: BranchChange },
-    /// The assistant is done and there is work to commit.
+    /// The assistant says that it is done: what there is of it is looked at and committed.
     Committing { change: BranchChange },
     /// The work is committed.
     Pushing {
@@ -151,6 +151,7 @@ mod tests {
     fn an_entry_reads_back_as_it_was_written() {
         let change = BranchChange {
             route: None,
+            repository: None,
             previous: BranchName::new("main").unwrap(),
             created: BranchName::of_task("", "a").unwrap(),
             base: CommitId::new("c0ffee"),

@@ -52,8 +52,8 @@ async fn the_steps_come_in_their_order() {
             "branch",
             "(running)",
             "run",
-            "evidence",
             "(committing)",
+            "evidence",
             "commit",
             "(pushing)",
             "push",
@@ -401,6 +401,28 @@ async fn work_that_cannot_be_committed_or_pushed_for_no_fault_of_the_tasks_waits
             state.acknowledged[..],
             [(_, Acknowledgement::Done(_))]
         ));
+    }
+}
+
+/// Whatever it is that the commit waits for: its owner need not.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_waits_for_its_commit_can_be_called_off() {
+    for (step, error) in [
+        ("commit", GitError::NoIdentity),
+        ("evidence", GitError::Locked("index.lock".to_owned())),
+    ] {
+        let mut world = World::new(&["a"]);
+        world.settings.git = Patience::NONE;
+        world.state().git_fails = Some((step, error.clone(), u32::MAX));
+        for _ in 0..2 {
+            let end = world.run().await;
+            assert_eq!(end, Some(LoopEnd::Blocked(Blocked::Git(error.clone()))));
+        }
+        assert_eq!(world.state().runs.len(), 1, "{step}: the work waits");
+        world.state().called_off = true;
+        world.run_to_the_end().await;
+        assert_eq!(failures(&world), [Class::Aborted], "{step}");
+        is_untouched(&world);
     }
 }
 

@@ -222,6 +222,7 @@ impl Git for World {
                 directory: "/work".into(),
                 isolation: state.isolation.clone(),
                 route: None,
+                repository: None,
             })
         })
     }
@@ -239,7 +240,7 @@ impl Git for World {
             assert_eq!(state.current, change.created.as_str());
             Ok(Evidence {
                 changed: usize::from(state.dirty),
-                commits: 0,
+                commits: u64::from(state.committed.contains(change.created.as_str())),
             })
         })
     }
@@ -253,7 +254,7 @@ impl Git for World {
         })
     }
 
-    fn push(&self, change: BranchChange) -> Pending<Result<bool, GitError>> {
+    fn push(&self, change: BranchChange, _: CommitId) -> Pending<Result<bool, GitError>> {
         self.git_step("push", move |state| {
             assert!(state.committed.contains(change.created.as_str()));
             state.remote.insert(change.created.to_string());
