@@ -150,8 +150,10 @@ export default defineSchema({
     state: v.union(v.literal("open"), v.literal("paired"), v.literal("revoked")),
     /** SHA-256 of the whole code, in hex. */
     codeHash: v.string(),
-    /** The device's token, sealed under the code; gone when that was traded or has lapsed. */
+    /** The device's token, sealed under the code; gone when that was traded, or has lapsed. */
     sealed: v.optional(v.string()),
+    /** SHA-256 of what the trader calls its attempt, in hex: until the code lapses it may ask again for its answer. */
+    claimHash: v.optional(v.string()),
     /** Wrong codes for this device. */
     attempts: v.number(),
     /** Until when the code can be traded. */

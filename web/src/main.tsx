@@ -8,6 +8,7 @@ import { Connection } from "./data/connection";
 import { WorldContext } from "./data/hooks";
 import { given, keepToken, storedToken } from "./data/identity";
 import { Outbox } from "./data/outbox";
+import { beginPairing, unansweredPairing } from "./data/pairing";
 import { App } from "./views/App";
 
 function takeLink(): void {
@@ -19,8 +20,10 @@ function takeLink(): void {
 }
 
 function start(): void {
-  const { pair } = given(location.hash);
+  const { pair: linked } = given(location.hash);
   takeLink();
+  if (linked !== undefined) beginPairing(linked);
+  const pair = linked ?? unansweredPairing()?.code;
   const connection = new Connection(deploymentUrl());
   const outbox = new Outbox((message) => connection.client.mutation(api.messages.send, message));
   let wasIn = false;

@@ -3,7 +3,8 @@
 
 import { ConvexClient } from "convex/browser";
 import { api } from "./api";
-import { browserName, claims, keepToken } from "./identity";
+import { browserName, claims, keepToken, storedToken } from "./identity";
+import { beginPairing, deviceOf, endPairing } from "./pairing";
 import { refusalOf } from "./refusal";
 
 /**
@@ -18,7 +19,7 @@ export interface Standing {
   /** When the connection was lost, or the page opened; wall clock. */
   since: number;
   hasEverConnected: boolean;
-  problem?: string;
+  problem?: string | undefined;
 }
 
 export class Connection {
@@ -27,6 +28,8 @@ export class Connection {
   private readonly listeners = new Set<() => void>();
   private token: string | null = null;
   private watching: (() => void) | null = null;
+  /** The code whose answer is waited for. */
+  private pairing: string | null = null;
   /** The deployment has said that it knows the device. */
   private isGreeted = false;
 
@@ -54,7 +57,7 @@ export class Connection {
   signIn(token: string): void {
     this.unwatch();
     this.token = token;
-    this.set({ sign: "checking" });
+    this.set({ sign: "checking", problem: undefined });
     this.client.setAuth(
       () => Promise.resolve(this.token === token ? token : null),
       (isAuthenticated) => {
@@ -67,21 +70,64 @@ export class Connection {
     );
   }
 
-  /** Trades a pairing code for a token of this browser's own. The code is good once, so what comes back is kept at once. */
+  /**
+   * Trades a pairing code for a token of this browser's own. The code is good once, so what comes back is kept at once, and
+   * the code until then. Whoever is signed in stays so unless it is taken.
+   */
   async pair(code: string): Promise<void> {
-    this.signOut();
-    this.set({ sign: "pairing" });
+    const { claim } = beginPairing(code);
+    const stored = storedToken();
+    if (stored !== null && claims(stored)?.device === deviceOf(code)) {
+      // The link that this browser was paired by, opened once more.
+      endPairing();
+      if (this.token !== stored) this.signIn(stored);
+      return;
+    }
+    const wasIn = this.now.sign === "in";
+    if (!wasIn) {
+      this.signOut();
+      this.set({ sign: "pairing" });
+    }
+    this.pairing = code;
     try {
-      const traded = await this.client.mutation(api.devices.trade, { code, name: browserName(navigator.userAgent) });
+      const name = browserName(navigator.userAgent);
+      const traded = await this.client.mutation(api.devices.trade, { code, name, claim });
+      if (this.pairing !== code) return;
+      this.pairing = null;
+      endPairing();
       if (traded.status === "paired") {
         keepToken(traded.token);
         this.signIn(traded.token);
       } else {
-        this.set({ sign: "unpaired", problem: refusalOf(new Error(traded.message)).message });
+        this.notPaired(wasIn, new Error(traded.message));
       }
     } catch (error) {
-      this.set({ sign: "unpaired", problem: refusalOf(error).message });
+      if (this.pairing !== code) return;
+      // Nobody has decided: the code stays for the next time the page is opened.
+      this.pairing = null;
+      this.notPaired(wasIn, error);
     }
+  }
+
+  /** The code stays good for another browser, unless the deployment has taken it already. */
+  cancelPairing(): void {
+    this.pairing = null;
+    endPairing();
+    const stored = storedToken();
+    if (stored === null) this.signOut();
+    else this.signIn(stored);
+  }
+
+  /** What was to be told beside the views has been read. */
+  heard(): void {
+    this.set({ problem: undefined });
+  }
+
+  private notPaired(wasIn: boolean, error: unknown): void {
+    const stored = storedToken();
+    if (!wasIn && stored === null) this.set({ sign: "unpaired" });
+    else if (!wasIn && stored !== null) this.signIn(stored);
+    this.set({ problem: refusalOf(error).message });
   }
 
   /** A device is shown the door the moment it is revoked. */

@@ -48,3 +48,31 @@ export function readAll(start: string): Map<string, string> {
   for (const [key, value] of memory) if (key.startsWith(start)) found.set(key, value);
   return found;
 }
+
+/** What a tab keeps over a reload, for itself alone. */
+const inTab = new Map<string, string>();
+
+export function readInTab(key: string): string | null {
+  try {
+    return sessionStorage.getItem(PREFIX + key) ?? inTab.get(key) ?? null;
+  } catch {
+    return inTab.get(key) ?? null;
+  }
+}
+
+export function writeInTab(key: string, value: string): void {
+  try {
+    sessionStorage.setItem(PREFIX + key, value);
+  } catch {
+    inTab.set(key, value);
+  }
+}
+
+export function forgetInTab(key: string): void {
+  inTab.delete(key);
+  try {
+    sessionStorage.removeItem(PREFIX + key);
+  } catch {
+    // it was never there
+  }
+}

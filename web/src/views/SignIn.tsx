@@ -10,6 +10,7 @@ import { claims, forgetToken, keepToken, pairingCode } from "../data/identity";
 export function SignIn({ sign, connection }: { sign: Sign; connection: Connection }) {
   const [token, setToken] = useState("");
   const [problem, setProblem] = useState<string | null>(null);
+  const { problem: told } = useStanding();
   const submit = (event: Event) => {
     event.preventDefault();
     const text = token.trim();
@@ -39,8 +40,13 @@ export function SignIn({ sign, connection }: { sign: Sign; connection: Connectio
         orchestrator
       </h1>
       <Said sign={sign} expiresAt={connection.expiresAt()} />
+      {told !== undefined && sign !== "unpaired" && (
+        <p role="alert" class="problem">
+          {told}
+        </p>
+      )}
       {sign === "checking" || sign === "pairing" ? (
-        <button type="button" onClick={() => (forgetToken(), connection.signOut())}>
+        <button type="button" onClick={() => (sign === "pairing" ? connection.cancelPairing() : (forgetToken(), connection.signOut()))}>
           {sign === "pairing" ? "Cancel" : "Use another token"}
         </button>
       ) : (
