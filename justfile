@@ -32,6 +32,10 @@ bench *ARGS:
 bench-deployment *ARGS:
     cargo bench --bench deployment -- {{ARGS}}
 
+# from the Enter key to the first word on the page, beside `send --stream` in the same run
+bench-page ROUNDS="20":
+    PAGE_ROUNDS={{ROUNDS}} cargo test --test web -- the_first_word --nocapture
+
 # a seeded schedule of faults against everything, and a table: --seed N --minutes M
 chaos *ARGS:
     cargo test --profile chaos --test chaos -- --minutes 10 {{ARGS}}

@@ -3,6 +3,7 @@
 // deployment itself closes those that would hang.
 
 import { v } from "convex/values";
+import { attachmentShown } from "./lib/attaching";
 import { claimTurn } from "./lib/claiming";
 import { refusal } from "./lib/errors";
 import { finishTurn } from "./lib/finishing";
@@ -28,6 +29,8 @@ export const send = mutation({
     content: v.string(),
     model: v.optional(v.string()),
     agent: v.optional(v.string()),
+    /** Ids of whole uploads: see attachments.ts. */
+    attachments: v.optional(v.array(v.string())),
   },
   returns: v.object({ sessionId: v.string(), turnId: v.string(), seq: v.number() }),
   handler: async (ctx, args) => await sendMessage(ctx, await requireOwner(ctx), args),
@@ -97,6 +100,7 @@ export const claim = mutation({
       status: v.literal("claimed"),
       sessionId: v.string(),
       content: v.string(),
+      attachments: v.optional(v.array(attachmentShown)),
       model: v.union(v.string(), v.null()),
       agent: v.union(v.string(), v.null()),
       title: v.string(),

@@ -33,6 +33,7 @@ import {
   lease,
   lostTask,
   lostUnder,
+  newestWaiting,
   oldestIn,
   ownedTask,
   runOut,
@@ -182,13 +183,17 @@ export const waiting = query({
   args: { token: v.string(), epoch: v.number() },
   returns: v.object({
     queued: v.boolean(),
+    /** The last task of those that wait: another one says that its owner has added some. */
+    newest: v.union(v.null(), v.string()),
     running: v.union(v.null(), v.object({ taskId: v.string(), canceled: v.boolean() })),
   }),
   handler: async (ctx, { token, epoch }) => {
     const { workerId } = await requireServing(ctx, token, epoch);
     const running = await runningTask(ctx, workerId);
+    const newest = await newestWaiting(ctx, workerId);
     return {
-      queued: (await oldestIn(ctx, workerId, "queued")) !== null,
+      queued: newest !== null,
+      newest: newest && newest.taskId,
       running: running && { taskId: running.taskId, canceled: running.cancelRequested },
     };
   },

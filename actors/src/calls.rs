@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
+use crate::domain::assistant::{Attachment, Carried};
 use crate::domain::call::CallError;
 use crate::domain::command::{Casting, HandedOut, Order, Refused};
 use crate::domain::ids::{CommandId, ConversationId, ModelId, RequestKey, SessionId, TurnId};
@@ -25,6 +27,10 @@ pub struct Connected {
 
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is read, and nearly always the large one"
+)]
 enum ClaimAnswer {
     #[serde(rename_all = "camelCase")]
     Claimed {
@@ -32,6 +38,9 @@ enum ClaimAnswer {
         model: Option<ModelId>,
         #[serde(default)]
         agent: Option<String>,
+        /// Absent when there are none.
+        #[serde(default)]
+        attachments: Vec<Attachment>,
         title: String,
         agent_session_id: Option<ConversationId>,
         abort: bool,
@@ -97,6 +106,44 @@ pub fn beat(link: &Arc<dyn Link>, credential: &Credential) -> Pending<Result<Val
     link.mutate("presence:beat", authorized(credential, json!({})))
 }
 
+/// The bytes of what goes along with a turn's message, piece by piece: each is asked for once, and waits over an outage.
+pub fn attachments(
+    link: &Arc<dyn Link>,
+    credential: &Credential,
+    turn: &TurnId,
+    attachments: Vec<Attachment>,
+) -> Pending<Result<Vec<Carried>, CallError>> {
+    let (link, credential, turn) = (Arc::clone(link), credential.clone(), turn.clone());
+    Box::pin(async move {
+        let mut all = Vec::with_capacity(attachments.len());
+        for Attachment {
+            id,
+            name,
+            mime,
+            bytes,
+        } in attachments
+        {
+            // Base64 of what three divides but for the end: the pieces in their order are the whole.
+            let whole = usize::try_from(bytes.div_ceil(3) * 4).unwrap_or(usize::MAX);
+            let mut base64 = String::new();
+            let mut index = 0;
+            while base64.len() < whole {
+                let args = json!({"turnId": turn, "id": id, "index": index});
+                let args = authorized(&credential, args);
+                let (to, mut answers) = mpsc::channel(1);
+                link.watch("attachments:fetch", args, to);
+                match answers.recv().await.unwrap_or(Err(CallError::Closed))? {
+                    Value::String(piece) if !piece.is_empty() => base64.push_str(&piece),
+                    other => return Err(unreadable("attachments:fetch", &other)),
+                }
+                index += 1;
+            }
+            all.push(Carried { name, mime, base64 });
+        }
+        Ok(all)
+    })
+}
+
 pub fn inbox_args(credential: &Credential) -> Value {
     authorized(credential, json!({}))
 }
@@ -117,6 +164,7 @@ pub fn claim(
                 content,
                 model,
                 agent,
+                attachments,
                 title,
                 agent_session_id,
                 abort,
@@ -128,6 +176,7 @@ pub fn claim(
                 content,
                 model,
                 agent,
+                attachments,
                 title,
                 conversation: agent_session_id,
                 abort,

@@ -24,6 +24,7 @@ import {
 } from "./lib/limits";
 import { deviceOf, findDevice, requireOwner } from "./lib/owners";
 import { parseCode, unseal } from "./lib/pairing";
+import { dropSubscriptions } from "./lib/pushing";
 import { hashSecret } from "./lib/secrets";
 import { internalMutation, mutation, query,                                           } from "./lib/server";
 
@@ -212,6 +213,7 @@ export const revoke = mutation({
     const device = await mayChange(ctx, deviceId);
     if (device.state === "revoked") return null;
     await ctx.db.patch(device._id, { state: "revoked", sealed: undefined, claimHash: undefined, revokedAt: Date.now() });
+    await dropSubscriptions(ctx, deviceId);
     const revoked = await devicesOf(ctx, device.owner, "revoked", REVOKED_DEVICES + OPEN_CODES);
     // One that is not known is refused as well, so the oldest need not be remembered.
     for (const old of revoked.slice(REVOKED_DEVICES)) await forget(ctx, old);
@@ -286,6 +288,7 @@ async function findVisit(ctx          , deviceId        )                       
 async function forget(ctx             , device                )                {
   const visit = await findVisit(ctx, device.deviceId);
   if (visit) await ctx.db.delete(visit._id);
+  await dropSubscriptions(ctx, device.deviceId);
   await ctx.db.delete(device._id);
 }
 

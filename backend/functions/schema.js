@@ -8,6 +8,7 @@
 
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
+import { attachmentShown } from "./lib/attaching";
 import { taskFields } from "./lib/tasking";
 import {
   agentRun,
@@ -179,6 +180,30 @@ export default defineSchema({
     .index("by_owner", ["owner"])
     .index("by_session", ["sessionId", "until"]),
 
+  /** Installations of the supervisor that send Web Push messages to their owner's devices. */
+  pushSenders: defineTable({
+    owner: v.string(),
+    installId: v.string(),
+    machineId: v.string(),
+    /** Of its VAPID key: subscriptions are made with it. */
+    publicKey: v.string(),
+    at: v.number(),
+  }).index("by_install", ["owner", "installId"]),
+
+  /** A device's subscription with one sender, as its browser gave it. */
+  pushSubscriptions: defineTable({
+    owner: v.string(),
+    deviceId: v.string(),
+    installId: v.string(),
+    endpoint: v.string(),
+    p256dh: v.string(),
+    auth: v.string(),
+    createdAt: v.number(),
+  })
+    .index("by_device", ["deviceId"])
+    .index("by_sender", ["owner", "installId"])
+    .index("by_endpoint", ["endpoint"]),
+
   sessions: defineTable({
     sessionId: v.string(),
     owner: v.string(),
@@ -216,6 +241,8 @@ export default defineSchema({
     /** The assistant's own name for how it works (OpenCode: `build`, `plan`). */
     agent: v.optional(v.string()),
     createdAt: v.number(),
+    /** Of a user's message: what goes along with it. */
+    attachments: v.optional(v.array(attachmentShown)),
     // From here on: the assistant's rows only. Such a row is a turn, and the open ones are the work queue.
     /** The user's message that the turn answers. */
     promptId: v.optional(v.string()),
@@ -249,6 +276,30 @@ export default defineSchema({
     .index("by_owner_finished", ["owner", "finishedAt"]),
 
   contents: defineTable({ messageId: v.string(), text: v.string() }).index("by_message", ["messageId"]),
+
+  /** Files on their way into a message, or in one; their bytes are in `attachmentPieces`. */
+  attachments: defineTable({
+    attachmentId: v.string(),
+    owner: v.string(),
+    name: v.string(),
+    mime: v.string(),
+    bytes: v.number(),
+    pieces: v.number(),
+    /** Pieces that are here: they come in their order. */
+    stored: v.number(),
+    /** The message that took it. */
+    messageId: v.optional(v.string()),
+    /** Its deletion has begun. */
+    isGone: v.optional(v.boolean()),
+    createdAt: v.number(),
+  })
+    .index("by_attachment", ["attachmentId"])
+    .index("by_open", ["owner", "messageId"]),
+
+  attachmentPieces: defineTable({ attachmentId: v.string(), index: v.number(), /** Base64. */ data: v.string() }).index("by_piece", [
+    "attachmentId",
+    "index",
+  ]),
 
   /** What an assistant asks its owner while a turn waits: states here, words in `permissionTexts`. */
   permissions: defineTable({

@@ -11,9 +11,11 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
     }
     modules![
         "agentConfigs",
+        "attachments",
         "chunks",
         "commands",
         "devices",
+        "lib/attaching",
         "lib/claiming",
         "lib/commanding",
         "lib/connection",
@@ -30,6 +32,7 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
         "lib/permitting",
         "lib/presence",
         "lib/prompts",
+        "lib/pushing",
         "lib/reading",
         "lib/roleTasks",
         "lib/secrets",
@@ -49,6 +52,7 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
         "notices",
         "permissions",
         "presence",
+        "push",
         "schema",
         "sessions",
         "tasks",

@@ -9,7 +9,8 @@ use orchestrator_actors::domain::item::{Draft, ItemKind};
 use orchestrator_actors::domain::turn::StoredTurn;
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{
-    Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, Reply, RequestId,
+    Agent, AgentError, AgentEvent, Agents, Carried, ExitReport, OpenSpec, Opened, Prompt, Reply,
+    RequestId,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -98,7 +99,7 @@ impl Agent for FakeAgent {
         Box::pin(async move { Ok(stored) })
     }
 
-    fn deliver(&self, prompt: Prompt) -> Pending<Result<(), AgentError>> {
+    fn deliver(&self, prompt: Prompt, _: Vec<Carried>) -> Pending<Result<(), AgentError>> {
         self.agents.delivered().insert(prompt.turn.clone());
         let to = self.to.clone();
         Box::pin(async move {

@@ -1,9 +1,10 @@
 // Claiming: a supervisor takes a turn to run it. The first claim records the machine's boot and the assistant's store,
 // because they decide later what a lookup in that store proves; a claim after a restart gets the recorded ones.
 
+import type { Attachment } from "./attaching";
 import { checkClaim } from "./jobs";
 import { UNSETTLED_PER_CLAIM } from "./limits";
-import { findSession } from "./owners";
+import { findMessage, findSession } from "./owners";
 import { contentOf } from "./sending";
 import type { Doc, MutationCtx } from "./server";
 import { abandonedLimitMs } from "./settings";
@@ -16,6 +17,8 @@ export type Claim =
       status: "claimed";
       sessionId: string;
       content: string;
+      /** Without their bytes. */
+      attachments?: Attachment[];
       model: string | null;
       agent: string | null;
       title: string;
@@ -41,10 +44,12 @@ export async function claimTurn(ctx: MutationCtx, worker: Doc<"workers">, turn: 
   const first = turn.state === "queued";
   if (first) await recordClaim(ctx, worker, turn);
   const session = await findSession(ctx, turn.sessionId);
+  const attachments = (await findMessage(ctx, turn.promptId))?.attachments;
   return {
     status: "claimed",
     sessionId: turn.sessionId,
     content: (await contentOf(ctx, turn.promptId)) ?? "",
+    ...(attachments === undefined ? {} : { attachments }),
     model: turn.model ?? session?.model ?? null,
     agent: turn.agent ?? null,
     title: session?.title ?? "",

@@ -12,4 +12,5 @@ export const expireCommand = makeFunctionReference<"mutation", { commandId: stri
 export const expireRequest = makeFunctionReference<"mutation", { requestId: string }>("permissions:expire");
 export const forgetCommand = makeFunctionReference<"mutation", { commandId: string }>("commands:forget");
 export const revokeReplaced = makeFunctionReference<"mutation", { credentials: Id<"credentials">[] }>("workers:revokeReplaced");
+export const expireAttachment = makeFunctionReference<"mutation", { attachmentId: string }>("attachments:expire");
 export const lapseCode = makeFunctionReference<"mutation", { deviceId: string }>("devices:lapse");

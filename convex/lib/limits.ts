@@ -24,6 +24,17 @@ export const FOLDED_CHUNKS_KEPT_MS = 60 * SECOND;
 export const KIB = 1_024;
 /** A message's content. A document may have 1 MiB. */
 export const MESSAGE_BYTES = 900_000;
+/** All files of a message together, and so each: in base64 they become one request to the assistant. */
+export const MESSAGE_ATTACHMENT_BYTES = 10_000_000;
+export const ATTACHMENTS_PER_MESSAGE = 8;
+/** One piece of a file. Three divides it, so that its base64 is whole; a document may have 1 MiB. */
+export const PIECE_BYTES = 384 * KIB;
+/** Uploads of an owner that no message has taken. */
+export const OPEN_ATTACHMENTS = 64;
+/** How long such an upload is kept. */
+export const ATTACHMENT_KEPT_MS = 24 * HOUR;
+/** Pieces that one scheduled deletion reads. */
+export const DROP_PIECES = 8;
 export const OPEN_TURNS_PER_SESSION = 100;
 /** Earlier turns with a provisional end that one claim names. */
 export const UNSETTLED_PER_CLAIM = 16;
@@ -94,6 +105,9 @@ export const LIST_DEVICES = 100;
 /** How long a viewer counts as looking after its last word; pages and terminals say it again every 20 s. */
 export const VIEWER_TTL_MS = 45 * SECOND;
 export const LIVE_VIEWERS = 100;
+/** Installations that send to an owner's devices; a device has one subscription with each. */
+export const PUSH_SENDERS = 20;
+export const PUSH_ENDPOINT_CHARS = 2_048;
 /** Open requests, and ended turns, that a worker's notices name. */
 export const LIST_NOTICES = 20;
 /** Turns that one transaction closes when a worker is revoked or removed. */

@@ -2,6 +2,7 @@
 // by rows, and never the chunks: those change many times a second and are read in windows of their own.
 
 import { v, type Infer } from "convex/values";
+import { attachmentShown } from "./attaching";
 import { LIST_CONTENT_BYTES, LIST_PARTS_BYTES, PARTS_PAGE_BYTES, PARTS_ROWS, utf8Bytes } from "./limits";
 import { contentOf } from "./sending";
 import type { Doc, QueryCtx } from "./server";
@@ -15,6 +16,7 @@ export const shownMessage = v.object({
   seq: v.number(),
   state: v.optional(turnState),
   content: v.optional(v.string()),
+  attachments: v.optional(v.array(attachmentShown)),
   model: v.optional(v.string()),
   agent: v.optional(v.string()),
   error: v.optional(turnError),
@@ -103,6 +105,7 @@ function showRow(row: Doc<"messages">) {
     seq: row.seq,
     ...(row.model === undefined ? {} : { model: row.model }),
     ...(row.agent === undefined ? {} : { agent: row.agent }),
+    ...(row.attachments === undefined ? {} : { attachments: row.attachments }),
     ...(row.continues === undefined ? {} : { continues: row.continues }),
     createdAt: row.createdAt,
   };

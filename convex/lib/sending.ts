@@ -1,6 +1,7 @@
 // A message comes in: the user's row, its content, and the turn that will answer it, in one transaction. The caller's
 // id makes it idempotent: the same message again gets the same answer, whatever has become of the session meanwhile.
 
+import { takeAttachments, type Attachment } from "./attaching";
 import { refusal } from "./errors";
 import { expireTurn } from "./jobs";
 import {
@@ -28,6 +29,7 @@ export interface Sending {
   content: string;
   model?: string | undefined;
   agent?: string | undefined;
+  attachments?: string[] | undefined;
 }
 
 export interface Sent {
@@ -85,6 +87,8 @@ async function sentBefore(ctx: QueryCtx, owner: string, sessionId: string, sendi
   }
   const sameMeaning = known.role === "user" && known.owner === owner && known.sessionId === sessionId;
   if (!sameMeaning || (await contentOf(ctx, sending.id)) !== sending.content) throw taken(sending.id);
+  const ids = known.attachments?.map(({ id }) => id) ?? [];
+  if (ids.join() !== (sending.attachments ?? []).join()) throw taken(sending.id);
   return { sessionId, turnId: turnIdOf(sending.id), seq: known.seq };
 }
 
@@ -92,8 +96,8 @@ function taken(id: string) {
   return refusal("conflict", `message id ${id} is taken by another message: make a new id`);
 }
 
-function checkContent({ content, model, agent }: Sending): void {
-  if (content.trim().length === 0) throw refusal("invalid", "the message is empty: write something");
+function checkContent({ content, model, agent, attachments }: Sending): void {
+  if (content.trim().length === 0 && !attachments?.length) throw refusal("invalid", "the message is empty: write something");
   if (exceeds([content], MESSAGE_BYTES)) {
     throw refusal(
       "too_large",
@@ -134,12 +138,13 @@ async function insertMessage(ctx: MutationCtx, session: Doc<"sessions">, sending
     .first();
   const seq = last ? Math.floor(last.seq) + 1 : 0;
   const { id, content, model, agent } = sending;
+  const attachments = await takeAttachments(ctx, owner, id, sending.attachments ?? []);
   await insertExchange(
     ctx,
     { sessionId, workerId, owner, model, agent },
-    { promptId: id, promptSeq: seq, turnSeq: seq + 1, content },
+    { promptId: id, promptSeq: seq, turnSeq: seq + 1, content, attachments },
   );
-  const title = session.title === "" ? { title: titleOf(content) } : {};
+  const title = session.title === "" ? { title: titleOf(content) || titleOf(attachments[0]?.name ?? "") } : {};
   await ctx.db.patch(session._id, { lastActivityAt: Date.now(), ...title });
   return { sessionId, turnId: turnIdOf(id), seq };
 }
@@ -149,6 +154,7 @@ export interface Exchange {
   promptSeq: number;
   turnSeq: number;
   content: string;
+  attachments: Attachment[];
   /** The interrupted turn that it goes on with. */
   continues?: string;
 }
@@ -157,7 +163,7 @@ export interface Exchange {
 export async function insertExchange(
   ctx: MutationCtx,
   of: { sessionId: string; workerId: string; owner: string; model?: string | undefined; agent?: string | undefined },
-  { promptId, promptSeq, turnSeq, content, continues }: Exchange,
+  { promptId, promptSeq, turnSeq, content, attachments, continues }: Exchange,
 ): Promise<void> {
   const { sessionId, workerId, owner, model, agent } = of;
   const turnId = turnIdOf(promptId);
@@ -170,7 +176,7 @@ export async function insertExchange(
     ...(agent === undefined ? {} : { agent }),
     ...(continues === undefined ? {} : { continues }),
   };
-  await ctx.db.insert("messages", { ...both, messageId: promptId, role: "user", seq: promptSeq });
+  await ctx.db.insert("messages", { ...both, messageId: promptId, role: "user", seq: promptSeq, ...(attachments.length === 0 ? {} : { attachments }) });
   await ctx.db.insert("contents", { messageId: promptId, text: content });
   await ctx.db.insert("messages", {
     ...both,

@@ -126,6 +126,14 @@ export async function oldestIn(ctx: QueryCtx, workerId: string, state: TaskState
     .first();
 }
 
+export async function newestWaiting(ctx: QueryCtx, workerId: string): Promise<Task | null> {
+  return await ctx.db
+    .query("tasks")
+    .withIndex("by_worker_state", (q) => q.eq("workerId", workerId).eq("state", "queued"))
+    .order("desc")
+    .first();
+}
+
 /** Whether a supervisor has something to do: a task waits, or is in somebody's hand. */
 export async function hasOpenTasks(ctx: QueryCtx, workerId: string): Promise<boolean> {
   return (await oldestIn(ctx, workerId, "queued")) !== null || (await runningTask(ctx, workerId)) !== null;
@@ -170,7 +178,11 @@ export async function giveBack(ctx: MutationCtx, task: Task): Promise<TaskState>
 
 /** An attempt that failed. What may be tried again, and has attempts left, waits in its place. */
 export async function fail(ctx: MutationCtx, task: Task, failure: Infer<typeof taskFailure>, retry: boolean): Promise<TaskState> {
-  if (task.cancelRequested) return await cancelNow(ctx, task);
+  if (task.cancelRequested) {
+    // Where what it left is kept is told all the same.
+    await ctx.db.patch(task._id, { failure });
+    return await cancelNow(ctx, task);
+  }
   if (retry && task.attempt <= task.maxRetries) {
     await ctx.db.patch(task._id, { ...free, state: "queued", failure });
     return "queued";

@@ -6,6 +6,7 @@ import { anyApi, type ApiFromModules } from "convex/server";
 import { ConvexError } from "convex/values";
 import { vi } from "vitest";
 import type * as agentConfigs from "../agentConfigs";
+import type * as attachments from "../attachments";
 import type * as chunks from "../chunks";
 import type * as commands from "../commands";
 import type * as devices from "../devices";
@@ -14,6 +15,7 @@ import type * as messages from "../messages";
 import type * as permissions from "../permissions";
 import type * as notices from "../notices";
 import type * as presence from "../presence";
+import type * as push from "../push";
 import schema from "../schema";
 import type * as sessions from "../sessions";
 import type * as tasks from "../tasks";
@@ -24,6 +26,7 @@ import type { Item } from "../lib/values";
 
 type Modules = {
   agentConfigs: typeof agentConfigs;
+  attachments: typeof attachments;
   chunks: typeof chunks;
   commands: typeof commands;
   devices: typeof devices;
@@ -32,6 +35,7 @@ type Modules = {
   permissions: typeof permissions;
   notices: typeof notices;
   presence: typeof presence;
+  push: typeof push;
   sessions: typeof sessions;
   tasks: typeof tasks;
   viewers: typeof viewers;

@@ -301,6 +301,17 @@ test("the inbox says whether there is a task, waiting or in somebody's hand", as
   expect(await has()).toBe(false);
 });
 
+test("a supervisor that waits hears of every task that is added", async () => {
+  const t = deployment();
+  const worker = await servedWorker(t);
+  const newest = async () => (await t.query(api.tasks.waiting, worker)).newest;
+  expect(await newest()).toBeNull();
+  await add(t, ["a"]);
+  expect(await newest()).toBe("a");
+  await add(t, ["b"]);
+  expect(await newest()).toBe("b");
+});
+
 describe("owners", () => {
   test("cancel a waiting task at once and a running one by a mark", async () => {
     const t = deployment();
@@ -308,11 +319,12 @@ describe("owners", () => {
     await add(t, ["a", "b"]);
     expect(await ownerOf(t).mutation(api.tasks.cancel, { taskId: "b" })).toEqual({ state: "canceled" });
     await pull(t, worker, "l1");
-    expect(await t.query(api.tasks.waiting, worker)).toEqual({ queued: false, running: { taskId: "a", canceled: false } });
+    expect(await t.query(api.tasks.waiting, worker)).toEqual({ queued: false, newest: null, running: { taskId: "a", canceled: false } });
     expect(await ownerOf(t).mutation(api.tasks.cancel, { taskId: "a" })).toEqual({ state: "running" });
-    expect(await t.query(api.tasks.waiting, worker)).toEqual({ queued: false, running: { taskId: "a", canceled: true } });
+    expect(await t.query(api.tasks.waiting, worker)).toEqual({ queued: false, newest: null, running: { taskId: "a", canceled: true } });
     expect(await pull(t, worker, "l1")).toMatchObject({ canceled: true });
     expect(await acknowledge(t, worker, "a", "l1", failed())).toEqual({ status: "ok", state: "canceled" });
+    expect((await task(t, "a")).failure).toMatchObject({ class: failed().failure.class });
     expect(await pull(t, worker, "l2")).toEqual({ status: "none" });
   });
 

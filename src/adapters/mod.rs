@@ -12,6 +12,7 @@ pub mod oneshot;
 pub mod opencode;
 pub mod outbox;
 pub mod process;
+pub mod push;
 pub mod roles;
 pub mod tasks;
 pub mod tools;

@@ -109,6 +109,9 @@ pub struct MessageRow {
     /// Of a turn: `queued | claimed | complete | interrupted | failed | aborted`.
     pub state: Option<String>,
     pub content: Option<String>,
+    /// What went along with a user's message.
+    #[serde(default)]
+    pub attachments: Vec<AttachmentRow>,
     pub error: Option<ErrorRow>,
     pub usage: Option<UsageRow>,
     pub created_at: f64,
@@ -127,6 +130,12 @@ impl MessageRow {
     pub fn is_closed(&self) -> bool {
         !matches!(self.state.as_deref(), None | Some("queued" | "claimed"))
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct AttachmentRow {
+    pub name: String,
+    pub bytes: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

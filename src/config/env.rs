@@ -49,8 +49,14 @@ pub const ABANDONED_LIMIT: &str = "ORCHESTRATOR_ABANDONED_LIMIT";
 pub const PAGE: &str = "ORCHESTRATOR_PAGE";
 /// The least time between two appends of streamed text to a deployment.
 pub const APPEND_SPACING: &str = "ORCHESTRATOR_APPEND_SPACING";
+/// Where a push service can complain about what we send, `mailto:` or `https:`.
+pub const PUSH_CONTACT: &str = "ORCHESTRATOR_PUSH_CONTACT";
 /// How long a graceful shutdown may take.
 pub const SHUTDOWN_TIMEOUT: &str = "ORCHESTRATOR_SHUTDOWN_TIMEOUT";
+/// With `--local`: what is decided of that which an assistant asks for: `ask`, `allow` or `deny`.
+pub const PERMISSIONS: &str = "ORCHESTRATOR_PERMISSIONS";
+/// With `--local`: how long an assistant's request may wait for its answer.
+pub const ANSWER_TIMEOUT: &str = "ORCHESTRATOR_ANSWER_TIMEOUT";
 /// Idle time in milliseconds, or with a unit, after which a session's child is stopped.
 pub const IDLE_TIMEOUT: &str = "IDLE_TIMEOUT";
 
@@ -60,6 +66,10 @@ pub const IN_BACKGROUND: &str = "ORCHESTRATOR_IN_BACKGROUND";
 /// In a debug build only: a folder of functions that the embedded deployment runs in the place of the product's.
 #[cfg(debug_assertions)]
 pub const TEST_FUNCTIONS: &str = "ORCHESTRATOR_TEST_FUNCTIONS";
+
+/// In a debug build only: an address that push messages go to in the place of their push services.
+#[cfg(debug_assertions)]
+pub const TEST_PUSH: &str = "ORCHESTRATOR_TEST_PUSH";
 
 /// The value of a variable that is set and not empty.
 pub fn get(name: &str) -> Option<String> {

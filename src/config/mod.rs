@@ -35,7 +35,7 @@ pub use load::{Loaded, load, parse};
 pub use notify::{Notify, Quiet};
 pub use origin::{Origin, Origins};
 pub use paths::Paths;
-pub use permissions::DEFAULT_ANSWER_TIMEOUT_MS;
+pub use permissions::{ANSWER_TIMEOUT_MS, DEFAULT_ANSWER_TIMEOUT_MS};
 pub use place::{Base, inspect};
 pub use problem::{ConfigError, Problem};
 pub use source::{Source, SourceKind};

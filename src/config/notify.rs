@@ -1,12 +1,14 @@
 //! What a worker's owner is told besides what a page or a terminal shows, and when: the keys `notify_*` of a worker and of
 //! `defaults`. Nothing is told until one of them says how.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use jsonc_parser::ast::Object;
 
 use super::fields::{Reader, join};
+use super::origin::Origin;
 use super::time::Millis;
 
 /// An answer that took this long is worth a word.
@@ -16,17 +18,23 @@ pub const DEFAULT_NOTIFY_AFTER_MS: Millis = 60_000;
 const COMMAND_WORDS: usize = 32;
 
 /// Each stands beside the worker's own keys and, for all of them, in `defaults`.
-pub(super) const NOTIFY_KEYS: [&str; 4] = [
+pub(super) const NOTIFY_KEYS: [&str; 5] = [
     "notify_desktop",
+    "notify_push",
     "notify_command",
     "notify_after",
     "notify_quiet",
 ];
 
+/// By key; the default's for what is not in it.
+type Origins = BTreeMap<&'static str, Origin>;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notify {
     /// By the desktop's own notifications.
     pub desktop: bool,
+    /// To the paired devices that have asked for it on their page.
+    pub push: bool,
     /// A program with its arguments, which never change; what there is to tell is on its stdin.
     pub command: Vec<String>,
     pub after_ms: Millis,
@@ -37,6 +45,7 @@ impl Default for Notify {
     fn default() -> Self {
         Self {
             desktop: false,
+            push: false,
             command: Vec::new(),
             after_ms: DEFAULT_NOTIFY_AFTER_MS,
             quiet: None,
@@ -46,7 +55,7 @@ impl Default for Notify {
 
 impl Notify {
     pub fn is_on(&self) -> bool {
-        self.desktop || !self.command.is_empty()
+        self.desktop || self.push || !self.command.is_empty()
     }
 }
 
@@ -102,6 +111,17 @@ impl FromStr for Quiet {
     }
 }
 
+/// Where the keys of `object` stand, over where those stand that hold without them.
+pub(super) fn origins(reader: &Reader<'_>, object: &Object<'_>, defaults: &Origins) -> Origins {
+    let mut origins = defaults.clone();
+    for key in NOTIFY_KEYS {
+        if let Some(origin) = reader.origin(object, key) {
+            origins.insert(key, origin);
+        }
+    }
+    origins
+}
+
 /// The keys of `object`, over what holds without them.
 pub(super) fn read(
     reader: &mut Reader<'_>,
@@ -112,6 +132,9 @@ pub(super) fn read(
     let mut notify = defaults.clone();
     if let Some(desktop) = reader.optional_bool(path, object, "notify_desktop") {
         notify.desktop = desktop;
+    }
+    if let Some(push) = reader.optional_bool(path, object, "notify_push") {
+        notify.push = push;
     }
     if object.get("notify_command").is_some() {
         let words = reader.optional_strings(path, object, "notify_command");

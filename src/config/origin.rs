@@ -48,6 +48,8 @@ pub struct Origins {
     pub on_interrupt: Origin,
     /// Of what is said about tasks, by the setting's path; the default's for what is not in it.
     pub tasks: BTreeMap<&'static str, Origin>,
+    /// Of the keys `notify_*`; the default's for what is not in it.
+    pub notify: BTreeMap<&'static str, Origin>,
     pub permissions: Origin,
     pub answer_timeout: Origin,
 }

@@ -10,7 +10,7 @@ use super::time::Millis;
 
 pub const DEFAULT_ANSWER_TIMEOUT_MS: Millis = 30 * 60_000;
 /// A deployment lets nothing wait for longer.
-const ANSWER_TIMEOUT_MS: std::ops::RangeInclusive<Millis> = 1_000..=7 * 24 * 3_600_000;
+pub const ANSWER_TIMEOUT_MS: std::ops::RangeInclusive<Millis> = 1_000..=7 * 24 * 3_600_000;
 /// Whoever writes more wants another tool.
 const MOST_RULES: usize = 200;
 const WORDS: &str = "must be `ask`, `allow` or `deny`";

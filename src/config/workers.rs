@@ -274,6 +274,7 @@ fn read_defaults(
         }
         defaults.tasks.read(reader, "defaults", object, base);
         defaults.notify = notify::read(reader, "defaults", object, &defaults.notify);
+        defaults.origins.notify = notify::origins(reader, object, &defaults.origins.notify);
         if let Some(policy) = read_permissions(reader, "defaults", object) {
             defaults.permissions = policy;
             defaults.origins.permissions = reader.origin(object, "permissions").unwrap_or_default();
@@ -352,6 +353,7 @@ fn read_worker(
             .origin(object, "interrupted_turns")
             .unwrap_or_else(|| defaults.origins.on_interrupt.clone()),
         tasks: tasks.origins,
+        notify: notify::origins(reader, object, &defaults.origins.notify),
         permissions: reader
             .origin(object, "permissions")
             .unwrap_or_else(|| defaults.origins.permissions.clone()),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
-use orchestrator_actors::domain::policy::Policy;
 use orchestrator_actors::domain::token::WorkerToken;
 use orchestrator_actors::domain::turn::OnInterrupt;
 use serde::{Deserialize, Serialize};
@@ -17,13 +16,11 @@ use super::announce::Announce;
 use super::compose::{KnownMachine, named_by, new_worker_id, register_machine};
 use super::embedded::Embedded;
 use super::error::RunError;
+use super::options::LocalOptions;
 use crate::adapters::aside::set_aside;
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::config::paths::write_private;
-use crate::config::{
-    DEFAULT_ANSWER_TIMEOUT_MS, DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, Notify, WorkerEntry,
-    WorkersConfig,
-};
+use crate::config::{DEFAULT_IDLE_TIMEOUT_MS, DEFAULT_MAX_SESSIONS, WorkerEntry, WorkersConfig};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -93,7 +90,7 @@ pub(super) async fn prepare(
     folder: &Path,
     machine: &KnownMachine,
     directories: &[PathBuf],
-    notify: &Notify,
+    local: &LocalOptions,
     announce: &dyn Announce,
 ) -> Result<WorkersConfig, RunError> {
     let url = embedded.url.clone();
@@ -139,7 +136,7 @@ pub(super) async fn prepare(
             write_private(&path, &text).map_err(|error| RunError::Setup(error.to_string()))?;
             made
         };
-        let entry = entry(kept, directory, name, &url, notify)?;
+        let entry = entry(kept, directory, name, &url, local)?;
         let state = state_of(&known, entry.token.worker().as_str());
         if !matches!(state, Some("approved" | "revoked")) {
             let args = json!({"workerId": entry.token.worker()});
@@ -238,7 +235,7 @@ fn entry(
     directory: &Path,
     name: String,
     url: &DeploymentUrl,
-    notify: &Notify,
+    local: &LocalOptions,
 ) -> Result<WorkerEntry, RunError> {
     let token = WorkerToken::parse(&kept.token)
         .map_err(|error| RunError::Setup(format!("the deployment gave a bad token: {error}")))?;
@@ -251,9 +248,9 @@ fn entry(
         max_sessions: DEFAULT_MAX_SESSIONS,
         on_interrupt: OnInterrupt::default(),
         tasks: Arc::default(),
-        notify: notify.clone(),
-        permissions: Policy::ASK,
-        answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
+        notify: local.notify.clone(),
+        permissions: local.permissions.clone(),
+        answer_timeout_ms: local.answer_timeout_ms,
         broken: None,
     })
 }

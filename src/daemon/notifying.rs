@@ -2,11 +2,12 @@
 //! It is fed by the deployment (`notices:list`), with the workers' own tokens over a connection of its own, so it neither reads nor
 //! holds up the actor tree. Nothing is told twice, also over a restart; nothing in quiet hours; and nothing that somebody
 //! looks at, on whichever device (`viewers:looking`). What waits is looked at again until it is answered: whoever went away
-//! without an answer is told after all.
+//! without an answer is told after all. To devices it goes by Web Push: each installation tells of the workers that it serves,
+//! with a key of its own, and only to those devices that have subscribed with it.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
@@ -23,8 +24,9 @@ use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::adapters::identity::install_id;
 use crate::adapters::notify::{Event, Notice, Notifier};
 use crate::adapters::process::own_binary;
+use crate::adapters::push::{Delivery, Pusher, Subscription, Vapid};
 use crate::config::paths::write_private_unsynced;
-use crate::config::{Notify, WorkersConfig};
+use crate::config::{Notify, WorkersConfig, env};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// After a deployment that was away, twice as long each time.
@@ -34,6 +36,13 @@ const AGAIN_AT_MOST: Duration = Duration::from_mins(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Notices that are remembered; the deployment names 40 at most.
 const REMEMBERED: usize = 400;
+/// Of a session's title, on a device.
+const TITLE_CHARS: usize = 120;
+/// How long a device that is off is worth telling: of what waits, and of what has ended.
+const WAITING_TTL: Duration = Duration::from_hours(12);
+const ENDED_TTL: Duration = Duration::from_hours(4);
+/// Push services want to know whom to complain to; who runs this can say it.
+const CONTACT: &str = "mailto:orchestrator@example.com";
 
 /// A worker whose owner is told something.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +105,8 @@ struct Means {
     notifier: Notifier,
     install: String,
     memory: Mutex<Memory>,
+    /// Made when the first worker tells that way.
+    pusher: OnceLock<Option<Pusher>>,
 }
 
 impl Means {
@@ -110,6 +121,68 @@ impl Means {
             },
             install: install_id(&running.machine.identity.machine_id, state),
             memory: Mutex::new(Memory::read(state.join("notified.json"))),
+            pusher: OnceLock::new(),
+        }
+    }
+
+    /// `None` when its key cannot be had: that was said once.
+    fn pusher(&self) -> Option<&Pusher> {
+        let pusher = self.pusher.get_or_init(|| {
+            let contact = env::get(env::PUSH_CONTACT).unwrap_or_else(|| CONTACT.to_owned());
+            let vapid = Vapid::open(&self.notifier.folder.join("push.pem"), contact);
+            let pusher = vapid.map_err(|error| error.to_string()).and_then(|vapid| {
+                Pusher::new(vapid, test_push()).map_err(|error| error.to_string())
+            });
+            pusher
+                .inspect_err(|reason| warn!(%reason, "no device can be told by push messages"))
+                .ok()
+        });
+        pusher.as_ref()
+    }
+
+    /// Says with which key devices subscribe to us. Whether that stands.
+    async fn offer(&self, client: &OwnerClient, worker: &Told) -> bool {
+        let Some(pusher) = self.pusher() else {
+            return true;
+        };
+        let args = json!({
+            "token": worker.token.expose(),
+            "installId": self.install,
+            "publicKey": pusher.public_key(),
+        });
+        match client.mutation("push:offer", args).await {
+            Ok(stands) => stands == true,
+            // Not approved, or a deployment without it: what else there is to tell is told all the same.
+            Err(error) => {
+                warn!(worker = %worker.name, %error, "the key for push messages is not made known");
+                true
+            }
+        }
+    }
+
+    /// To every device that has asked for it.
+    async fn push(&self, client: &OwnerClient, worker: &Told, id: &str, notice: &Notice) {
+        let Some(pusher) = self.pusher() else { return };
+        let args = json!({ "token": worker.token.expose(), "installId": self.install });
+        let targets = client.query("push:targets", args).await.and_then(|found| {
+            serde_json::from_value::<Vec<Subscription>>(found)
+                .map_err(|error| ClientError::Server(error.to_string()))
+        });
+        let targets = match targets {
+            Ok(targets) => targets,
+            Err(error) => {
+                warn!(worker = %worker.name, %error, "whom to tell by push messages is not known");
+                return;
+            }
+        };
+        let delivery = delivery(id, notice);
+        for target in targets {
+            let (worker, install) = (worker.clone(), self.install.clone());
+            pusher.send(target, delivery.clone(), |endpoint| async move {
+                if let Err(error) = forget(&worker, &install, &endpoint).await {
+                    warn!(worker = %worker.name, %error, "a subscription that is gone is kept");
+                }
+            });
         }
     }
 
@@ -125,8 +198,11 @@ impl Means {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn tell(&self, worker: &Told, notice: &Notice) {
+    async fn tell(&self, client: &OwnerClient, worker: &Told, id: &str, notice: &Notice) {
         info!(worker = %worker.name, session = %notice.session, event = ?notice.event, "telling its owner");
+        if worker.notify.push {
+            self.push(client, worker, id, notice).await;
+        }
         if worker.notify.desktop
             && let Err(reason) = self.notifier.desktop(notice).await
         {
@@ -211,6 +287,9 @@ async fn tell(
     }
     drop(heard);
     let mut again = tokio::time::interval(LOOK_AGAIN);
+    let mut unoffered: BTreeSet<usize> = (0..workers.len())
+        .filter(|&at| workers[at].notify.push)
+        .collect();
     loop {
         tokio::select! {
             change = hear.recv() => {
@@ -227,7 +306,10 @@ async fn tell(
                     Err(error) => return Err(error),
                 }
             }
-            _ = again.tick() => for worker in workers {
+            _ = again.tick() => for (at, worker) in workers.iter().enumerate() {
+                if unoffered.contains(&at) && means.offer(&client, worker).await {
+                    unoffered.remove(&at);
+                }
                 if let Some(look) = looks.get_mut(&worker.id) {
                     consider(means, &client, worker, look).await?;
                 }
@@ -256,7 +338,7 @@ async fn consider(
             && !is_looked_at(client, worker, &notice.session).await?
         {
             means.remember(id.clone());
-            means.tell(worker, &notice).await;
+            means.tell(client, worker, &id, &notice).await;
         }
         // Told or not: it has ended once.
         look.seen.insert(id);
@@ -267,10 +349,52 @@ async fn consider(
         if is_quiet || means.knows(&id) || is_looked_at(client, worker, &notice.session).await? {
             continue;
         }
-        means.remember(id);
-        means.tell(worker, &notice).await;
+        means.remember(id.clone());
+        means.tell(client, worker, &id, &notice).await;
     }
     Ok(())
+}
+
+/// What a device shows, and opens. The same id is the same notification there, also one that its open page has shown.
+fn delivery(id: &str, notice: &Notice) -> Delivery {
+    let text = json!({
+        "schema": 1,
+        "id": id,
+        "event": notice.event,
+        "kind": notice.kind,
+        "worker": notice.worker,
+        "session": notice.session,
+        "title": notice.title.chars().take(TITLE_CHARS).collect::<String>(),
+    });
+    let is_urgent = notice.event == Event::Waiting;
+    Delivery {
+        text: text.to_string(),
+        topic: notice.session.clone(),
+        ttl: if is_urgent { WAITING_TTL } else { ENDED_TTL },
+        is_urgent,
+    }
+}
+
+/// Over a connection of its own: the one that was told over may be gone by now.
+async fn forget(worker: &Told, install: &str, endpoint: &str) -> Result<(), ClientError> {
+    let client = OwnerClient::connect_without_identity(worker.url.as_str(), TIMEOUT).await?;
+    let args = json!({
+        "token": worker.token.expose(),
+        "installId": install,
+        "endpoint": endpoint,
+    });
+    client.mutation("push:gone", args).await?;
+    Ok(())
+}
+
+#[cfg(debug_assertions)]
+fn test_push() -> Option<url::Url> {
+    env::get(env::TEST_PUSH)?.parse().ok()
+}
+
+#[cfg(not(debug_assertions))]
+fn test_push() -> Option<url::Url> {
+    None
 }
 
 async fn is_looked_at(

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use orchestrator_actors::domain::policy::Policy;
+
 use super::listen::Listen;
 use crate::config::{Limits, Loaded, Millis, Notify, Paths, Source};
 
@@ -54,6 +56,8 @@ pub struct LocalOptions {
     pub listen: Option<Listen>,
     /// What its owner is told, and how.
     pub notify: Notify,
+    pub permissions: Policy,
+    pub answer_timeout_ms: Millis,
 }
 
 impl Mode {

@@ -301,15 +301,8 @@ async fn wanted(
                     Asked::Missing { .. } => None,
                 })
                 .collect();
-            let config = local::prepare(
-                &embedded,
-                &folder,
-                machine,
-                &directories,
-                &local.notify,
-                announce,
-            )
-            .await?;
+            let config =
+                local::prepare(&embedded, &folder, machine, &directories, local, announce).await?;
             let desired = compose::desired(&config, options.idle_timeout_ms);
             Ok((desired, told(&config), Some(embedded)))
         }

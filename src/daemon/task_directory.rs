@@ -10,7 +10,7 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::tasks::{Directory, Held, Wanted};
 
 use crate::adapters::oneshot;
-use crate::adapters::process::directories::Directories;
+use crate::adapters::process::directories::{self, Directories};
 use crate::adapters::process::lease::{DirectoryUse, Lease, LeaseError, LeaseSpec};
 use crate::adapters::process::marker::{Marker, sweep};
 
@@ -21,7 +21,8 @@ const LOOK_FIRST: Duration = Duration::from_millis(10);
 const LOOK_LONGEST: Duration = Duration::from_secs(1);
 
 pub(super) struct TaskDirectory {
-    pub lock: PathBuf,
+    pub locks: PathBuf,
+    pub place: PathBuf,
     pub directories: Directories,
     /// Tasks have work trees of their own, so that the directory is everybody's.
     pub has_own_trees: bool,
@@ -35,18 +36,28 @@ impl Directory for TaskDirectory {
             Some(isolation) => matches!(isolation, Isolation::Worktree(_)),
             None => self.has_own_trees,
         };
-        if !has_own_tree && self.directories.is_waited_for(&self.lock) {
-            return Box::pin(async { Ok(None) });
-        }
         let assistant = oneshot::lock_of(&self.run_dir, &wanted.task);
         let marker = wanted
             .after_restart
             .then(|| oneshot::marker_of(&self.state_dir, &wanted.task));
-        let directory = (!has_own_tree).then(|| (self.lock.clone(), DirectoryUse::Exclusive));
+        let (locks, place) = (self.locks.clone(), self.place.clone());
+        let directories = self.directories.clone();
+        let (run_dir, task) = (self.run_dir.clone(), wanted.task.clone());
         Box::pin(async move {
             let taken = tokio::task::spawn_blocking(move || {
+                let lock = (!has_own_tree).then(|| directories::lock_of(&locks, &place));
+                if lock
+                    .as_ref()
+                    .is_some_and(|lock| directories.is_waited_for(lock))
+                {
+                    return Ok(None);
+                }
+                let directory = lock.map(|lock| (lock, DirectoryUse::Exclusive));
                 if !is_gone(&assistant, marker.as_ref())? {
                     return Ok(None);
+                }
+                if marker.is_some() {
+                    oneshot::sweep_folders(&run_dir, &task);
                 }
                 let spec = LeaseSpec {
                     session: None,
@@ -126,7 +137,8 @@ mod tests {
 
     fn directory(folder: &Path) -> TaskDirectory {
         TaskDirectory {
-            lock: folder.join("run/locks/directory-d.lock"),
+            locks: folder.join("run/locks"),
+            place: folder.join("work"),
             directories: Directories::default(),
             has_own_trees: false,
             state_dir: folder.to_owned(),
@@ -147,7 +159,10 @@ mod tests {
     fn chat_gets_in(directory: &TaskDirectory) -> bool {
         let spec = LeaseSpec {
             session: None,
-            directory: Some((directory.lock.clone(), DirectoryUse::Shared)),
+            directory: Some((
+                directories::lock_of(&directory.locks, &directory.place),
+                DirectoryUse::Shared,
+            )),
         };
         Lease::try_take(&spec).is_ok()
     }
@@ -180,8 +195,12 @@ mod tests {
         wanted.after_restart = true;
         assert!(directory.try_take(wanted.clone()).await.unwrap().is_none());
         drop(dying);
+        let left =
+            oneshot::Folder::make(&folder.path().join("run"), "goose", &oneshot::key_of(&task));
+        let left = std::mem::ManuallyDrop::new(left.unwrap());
         let held = directory.try_take(wanted.clone()).await.unwrap().unwrap();
         assert!(!chat_gets_in(&directory));
+        assert!(!left.path().exists(), "the conversation of a killed run");
         drop(held);
         // How the attempt began counts, not what the settings say by then.
         wanted.isolation = Some(Isolation::Worktree("/trees".into()));

@@ -22,13 +22,12 @@ use orchestrator_actors::ports::tasks::{
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::git::{GitCli, GitConfig, Identity, Isolation};
+use crate::adapters::git::{CallLock, GitCli, GitConfig, Identity, Isolation};
 use crate::adapters::goose::{GooseConfig, GooseRunner};
 use crate::adapters::oneshot::{Common, Limits};
 use crate::adapters::opencode::task::{OpenCodeTaskConfig, OpenCodeTaskRunner};
-use crate::adapters::opencode::{HermeticSettings, Room, directory_lock};
+use crate::adapters::opencode::{HermeticSettings, Room};
 use crate::adapters::process::directories::Directories;
-use crate::adapters::process::lease::session_lock;
 use crate::adapters::process::marker::file_key;
 use crate::adapters::process::{environment, own_binary};
 use crate::adapters::tasks::FileJournal;
@@ -93,8 +92,6 @@ fn journal_path(shared: &Shared, worker: &WorkerId) -> PathBuf {
 impl Workshops for TaskWorkshops {
     fn open(&self, site: &Site) -> Workshop {
         let shared = &self.shared;
-        let directory = site.directory.as_path();
-        let lock = shared.run_dir.join("locks").join(directory_lock(directory));
         Workshop {
             runner: Arc::new(Chosen {
                 shared: shared.clone(),
@@ -103,7 +100,8 @@ impl Workshops for TaskWorkshops {
             git: Arc::new(GitCli::new(git_config(shared, site))),
             journal: Arc::new(self.journal(&site.worker)) as Arc<dyn TaskJournal>,
             directory: Arc::new(TaskDirectory {
-                lock,
+                locks: shared.run_dir.join("locks"),
+                place: site.directory.as_path().to_owned(),
                 directories: shared.directories.clone(),
                 has_own_trees: site.settings.git.isolation == GitIsolation::Worktree,
                 state_dir: shared.state_dir.clone(),
@@ -121,10 +119,9 @@ impl Workshops for TaskWorkshops {
 fn git_config(shared: &Shared, site: &Site) -> GitConfig {
     let settings = &site.settings.git;
     let directory = site.directory.as_path();
-    let key = file_key(&format!("git/{}", directory.display()));
-    let lock = session_lock(&shared.run_dir.join("locks"), &key);
     let ours = environment::ours().into_iter().collect();
-    let mut config = GitConfig::new(directory, ours, own_binary(), lock);
+    let locks = CallLock::OfWorkTree(shared.run_dir.join("locks"));
+    let mut config = GitConfig::new(directory, ours, own_binary(), locks);
     config.identity = settings.user.as_ref().map(|user| Identity {
         name: user.name.clone(),
         email: user.email.clone(),

@@ -3,6 +3,7 @@
 
 use super::request::ChatRequest;
 use super::script::Op;
+use crate::adapters::opencode::task::UNATTENDED;
 
 /// The pieces come about as fast as a real model's.
 const PIECE_PAUSE_MS: u64 = 25;
@@ -21,8 +22,12 @@ pub fn to(request: &ChatRequest) -> Vec<Op> {
         1 => "I remember one earlier message of this conversation.".to_owned(),
         n => format!("I remember {n} earlier messages of this conversation."),
     };
+    let seen = match request.seen().as_slice() {
+        [] => String::new(),
+        things => format!("With it came {}. ", things.join(", ")),
+    };
     in_pieces(&format!(
-        "You wrote: “{}”. I am the scripted model of the demo; everything else here is real. {earlier} \
+        "You wrote: “{}”. {seen}I am the scripted model of the demo; everything else here is real. {earlier} \
          Ask me to create a file and I will.",
         shortened(&prompt)
     ))
@@ -46,18 +51,20 @@ const VERBS: &[&str] = &[
     "generate",
 ];
 
-/// Goose is the only one that offers `tree`, and is only ever given tasks: there, an order alone is one.
+/// Where it is certain that a task is meant, an order alone is one: what OpenCode is given as a task says so, and Goose, the
+/// only one that offers `tree`, is only ever given tasks.
 fn looks_like_a_task(prompt: &str, request: &ChatRequest) -> bool {
     const THINGS: &[&str] = &[
         "file", "script", "program", "function", "module", "page", "test", "readme", "class",
     ];
+    let is_given_as_one = prompt.contains(UNATTENDED) || request.offers("tree");
     let prompt = prompt.to_lowercase();
     let has = |list: &[&str]| {
         prompt
             .split(|c: char| !c.is_alphanumeric())
             .any(|word| list.contains(&word))
     };
-    has(VERBS) && (has(THINGS) || named_file(&prompt).is_some() || request.offers("tree"))
+    has(VERBS) && (has(THINGS) || named_file(&prompt).is_some() || is_given_as_one)
 }
 
 /// A word with an extension, as in "create notes.md". Folders are cut off: the demo writes into the working directory only.
@@ -173,6 +180,14 @@ mod tests {
         assert!(text.contains("“hello there”"), "{text}");
         assert!(ops.len() > 4);
         assert_eq!(file_of("what is a file?"), None);
+    }
+
+    #[test]
+    fn an_order_that_opencode_is_given_as_a_task_is_one() {
+        assert_eq!(file_of("implement login"), None);
+        let task = |text: &str| file_of(&format!("\n{text}\n\n{UNATTENDED}\n"));
+        assert_eq!(task("implement login").unwrap(), "demo.txt");
+        assert_eq!(task("say hello"), None);
     }
 
     #[test]

@@ -28,6 +28,22 @@ impl ChatRequest {
             .unwrap_or_default()
     }
 
+    /// What came with that message besides text, as the kind and size of each thing.
+    pub fn seen(&self) -> Vec<String> {
+        let parts = self
+            .last_user()
+            .and_then(|at| self.messages[at]["content"].as_array());
+        let things = parts.into_iter().flatten().filter_map(|part| {
+            let url = part["image_url"]["url"]
+                .as_str()
+                .or_else(|| part["file"]["file_data"].as_str())?;
+            let (mime, base64) = url.strip_prefix("data:")?.split_once(";base64,")?;
+            let bytes = base64.trim_end_matches('=').len() * 3 / 4;
+            Some(format!("{mime} of {bytes} bytes"))
+        });
+        things.collect()
+    }
+
     /// Whether the assistant wants a name for the conversation, beside the prompt that it is about. Neither a prompt nor a
     /// step of a script: it is asked at any moment, or never when the assistant has ended before.
     pub fn wants_a_title(&self) -> bool {
@@ -133,6 +149,23 @@ mod tests {
         assert!(asked(titles, json!([])).wants_a_title());
         assert!(!asked(titles, json!([{"function": {"name": "write"}}])).wants_a_title());
         assert!(!asked("You are an assistant", json!([])).wants_a_title());
+    }
+
+    #[test]
+    fn what_comes_with_a_prompt_is_seen() {
+        let request: ChatRequest = serde_json::from_value(json!({"messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "look"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}},
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}},
+            ]},
+        ]}))
+        .unwrap();
+        assert_eq!(request.prompt(), "look");
+        assert_eq!(
+            request.seen(),
+            ["image/png of 5 bytes", "application/pdf of 2 bytes"]
+        );
     }
 
     #[test]

@@ -166,13 +166,17 @@ impl Session {
 
     pub async fn deliver(&self, turn: &str, content: impl Into<String>) -> Result<(), AgentError> {
         self.agent
-            .deliver(Prompt {
-                conversation: self.conversation.clone(),
-                turn: TurnId::new(turn),
-                content: content.into(),
-                model: None,
-                agent: None,
-            })
+            .deliver(
+                Prompt {
+                    conversation: self.conversation.clone(),
+                    turn: TurnId::new(turn),
+                    content: content.into(),
+                    model: None,
+                    agent: None,
+                    attachments: Vec::new(),
+                },
+                Vec::new(),
+            )
             .await
     }
 

@@ -213,12 +213,13 @@ async fn errors_of_the_provider_and_unknown_models_fail_the_turn_with_a_reason()
         content: "hi".to_owned(),
         model: Some(ModelId::new(model)),
         agent: None,
+        attachments: Vec::new(),
     };
-    let unknown = session.agent.deliver(prompt("fake/no/such"));
+    let unknown = session.agent.deliver(prompt("fake/no/such"), Vec::new());
     // The prompt is at fault, not the child: giving it again would fail again, and park the session.
     let malformed = session
         .agent
-        .deliver(prompt("justaname"))
+        .deliver(prompt("justaname"), Vec::new())
         .await
         .unwrap_err();
     assert!(

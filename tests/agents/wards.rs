@@ -68,6 +68,26 @@ async fn a_command_of_no_session_leaves_nothing_either_when_its_warden_is_killed
     assert!(left(&folder).is_empty(), "{:?}", left(&folder));
 }
 
+/// Whoever comes next may have found the lock free and gone on by the time the warden has it.
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_started() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..10 {
+        let spawning = Ward::spawn(shell(&folder, ": > ran"));
+        let at_once = Duration::ZERO;
+        assert!(tokio::time::timeout(at_once, spawning).await.is_err());
+        // Whoever is next waits for the lock.
+        let next = loop {
+            match Ward::spawn(shell(&folder, "test ! -e ran")).await {
+                Ok(ward) => break ward,
+                Err(SpawnError::Busy(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(next.exited().await.code, Some(0));
+    }
+}
+
 #[tokio::test]
 async fn a_command_whose_time_is_over_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();

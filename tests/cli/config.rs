@@ -126,7 +126,7 @@ fn the_template_is_where_it_is_looked_for() {
 
 fn one(home: &orchestrator_test_support::Home) {
     home.write_config_text(&format!(
-        "{{\n  \"machine\": {{ \"name\": \"desk\" }},\n  \"defaults\": {{ \"idle_timeout\": \"60s\" }},\n  \"workers\": [{{\n    \"token\": \"{TOKEN}\",\n    \"working_directory\": \".\",\n    \"convex_url\": \"https://a.convex.cloud\",\n    \"max_sessions\": 2\n  }}]\n}}"
+        "{{\n  \"machine\": {{ \"name\": \"desk\" }},\n  \"defaults\": {{ \"idle_timeout\": \"60s\", \"notify_quiet\": \"22:00-07:00\" }},\n  \"workers\": [{{\n    \"token\": \"{TOKEN}\",\n    \"working_directory\": \".\",\n    \"convex_url\": \"https://a.convex.cloud\",\n    \"max_sessions\": 2,\n    \"notify_push\": true\n  }}]\n}}"
     ));
 }
 

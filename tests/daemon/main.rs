@@ -26,6 +26,7 @@ mod enrolling;
 mod failures;
 #[path = "../agents/fake/program.rs"]
 mod fake_opencode;
+mod files;
 mod hurt;
 mod kills;
 mod logs;
@@ -39,6 +40,7 @@ mod panics;
 mod permissions;
 mod prod;
 mod prompts;
+mod push;
 mod reload;
 mod service;
 mod sessions;

@@ -312,6 +312,34 @@ fn what_nobody_answers_is_rejected_with_the_reason_and_the_turn_goes_on() {
 }
 
 #[test]
+fn with_local_the_deadline_and_the_policy_are_flags_or_variables_and_the_flag_wins() {
+    let mut stage = asking();
+    stage.home.set("ORCHESTRATOR_ANSWER_TIMEOUT", "1s");
+    stage.home.set("ORCHESTRATOR_PERMISSIONS", "deny");
+    let file = stage.home.dir("shop").join("made.txt");
+    let run = |flags: &[&str]| {
+        let args = ["run", "--local", "--port", "0"];
+        let supervisor = stage.home.supervisor(args.iter().chain(flags));
+        supervisor.workers_are("ready");
+        let api = stage.api(&supervisor);
+        let id = format!("m{}", flags.len());
+        let (session, turn) = api.send(&id, &stage.worker(&supervisor), &touch(&file));
+        api.closed(&session, &turn);
+        let last = ended(&api);
+        assert!(supervisor.terminate().success());
+        last
+    };
+    let nothing = run(&[]);
+    assert!(nothing.is_null(), "denied by the variable: {nothing}");
+    assert!(!file.exists());
+    let last = run(&["--permissions", "ask"]);
+    assert_eq!(last["state"], "expired", "{last}");
+    assert!(!file.exists());
+    run(&["--permissions", "allow", "--answer-timeout", "60s"]);
+    assert!(file.exists(), "allowed by the flag");
+}
+
+#[test]
 fn the_workers_policy_decides_by_patterns_without_asking_and_a_reload_changes_it() {
     let policy = json!({ "bash": { "*": "deny", "touch *": "allow" } });
     configured(&[("permissions", policy)], |site, api, shop| {

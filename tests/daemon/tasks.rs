@@ -479,6 +479,56 @@ fn what_a_person_has_not_committed_stops_the_tasks_and_uses_none_up() {
 
 /// Tasks in work trees of their own, beside a chat in the directory; and settings that a reload changes.
 #[test]
+fn work_whose_remote_is_away_waits_for_it_and_its_owner_can_call_it_off() {
+    let repository = Repository::with_goose();
+    let remote = repository.path.join("../remote.git");
+    let away = repository.path.join("../away.git");
+    std::fs::rename(&remote, &away).unwrap();
+    let supervisor = repository.stage.run();
+    let api = repository.stage.api(&supervisor);
+    let worker = worker_of(&supervisor);
+    add(&api, &worker, &[("t1", "implement login")]);
+    let cannot = "the remote cannot be reached";
+    until_queue(&supervisor, "is blocked", |queue| {
+        queue["phase"] == "blocked" && queue["detail"].as_str().unwrap().contains(cannot)
+    });
+    for command in [["task", "list"], ["task", "show"]] {
+        let mut args = command.to_vec();
+        if command[1] == "show" {
+            args.push("t1");
+        }
+        let told = repository.stage.home.run(&args).exits(0);
+        assert!(
+            format!("{}{}", told.stdout, told.stderr).contains(cannot),
+            "{told:?}"
+        );
+    }
+    assert_eq!(task(&api, "t1")["state"], "running");
+    assert_eq!(repository.on(), LOGIN);
+    // The remote comes back: the same work is pushed, nobody is asked again.
+    std::fs::rename(&away, &remote).unwrap();
+    repository.stage.home.run(["restart", "task/shop"]).exits(0);
+    let done = until_state(&api, "t1", "done");
+    assert_eq!(done["attempt"], 1.0, "{done}");
+    assert!(repository.remote_branches().contains(&LOGIN.to_owned()));
+    // Away again, for good; whoever calls the task off need not wait for it.
+    std::fs::rename(&remote, &away).unwrap();
+    add(&api, &worker, &[("t2", "add validation")]);
+    until_queue(&supervisor, "is blocked", |queue| {
+        queue["phase"] == "blocked"
+    });
+    repository.stage.home.run(["task", "cancel", "t2"]).exits(0);
+    let ended = until_state(&api, "t2", "canceled");
+    let why = ended["failure"]["message"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{ended}"));
+    assert!(why.contains("left/") && why.contains(cannot), "{why}");
+    assert_eq!(repository.on(), LOGIN);
+    repository.is_whole();
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn a_worker_of_a_file_does_tasks_as_its_settings_say_and_a_reload_changes_them() {
     let server = Home::new(ORCHESTRATOR);
     let deployment = server.deployment();

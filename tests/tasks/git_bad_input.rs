@@ -183,9 +183,8 @@ async fn a_push_that_the_remote_refuses_is_undone_here() {
     assert!(error.to_string().contains("not on a friday"), "{error}");
     assert!(!error.passes_by_itself());
     assert_eq!(Failure::from(error).class, Class::PushRejected);
-    let mut all = undo(&change);
-    all.commit = Some(commit);
-    git.clean_up(all).await.unwrap();
+    git.clean_up(undo(&change)).await.unwrap();
+    git.take_back(change, commit).await.unwrap();
     repository.is_as_before("main", &before);
 }
 
@@ -206,9 +205,8 @@ async fn somebody_elses_branch_on_the_remote_is_never_touched() {
     ]);
     let error = git.push(change.clone()).await.unwrap_err();
     assert!(matches!(error, GitError::Rejected { .. }), "{error:?}");
-    let mut all = undo(&change);
-    all.commit = Some(commit.clone());
-    git.clean_up(all.clone()).await.unwrap();
+    git.clean_up(undo(&change)).await.unwrap();
+    git.take_back(change.clone(), commit.clone()).await.unwrap();
     assert_eq!(
         repository.remote(&["rev-parse", &change.created.full()]),
         theirs
@@ -221,7 +219,7 @@ async fn somebody_elses_branch_on_the_remote_is_never_touched() {
         "origin",
         &format!("{commit}:{}", change.created.full()),
     ]);
-    git.clean_up(all).await.unwrap();
+    git.take_back(change, commit).await.unwrap();
     assert_eq!(repository.remote_branches(), ["main"]);
 }
 
@@ -236,9 +234,28 @@ async fn a_remote_that_is_away_may_come_back() {
     let away = repository.folder.path().join("away.git");
     std::fs::rename(&remote, &away).unwrap();
     let error = git.push(change.clone()).await.unwrap_err();
-    assert!(error.passes_by_itself(), "{error:?}");
+    assert!(
+        error.passes_by_itself() && error.stops_the_loop(),
+        "{error:?}"
+    );
     std::fs::rename(&away, &remote).unwrap();
     assert!(git.push(change).await.unwrap());
+}
+
+#[tokio::test]
+async fn whoever_went_on_elsewhere_while_the_work_waited_for_its_remote_keeps_nothing_from_ending()
+{
+    let repository = Repository::new();
+    let git = repository.cli();
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("a.txt", "a");
+    git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    repository.git(&["switch", "-q", "main"]);
+    repository.write("mine.txt", "mine");
+    assert!(git.push(change.clone()).await.unwrap());
+    git.settle(change).await.unwrap();
+    assert_eq!(repository.read("mine.txt"), "mine");
+    assert_eq!(repository.branch(), "main");
 }
 
 #[tokio::test]
@@ -281,6 +298,31 @@ async fn a_submodule_is_neither_committed_into_nor_undone() {
         (repository.branch(), repository.head()),
         ("main".to_owned(), before)
     );
+    assert!(!repository.has("a.txt"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_aside_is_not_cleared_away() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("a.txt", "a");
+    repository.write("odd.txt", "odd");
+    // Git refuses the file: its filter, which the user has and requires, fails.
+    let global = "[filter \"never\"]\n clean = false\n required = true\n";
+    put(&repository.folder.path().join("home/.gitconfig"), global);
+    repository.write(".gitattributes", "odd.txt filter=never\n");
+    let error = git.clean_up(undo(&change)).await.unwrap_err();
+    assert!(
+        matches!(&error, GitError::NotKept(files) if files.contains(&"odd.txt".to_owned())),
+        "{error:?}"
+    );
+    assert!(error.stops_the_loop());
+    assert_eq!(repository.read("odd.txt"), "odd");
+    assert_eq!(repository.read("a.txt"), "a");
+    std::fs::remove_file(repository.path.join("odd.txt")).unwrap();
+    git.clean_up(undo(&change)).await.unwrap();
+    assert_eq!(repository.branch(), "main");
     assert!(!repository.has("a.txt"));
 }
 

@@ -134,6 +134,76 @@ async fn filters_and_helpers_of_the_repositorys_own_are_refused_and_disarmed() {
 }
 
 #[tokio::test]
+async fn a_push_goes_where_it_would_have_gone_before_the_assistant_came_or_nowhere() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let change = begin(&git, "x").await.unwrap();
+    repository.write("a.txt", "a");
+    let commit = git.commit(change.clone(), "x".to_owned()).await.unwrap();
+    let elsewhere = repository.folder.path().join("elsewhere.git");
+    repository.git(&["init", "-q", "--bare", elsewhere.to_str().unwrap()]);
+    for key in ["remote.origin.pushurl", "remote.origin.url"] {
+        let before = repository.try_git(&repository.path, &["config", "--get", key]);
+        put_setting(&repository, key, elsewhere.to_str().unwrap());
+        for error in [
+            git.push(change.clone()).await.unwrap_err(),
+            git.take_back(change.clone(), commit.clone())
+                .await
+                .unwrap_err(),
+        ] {
+            assert!(matches!(error, GitError::Redirected(_)), "{error:?}");
+            assert!(error.stops_the_loop());
+        }
+        match before {
+            Ok(url) => put_setting(&repository, key, &url),
+            Err(_) => put_setting_off(&repository, key),
+        }
+    }
+    assert_eq!(
+        repository.try_git(&elsewhere, &["for-each-ref"]).unwrap(),
+        ""
+    );
+    assert!(git.push(change).await.unwrap());
+}
+
+/// A submodule has a configuration of its own, which nobody has looked through.
+#[tokio::test]
+async fn no_filter_of_a_submodule_is_run_for_a_commit_or_to_keep_things_aside() {
+    let repository = Repository::new();
+    let library = Repository::alone();
+    let url = library.path.display().to_string();
+    repository.git(&["submodule", "--quiet", "add", &url, "lib"]);
+    repository.git(&["commit", "-q", "-m", "with a library"]);
+    repository.git(&["push", "-q"]);
+    let (program, trace) = trap(&repository);
+    let git = repository.cli();
+    for whole in [true, false] {
+        let change = begin(&git, &format!("whole {whole}")).await.unwrap();
+        let lib = repository.path.join("lib");
+        repository
+            .try_git(
+                &lib,
+                &["config", "filter.trap.clean", program.to_str().unwrap()],
+            )
+            .unwrap();
+        put(&lib.join(".gitattributes"), "* filter=trap\n");
+        put(&lib.join("README.md"), &format!("other {whole}\n"));
+        repository.write("a.txt", &format!("{whole}"));
+        if whole {
+            git.commit(change.clone(), "x".to_owned()).await.unwrap();
+            assert_eq!(repository.read("lib/README.md"), "other true\n");
+        } else {
+            git.clean_up(undo(&change)).await.unwrap();
+        }
+    }
+    assert!(
+        !trace.exists(),
+        "{}",
+        std::fs::read_to_string(trace).unwrap()
+    );
+}
+
+#[tokio::test]
 async fn a_link_in_the_place_of_our_message_leads_nowhere() {
     let repository = Repository::new();
     let git = repository.cli();
@@ -142,7 +212,11 @@ async fn a_link_in_the_place_of_our_message_leads_nowhere() {
     let change = begin(&git, "x").await.unwrap();
     repository.write("a.txt", "a");
     let git_dir = repository.path.join(".git");
-    for name in ["ORCHESTRATOR_COMMIT_MESSAGE", "orchestrator-index"] {
+    for name in [
+        "ORCHESTRATOR_COMMIT_MESSAGE",
+        "ORCHESTRATOR_PATHS",
+        "orchestrator-index",
+    ] {
         std::os::unix::fs::symlink(&precious, git_dir.join(name)).unwrap();
     }
     git.commit(change.clone(), "x".to_owned()).await.unwrap();

@@ -30,12 +30,19 @@ async fn opencode_does_a_task_on_its_branch() {
     });
     let git = Arc::new(repository.cli());
     let task = "create a simple hello.txt file with greeting";
-    let mut stage = Stage::of(repository, &[task], Arc::new(runner), git);
+    // What stands at the end of a long line reaches the model, too.
+    let far = format!(
+        "SCRIPT:{{\"steps\":[[{{\"reason\":\"{}\"}},{{\"tool\":\"write\",\"args\":{{\"filePath\":\"far.txt\",\"content\":\"far\"}}}}]]}}",
+        "x".repeat(9_000)
+    );
+    let mut stage = Stage::of(repository, &[task, &far], Arc::new(runner), git);
     stage.model = Some(model);
     assert_eq!(stage.run().await, LoopEnd::Stopped);
     assert_eq!(stage.failures(), [], "{:?}", stage.queue.acknowledged());
-    assert_eq!(stage.repository.branch(), "5438721616148507");
     assert!(stage.repository.has("hello.txt"));
-    assert_eq!(stage.repository.remote_branches().len(), 2);
+    assert_eq!(stage.repository.read("far.txt"), "far");
+    let pushed = stage.repository.remote_branches();
+    assert_eq!(pushed.len(), 3);
+    assert!(pushed.contains(&"5438721616148507".to_owned()));
     eventually("no process is left", || stage.left() == 0);
 }

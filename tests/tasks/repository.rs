@@ -195,7 +195,6 @@ pub async fn complete(
 pub fn undo(change: &BranchChange) -> Undo {
     Undo {
         change: change.clone(),
-        commit: None,
         after_restart: false,
     }
 }

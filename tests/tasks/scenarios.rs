@@ -210,6 +210,15 @@ async fn a_loop_that_is_dropped_anywhere_is_finished_by_the_next_one() {
         assert!(start.elapsed().as_secs() < 120, "it never ends");
     }
     assert!(cuts > 0, "it was cut at least once");
+    let told = || {
+        format!(
+            "{:?}\n{}\n{}",
+            stage.queue.acknowledged(),
+            stage.repository.git(&["for-each-ref"]),
+            stage.repository.git(&["reflog", "--all", "--date=iso"])
+        )
+    };
+    assert_eq!(stage.failures(), [], "{}", told());
     is_a_chain(&stage, &tasks).await;
     assert_eq!(stage.repository.branches().len(), 3);
     assert!(stage.failures().is_empty());

@@ -170,6 +170,37 @@ fn a_phone_is_paired_once_and_shown_the_door_when_it_is_revoked() {
 }
 
 #[test]
+fn files_go_along_with_a_message_and_one_that_is_too_large_costs_nothing() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let folder = theatre.stage.home.dir("files");
+    std::fs::create_dir_all(&folder).unwrap();
+    let shown = folder.display().to_string();
+    theatre.play(&supervisor, "files", &[("PAGE_FILES", &shown)]);
+    assert!(supervisor.terminate().success());
+}
+
+/// Prints a table; how fast a machine is fails nothing. `PAGE_ROUNDS` says how often.
+#[test]
+fn the_first_word_comes_to_the_page_and_to_the_terminal() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let rounds = std::env::var("PAGE_ROUNDS").unwrap_or_else(|_| "3".to_owned());
+    theatre.play(&supervisor, "first", &[("PAGE_ROUNDS", &rounds)]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
+fn a_closed_page_is_told_by_push_messages_or_says_why_not() {
+    let theatre = Theatre::new();
+    let supervisor = theatre.stage.run();
+    let made = theatre.stage.home.run(["pair", "--no-qr"]).exits(0);
+    let link = made.stdout.trim().to_owned();
+    theatre.play(&supervisor, "pushing", &[("PAGE_LINK", link.as_str())]);
+    assert!(supervisor.terminate().success());
+}
+
+#[test]
 fn many_sessions_and_parts_cost_no_more_than_few() {
     let theatre = Theatre::new();
     let supervisor = theatre.stage.run();

@@ -7,7 +7,8 @@ import { chooseDeployment, deploymentUrl } from "./data/address";
 import { Connection } from "./data/connection";
 import { WorldContext } from "./data/hooks";
 import { given, keepToken, storedToken } from "./data/identity";
-import { Outbox } from "./data/outbox";
+import { forgetFile, upload } from "./data/files";
+import { Outbox, type Send } from "./data/outbox";
 import { beginPairing, unansweredPairing } from "./data/pairing";
 import { App } from "./views/App";
 
@@ -19,13 +20,28 @@ function takeLink(): void {
   if (token !== undefined || pair !== undefined || deployment !== undefined) history.replaceState(null, "", "#/");
 }
 
+/** Files first; the message names them, and their bytes are forgotten when it has them. */
+function sending({ client }: Connection): Send {
+  return async ({ files = [], ...message }, tell) => {
+    if (files.length === 0) return await client.mutation(api.messages.send, message);
+    await upload(files, {
+      begin: (file) => client.mutation(api.attachments.begin, file),
+      put: (piece) => client.mutation(api.attachments.put, piece),
+      tell,
+    });
+    const sent = await client.mutation(api.messages.send, { ...message, attachments: files.map(({ id }) => id) });
+    for (const { id } of files) void forgetFile(id);
+    return sent;
+  };
+}
+
 function start(): void {
   const { pair: linked } = given(location.hash);
   takeLink();
   if (linked !== undefined) beginPairing(linked);
   const pair = linked ?? unansweredPairing()?.code;
   const connection = new Connection(deploymentUrl());
-  const outbox = new Outbox((message) => connection.client.mutation(api.messages.send, message));
+  const outbox = new Outbox(sending(connection));
   let wasIn = false;
   connection.listen(() => {
     const isIn = connection.standing().sign === "in";

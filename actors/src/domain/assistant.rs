@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use serde::{Deserialize, Deserializer};
+
 use super::ids::{ConversationId, ModelId, TurnId};
 use super::item::Draft;
 use super::permission::Asked;
@@ -17,6 +19,31 @@ pub struct Prompt {
     pub model: Option<ModelId>,
     /// How the assistant is to work, by its own name for it (`plan`).
     pub agent: Option<String>,
+    /// What goes along, without its bytes: those are fetched when the prompt is handed over.
+    pub attachments: Vec<Attachment>,
+}
+
+/// An image or a file that its owner sent along with a message.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Attachment {
+    pub id: String,
+    pub name: String,
+    pub mime: String,
+    #[serde(deserialize_with = "whole")]
+    pub bytes: u64,
+}
+
+/// The same with its bytes, in base64. It goes from the deployment to the assistant and through no mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    pub name: String,
+    pub mime: String,
+    pub base64: String,
+}
+
+/// The deployment's numbers are floats.
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    f64::deserialize(from).map(|number| number as u64)
 }
 
 /// A pending permission request or question of the assistant.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Pending;
 pub use crate::domain::assistant::{
-    AgentError, AgentEvent, ExitReport, Prompt, RequestId, TurnEnd,
+    AgentError, AgentEvent, Attachment, Carried, ExitReport, Prompt, RequestId, TurnEnd,
 };
 use crate::domain::ids::{ConversationId, SessionId, TurnId, WorkerDir, WorkerId};
 pub use crate::domain::permission::{Asked, AskedKind, Choice, Question, Reply};
@@ -81,7 +81,8 @@ pub trait Agent: Send + Sync + 'static {
     /// Hands over a prompt under ids derived from the turn's id, and waits for the proof that it arrived
     /// (the stored user message or an event within 5 s). Afterwards [`AgentEvent`]s of this turn follow, exactly
     /// one [`AgentEvent::TurnEnded`] last.
-    fn deliver(&self, prompt: Prompt) -> Pending<Result<(), AgentError>>;
+    /// `files` are the prompt's attachments with their bytes, in the same order.
+    fn deliver(&self, prompt: Prompt, files: Vec<Carried>) -> Pending<Result<(), AgentError>>;
 
     /// Asks the assistant to stop what it does in this conversation. The turn still ends by its event.
     fn abort(&self, conversation: ConversationId) -> Pending<Result<(), AgentError>>;

@@ -35,8 +35,13 @@ pub trait Git: Send + Sync + 'static {
     /// The end of a task that succeeded: nothing uncommitted is left, and a work tree of its own is removed.
     fn settle(&self, change: BranchChange) -> Pending<Result<(), GitError>>;
 
-    /// Undoes an attempt, however far it came. May be repeated. Under which ref what was cleared away is kept, if anything was.
+    /// Undoes an attempt here, however far it came. May be repeated. Under which ref what was cleared away is kept, if
+    /// anything was.
     fn clean_up(&self, undo: Undo) -> Pending<Result<Option<String>, GitError>>;
+
+    /// Deletes the branch at the remote if it is exactly this commit there: a push that got no answer may have arrived.
+    /// May be repeated.
+    fn take_back(&self, change: BranchChange, commit: CommitId) -> Pending<Result<(), GitError>>;
 
     /// Checks recorded branches against the repository, in the order they were made.
     fn verify_chain(&self, links: Vec<ChainLink>) -> Pending<Result<Vec<Relationship>, GitError>>;
@@ -106,8 +111,6 @@ impl Evidence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undo {
     pub change: BranchChange,
-    /// May have reached the remote: if the branch there is exactly this commit, it is deleted there, too.
-    pub commit: Option<CommitId>,
     /// We were not there all the time, so somebody else may have worked here since: only what is certainly the task's
     /// is touched.
     pub after_restart: bool,
@@ -144,6 +147,8 @@ pub struct StateDump {
     pub label: String,
     pub branch: Option<String>,
     pub commit: Option<String>,
+    /// The lock file of a git that is at work, or that has ended without removing it.
+    pub locked: Option<String>,
     /// Short id and subject by branch, at most a hundred.
     pub branches: Vec<(String, String)>,
     /// The last commits of all branches, as a drawing.
@@ -166,7 +171,9 @@ pub enum GitError {
     Detached(String),
     #[error("a {0} is under way: finish or abort it first")]
     InProgress(&'static str),
-    #[error("the branch {0} is there already: the same task was done before")]
+    #[error(
+        "the branch {0} is there already: the same task was done before, or somebody has made a branch of that name"
+    )]
     BranchExists(BranchName),
     /// Passes by itself when the other git is done.
     #[error("another git has locked the repository ({0}): if none is running, remove the file")]
@@ -180,6 +187,19 @@ pub enum GitError {
     /// Passes by itself, perhaps.
     #[error("the remote cannot be reached: {0}")]
     Unreachable(String),
+    #[error(
+        "the remote does not let us in: {0}: give git what it needs to push without asking (an ssh agent, or a credential helper in your global configuration)"
+    )]
+    Denied(String),
+    #[error(
+        "where branches are pushed has changed since the task began ({0} in .git/config): look at it; if it is right, cancel the task and retry it"
+    )]
+    Redirected(String),
+    /// Files that nothing can be made of that could be kept.
+    #[error(
+        "what the attempt left cannot be kept aside and so is not cleared away ({}): make it readable, move it or remove it; then the task ends", .0.join(", ")
+    )]
+    NotKept(Vec<String>),
     #[error(
         "the repository is on {found}, not on the task's branch {expected}: what is there is left as it is{}; tasks go on when {expected} or the branch before it is checked out, with nothing uncommitted", told(.kept.as_deref())
     )]
@@ -230,6 +250,10 @@ impl GitError {
                 | Self::NoIdentity
                 | Self::Untrusted(_)
                 | Self::StillDirty(_)
+                | Self::Unreachable(_)
+                | Self::Denied(_)
+                | Self::Redirected(_)
+                | Self::NotKept(_)
                 | Self::Shortage(_)
                 | Self::TimedOut { .. }
         )
@@ -249,7 +273,7 @@ impl From<GitError> for Failure {
         let class = match &error {
             GitError::BranchExists(_) => Class::BranchExists,
             GitError::Rejected { .. } => Class::PushRejected,
-            GitError::Unreachable(_) => Class::Network,
+            GitError::Unreachable(_) | GitError::Denied(_) => Class::Network,
             GitError::Shortage(_) => Class::Shortage,
             GitError::TimedOut { .. } => Class::Git,
             error if error.stops_the_loop() => Class::Repository,

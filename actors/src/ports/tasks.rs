@@ -73,6 +73,12 @@ pub trait Queue: Send + Sync + 'static {
     /// still ours.
     fn pull(&self, known: Option<Entry>) -> Pending<Result<Pulled, QueueError>>;
 
+    /// Resolves when somebody has changed the queue since now: has added a task, or called one off. For a loop that is
+    /// blocked: its owner is there.
+    fn news(&self) -> Pending<()> {
+        Box::pin(std::future::pending())
+    }
+
     /// Resolves when the queue has it. Saying it twice is harmless.
     fn acknowledge(
         &self,

@@ -10,7 +10,7 @@ use super::child::gone;
 use super::messages::SessionMsg;
 use super::state::SessionState;
 use crate::calls;
-use crate::domain::assistant::AgentError;
+use crate::domain::assistant::{AgentError, Prompt};
 use crate::domain::ids::{ConversationId, TurnId};
 use crate::domain::session::{ConverseError, Effect, Input, Saying};
 use crate::domain::turn::Ending;
@@ -75,10 +75,14 @@ impl SessionState {
                     return Some(Input::Delivered(Err(gone())));
                 };
                 info!(session = %self.args.session, worker = %self.args.worker.id(), turn = %prompt.turn, "prompt delivered");
-                let answer = child.agent.deliver(*prompt);
-                self.report_child(myself, async move {
-                    Input::Delivered(in_time("a prompt", answer).await)
-                });
+                if prompt.attachments.is_empty() {
+                    let answer = child.agent.deliver(*prompt, Vec::new());
+                    self.report_child(myself, async move {
+                        Input::Delivered(in_time("a prompt", answer).await)
+                    });
+                } else {
+                    self.deliver_with_files(myself, *prompt);
+                }
             }
             Effect::Abort(conversation) => {
                 if let Some(child) = &self.child {
@@ -150,6 +154,38 @@ impl SessionState {
             Effect::Done => myself.stop(),
         }
         None
+    }
+
+    /// The bytes go from the deployment to the assistant within this one task.
+    fn deliver_with_files(&mut self, myself: &Address<SessionMsg>, prompt: Prompt) {
+        let attachments = prompt.attachments.clone();
+        let fetched = calls::attachments(
+            &self.args.link,
+            &self.args.credential,
+            &prompt.turn,
+            attachments,
+        );
+        // The child's lifeline is the guard's alone.
+        let agent = self
+            .child
+            .as_ref()
+            .map(|child| Arc::downgrade(&child.agent));
+        self.report_child(myself, async move {
+            let files = match tokio::time::timeout(FETCH, fetched).await {
+                Ok(Ok(files)) => files,
+                Ok(Err(error)) => return Input::Delivered(Err(not_fetched(&error.to_string()))),
+                Err(_) => {
+                    let late = format!("they did not come within {} s", FETCH.as_secs());
+                    return Input::Delivered(Err(not_fetched(&late)));
+                }
+            };
+            let Some(agent) = agent.and_then(|agent| agent.upgrade()) else {
+                return Input::Delivered(Err(gone()));
+            };
+            let answer = agent.deliver(prompt, files);
+            drop(agent);
+            Input::Delivered(in_time("a prompt", answer).await)
+        });
     }
 
     fn converse(
@@ -255,6 +291,16 @@ impl SessionState {
 
 /// The last belt of every call to the child; the adapter's own limits are shorter.
 const CALL: Duration = Duration::from_mins(1);
+
+/// For the files that go along with a message: ten megabytes over a slow line, or a short outage on the way.
+const FETCH: Duration = Duration::from_mins(4);
+
+/// Nothing was given to the assistant; its owner is told, and can send the message again.
+fn not_fetched(why: &str) -> AgentError {
+    AgentError::Unacceptable(format!(
+        "the files that go along with the message cannot be fetched from the deployment: {why}"
+    ))
+}
 
 /// A child that does not answer is as good as gone: the turn must not wait for it.
 async fn in_time<T>(what: &str, answer: Pending<Result<T, AgentError>>) -> Result<T, AgentError> {

@@ -83,6 +83,7 @@ impl Actor for TaskActor {
             clock: args.ports.clock.clone(),
             parent: args.parent,
             worker: ActorKey::worker(args.worker.id()),
+            name: args.worker.name.clone(),
             shown: shown.clone(),
         };
         let settings = LoopSettings {
@@ -156,7 +157,7 @@ async fn work(deps: Deps, settings: LoopSettings, calls: Calls, turnstile: Arc<S
             LoopEnd::Blocked(why) => why,
         };
         if told.as_ref() != Some(&why) {
-            warn!(worker = %deps.worker, %why, "tasks cannot go on");
+            warn!(worker = deps.name, %why, "tasks cannot go on");
             // The same trouble in other words (a path, a number) is no reason for haste.
             let kind = std::mem::discriminant(&why);
             if told.as_ref().map(std::mem::discriminant) != Some(kind) {
@@ -173,6 +174,7 @@ async fn work(deps: Deps, settings: LoopSettings, calls: Calls, turnstile: Arc<S
 /// Waits until the loop may go on. `false`: it is not to go on.
 async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Duration) -> bool {
     let mut why = why.to_string();
+    let mut news = deps.queue().news();
     loop {
         deps.shown.stand(Phase::Blocked, &why);
         tokio::select! {
@@ -180,6 +182,7 @@ async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Durat
             () = calls.stop.cancelled() => return false,
             () = calls.drain.cancelled() => return false,
             () = calls.look.notified() => {}
+            () = &mut news => news = deps.queue().news(),
             () = tokio::time::sleep(*pause) => {}
         }
         *pause = (*pause * 2).min(LOOK_LONGEST);
@@ -189,7 +192,7 @@ async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Durat
             found = obstacle(deps) => found,
         };
         let Some(obstacle) = found else {
-            info!(worker = %deps.worker, "tasks are tried again");
+            info!(worker = deps.name, "tasks are tried again");
             return true;
         };
         why = obstacle;

@@ -30,6 +30,8 @@ pub(super) struct Deps {
     pub clock: Arc<dyn Clock>,
     pub parent: Address<WorkerMsg>,
     pub worker: ActorKey,
+    /// The worker's, for the log.
+    pub name: String,
     pub shown: Shown,
 }
 
@@ -88,7 +90,7 @@ impl LooperDeps for Deps {
     }
 
     fn log(&self, progress: Progress) {
-        crate::tasks::tell(&progress);
+        crate::tasks::tell(&progress, Some(&self.name));
         self.shown.hear(&progress);
     }
 }

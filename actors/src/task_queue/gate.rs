@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::task::Entry;
 use crate::ports::Pending;
 use crate::ports::tasks::{Acknowledgement, Metrics, Pulled, Queue, QueueError, Task};
+use crate::tasks::LAST_WORDS;
 
 #[derive(Clone)]
 pub(super) struct Gate {
@@ -24,13 +25,26 @@ impl Queue for Gate {
             if gate.closed.is_cancelled() {
                 return Ok(Pulled::Ended);
             }
-            let pulled = gate.queue.pull(None);
+            let mut pulled = gate.queue.pull(None);
             tokio::select! {
                 biased;
-                pulled = pulled => pulled,
-                () = gate.closed.cancelled() => Ok(Pulled::Ended),
+                pulled = &mut pulled => return pulled,
+                () = gate.closed.cancelled() => {}
             }
+            // What is on its way to us would otherwise be ours until its lease is over, and count as an attempt.
+            let give_back = async {
+                if let Ok(Pulled::Task(task)) = pulled.await {
+                    let why = Acknowledgement::Returned("no further task is taken".to_owned());
+                    let _ = gate.queue.acknowledge(task, why, Metrics::default()).await;
+                }
+            };
+            let _ = tokio::time::timeout(LAST_WORDS, give_back).await;
+            Ok(Pulled::Ended)
         })
+    }
+
+    fn news(&self) -> Pending<()> {
+        self.queue.news()
     }
 
     fn acknowledge(

@@ -62,7 +62,7 @@ impl Shown {
                     task.branch = Some(branch.to_string());
                 }
             }),
-            Progress::Again { .. } | Progress::NotCleaned { .. } => {}
+            Progress::Again { .. } | Progress::InDoubt { .. } | Progress::NotCleaned { .. } => {}
         }
     }
 

@@ -251,6 +251,21 @@ impl Queue for LinkQueue {
         })
     }
 
+    fn news(&self) -> Pending<()> {
+        let mut changes = self.watch();
+        Box::pin(async move {
+            let mut known = None;
+            while let Some(change) = changes.recv().await {
+                match (change, &known) {
+                    (Ok(now), Some(before)) if now != *before => return,
+                    (Ok(now), _) => known = Some(now),
+                    (Err(_), _) => {}
+                }
+            }
+            std::future::pending::<()>().await;
+        })
+    }
+
     fn acknowledge(
         &self,
         task: Task,

@@ -1,17 +1,14 @@
-//! The loop itself, and the way of one attempt through its steps. What was under way when a supervisor died comes first
-//! ([`super::resume`]).
+//! The loop itself, and the way of one attempt through its steps ([`super::ending`] has how it ends). What was under way when
+//! a supervisor died comes first ([`super::resume`]).
 
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::deps::{Admission, LoopSettings, LooperDeps};
 use super::progress::Progress;
-use super::step::{Attempt, Stop, aborted, unless_lost};
+use super::step::{Attempt, Stop};
 use crate::domain::task::{BranchChange, BranchName, Class, CommitId, Failure, Phase};
-use crate::ports::git::{GitError, Undo};
-use crate::ports::tasks::{
-    Acknowledgement, Artifact, Assignment, Blocked, LoopEnd, Pulled, Task, TurnCount,
-};
+use crate::ports::tasks::{Assignment, Blocked, LoopEnd, Pulled, Task, TurnCount};
 
 /// Takes and does tasks, one at a time, until it is told to stop or cannot go on.
 pub async fn run_loop(
@@ -140,7 +137,12 @@ impl Attempt<'_> {
         let start = self.now();
         let ran = self.run_assistant(change).await;
         self.metrics.run_ms = self.since(start);
-        self.metrics.run = Some(ran?);
+        self.metrics.run = match ran {
+            Err(Stop::Blocked(Blocked::Shortage(why))) => {
+                return Err(self.ran_short(change, why).await);
+            }
+            ran => Some(ran?),
+        };
         let git = self.deps.git();
         let evidence = self.git(|| git.evidence(change.clone())).await?;
         if evidence.is_work() {
@@ -150,6 +152,20 @@ impl Attempt<'_> {
             Class::NoChanges,
             "the assistant says that it is done, but nothing has changed",
         )))
+    }
+
+    /// A machine that is short of something uses no task up. But an assistant that has come to work on the task may itself be
+    /// what fills the disk: then the attempt counts, because the same would follow for ever.
+    async fn ran_short(&self, change: &BranchChange, why: String) -> Stop {
+        let git = self.deps.git();
+        let blocked = Blocked::Shortage(why.clone());
+        match self.git(|| git.evidence(change.clone())).await {
+            Ok(evidence) if evidence.is_work() => {
+                Stop::FailedFor(Failure::new(Class::Shortage, why), blocked)
+            }
+            Err(stop @ (Stop::Stopping | Stop::Withdrawn)) => stop,
+            _ => Stop::Blocked(blocked),
+        }
     }
 
     /// Asked to end before it is ended, so that it can put away what it has open.
@@ -225,6 +241,10 @@ impl Attempt<'_> {
                 commit: pushing,
             })
             .await?;
+            // A task that waits for its remote is called off here, before the remote is tried again.
+            if self.task.withdrawn.is_cancelled() {
+                return Err(Stop::Withdrawn);
+            }
             let pushed = self.git(|| git.push(change.clone())).await?;
             self.git_to_its_end(|| git.settle(change.clone())).await?;
             Ok(pushed)
@@ -239,211 +259,6 @@ impl Attempt<'_> {
                     .await
             }
         }
-    }
-
-    /// Work that is committed is kept when the loop stops or is blocked: the journal has it, the next start goes on.
-    async fn keep_or_give_up(
-        &mut self,
-        change: BranchChange,
-        commit: Option<CommitId>,
-        why: Stop,
-        after_restart: bool,
-    ) -> Result<bool, Blocked> {
-        match why {
-            Stop::Stopping => Ok(false),
-            Stop::Blocked(blocked) => Err(blocked),
-            why => self.give_up(Some(change), commit, why, after_restart).await,
-        }
-    }
-
-    pub async fn acknowledge(
-        &mut self,
-        change: BranchChange,
-        commit: CommitId,
-        pushed: bool,
-    ) -> Result<bool, Blocked> {
-        let phase = Phase::Acknowledging {
-            change: change.clone(),
-            commit: commit.clone(),
-            pushed,
-        };
-        if let Err(Stop::Blocked(blocked)) = self.enter(phase).await {
-            return Err(blocked);
-        }
-        let artifact = Artifact {
-            branch: change.created,
-            previous: change.previous,
-            base: change.base,
-            commit,
-            pushed,
-        };
-        let said = Acknowledgement::Done(artifact.clone());
-        if self.tell(said).await? {
-            self.deps.log(Progress::Done {
-                task: self.task.id.clone(),
-                artifact,
-                metrics: self.metrics.clone(),
-            });
-        }
-        Ok(true)
-    }
-
-    /// Undoes what was begun and tells the queue. `change` is there when something was.
-    pub async fn give_up(
-        &mut self,
-        change: Option<BranchChange>,
-        commit: Option<CommitId>,
-        why: Stop,
-        after_restart: bool,
-    ) -> Result<bool, Blocked> {
-        let (failure, blocked) = match why {
-            Stop::Failed(failure) => (failure, None),
-            Stop::Withdrawn => (aborted(), None),
-            Stop::Stopping => {
-                let returned = "the supervisor stops".to_owned();
-                return self
-                    .give_back(change, returned, after_restart)
-                    .await
-                    .map(|()| false);
-            }
-            // Nobody has worked yet, or it has nothing to do with the work: the task is not used up.
-            Stop::Blocked(blocked) if self.metrics.run.is_none() || blocked.is_nobodys_fault() => {
-                let why = blocked.to_string();
-                self.give_back(change, why, after_restart).await?;
-                return Err(blocked);
-            }
-            Stop::Blocked(blocked) => {
-                let failure = Failure::new(Class::Repository, blocked.to_string());
-                (failure, Some(blocked))
-            }
-        };
-        let failure = match change {
-            Some(change) => {
-                self.clean_up(change, commit, failure, after_restart)
-                    .await?
-            }
-            None => failure,
-        };
-        self.fail(failure).await?;
-        blocked.map_or(Ok(false), Err)
-    }
-
-    /// To the state before the attempt. When that does not succeed, the journal keeps the phase and the loop ends. The failure
-    /// says from then on where what the attempt left is kept.
-    pub async fn clean_up(
-        &mut self,
-        change: BranchChange,
-        commit: Option<CommitId>,
-        failure: Failure,
-        after_restart: bool,
-    ) -> Result<Failure, Blocked> {
-        let start = self.now();
-        let phase = |failure: Failure| Phase::CleaningUp {
-            change: change.clone(),
-            commit: commit.clone(),
-            failure,
-        };
-        if let Err(Stop::Blocked(blocked)) = self.enter(phase(failure.clone())).await {
-            return Err(blocked);
-        }
-        let done = self
-            .undo(change.clone(), commit.clone(), after_restart)
-            .await;
-        self.metrics.clean_up_ms = self.since(start);
-        match done {
-            Ok(kept) => Ok(failure.with_kept(kept)),
-            Err(Blocked::Git(error)) => {
-                if let GitError::Moved { kept, .. } = &error
-                    && let Err(Stop::Blocked(blocked)) =
-                        self.enter(phase(failure.with_kept(kept.clone()))).await
-                {
-                    return Err(blocked);
-                }
-                Err(Blocked::Git(error))
-            }
-            Err(blocked) => Err(blocked),
-        }
-    }
-
-    pub async fn undo(
-        &self,
-        change: BranchChange,
-        commit: Option<CommitId>,
-        after_restart: bool,
-    ) -> Result<Option<String>, Blocked> {
-        let undo = Undo {
-            change,
-            commit,
-            after_restart,
-        };
-        let git = self.deps.git();
-        let done = self.git_to_its_end(|| git.clean_up(undo.clone())).await;
-        done.map_err(|error| {
-            self.deps.log(Progress::NotCleaned {
-                task: self.task.id.clone(),
-                why: error.to_string(),
-            });
-            Blocked::Git(error)
-        })
-    }
-
-    pub async fn fail(&mut self, failure: Failure) -> Result<(), Blocked> {
-        self.metrics.class = Some(failure.class);
-        let phase = Phase::Failing {
-            failure: failure.clone(),
-        };
-        if let Err(Stop::Blocked(blocked)) = self.enter(phase).await {
-            return Err(blocked);
-        }
-        if self.tell(Acknowledgement::Failed(failure.clone())).await? {
-            self.deps.log(Progress::Failed {
-                task: self.task.id.clone(),
-                failure,
-                metrics: self.metrics.clone(),
-            });
-        }
-        Ok(())
-    }
-
-    /// The attempt does not count. Undone from the phase that the journal has, so that a kill in here repeats it.
-    pub async fn give_back(
-        &mut self,
-        change: Option<BranchChange>,
-        why: String,
-        after_restart: bool,
-    ) -> Result<(), Blocked> {
-        if let Some(change) = change {
-            self.undo(change, None, after_restart).await?;
-        }
-        if self.tell(Acknowledgement::Returned(why.clone())).await? {
-            let task = self.task.id.clone();
-            self.deps.log(Progress::Returned { task, why });
-        }
-        Ok(())
-    }
-
-    /// Tells the queue, then forgets the task. `false`: the loop stops before the queue has answered, and the next
-    /// start says it again.
-    async fn tell(&self, what: Acknowledgement) -> Result<bool, Blocked> {
-        let metrics = self.metrics.clone();
-        let said = self
-            .deps
-            .queue()
-            .acknowledge(self.task.clone(), what, metrics);
-        let answer = tokio::select! {
-            biased;
-            answer = said => answer,
-            () = self.stopped_for_a_while() => return Ok(false),
-        };
-        unless_lost(answer)?;
-        self.deps.journal().clear().await?;
-        Ok(true)
-    }
-
-    /// A queue that is away must not keep a supervisor from stopping.
-    async fn stopped_for_a_while(&self) {
-        self.stop.cancelled().await;
-        self.deps.sleep(super::step::LAST_WORDS).await;
     }
 
     /// The task's text is the commit's: its first line, cut, is the subject.

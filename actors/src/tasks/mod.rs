@@ -9,6 +9,7 @@
 //! (and, for git over a network, [`step`]'s).
 
 mod deps;
+mod ending;
 mod link_queue;
 mod looper;
 mod memory_queue;
@@ -23,3 +24,4 @@ pub use link_queue::LinkQueue;
 pub use looper::run_loop;
 pub use memory_queue::{Acknowledged, MemoryQueue};
 pub use progress::{Metrics, Progress, tell};
+pub(crate) use step::LAST_WORDS;

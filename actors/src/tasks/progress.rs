@@ -2,7 +2,7 @@
 //! logs, shows progress or keeps figures; the loop does none of it.
 
 use crate::domain::ids::TaskId;
-use crate::domain::task::{BranchName, Failure};
+use crate::domain::task::{BranchName, Doubt, Failure};
 pub use crate::ports::tasks::Metrics;
 use crate::ports::tasks::{Artifact, TurnCount};
 
@@ -65,24 +65,37 @@ pub enum Progress {
         task: TaskId,
         why: String,
     },
+    /// Whether a push that was given up has arrived could not be found out.
+    InDoubt {
+        task: TaskId,
+        doubt: Doubt,
+    },
 }
 
-/// Writes it into the log.
-pub fn tell(progress: &Progress) {
+/// Writes it into the log, as one of this worker's, if there is one.
+pub fn tell(progress: &Progress, worker: Option<&str>) {
     match progress {
-        Progress::Began { task, attempt, .. } => tracing::info!(%task, attempt, "task begun"),
-        Progress::Resumed { task, phase, .. } => tracing::info!(%task, phase, "task resumed"),
-        Progress::Waits { task, why } => tracing::debug!(%task, why, "task waits"),
-        Progress::Asked { task, .. } => tracing::debug!(%task, "assistant asked"),
-        Progress::Phase { task, phase } => tracing::debug!(%task, phase, "task phase"),
-        Progress::Branched { task, branch } => tracing::info!(%task, %branch, "task branched"),
-        Progress::Again { task, why, tried } => tracing::warn!(%task, why, tried, "tried again"),
+        Progress::Began { task, attempt, .. } => {
+            tracing::info!(%task, worker, attempt, "task begun");
+        }
+        Progress::Resumed { task, phase, .. } => {
+            tracing::info!(%task, worker, phase, "task resumed");
+        }
+        Progress::Waits { task, why } => tracing::debug!(%task, worker, why, "task waits"),
+        Progress::Asked { task, .. } => tracing::debug!(%task, worker, "assistant asked"),
+        Progress::Phase { task, phase } => tracing::debug!(%task, worker, phase, "task phase"),
+        Progress::Branched { task, branch } => {
+            tracing::info!(%task, worker, %branch, "task branched");
+        }
+        Progress::Again { task, why, tried } => {
+            tracing::warn!(%task, worker, why, tried, "tried again");
+        }
         Progress::Done {
             task,
             artifact,
             metrics,
         } => tracing::info!(
-            %task, branch = %artifact.branch, commit = %artifact.commit, pushed = artifact.pushed,
+            %task, worker, branch = %artifact.branch, commit = %artifact.commit, pushed = artifact.pushed,
             run_ms = metrics.run_ms, push_ms = metrics.push_ms, "task done"
         ),
         Progress::Failed {
@@ -90,9 +103,14 @@ pub fn tell(progress: &Progress) {
             failure,
             metrics,
         } => tracing::warn!(
-            %task, class = ?failure.class, why = %failure, run_ms = metrics.run_ms, "task failed"
+            %task, worker, class = ?failure.class, why = %failure, run_ms = metrics.run_ms, "task failed"
         ),
-        Progress::Returned { task, why } => tracing::info!(%task, why, "task given back"),
-        Progress::NotCleaned { task, why } => tracing::error!(%task, why, "task not undone"),
+        Progress::Returned { task, why } => tracing::info!(%task, worker, why, "task given back"),
+        Progress::InDoubt { task, doubt } => tracing::warn!(
+            %task, worker, branch = %doubt.branch, why = doubt.why, "push not taken back"
+        ),
+        Progress::NotCleaned { task, why } => {
+            tracing::error!(%task, worker, why, "task not undone");
+        }
     }
 }

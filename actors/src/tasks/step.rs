@@ -17,6 +17,8 @@ use crate::ports::tasks::{Blocked, QueueError, Task};
 pub enum Stop {
     /// The task has failed.
     Failed(Failure),
+    /// It has failed, and the next one would fail for the same reason.
+    FailedFor(Failure, Blocked),
     /// The loop was told to stop.
     Stopping,
     /// The task was called off, or is somebody else's.

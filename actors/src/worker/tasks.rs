@@ -176,6 +176,9 @@ impl WorkerState {
         if queue.again {
             return self.serve_tasks(myself, false).await;
         }
+        // It may have been sent away while its work waited for somebody.
+        self.looked = false;
+        self.look_for_leftovers(myself);
         if self.may_do_tasks() && self.has_tasks() {
             // An old snapshot, most of the time: the next one corrects it.
             let myself = myself.clone();

@@ -12,8 +12,8 @@ use orchestrator_actors::domain::item::{Draft, ItemKind};
 use orchestrator_actors::domain::turn::{StoredTurn, TurnError};
 use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::agent::{
-    Agent, AgentError, AgentEvent, Agents, ExitReport, OpenSpec, Opened, Prompt, Reply, RequestId,
-    TurnEnd,
+    Agent, AgentError, AgentEvent, Agents, Carried, ExitReport, OpenSpec, Opened, Prompt, Reply,
+    RequestId, TurnEnd,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -363,7 +363,7 @@ impl Agent for FakeAgent {
         })
     }
 
-    fn deliver(&self, prompt: Prompt) -> Pending<Result<(), AgentError>> {
+    fn deliver(&self, prompt: Prompt, _: Vec<Carried>) -> Pending<Result<(), AgentError>> {
         // It takes the prompt and says nothing: whether it has it is found out later.
         let is_mute = self.agents.is_mute(Call::Deliver);
         let turn = prompt.turn.to_string();

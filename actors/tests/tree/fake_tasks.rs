@@ -252,6 +252,7 @@ impl Git for FakeTasks {
                 base: CommitId::new("base"),
                 directory: PathBuf::from("/w"),
                 isolation: None,
+                route: None,
             })
         })
     }
@@ -282,6 +283,10 @@ impl Git for FakeTasks {
 
     fn push(&self, _: BranchChange) -> Pending<Result<bool, GitError>> {
         self.step(|_| Ok(true))
+    }
+
+    fn take_back(&self, _: BranchChange, _: CommitId) -> Pending<Result<(), GitError>> {
+        self.step(|_| Ok(()))
     }
 
     fn settle(&self, _: BranchChange) -> Pending<Result<(), GitError>> {

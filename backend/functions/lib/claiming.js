@@ -2,14 +2,17 @@
 // Claiming: a supervisor takes a turn to run it. The first claim records the machine's boot and the assistant's store,
 // because they decide later what a lookup in that store proves; a claim after a restart gets the recorded ones.
 
+
 import { checkClaim } from "./jobs";
 import { UNSETTLED_PER_CLAIM } from "./limits";
-import { findSession } from "./owners";
+import { findMessage, findSession } from "./owners";
 import { contentOf } from "./sending";
 
 import { abandonedLimitMs } from "./settings";
 import { nextIndex } from "./stream";
 import { OTHER_STORE, closeTurn, openTurns,           } from "./turns";
+
+
 
 
 
@@ -42,10 +45,12 @@ export async function claimTurn(ctx             , worker                , turn  
   const first = turn.state === "queued";
   if (first) await recordClaim(ctx, worker, turn);
   const session = await findSession(ctx, turn.sessionId);
+  const attachments = (await findMessage(ctx, turn.promptId))?.attachments;
   return {
     status: "claimed",
     sessionId: turn.sessionId,
     content: (await contentOf(ctx, turn.promptId)) ?? "",
+    ...(attachments === undefined ? {} : { attachments }),
     model: turn.model ?? session?.model ?? null,
     agent: turn.agent ?? null,
     title: session?.title ?? "",

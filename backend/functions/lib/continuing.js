@@ -25,6 +25,7 @@ export async function continueTurn(ctx             , session                 , t
     // Whole numbers are for messages that were sent: the next one may have its place already.
     promptSeq: turn.seq + 0.25,
     turnSeq: turn.seq + 0.5,
+    attachments: (await findMessage(ctx, turn.promptId))?.attachments ?? [],
     content: `${PREFACE}\n\n${text}`,
     continues: turn.messageId,
   });

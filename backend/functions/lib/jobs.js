@@ -13,4 +13,5 @@ export const expireCommand = makeFunctionReference                              
 export const expireRequest = makeFunctionReference                                   ("permissions:expire");
 export const forgetCommand = makeFunctionReference                                   ("commands:forget");
 export const revokeReplaced = makeFunctionReference                                                  ("workers:revokeReplaced");
+export const expireAttachment = makeFunctionReference                                      ("attachments:expire");
 export const lapseCode = makeFunctionReference                                  ("devices:lapse");

@@ -2,6 +2,7 @@
 // A message comes in: the user's row, its content, and the turn that will answer it, in one transaction. The caller's
 // id makes it idempotent: the same message again gets the same answer, whatever has become of the session meanwhile.
 
+import { takeAttachments,                 } from "./attaching";
 import { refusal } from "./errors";
 import { expireTurn } from "./jobs";
 import {
@@ -21,6 +22,7 @@ import { queuedLimitMs } from "./settings";
 import { openTurns } from "./turns";
 
 const TITLE_CHARS = 60;
+
 
 
 
@@ -86,6 +88,8 @@ async function sentBefore(ctx          , owner        , sessionId        , sendi
   }
   const sameMeaning = known.role === "user" && known.owner === owner && known.sessionId === sessionId;
   if (!sameMeaning || (await contentOf(ctx, sending.id)) !== sending.content) throw taken(sending.id);
+  const ids = known.attachments?.map(({ id }) => id) ?? [];
+  if (ids.join() !== (sending.attachments ?? []).join()) throw taken(sending.id);
   return { sessionId, turnId: turnIdOf(sending.id), seq: known.seq };
 }
 
@@ -93,8 +97,8 @@ function taken(id        ) {
   return refusal("conflict", `message id ${id} is taken by another message: make a new id`);
 }
 
-function checkContent({ content, model, agent }         )       {
-  if (content.trim().length === 0) throw refusal("invalid", "the message is empty: write something");
+function checkContent({ content, model, agent, attachments }         )       {
+  if (content.trim().length === 0 && !attachments?.length) throw refusal("invalid", "the message is empty: write something");
   if (exceeds([content], MESSAGE_BYTES)) {
     throw refusal(
       "too_large",
@@ -135,12 +139,13 @@ async function insertMessage(ctx             , session                 , sending
     .first();
   const seq = last ? Math.floor(last.seq) + 1 : 0;
   const { id, content, model, agent } = sending;
+  const attachments = await takeAttachments(ctx, owner, id, sending.attachments ?? []);
   await insertExchange(
     ctx,
     { sessionId, workerId, owner, model, agent },
-    { promptId: id, promptSeq: seq, turnSeq: seq + 1, content },
+    { promptId: id, promptSeq: seq, turnSeq: seq + 1, content, attachments },
   );
-  const title = session.title === "" ? { title: titleOf(content) } : {};
+  const title = session.title === "" ? { title: titleOf(content) || titleOf(attachments[0]?.name ?? "") } : {};
   await ctx.db.patch(session._id, { lastActivityAt: Date.now(), ...title });
   return { sessionId, turnId: turnIdOf(id), seq };
 }
@@ -154,11 +159,12 @@ async function insertMessage(ctx             , session                 , sending
 
 
 
+
 /** A user's message and the queued turn that will answer it. */
 export async function insertExchange(
   ctx             ,
   of                                                                                                                ,
-  { promptId, promptSeq, turnSeq, content, continues }          ,
+  { promptId, promptSeq, turnSeq, content, attachments, continues }          ,
 )                {
   const { sessionId, workerId, owner, model, agent } = of;
   const turnId = turnIdOf(promptId);
@@ -171,7 +177,7 @@ export async function insertExchange(
     ...(agent === undefined ? {} : { agent }),
     ...(continues === undefined ? {} : { continues }),
   };
-  await ctx.db.insert("messages", { ...both, messageId: promptId, role: "user", seq: promptSeq });
+  await ctx.db.insert("messages", { ...both, messageId: promptId, role: "user", seq: promptSeq, ...(attachments.length === 0 ? {} : { attachments }) });
   await ctx.db.insert("contents", { messageId: promptId, text: content });
   await ctx.db.insert("messages", {
     ...both,

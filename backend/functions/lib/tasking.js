@@ -127,6 +127,14 @@ export async function oldestIn(ctx          , workerId        , state           
     .first();
 }
 
+export async function newestWaiting(ctx          , workerId        )                       {
+  return await ctx.db
+    .query("tasks")
+    .withIndex("by_worker_state", (q) => q.eq("workerId", workerId).eq("state", "queued"))
+    .order("desc")
+    .first();
+}
+
 /** Whether a supervisor has something to do: a task waits, or is in somebody's hand. */
 export async function hasOpenTasks(ctx          , workerId        )                   {
   return (await oldestIn(ctx, workerId, "queued")) !== null || (await runningTask(ctx, workerId)) !== null;
@@ -171,7 +179,11 @@ export async function giveBack(ctx             , task      )                    
 
 /** An attempt that failed. What may be tried again, and has attempts left, waits in its place. */
 export async function fail(ctx             , task      , failure                           , retry         )                     {
-  if (task.cancelRequested) return await cancelNow(ctx, task);
+  if (task.cancelRequested) {
+    // Where what it left is kept is told all the same.
+    await ctx.db.patch(task._id, { failure });
+    return await cancelNow(ctx, task);
+  }
   if (retry && task.attempt <= task.maxRetries) {
     await ctx.db.patch(task._id, { ...free, state: "queued", failure });
     return "queued";

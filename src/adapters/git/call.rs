@@ -49,6 +49,7 @@ const SETTINGS: &[&str] = &[
     "status.showUntrackedFiles=all",
     "branch.autoSetupMerge=false",
     "advice.detachedHead=false",
+    "log.showSignature=false",
     "gc.auto=0",
     "maintenance.auto=false",
     "protocol.ext.allow=never",
@@ -59,9 +60,12 @@ const PROTOCOLS: &str = "file:ssh:https:http";
 
 const CAPTURE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A git that is being ended has 300 ms, and its warden a little more.
+/// Git ends at once when it is told to, and takes its lock files away; killed on a busy machine before it has come to
+/// that, it would leave one, which nobody but its owner may remove.
+const LAST_WORDS_MS: u64 = 5_000;
+/// For a git that is being ended, and its warden.
 const TURN: Duration = Duration::from_secs(10);
-const TURN_LOOK: Duration = Duration::from_millis(10);
+const TURN_LOOK: Duration = Duration::from_millis(1);
 
 pub struct Call<'a> {
     git: &'a GitCli,
@@ -104,6 +108,13 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Paths are taken as they are, without patterns.
+    pub fn literally(mut self) -> Self {
+        let name = "GIT_LITERAL_PATHSPECS".to_owned();
+        self.env.insert(name, "1".to_owned());
+        self
+    }
+
     pub fn over_the_network(mut self) -> Self {
         self.within = self.git.config.limits.remote;
         self
@@ -128,14 +139,15 @@ impl<'a> Call<'a> {
         self.args = args.into_iter().map(Into::into).collect();
         let what = self.args.first().cloned().unwrap_or_default();
         let within = self.within;
-        let program = self.git.program().ok_or(GitError::Missing)?;
+        let (program, lock) = self.git.program_and_lock().await?;
         let mut spec = WardSpec::new(&self.git.config.warden, program, &self.directory);
         spec.env = self.environment();
         spec.args = self.arguments();
         spec.capture_bytes = CAPTURE_BYTES;
-        spec.marker = Marker::of_lock(&self.git.config.lock);
+        spec.lost_term_ms = LAST_WORDS_MS;
+        spec.marker = Marker::of_lock(&lock);
         spec.lease = LeaseSpec {
-            session: Some(self.git.config.lock.clone()),
+            session: Some(lock),
             directory: None,
         };
         let finished = in_its_turn(&what, spec, within).await?;
@@ -143,6 +155,12 @@ impl<'a> Call<'a> {
             return Err(GitError::TimedOut { what, within });
         }
         Ok(finished)
+    }
+
+    /// With a limit of its own.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.within = self.within.min(limit);
+        self
     }
 
     /// The result of a success.
@@ -271,6 +289,18 @@ pub fn meaning_of(what: String, finished: &Finished) -> GitError {
     if nobody.iter().any(|part| has(part)) {
         return GitError::NoIdentity;
     }
+    let denied = [
+        "Authentication failed",
+        "could not read Username",
+        "could not read Password",
+        "Permission denied (",
+        "Host key verification failed",
+        "The requested URL returned error: 401",
+        "The requested URL returned error: 403",
+    ];
+    if denied.iter().any(|part| has(part)) {
+        return GitError::Denied(said);
+    }
     let unreachable = [
         "Could not read from remote",
         "Could not resolve host",
@@ -303,6 +333,9 @@ mod tests {
         assert!(locked.passes_by_itself());
         let gone = failed("fatal: Could not read from remote repository.");
         assert!(matches!(gone, GitError::Unreachable(_)));
+        let denied =
+            failed("fatal: could not read Username for 'https://h': terminal prompts disabled");
+        assert!(matches!(&denied, GitError::Denied(_)) && denied.stops_the_loop());
         assert_eq!(
             failed("Author identity unknown\n*** Please tell me who you are."),
             GitError::NoIdentity

@@ -10,6 +10,7 @@ use orchestrator_actors::ports::git::{Evidence, GitError};
 
 use super::call::Call;
 use super::place::{self, Place};
+use super::status::Status;
 use super::{GitCli, Isolation, status, trust};
 use crate::adapters::process::command::Finished;
 use crate::adapters::process::speaks_of_shortage;
@@ -27,6 +28,11 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
     if tip(git, &place, &created.full()).await?.is_some() {
         return Err(GitError::BranchExists(created));
     }
+    let route = Some(
+        trust::Settings::read(git, &place)
+            .await?
+            .route(&git.config.remote),
+    );
     let base = CommitId::new(commit);
     let isolation = Some(git.config.isolation.clone());
     let Isolation::Worktree(folder) = &git.config.isolation else {
@@ -36,6 +42,7 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
             base,
             directory: git.config.directory.clone(),
             isolation,
+            route,
         });
     };
     let (previous, base) = match end_of_chain(git, &place, &base).await? {
@@ -53,6 +60,7 @@ pub async fn prepare(git: &GitCli, created: BranchName) -> Result<BranchChange, 
         base,
         directory,
         isolation,
+        route,
     })
 }
 
@@ -163,8 +171,8 @@ pub async fn commit(
     let now = status::read(git, &place).await?;
     is_on(&now, change)?;
     if !now.changed.is_empty() {
-        Call::at(git, &place).run(["add", "-A"]).await?;
-        let file = write_message(&place, message)?;
+        add(Call::at(git, &place), &place, &now, &[]).await?;
+        let file = write_aside(&place, "ORCHESTRATOR_COMMIT_MESSAGE", message.as_bytes())?;
         let file = file.to_string_lossy();
         let args = [
             "commit",
@@ -219,13 +227,34 @@ pub async fn check_identity(git: &GitCli, place: &Place) -> Result<(), GitError>
     Ok(())
 }
 
+/// Adds exactly what was found to have changed: `git add -A` by itself would look into every submodule, with whatever filters
+/// that one names.
+pub async fn add(
+    call: Call<'_>,
+    place: &Place,
+    now: &Status,
+    how: &[&str],
+) -> Result<(), GitError> {
+    let paths = now.to_add();
+    // Without a path `git add -A` adds everything.
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let file = write_aside(place, "ORCHESTRATOR_PATHS", &paths)?;
+    let from = format!("--pathspec-from-file={}", file.display());
+    let args = ["add", "-A", "--pathspec-file-nul", &from];
+    let added = call.literally().run(args.iter().chain(how).copied()).await;
+    let _ = fs::remove_file(file);
+    added.map(drop)
+}
+
 /// In a file, because a task's text may be longer than an argument. Made anew: under this name an assistant could have
 /// put a link to somewhere else.
-fn write_message(place: &Place, message: &str) -> Result<PathBuf, GitError> {
-    let path = place.git_dir.join("ORCHESTRATOR_COMMIT_MESSAGE");
+fn write_aside(place: &Place, name: &str, content: &[u8]) -> Result<PathBuf, GitError> {
+    let path = place.git_dir.join(name);
     let _ = fs::remove_file(&path);
     fs::File::create_new(&path)
-        .and_then(|mut file| file.write_all(message.as_bytes()))
+        .and_then(|mut file| file.write_all(content))
         .map_err(|error| {
             let said = format!("could not write {}: {error}", path.display());
             if speaks_of_shortage(&said) {
@@ -241,10 +270,11 @@ fn write_message(place: &Place, message: &str) -> Result<PathBuf, GitError> {
 
 pub async fn push(git: &GitCli, change: &BranchChange) -> Result<bool, GitError> {
     let place = place::find(git).await?;
-    trust::check(git, &place).await?;
+    let settings = trust::check(git, &place).await?;
     if !git.config.push || !has_remote(git, &place).await? {
         return Ok(false);
     }
+    trust::check_route(git, &settings, change)?;
     let name = change.created.full();
     let refspec = format!("{name}:{name}");
     let args = ["push", "-q", "-u", "--no-verify"].map(str::to_owned);
@@ -280,12 +310,13 @@ pub async fn has_remote(git: &GitCli, place: &Place) -> Result<bool, GitError> {
 pub async fn settle(git: &GitCli, change: &BranchChange) -> Result<(), GitError> {
     let Isolation::Worktree(folder) = &git.config.isolation else {
         let place = place::find_at(git, &change.directory).await?;
-        return nothing_left(git, &place).await;
+        return nothing_left(git, &place, change).await;
     };
     let tree = own_tree(folder, &change.created);
     let main = place::find(git).await?;
     if tree.exists() {
-        nothing_left(git, &place::find_at(git, &change.directory).await?).await?;
+        let place = place::find_at(git, &change.directory).await?;
+        nothing_left(git, &place, change).await?;
         remove_tree(git, &main, &tree).await?;
     }
     let end = change.created.full();
@@ -295,9 +326,10 @@ pub async fn settle(git: &GitCli, change: &BranchChange) -> Result<(), GitError>
     Ok(())
 }
 
-async fn nothing_left(git: &GitCli, place: &Place) -> Result<(), GitError> {
+/// On another branch nothing is the task's: somebody has gone on while its work waited for the remote.
+async fn nothing_left(git: &GitCli, place: &Place, change: &BranchChange) -> Result<(), GitError> {
     let now = status::read(git, place).await?;
-    if now.changed.is_empty() {
+    if now.changed.is_empty() || is_on(&now, change).is_err() {
         Ok(())
     } else {
         Err(GitError::StillDirty(now.shown()))

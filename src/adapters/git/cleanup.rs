@@ -6,12 +6,13 @@
 //! hundred of all branches. So even somebody who came to work in the directory after a crash loses nothing.
 
 use std::fs;
+use std::time::Duration;
 
 use orchestrator_actors::domain::task::{BranchChange, CommitId};
 use orchestrator_actors::ports::git::{GitError, Undo};
 
 use super::call::Call;
-use super::changes::{has_remote, identity, is_ancestor, own_tree, remove_tree, tip};
+use super::changes::{add, has_remote, identity, is_ancestor, own_tree, remove_tree, tip};
 use super::place::{self, Place};
 use super::status::{self, Status};
 use super::{GitCli, Identity, Isolation, trust};
@@ -20,6 +21,9 @@ use super::{GitCli, Identity, Isolation, trust};
 const MOST_KEPT: usize = 9;
 /// Things that are kept of a repository: the newest, by the date of their commits.
 pub const MOST_KEPT_IN_ALL: usize = 100;
+
+/// Somebody waits for the end of the task, and nothing but a word at a remote depends on it.
+const TAKE_BACK: Duration = Duration::from_secs(20);
 
 const KEPT: &str = "refs/orchestrator/left";
 
@@ -59,10 +63,21 @@ pub async fn clean_up(git: &GitCli, undo: &Undo) -> Result<Option<String>, GitEr
     };
     let at = Workshop::open(git, main, change).await?;
     let committed = at.delete_branch().await?;
-    if let Some(commit) = &undo.commit {
-        at.delete_at_remote(commit).await?;
-    }
     Ok(left.or(committed))
+}
+
+pub async fn take_back(
+    git: &GitCli,
+    change: &BranchChange,
+    commit: &CommitId,
+) -> Result<(), GitError> {
+    let place = place::find(git).await?;
+    let settings = trust::Settings::read(git, &place).await?;
+    trust::check_route(git, &settings, change)?;
+    Workshop::open(git, place, change)
+        .await?
+        .delete_at_remote(commit)
+        .await
 }
 
 /// A work tree in which nothing of the repository's own choice is run.
@@ -144,7 +159,7 @@ impl<'a> Workshop<'a> {
         let kept = if now.changed.is_empty() {
             head.to_owned()
         } else {
-            self.commit_aside(head).await?
+            self.commit_aside(now, head).await?
         };
         if kept == self.change.base.as_str() {
             return Ok(None);
@@ -200,14 +215,22 @@ impl<'a> Workshop<'a> {
     }
 
     /// A commit of everything that is not ignored, made with an index of its own, on no branch.
-    async fn commit_aside(&self, head: &str) -> Result<String, GitError> {
+    async fn commit_aside(&self, now: &Status, head: &str) -> Result<String, GitError> {
         let index = self.place.git_dir.join("orchestrator-index");
         let _ = fs::remove_file(&index);
         let _ = fs::copy(self.place.git_dir.join("index"), &index);
         let made = async {
             let aside = || self.call().env("GIT_INDEX_FILE", &index);
             // Something that cannot be added must not keep the rest from being kept.
-            aside().try_run(["add", "-A", "--ignore-errors"]).await?;
+            if let Err(error) = add(aside(), &self.place, now, &["--ignore-errors"]).await {
+                if error.passes_by_itself() {
+                    return Err(error);
+                }
+                let lacking = status::read_by(aside()).await?.not_added();
+                if !lacking.is_empty() {
+                    return Err(GitError::NotKept(lacking));
+                }
+            }
             let tree = aside().run(["write-tree"]).await?.stdout_text();
             let mut settings = identity(self.git);
             let who = keeper();
@@ -240,7 +263,7 @@ impl<'a> Workshop<'a> {
         Ok(kept)
     }
 
-    /// A push that got no answer may have arrived. Only what is exactly ours is deleted.
+    /// Only what is exactly ours is deleted.
     async fn delete_at_remote(&self, commit: &CommitId) -> Result<(), GitError> {
         if !has_remote(self.git, &self.place).await? {
             return Ok(());
@@ -249,6 +272,7 @@ impl<'a> Workshop<'a> {
         let listed = self
             .call()
             .over_the_network()
+            .within(TAKE_BACK)
             .run(["ls-remote", remote, &name])
             .await?;
         if listed.stdout_text().split_whitespace().next() != Some(commit.as_str()) {
@@ -258,6 +282,7 @@ impl<'a> Workshop<'a> {
         let nothing = format!(":{name}");
         self.call()
             .over_the_network()
+            .within(TAKE_BACK)
             .run(["push", "-q", "--no-verify", &lease, remote, &nothing])
             .await?;
         Ok(())

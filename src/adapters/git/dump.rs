@@ -6,11 +6,17 @@ use orchestrator_actors::ports::git::{GitError, StateDump};
 
 use super::GitCli;
 use super::call::Call;
-use super::{place, status};
+use super::place::{self, Place};
+use super::status;
 
 const BRANCHES: usize = 100;
 const FILES: usize = 10;
 const CHANGED: usize = 50;
+
+fn lock_in(place: &Place) -> Option<String> {
+    let lock = place.git_dir.join("index.lock");
+    lock.exists().then(|| lock.display().to_string())
+}
 
 pub async fn dump(git: &GitCli, label: String) -> Result<StateDump, GitError> {
     let place = place::find(git).await?;
@@ -54,6 +60,7 @@ pub async fn dump(git: &GitCli, label: String) -> Result<StateDump, GitError> {
         label,
         branch: now.branch,
         commit: now.commit,
+        locked: lock_in(&place),
         branches,
         log: String::from_utf8_lossy(&log.stdout).trim_end().to_owned(),
         changed_count: now.changed.len(),
@@ -61,7 +68,7 @@ pub async fn dump(git: &GitCli, label: String) -> Result<StateDump, GitError> {
             .changed
             .into_iter()
             .take(CHANGED)
-            .map(|(letters, path)| format!("{letters} {path}"))
+            .map(|one| format!("{} {}", one.letters, one.shown()))
             .collect(),
         files,
     })

@@ -28,6 +28,10 @@ use orchestrator_actors::ports::git::{
     ChainLink, Cleanliness, Evidence, Git, GitError, Relationship, StateDump, Undo,
 };
 
+use crate::adapters::process::directories;
+use crate::adapters::process::lease::session_lock;
+use crate::adapters::process::marker::file_key;
+
 pub use diff::{DiffStat, FileStat};
 
 /// Who commits.
@@ -54,8 +58,35 @@ pub struct GitConfig {
     /// The binary that becomes the warden.
     pub warden: PathBuf,
     /// Held by the warden of each call: a git that is being ended, or that a dead supervisor left, is waited for.
-    pub lock: PathBuf,
+    pub lock: CallLock,
     pub limits: Limits,
+}
+
+/// Which lock the calls in a directory take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallLock {
+    /// This file.
+    File(PathBuf),
+    /// One in this folder for all directories of a work tree.
+    OfWorkTree(PathBuf),
+}
+
+impl CallLock {
+    fn file(&self, directory: &Path) -> PathBuf {
+        match self {
+            Self::File(file) => file.clone(),
+            Self::OfWorkTree(folder) => {
+                let root = directories::root_of(directory);
+                session_lock(folder, &file_key(&format!("git/{}", root.display())))
+            }
+        }
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for CallLock {
+    fn from(file: P) -> Self {
+        Self::File(file.into())
+    }
 }
 
 /// How long a call may take.
@@ -80,7 +111,7 @@ impl GitConfig {
         directory: impl Into<PathBuf>,
         environment: BTreeMap<String, String>,
         warden: impl Into<PathBuf>,
-        lock: impl Into<PathBuf>,
+        lock: impl Into<CallLock>,
     ) -> Self {
         Self {
             directory: directory.into(),
@@ -122,9 +153,15 @@ impl GitCli {
         }
     }
 
-    /// Looked for in every call: it may be installed, replaced or removed at any time. `None` when there is none.
-    fn program(&self) -> Option<PathBuf> {
-        find_git(self.config.environment.get("PATH"))
+    /// Looked for in every call: git may be installed, replaced or removed at any time. Not on a runtime's thread, because
+    /// some folder of the PATH may be on a disk that does not answer.
+    async fn program_and_lock(&self) -> Result<(PathBuf, PathBuf), GitError> {
+        let config = self.config.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let program = find_git(config.environment.get("PATH"))?;
+            Some((program, config.lock.file(&config.directory)))
+        });
+        looked.await.ok().flatten().ok_or(GitError::Missing)
     }
 }
 
@@ -181,6 +218,11 @@ impl Git for GitCli {
     fn clean_up(&self, undo: Undo) -> Pending<Result<Option<String>, GitError>> {
         let git = self.of(&undo.change);
         Box::pin(async move { cleanup::clean_up(&git, &undo).await })
+    }
+
+    fn take_back(&self, change: BranchChange, commit: CommitId) -> Pending<Result<(), GitError>> {
+        let git = self.of(&change);
+        Box::pin(async move { cleanup::take_back(&git, &change, &commit).await })
     }
 
     fn verify_chain(&self, links: Vec<ChainLink>) -> Pending<Result<Vec<Relationship>, GitError>> {

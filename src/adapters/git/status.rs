@@ -1,6 +1,9 @@
 //! What `git status` says: the branch, its upstream, what is uncommitted; and whether something is under way in which
 //! no task may begin.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
 use orchestrator_actors::ports::git::{Cleanliness, GitError};
 
 use super::call::Call;
@@ -19,15 +22,58 @@ pub struct Status {
     pub commit: Option<String>,
     pub ahead: u64,
     pub behind: u64,
-    /// Two letters as `git status` has them (`??` untracked), and the path.
-    pub changed: Vec<(String, String)>,
+    pub changed: Vec<Changed>,
+}
+
+/// One uncommitted path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Two letters as `git status` has them: what the index has, what the work tree has (`??` untracked).
+    pub letters: String,
+    pub path: OsString,
+}
+
+impl Changed {
+    pub fn shown(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    /// The index does not have what lies in the work tree.
+    fn is_to_be_added(&self) -> bool {
+        !self.letters.ends_with('.')
+    }
+
+    /// A folder in such a list is a repository inside this one.
+    fn is_repository(&self) -> bool {
+        self.path.as_bytes().ends_with(b"/")
+    }
 }
 
 impl Status {
     /// The first few uncommitted paths.
     pub fn shown(&self) -> Vec<String> {
-        let paths = self.changed.iter().map(|(_, path)| path.clone());
-        paths.take(SHOWN).collect()
+        self.changed
+            .iter()
+            .map(Changed::shown)
+            .take(SHOWN)
+            .collect()
+    }
+
+    /// What the index lacks, as git reads a list of paths.
+    pub fn to_add(&self) -> Vec<u8> {
+        let paths = self.changed.iter().filter(|one| one.is_to_be_added());
+        paths.fold(Vec::new(), |mut list, one| {
+            list.extend_from_slice(one.path.as_bytes());
+            list.push(0);
+            list
+        })
+    }
+
+    /// Files that the index lacks, the first few of them.
+    pub fn not_added(&self) -> Vec<String> {
+        let files = |one: &&Changed| one.is_to_be_added() && !one.is_repository();
+        let files = self.changed.iter().filter(files).map(Changed::shown);
+        files.take(SHOWN).collect()
     }
 }
 
@@ -74,35 +120,46 @@ pub async fn read_by(call: Call<'_>) -> Result<Status, GitError> {
         "--ignore-submodules=dirty",
     ];
     let finished = call.reading().run(asked).await?;
-    Ok(parse(&String::from_utf8_lossy(&finished.stdout)))
+    Ok(parse(&finished.stdout))
 }
 
-fn parse(text: &str) -> Status {
+/// Of bytes, because a path need not be text.
+fn parse(text: &[u8]) -> Status {
     let mut status = Status::default();
-    let mut entries = text.split('\0').filter(|entry| !entry.is_empty());
+    let mut entries = text
+        .split(|byte| *byte == 0)
+        .filter(|entry| !entry.is_empty());
     while let Some(entry) = entries.next() {
-        if let Some(header) = entry.strip_prefix("# ") {
-            read_header(&mut status, header);
+        if let Some(header) = entry.strip_prefix(b"# ") {
+            read_header(&mut status, &String::from_utf8_lossy(header));
             continue;
         }
-        let (kind, rest) = entry.split_once(' ').unwrap_or((entry, ""));
+        let mut parts = entry.splitn(2, |byte| *byte == b' ');
+        let (kind, rest) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
         // The number of fields before the path, by kind.
         let fields = match kind {
-            "1" => 8,
-            "2" => {
+            b"1" => 8,
+            b"2" => {
                 // Followed by the path it was renamed from.
                 entries.next();
                 9
             }
-            "u" => 10,
+            b"u" => 10,
             _ => 1,
         };
-        let path = rest.splitn(fields, ' ').last().unwrap_or_default();
+        let is_space = |byte: &u8| *byte == b' ';
+        let path = rest.splitn(fields, is_space).last().unwrap_or_default();
         let letters = match kind {
-            "1" | "2" | "u" => rest.split(' ').next().unwrap_or_default(),
-            _ => "??",
+            b"1" | b"2" | b"u" => rest.split(is_space).next().unwrap_or_default(),
+            _ => b"??",
         };
-        status.changed.push((letters.to_owned(), path.to_owned()));
+        status.changed.push(Changed {
+            letters: String::from_utf8_lossy(letters).into_owned(),
+            path: OsStr::from_bytes(path).to_owned(),
+        });
     }
     status
 }
@@ -146,8 +203,11 @@ mod tests {
             1 .M N... 100644 100644 100644 aaa bbb with space.txt\0\
             2 R. N... 100644 100644 100644 aaa bbb R100 new name\0old name\0\
             u UU N... 100644 100644 100644 100644 a b c both.txt\0? new\nline.txt\0";
-        let status = parse(text);
-        let entry = |letters: &str, path: &str| (letters.to_owned(), path.to_owned());
+        let status = parse(text.as_bytes());
+        let entry = |letters: &str, path: &str| Changed {
+            letters: letters.to_owned(),
+            path: path.into(),
+        };
         assert_eq!(
             status,
             Status {
@@ -166,8 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn only_what_the_index_lacks_is_added_and_its_name_is_kept_to_the_byte() {
+        let status = parse(
+            b"1 D. N... 100644 000000 000000 a b gone\x001 AD N... 0 0 0 a b added\0? \xff.txt\0? theirs/\0",
+        );
+        assert_eq!(status.to_add(), b"added\0\xff.txt\0theirs/\0");
+        assert_eq!(status.not_added(), ["added", "\u{fffd}.txt"]);
+    }
+
+    #[test]
     fn an_unborn_and_a_detached_head_are_none() {
-        let status = parse("# branch.oid (initial)\0# branch.head (detached)\0");
+        let status = parse(b"# branch.oid (initial)\0# branch.head (detached)\0");
         assert_eq!((status.branch, status.commit), (None, None));
     }
 }

@@ -4,25 +4,43 @@
 
 use std::collections::BTreeSet;
 
+use orchestrator_actors::domain::task::BranchChange;
 use orchestrator_actors::ports::git::GitError;
+use sha2::{Digest, Sha256};
 
 use super::GitCli;
 use super::call::Call;
 use super::place::Place;
 
 /// Refuses a repository that would make git start programs of its own choice.
-pub async fn check(git: &GitCli, place: &Place) -> Result<(), GitError> {
-    let named = programs_named(git, place).await?;
+pub async fn check(git: &GitCli, place: &Place) -> Result<Settings, GitError> {
+    let settings = Settings::read(git, place).await?;
+    let named = settings.programs();
     if named.is_empty() {
-        Ok(())
+        Ok(settings)
     } else {
         Err(GitError::Untrusted(named))
     }
 }
 
+/// Refuses a push to somewhere else than where it would have gone before the assistant came: the user's key would go along.
+pub fn check_route(
+    git: &GitCli,
+    settings: &Settings,
+    change: &BranchChange,
+) -> Result<(), GitError> {
+    let remote = &git.config.remote;
+    match &change.route {
+        Some(before) if *before != settings.route(remote) => Err(GitError::Redirected(format!(
+            "remote.{remote}.*, url.* or http.*"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Settings that take the power from what is not trusted: undoing must be possible in any repository.
 pub async fn disarmed(git: &GitCli, place: &Place) -> Result<Vec<String>, GitError> {
-    let named = programs_named(git, place).await?;
+    let named = Settings::read(git, place).await?.programs();
     Ok(named.into_iter().flat_map(disarm).collect())
 }
 
@@ -42,32 +60,67 @@ fn disarm(key: String) -> Vec<String> {
     settings
 }
 
-async fn programs_named(git: &GitCli, place: &Place) -> Result<Vec<String>, GitError> {
-    let asked = ["config", "--list", "--includes", "--show-scope", "-z"];
-    let finished = Call::at(git, place).reading().run(asked).await?;
-    Ok(in_listing(&String::from_utf8_lossy(&finished.stdout)))
+/// All settings that hold in a place: `scope NUL key LF value NUL`, again and again.
+pub struct Settings(String);
+
+impl Settings {
+    pub async fn read(git: &GitCli, place: &Place) -> Result<Self, GitError> {
+        let asked = ["config", "--list", "--includes", "--show-scope", "-z"];
+        let finished = Call::at(git, place).reading().run(asked).await?;
+        Ok(Self(String::from_utf8_lossy(&finished.stdout).into_owned()))
+    }
+
+    /// Whether it is the repository's own, and the setting.
+    fn each(&self) -> impl Iterator<Item = (bool, &str)> {
+        let mut fields = self.0.split('\0');
+        std::iter::from_fn(move || {
+            let (scope, setting) = (fields.next()?, fields.next()?);
+            Some((matches!(scope, "local" | "worktree"), setting))
+        })
+    }
+
+    /// The repository's own settings that name programs and that the user does not have, too.
+    fn programs(&self) -> Vec<String> {
+        let named = || {
+            self.each()
+                .filter(|(_, setting)| names_a_program(key_of(setting)))
+        };
+        let trusted: BTreeSet<&str> = named()
+            .filter_map(|(own, setting)| (!own).then_some(setting))
+            .collect();
+        let keys: BTreeSet<String> = named()
+            .filter(|(own, setting)| *own && !trusted.contains(setting))
+            .map(|(_, setting)| key_of(setting).to_owned())
+            .collect();
+        keys.into_iter().collect()
+    }
+
+    /// Names what the repository says about where a push to this remote goes. A hash, because an address can hold a password.
+    pub fn route(&self, remote: &str) -> String {
+        use std::fmt::Write;
+        let leads = |setting: &str| leads_somewhere(key_of(setting), remote);
+        let own = self.each().filter(|(own, setting)| *own && leads(setting));
+        let text: Vec<&str> = own.map(|(_, setting)| setting).collect();
+        Sha256::digest(text.join("\0"))[..16]
+            .iter()
+            .fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+    }
 }
 
-/// `scope NUL key LF value NUL`, again and again.
-fn in_listing(listing: &str) -> Vec<String> {
-    let mut fields = listing.split('\0');
-    let mut trusted = BTreeSet::new();
-    let mut own = BTreeSet::new();
-    while let (Some(scope), Some(setting)) = (fields.next(), fields.next()) {
-        let key = setting.split('\n').next().unwrap_or_default();
-        if !names_a_program(key) {
-            continue;
-        }
-        match scope {
-            "local" | "worktree" => own.insert(setting),
-            _ => trusted.insert(setting),
-        };
-    }
-    let keys: BTreeSet<String> = own
-        .difference(&trusted)
-        .map(|setting| setting.split('\n').next().unwrap_or_default().to_owned())
-        .collect();
-    keys.into_iter().collect()
+fn key_of(setting: &str) -> &str {
+    setting.split('\n').next().unwrap_or_default()
+}
+
+fn leads_somewhere(key: &str, remote: &str) -> bool {
+    let of_remote = key
+        .strip_prefix("remote.")
+        .and_then(|rest| rest.strip_prefix(remote))
+        .is_some_and(|rest| rest.starts_with('.') && rest != ".fetch");
+    let section = key.split('.').next().unwrap_or_default();
+    of_remote || matches!(section, "url" | "http" | "credential" | "ssh")
 }
 
 fn names_a_program(key: &str) -> bool {
@@ -96,15 +149,40 @@ mod tests {
             local\0filter.lfs.clean\ngit-lfs clean -- %f\0\
             local\0core.hookspath\n.husky\0local\0remote.origin.url\n/r\0\
             local\0filter.x.y.smudge\nevil\0worktree\0credential.https://h.helper\n!evil\0";
+        let programs = |listing: &str| Settings(listing.to_owned()).programs();
         assert_eq!(
-            in_listing(listing),
+            programs(listing),
             ["credential.https://h.helper", "filter.x.y.smudge"]
         );
         let other = listing.replace(
             "global\0filter.lfs.clean\ngit-lfs clean",
             "global\0filter.lfs.clean\nother",
         );
-        assert!(in_listing(&other).contains(&"filter.lfs.clean".to_owned()));
+        assert!(programs(&other).contains(&"filter.lfs.clean".to_owned()));
+    }
+
+    #[test]
+    fn a_route_is_what_the_repository_says_about_its_remote() {
+        let route = |listing: &str| Settings(listing.to_owned()).route("origin");
+        let before =
+            "global\0url.a.insteadof\nb\0local\0remote.origin.url\n/r\0local\0user.name\nx\0";
+        for same in [
+            "local\0remote.other.url\n/o\0",
+            "local\0remote.origin.fetch\n+x\0",
+        ] {
+            assert_eq!(route(before), route(&format!("{before}{same}")), "{same:?}");
+        }
+        for other in [
+            "local\0remote.origin.pushurl\n/p\0",
+            "local\0url./p.insteadof\n/r\0",
+            "worktree\0http.proxy\nevil\0",
+        ] {
+            assert_ne!(
+                route(before),
+                route(&format!("{before}{other}")),
+                "{other:?}"
+            );
+        }
     }
 
     #[test]

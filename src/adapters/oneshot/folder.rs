@@ -20,6 +20,13 @@ impl Folder {
         Ok(Self(own))
     }
 
+    /// What the runs of a task have left whose supervisor was killed: whoever did them, nothing of it lives any more.
+    pub fn sweep(run_dir: &Path, names: &[&str], key: &str) {
+        for name in names {
+            let _ = fs::remove_dir_all(run_dir.join(name).join(key));
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -156,6 +156,14 @@ pub fn lock_of(run_dir: &Path, task: &TaskId) -> PathBuf {
     session_lock(&run_dir.join("locks"), &key_of(task))
 }
 
+/// Who has folders of runs.
+const NAMES: [&str; 2] = ["goose", "opencode"];
+
+/// Removes what the runs of a task have left; only when nothing of its assistant lives.
+pub fn sweep_folders(run_dir: &Path, task: &TaskId) {
+    Folder::sweep(run_dir, &NAMES, &key_of(task));
+}
+
 /// What everything that the assistant started carries in its environment.
 pub fn marker_of(state_dir: &Path, task: &TaskId) -> Marker {
     Marker::new(&prefix(state_dir), &key_of(task))

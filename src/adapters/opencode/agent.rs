@@ -5,13 +5,14 @@ use std::sync::Arc;
 use orchestrator_actors::domain::ids::{ConversationId, SessionId, TurnId};
 use orchestrator_actors::domain::turn::StoredTurn;
 use orchestrator_actors::ports::Pending;
-use orchestrator_actors::ports::agent::{Agent, AgentError, Prompt, Reply, RequestId};
+use orchestrator_actors::ports::agent::{Agent, AgentError, Carried, Prompt, Reply, RequestId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout_at};
 use tracing::debug;
 
 use super::Deadlines;
 use super::api::{Api, ApiError, SHORT};
+use super::files;
 use super::ids::PromptIds;
 use super::pump::Command;
 use super::stored;
@@ -19,6 +20,9 @@ use crate::adapters::process::{Ward, rss_bytes};
 
 /// How often the store is asked whether a prompt arrived, should no event say so.
 const ARRIVAL_POLL: Duration = Duration::from_millis(500);
+
+/// OpenCode stores a prompt after it has looked at its images, and made large ones smaller: seconds on a busy machine.
+const LOOKING_AT_FILES: Duration = Duration::from_secs(25);
 
 pub struct OpenCodeAgent {
     /// Dropping the last handle closes the lifeline.
@@ -117,10 +121,13 @@ impl Agent for OpenCodeAgent {
         })
     }
 
-    fn deliver(&self, prompt: Prompt) -> Pending<Result<(), AgentError>> {
+    fn deliver(&self, prompt: Prompt, files: Vec<Carried>) -> Pending<Result<(), AgentError>> {
         let (api, commands, mut loaded) =
             (self.api.clone(), self.commands.clone(), self.loaded.clone());
-        let arrival = self.deadlines.arrival;
+        let mut arrival = self.deadlines.arrival;
+        if !files.is_empty() {
+            arrival += LOOKING_AT_FILES;
+        }
         Box::pin(async move {
             if let Some(model) = &prompt.model
                 && !model
@@ -143,7 +150,7 @@ impl Agent for OpenCodeAgent {
             // An error means that the loading task is gone; then there is nothing to wait for.
             let _ = loaded.wait_for(|loaded| *loaded).await;
             let mut arrived = begin(&commands, &prompt).await?;
-            let result = hand_over(&api, &prompt, &mut arrived, arrival).await;
+            let result = hand_over(&api, &prompt, &files, &mut arrived, arrival).await;
             if result.is_err() {
                 let _ = commands.send(Command::Forget { turn: prompt.turn }).await;
             }
@@ -213,18 +220,13 @@ async fn begin(
 async fn hand_over(
     api: &Api,
     prompt: &Prompt,
+    files: &[Carried],
     arrived: &mut oneshot::Receiver<()>,
     within: Duration,
 ) -> Result<(), AgentError> {
     let ids = PromptIds::of(&prompt.turn);
     let sent = api
-        .prompt(
-            &prompt.conversation,
-            &ids,
-            &prompt.content,
-            prompt.model.as_ref(),
-            prompt.agent.as_deref(),
-        )
+        .prompt(prompt, &ids, files::parts(&ids, prompt, files))
         .await;
     match sent {
         // Its form was looked at before anything was stored.

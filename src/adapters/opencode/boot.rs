@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use orchestrator_actors::ports::agent::{AgentError, ExitReport, OpenSpec, Opened, Waiting};
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -18,6 +17,7 @@ use super::pump::{Pump, Watched};
 use super::ready::{Ready, get_ready};
 use super::settings::Store;
 use super::{PINNED_VERSION, Shared, health};
+use crate::adapters::process::directories;
 use crate::adapters::process::journal::Journal;
 use crate::adapters::process::lease::Held;
 use crate::adapters::process::lease::{DirectoryUse, Lease, LeaseError, LeaseSpec, session_lock};
@@ -63,10 +63,12 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
         uuid::Uuid::new_v4().simple(),
         uuid::Uuid::new_v4().simple()
     );
-    let (ward_spec, secrets) = describe(&shared, &spec, &store, &password)?;
+    let lock = directories::look_for_lock(&shared.config.locks(), directory)
+        .await
+        .map_err(|error| AgentError::Boot(error.to_string()))?;
+    let (ward_spec, secrets) = describe(&shared, &spec, &store, &password, &lock)?;
 
     let shutting_down = || AgentError::Boot("the supervisor is shutting down".to_owned());
-    let lock = shared.config.locks().join(directory_lock(directory));
     let (place, turn, mut ward, _slot) = loop {
         // From here on no task of ours takes the directory.
         let _waiter = shared.directories.wait(&lock);
@@ -161,6 +163,7 @@ fn describe(
     spec: &OpenSpec,
     store: &Store,
     password: &str,
+    directory_lock: &Path,
 ) -> Result<(WardSpec, Vec<String>), AgentError> {
     let config = &shared.config;
     let utf8 = |path: &Path| {
@@ -192,10 +195,7 @@ fn describe(
     ward.env = env;
     ward.lease = LeaseSpec {
         session: Some(session_lock(&locks, &session)),
-        directory: Some((
-            locks.join(directory_lock(spec.directory.as_path())),
-            DirectoryUse::Shared,
-        )),
+        directory: Some((directory_lock.to_owned(), DirectoryUse::Shared)),
     };
     ward.marker = Marker::new(&shared.markers, spec.session.as_str());
     ward.temporary = Some(config.temporary().join(session));
@@ -252,17 +252,6 @@ async fn directory_free(lock: &Path, waiting: &Waiting) -> Result<(), AgentError
     }
     waiting.set(None);
     Ok(())
-}
-
-/// The name of a directory's lock file.
-pub fn directory_lock(directory: &Path) -> String {
-    use std::fmt::Write;
-    let digest = Sha256::digest(directory.as_os_str().as_encoded_bytes());
-    let hex = digest[..16].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    format!("directory-{hex}.lock")
 }
 
 /// Starts the child as soon as there is a boot slot, the lease is free and the machine can. The slot is held while the

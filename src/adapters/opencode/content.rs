@@ -171,8 +171,9 @@ pub fn turn_error(error: &WireError) -> TurnError {
         Some(status) => format!("{message} (HTTP {status} from the model's provider)"),
         None => message.to_owned(),
     };
-    // Unknown errors carry whole stack traces.
-    TurnError::new(code, shortened(&message, 4096))
+    // Unknown errors carry whole stack traces, which say nothing to whoever asked.
+    let message = message.split("\n    at ").next().unwrap_or_default();
+    TurnError::new(code, shortened(message, 4096))
 }
 
 /// Some providers' bodies reach us whole, as JSON, maybe after words of OpenCode's: people are told what they say.

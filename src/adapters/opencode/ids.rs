@@ -31,6 +31,13 @@ impl PromptIds {
     }
 }
 
+impl PromptIds {
+    /// Of the file at this place among those that go along: behind the text, because parts are ordered by their ids.
+    pub fn file(&self, place: usize) -> String {
+        format!("{}f{place:02}", self.part)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ mod api;
 mod asking;
 mod boot;
 mod content;
+mod files;
 mod first_boot;
 mod health;
 mod ids;
@@ -31,7 +32,6 @@ pub mod task;
 mod told;
 mod wire;
 
-pub use boot::directory_lock;
 pub use models::Model;
 pub use places::{RolePlace, Room};
 pub use reach::Reach;

@@ -85,7 +85,8 @@ impl HermeticSettings {
                     "chunkTimeout": 60_000, "headerTimeout": 60_000,
                 },
                 "models": {"scripted": {
-                    "name": "Scripted", "reasoning": true, "tool_call": true,
+                    "name": "Scripted", "reasoning": true, "tool_call": true, "attachment": true,
+                    "modalities": {"input": ["text", "image", "pdf"], "output": ["text"]},
                     "limit": {"context": 200_000, "output": 32_000}, "cost": {"input": 0, "output": 0},
                 }},
             }},

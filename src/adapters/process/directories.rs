@@ -1,10 +1,43 @@
-//! Which directories chats wait for. A task that holds one gives it up between two tasks, and people go first: as long as a chat
+//! The lock of a directory, and which directories chats wait for. A task that holds one gives it up between two tasks, and people go first: as long as a chat
 //! waits, no task takes the directory again. In memory only, because whoever waits waits in this process; between processes
 //! the lock itself decides.
+//!
+//! Directories of one work tree have one lock: what a task switches, resets and cleans is the tree and not the folder
+//! that the worker was given.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+/// The lock file of a directory. Looks at the file system, so not on a runtime's thread.
+pub fn lock_of(locks: &Path, directory: &Path) -> PathBuf {
+    use std::fmt::Write;
+    let root = root_of(directory);
+    let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
+    let hex = digest[..16].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    locks.join(format!("directory-{hex}.lock"))
+}
+
+/// As [`lock_of`], for whoever runs on a runtime's thread.
+pub async fn look_for_lock(locks: &Path, directory: &Path) -> io::Result<PathBuf> {
+    let (locks, directory) = (locks.to_owned(), directory.to_owned());
+    let found = tokio::task::spawn_blocking(move || lock_of(&locks, &directory)).await;
+    found.map_err(io::Error::other)
+}
+
+/// Where git would find the work tree that the directory is in, by the `.git` that stands there; without one, the
+/// directory itself. Git is not asked: a chat needs the lock, too, and needs no git.
+pub fn root_of(directory: &Path) -> &Path {
+    let has_repository = |folder: &&Path| folder.join(".git").exists();
+    let found = directory.ancestors().find(has_repository);
+    found.unwrap_or(directory)
+}
 
 /// By the path of a directory's lock. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +83,20 @@ impl Drop for Waiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_of_one_work_tree_have_one_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| lock_of(Path::new("/locks"), &folder.path().join(name));
+        std::fs::create_dir_all(folder.path().join("shop/.git")).unwrap();
+        std::fs::create_dir_all(folder.path().join("shop/web/theirs")).unwrap();
+        // A work tree or a submodule names its repository in a file.
+        std::fs::write(folder.path().join("shop/web/theirs/.git"), "gitdir: x").unwrap();
+        assert_eq!(of("shop/web"), of("shop"));
+        assert_eq!(of("shop/api/gone"), of("shop"));
+        assert_ne!(of("shop/web/theirs"), of("shop"));
+        assert_ne!(of("other"), of("another"));
+    }
 
     #[test]
     fn a_directory_is_waited_for_until_the_last_one_has_gone() {

@@ -28,7 +28,7 @@ use super::temporary;
 use super::ward::{Captured, ExitRecord, Line, Source, SpawnError};
 use crate::telemetry::ASSISTANT;
 
-/// Between TERM and KILL once a lifeline is lost.
+/// Between TERM and KILL once a lifeline is lost, unless the child needs longer.
 pub(super) const LOST_TERM_MS: u64 = 300;
 
 /// A warden that has neither ended nor said why so long after its child's grace is over is woken.
@@ -85,6 +85,7 @@ impl Drain {
 }
 
 pub(super) struct Keeper {
+    pub lost_term_ms: u64,
     pub line: String,
     pub lease: LeaseSpec,
     pub marker: Marker,
@@ -168,7 +169,7 @@ impl Keeper {
                 }
                 control = controls.recv(), if write.is_some() => {
                     // Nobody holds the ward any more: the end of this direction is the end of the lifeline.
-                    let Control::Stop { term_ms } = control.unwrap_or(Control::Stop { term_ms: LOST_TERM_MS });
+                    let Control::Stop { term_ms } = control.unwrap_or(Control::Stop { term_ms: self.lost_term_ms });
                     if matches!(due, Due::Never) && !explained {
                         due = Due::after(term_ms);
                     }

@@ -54,6 +54,8 @@ pub struct WardSpec {
     pub answers_on_stdout: bool,
     /// How many bytes of each of stdout and stderr to keep for [`Ward::captured`].
     pub capture_bytes: usize,
+    /// Between TERM and KILL when nobody wants it any more, or the supervisor has died.
+    pub lost_term_ms: u64,
 }
 
 impl WardSpec {
@@ -76,6 +78,7 @@ impl WardSpec {
             journal: None,
             answers_on_stdout: false,
             capture_bytes: 0,
+            lost_term_ms: LOST_TERM_MS,
         }
     }
 
@@ -93,7 +96,7 @@ impl WardSpec {
                 .journal
                 .as_ref()
                 .map(|(journal, _)| journal.folder().to_owned()),
-            lost_term_ms: LOST_TERM_MS,
+            lost_term_ms: self.lost_term_ms,
         }
     }
 }
@@ -227,6 +230,7 @@ impl Ward {
             line: serde_json::to_string(&spec.for_the_warden()).map_err(|error| {
                 SpawnError::Failed(format!("could not describe the child: {error}"))
             })?,
+            lost_term_ms: spec.lost_term_ms,
             lease: spec.lease,
             marker: spec.marker,
             temporary: spec.temporary,

@@ -118,6 +118,11 @@ async fn run() -> io::Result<()> {
             return fail(&mut reports, message, is_shortage(&error)).await;
         }
     };
+    // A supervisor that has died while this came into being may have a successor, which found the lock free and has gone on.
+    if is_hung_up(controls.get_ref().get_ref()) {
+        lease.give_back();
+        return Ok(());
+    }
     let mut brood = match start(&spec, temporary.folder()) {
         Ok(child) => Brood::of(child),
         Err(error) => {
@@ -159,6 +164,14 @@ async fn run() -> io::Result<()> {
     let (code, signal) = brood.ending();
     report(&mut reports, &Report::Exited { code, signal }).await;
     Ok(())
+}
+
+/// Whether the other end is closed and nothing more will come from there.
+fn is_hung_up(lifeline: &OwnedReadHalf) -> bool {
+    use rustix::net::{RecvFlags, recv};
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let mut next = [0_u8; 1];
+    matches!(recv(lifeline.as_ref(), &mut next, flags), Ok((0, _)))
 }
 
 async fn wait(

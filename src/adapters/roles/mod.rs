@@ -15,7 +15,8 @@ use orchestrator_actors::ports::Pending;
 use orchestrator_actors::ports::role::{Player, RoleSpec, Roles};
 use tokio::time::Instant;
 
-use crate::adapters::opencode::{HermeticSettings, RolePlace, Room, directory_lock};
+use crate::adapters::opencode::{HermeticSettings, RolePlace, Room};
+use crate::adapters::process::directories;
 use crate::adapters::process::lease::{DirectoryUse, LeaseSpec, session_lock};
 use crate::adapters::process::leftovers;
 use crate::adapters::process::marker::{Marker, file_key};
@@ -102,7 +103,9 @@ async fn describe(
     let name = format!("role/{}/{}", spec.worker, casting.part);
     let key = file_key(&name);
     let traces = &config.traces;
-    let lock = traces.locks.join(directory_lock(spec.inside.as_path()));
+    let lock = directories::look_for_lock(&traces.locks, spec.inside.as_path())
+        .await
+        .map_err(|error| AgentError::Boot(error.to_string()))?;
     let mut ward = WardSpec::new(&config.search.warden, program, directory);
     ward.args = invocation.args.iter().map(|&arg| arg.to_owned()).collect();
     ward.env = env;

@@ -46,7 +46,7 @@ impl LooperDeps for SystemDeps {
     }
 
     fn log(&self, progress: Progress) {
-        orchestrator_actors::tasks::tell(&progress);
+        orchestrator_actors::tasks::tell(&progress, None);
         if let Some(listener) = &self.listener {
             listener(progress);
         }

@@ -2,6 +2,7 @@
 //! session; fed by a pipe it always begins a new one and ends after the answer to the last line.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -14,6 +15,7 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::resolve::{Target, sessions, target};
 use crate::cli::rows::PartRow;
+use crate::cli::turn::attach;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
 use crate::cli::turn::{
@@ -70,6 +72,7 @@ impl Chat {
         let mut lines = typing();
         let mut exit = Exit::Ok;
         let mut interrupted = false;
+        let mut files = Vec::new();
         loop {
             if person {
                 app.ui.ask("you> ");
@@ -100,8 +103,30 @@ impl Chat {
             if line.trim().is_empty() {
                 continue;
             }
-            let turn = match self.sent(app, connection, &conversation, &line).await {
-                Ok(Some(turn)) => turn,
+            if person && let Some(path) = file_of(&line) {
+                let path = path.map(|path| app.base().expand(path));
+                match path.and_then(|path| with_another(&files, path)) {
+                    Ok((all, told)) => {
+                        app.ui.say(told);
+                        files = all;
+                    }
+                    Err(failure) => failure.show(app.ui),
+                }
+                continue;
+            }
+            // Read when the message goes out: by then they may be others, or gone.
+            let sent = match attach::load(&files) {
+                Ok(loaded) => {
+                    self.sent(app, connection, &conversation, &line, &loaded)
+                        .await
+                }
+                Err(failure) => Err(failure),
+            };
+            let turn = match sent {
+                Ok(Some(turn)) => {
+                    files.clear();
+                    turn
+                }
                 Ok(None) => return Ok(Exit::Interrupted),
                 // A line that is too long is no reason to end a conversation with a person.
                 Err(failure) if person && failure.exit == Exit::Usage => {
@@ -159,6 +184,7 @@ impl Chat {
         connection: &Connection,
         to: &Target,
         line: &str,
+        files: &[attach::File],
     ) -> Result<Option<Submitted>, Failure> {
         if let Err(reason) = connection.client.is_connected() {
             let url = &connection.url;
@@ -170,7 +196,7 @@ impl Chat {
             agent: self.agent.as_deref(),
         };
         tokio::select! {
-            sent = submit(connection, to, line, how) => sent.map(Some),
+            sent = submit(connection, to, line, files, how) => sent.map(Some),
             _ = tokio::signal::ctrl_c() => Ok(None),
         }
     }
@@ -256,6 +282,35 @@ impl Chat {
     }
 }
 
+/// `/file PATH`: what goes along with the next message. A path may be quoted, as when a file is dragged into a terminal.
+fn file_of(line: &str) -> Option<Result<&str, Failure>> {
+    let rest = line.trim().strip_prefix("/file")?;
+    if rest.is_empty() {
+        return Some(Err(Failure::usage("which file? /file PATH")));
+    }
+    let path = rest.strip_prefix(' ')?.trim();
+    let quoted = |mark: char| {
+        path.strip_prefix(mark)
+            .and_then(|path| path.strip_suffix(mark))
+    };
+    let path = quoted('\'').or_else(|| quoted('"')).unwrap_or(path);
+    Some(Ok(path))
+}
+
+/// All that goes along now, and how to say so.
+fn with_another(files: &[PathBuf], path: PathBuf) -> Result<(Vec<PathBuf>, String), Failure> {
+    let mut all = files.to_vec();
+    all.push(path);
+    attach::load(&all)?;
+    let goes = if all.len() == 1 {
+        "file goes"
+    } else {
+        "files go"
+    };
+    let told = format!("{} {goes} along with the next message", all.len());
+    Ok((all, told))
+}
+
 async fn next_line(lines: &mut Typing) -> Result<Input, Failure> {
     tokio::select! {
         line = lines.next_line() => match line {
@@ -327,6 +382,18 @@ fn footer(closed: &Closed) -> String {
 mod tests {
     use super::*;
     use crate::cli::rows::UsageRow;
+
+    #[test]
+    fn a_file_is_named_with_or_without_quotation_marks() {
+        fn path(line: &str) -> &str {
+            file_of(line).unwrap().unwrap()
+        }
+        assert_eq!(path("/file a b.png"), "a b.png");
+        assert_eq!(path("/file 'a b.png' "), "a b.png");
+        assert!(file_of("/file").unwrap().is_err());
+        assert!(file_of("/files are nice").is_none());
+        assert!(file_of("look at /file x").is_none());
+    }
 
     #[test]
     fn the_footer_says_what_it_cost() {

@@ -8,7 +8,8 @@ mod start;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use orchestrator_actors::domain::policy::{Decision, Policy};
 use orchestrator_actors::machine::WorkerStart;
 
 use crate::adapters::process::again::start_again;
@@ -16,7 +17,9 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::listen::ListenArgs;
-use crate::config::{self, Limits, Notify, env, parse_duration};
+use crate::config::{
+    self, ANSWER_TIMEOUT_MS, DEFAULT_ANSWER_TIMEOUT_MS, Limits, Notify, env, parse_duration,
+};
 use crate::daemon::{Ended, LocalOptions, Mode, RunError, RunOptions, WorkerLine, page_origin};
 use crate::telemetry;
 use crate::ui::format::quoted;
@@ -54,6 +57,10 @@ pub struct Run {
     #[arg(long, requires = "local")]
     notify_desktop: bool,
 
+    /// With --local: tell the devices that have asked for it on their page, over their browsers' push services
+    #[arg(long, requires = "local")]
+    notify_push: bool,
+
     /// With --local: run this program for it; what there is to tell is on its stdin, as JSON
     #[arg(long, value_name = "PROGRAM", requires = "local")]
     notify_command: Option<String>,
@@ -61,6 +68,14 @@ pub struct Run {
     /// With --local: an answer that took this long is worth a word [default: 60s]
     #[arg(long, value_name = "TIME", requires = "local", value_parser = parse_duration)]
     notify_after: Option<Duration>,
+
+    /// With --local: what is decided of that which an assistant asks for [env: ORCHESTRATOR_PERMISSIONS=] [default: ask]
+    #[arg(long, value_name = "WORD", requires = "local", value_enum)]
+    permissions: Option<Word>,
+
+    /// With --local: reject what nobody has answered after this time [env: ORCHESTRATOR_ANSWER_TIMEOUT=] [default: 30min]
+    #[arg(long, value_name = "TIME", requires = "local", value_parser = answer_timeout)]
+    answer_timeout: Option<Duration>,
 
     /// Answer from a scripted model instead of a provider: no key, and no network but to install OpenCode with npm where
     /// there is none
@@ -104,6 +119,48 @@ pub struct Run {
     /// OpenCode to use [default: a compatible one in PATH, else the pinned one, installed once]
     #[arg(long, value_name = "PATH", env = env::OPENCODE_BIN, hide_env_values = true)]
     opencode: Option<PathBuf>,
+}
+
+/// What the flag says, or the variable: that one may be set where `run` serves workers.json, whose own word holds.
+fn or_variable<T>(
+    flag: Option<T>,
+    variable: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, Failure> {
+    match (flag, env::get(variable)) {
+        (Some(flag), _) => Ok(Some(flag)),
+        (None, None) => Ok(None),
+        (None, Some(text)) => parse(&text)
+            .map(Some)
+            .map_err(|reason| Failure::usage(format!("{variable}: {reason}"))),
+    }
+}
+
+/// A policy in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Word {
+    Ask,
+    Allow,
+    Deny,
+}
+
+impl Word {
+    fn decision(self) -> Decision {
+        match self {
+            Self::Ask => Decision::Ask,
+            Self::Allow => Decision::Allow,
+            Self::Deny => Decision::Deny,
+        }
+    }
+}
+
+/// The bounds are those of the file's key.
+fn answer_timeout(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if ANSWER_TIMEOUT_MS.contains(&(time.as_millis() as u64)) {
+        return Ok(time);
+    }
+    Err("must be from 1s to 7 days (604800s)".to_owned())
 }
 
 impl Run {
@@ -204,12 +261,24 @@ impl Run {
                 listen,
                 notify: Notify {
                     desktop: self.notify_desktop,
+                    push: self.notify_push,
                     command: self.notify_command.into_iter().collect(),
                     after_ms: self
                         .notify_after
                         .map_or(Notify::default().after_ms, |time| time.as_millis() as u64),
                     quiet: None,
                 },
+                permissions: or_variable(self.permissions, env::PERMISSIONS, |text| {
+                    Word::from_str(text, false)
+                        .map_err(|_| "must be `ask`, `allow` or `deny`".to_owned())
+                })?
+                .map_or(Policy::ASK, |word| Policy::of(word.decision())),
+                answer_timeout_ms: or_variable(
+                    self.answer_timeout,
+                    env::ANSWER_TIMEOUT,
+                    answer_timeout,
+                )?
+                .map_or(DEFAULT_ANSWER_TIMEOUT_MS, |time| time.as_millis() as u64),
             };
             (Mode::Local(local), None)
         } else {

@@ -1,6 +1,7 @@
 //! `orchestrator send`: one message. On stdout is the answer and nothing else; talk is on stderr.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use crate::cli::globals::App;
 use crate::cli::prompt::can_ask;
 use crate::cli::resolve::target;
 use crate::cli::rows::PartRow;
+use crate::cli::turn::attach;
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::Printer;
 use crate::cli::turn::{
@@ -30,6 +32,10 @@ pub struct Send {
     /// Worker (name or id) or session (id or title) [default: the worker of this directory, or the only one]
     #[arg(long, value_name = "WORKER_OR_SESSION")]
     to: Option<String>,
+
+    /// An image, a PDF or a text that goes along; can be given several times, 10 MB together
+    #[arg(long = "file", value_name = "PATH")]
+    files: Vec<PathBuf>,
 
     /// Model for this message, as provider/model
     #[arg(long, value_parser = model_name)]
@@ -60,13 +66,14 @@ impl Send {
     pub async fn execute(self, app: &App) -> Result<Exit, Failure> {
         let content = self.content()?;
         check(&content)?;
+        let files = attach::load(&self.files)?;
         let connection = connect(app).await?;
         let target = target(&connection, self.to.as_deref()).await?;
         let how = How {
             model: self.model.as_deref(),
             agent: self.agent.as_deref(),
         };
-        let turn = submit(&connection, &target, &content, how).await?;
+        let turn = submit(&connection, &target, &content, &files, how).await?;
         if !(self.wait || self.stream) {
             self.accepted(app, &turn);
             return Ok(Exit::Ok);

@@ -1,6 +1,7 @@
 //! One turn, seen from a terminal: sent, followed until it is closed, printed. `send` and `chat` share it.
 
 mod asking;
+pub mod attach;
 mod attention;
 pub mod dialog;
 pub mod fold;

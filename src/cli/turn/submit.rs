@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::attach::{File, upload};
 use crate::cli::connection::Connection;
 use crate::cli::failure::Failure;
 use crate::cli::resolve::Target;
@@ -29,13 +30,18 @@ pub async fn submit(
     connection: &Connection,
     target: &Target,
     content: &str,
+    files: &[File],
     how: How<'_>,
 ) -> Result<Submitted, Failure> {
     check(content)?;
+    let attachments = upload(connection, files).await?;
     let mut args = json!({"id": new_id(), "content": content});
     match target {
         Target::Worker { id, .. } => args["workerId"] = json!(id),
         Target::Session { id, .. } => args["sessionId"] = json!(id),
+    }
+    if !attachments.is_empty() {
+        args["attachments"] = json!(attachments);
     }
     if let Some(agent) = how.agent {
         args["agent"] = json!(agent);
@@ -65,7 +71,7 @@ pub fn model_name(text: &str) -> Result<String, String> {
 }
 
 /// 64 random bits: short enough to be typed, too many to be met twice.
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
     id[..8].to_owned() + &id[24..]
 }

@@ -27,7 +27,7 @@ pub fn users_opencode(home: &mut Home, permission: &Value) {
         "provider": { "fake": {
             "npm": "@ai-sdk/openai-compatible", "name": "Scripted",
             "options": { "baseURL": format!("{model}/v1"), "apiKey": "sk-scripted" },
-            "models": { "scripted": { "name": "S", "tool_call": true, "limit": { "context": 200_000, "output": 32_000 } } },
+            "models": { "scripted": { "name": "S", "tool_call": true, "attachment": true, "modalities": { "input": ["text", "image", "pdf"], "output": ["text"] }, "limit": { "context": 200_000, "output": 32_000 } } },
         } },
     });
     let users = PathBuf::from(home.get("XDG_CONFIG_HOME")).join("opencode");

@@ -37,5 +37,7 @@ export async function supervisor() {
     return requestId;
   };
   const take = (requestId) => call("mutation", "permissions:take", { token, epoch, requestId });
-  return { workerId, sessionId, turnId, append, finish, ask, take };
+  /** Makes a key known for push messages. */
+  const offer = (publicKey) => call("mutation", "push:offer", { token, installId: ids.installId, publicKey });
+  return { offer, workerId, sessionId, turnId, append, finish, ask, take };
 }

@@ -2,6 +2,7 @@
 // that a change there is an error here.
 
 import { anyApi, type ApiFromModules, type FunctionReturnType } from "convex/server";
+import type * as attachments from "../../../convex/attachments";
 import type * as chunks from "../../../convex/chunks";
 import type * as devices from "../../../convex/devices";
 import type * as machines from "../../../convex/machines";
@@ -9,11 +10,13 @@ import type * as messages from "../../../convex/messages";
 import type * as notices from "../../../convex/notices";
 import type * as permissions from "../../../convex/permissions";
 import type * as presence from "../../../convex/presence";
+import type * as push from "../../../convex/push";
 import type * as sessions from "../../../convex/sessions";
 import type * as viewers from "../../../convex/viewers";
 import type * as workers from "../../../convex/workers";
 
 type Modules = {
+  attachments: typeof attachments;
   chunks: typeof chunks;
   devices: typeof devices;
   machines: typeof machines;
@@ -21,6 +24,7 @@ type Modules = {
   notices: typeof notices;
   permissions: typeof permissions;
   presence: typeof presence;
+  push: typeof push;
   sessions: typeof sessions;
   viewers: typeof viewers;
   workers: typeof workers;

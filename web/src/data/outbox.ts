@@ -2,8 +2,10 @@
 // sent; so it is kept in the browser until it is acknowledged, and sent again after a reload. A refusal stays beside the
 // text until its author has decided about it.
 
+import type { Along } from "./files";
+import { refusalOfUpload } from "./files";
 import { ofDeployment } from "./address";
-import { refusalOf, type Refusal } from "./refusal";
+import type { Refusal } from "./refusal";
 import { forget, readAll, write } from "./store";
 
 /** Written for one deployment, sent to no other. */
@@ -16,6 +18,8 @@ export interface Message {
   workerId?: string;
   content: string;
   model?: string;
+  /** Uploaded before the message goes out, under these ids. */
+  files?: readonly Along[];
 }
 
 export interface Pending extends Message {
@@ -23,16 +27,23 @@ export interface Pending extends Message {
   refusal?: Refusal;
 }
 
-export type Send = (message: Message) => Promise<{ sessionId: string }>;
+/** `tell` hears how much of the files is uploaded, from 0 to 1. */
+export type Send = (message: Message, tell: (part: number) => void) => Promise<{ sessionId: string }>;
 
 export class Outbox {
   private held: readonly Pending[];
   private readonly listeners = new Set<() => void>();
   private readonly underWay = new Set<string>();
+  private readonly uploaded = new Map<string, number>();
+  /** What has to be sent before the next message of the same session or worker. */
+  private readonly uploading = new Map<string, Promise<unknown>>();
 
   constructor(private readonly send: Send) {
     this.held = [...readAll(key()).values()].flatMap(parse).sort((a, b) => a.at - b.at);
   }
+
+  /** How much of a message's files is uploaded. */
+  progress = (id: string): number | undefined => this.uploaded.get(id);
 
   pending = (): readonly Pending[] => this.held;
 
@@ -70,18 +81,37 @@ export class Outbox {
   private async attempt(pending: Pending): Promise<string | null> {
     if (this.underWay.has(pending.id)) return null;
     this.underWay.add(pending.id);
+    // Files take their time; what was written after them must not overtake them.
+    const to = pending.sessionId ?? pending.workerId ?? "";
+    const before = this.uploading.get(to);
+    const attempt = before ? before.then(() => this.go(pending)) : this.go(pending);
+    if (!before && !pending.files?.length) return await attempt;
+    this.uploading.set(to, attempt);
     try {
+      return await attempt;
+    } finally {
+      if (this.uploading.get(to) === attempt) this.uploading.delete(to);
+    }
+  }
+
+  private async go(pending: Pending): Promise<string | null> {
+    try {
+      if (!this.held.some((one) => one.id === pending.id)) return null;
       const { at: _, refusal: __, ...message } = pending;
-      const { sessionId } = await this.send(message);
+      const { sessionId } = await this.send(message, (part) => {
+        this.uploaded.set(pending.id, part);
+        this.set([...this.held]);
+      });
       this.drop(pending.id);
       return sessionId;
     } catch (error) {
-      const refusal = refusalOf(error);
+      const refusal = refusalOfUpload(error);
       // Without an identity nothing was decided: it goes out with the next one.
       if (refusal.code !== "unauthorized" && this.held.some((one) => one.id === pending.id)) this.keep({ ...pending, refusal });
       return null;
     } finally {
       this.underWay.delete(pending.id);
+      this.uploaded.delete(pending.id);
     }
   }
 

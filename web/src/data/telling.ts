@@ -77,7 +77,7 @@ interface TrustedTypes {
 /** The one script that is loaded by a name of ours: the policy lets nothing else become a script's address. Made once a page. */
 let trusted: string | null = null;
 
-function scriptAddress(): string {
+export function scriptAddress(): string {
   if (trusted === null) {
     const { trustedTypes } = window as { trustedTypes?: TrustedTypes };
     const script = new URL("sw.js", document.baseURI).href;

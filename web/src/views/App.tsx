@@ -10,6 +10,7 @@ import { NewSession } from "./NewSession";
 import { SessionList } from "./SessionList";
 import { SessionView } from "./SessionView";
 import { SignIn } from "./SignIn";
+import { Pushing } from "./Pushing";
 import { Telling } from "./Telling";
 
 export function App() {
@@ -38,6 +39,7 @@ export function App() {
       </a>
       <Banner />
       <Telling />
+      <Pushing />
       <nav class="side" aria-label="Sessions">
         <SessionList current={route.name === "session" ? route.sessionId : null} />
       </nav>

@@ -5,8 +5,11 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../data/api";
 import { useQuery } from "../data/hooks";
 import { read, write } from "../data/store";
+import type { Along } from "../data/files";
 import { bytes } from "../text/words";
 import { keepDraft, listenDraft, readDraft } from "./drafts";
+import { ChosenFiles } from "./FileList";
+import { useFiles } from "./useFiles";
 
 /** The deployment's bound. */
 const MOST_BYTES = 900_000;
@@ -17,32 +20,35 @@ interface Props {
   isDisabled?: boolean;
   /** The session's own model, shown where none is chosen. */
   model?: string;
-  send: (content: string, model: string | undefined) => Promise<void>;
+  send: (content: string, model: string | undefined, files: readonly Along[]) => Promise<void>;
 }
 
 export function Composer({ draftKey, label, isDisabled = false, model: sessionModel, send }: Props) {
   const [text, setText] = useState(() => readDraft(draftKey));
   const [model, setModel] = useState(() => read(`model.${draftKey}`) ?? "");
   const [problem, setProblem] = useState<string | null>(null);
+  const { files, add, remove, replace } = useFiles(draftKey, setProblem);
+  const chooser = useRef<HTMLInputElement>(null);
   const area = useRef<HTMLTextAreaElement>(null);
   const change = (next: string) => {
     setText(next);
     setProblem(null);
     keepDraft(draftKey, next);
   };
-  useEffect(() => listenDraft(draftKey, (next) => (setText(next), area.current?.focus())), [draftKey]);
+  useEffect(() => listenDraft(draftKey, (next, along) => (setText(next), replace(along), area.current?.focus())), [draftKey]);
   useEffect(() => fit(area.current), [text]);
   const submit = () => {
     const size = new TextEncoder().encode(text).length;
-    if (text.trim() === "" || isDisabled) return;
+    if ((text.trim() === "" && files.length === 0) || isDisabled) return;
     if (size > MOST_BYTES) {
       setProblem(`That is ${bytes(size)}; a message can have ${bytes(MOST_BYTES)}. Put the rest into a file and name it.`);
       return;
     }
     const content = text;
     change("");
+    replace([]);
     area.current?.focus();
-    void send(content, model.trim() === "" ? undefined : model.trim());
+    void send(content, model.trim() === "" ? undefined : model.trim(), files);
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || event.isComposing || event.shiftKey) return;
@@ -53,11 +59,35 @@ export function Composer({ draftKey, label, isDisabled = false, model: sessionMo
     submit();
   };
   return (
-    <form class="composer" onSubmit={(event) => (event.preventDefault(), submit())}>
+    <form
+      class="composer"
+      onSubmit={(event) => (event.preventDefault(), submit())}
+      onDragOver={(event) => event.dataTransfer?.types.includes("Files") && event.preventDefault()}
+      onDrop={(event) => {
+        if (!event.dataTransfer?.files.length) return;
+        event.preventDefault();
+        void add(event.dataTransfer.files);
+      }}
+    >
       <p id="composer-problem" class="problem" role="alert">
         {problem}
       </p>
+      <ChosenFiles files={files} remove={remove} />
       <div class="field">
+        <input
+          ref={chooser}
+          type="file"
+          multiple
+          hidden
+          aria-label="Files to attach"
+          onChange={(event) => {
+            const input = event.currentTarget;
+            if (input.files) void add(input.files).then(() => (input.value = ""));
+          }}
+        />
+        <button type="button" class="attach" aria-label="Attach files" title="Attach files" disabled={isDisabled} onClick={() => chooser.current?.click()}>
+          +
+        </button>
         <textarea
           ref={area}
           rows={1}
@@ -68,8 +98,13 @@ export function Composer({ draftKey, label, isDisabled = false, model: sessionMo
           enterkeyhint="enter"
           onInput={(event) => change(event.currentTarget.value)}
           onKeyDown={onKeyDown}
+          onPaste={(event) => {
+            if (!event.clipboardData?.files.length) return;
+            event.preventDefault();
+            void add(event.clipboardData.files);
+          }}
         />
-        <button class="primary" type="submit" disabled={isDisabled || text.trim() === ""}>
+        <button class="primary" type="submit" disabled={isDisabled || (text.trim() === "" && files.length === 0)}>
           Send
         </button>
       </div>

@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { api } from "../data/api";
+import type { Along } from "../data/files";
 import { usePending, useQuery, useWorld } from "../data/hooks";
 import { newId } from "../data/outbox";
 import { address, go } from "../route";
@@ -17,9 +18,9 @@ export function NewSession({ workerId }: { workerId?: string }) {
   const pending = usePending().filter((one) => one.workerId !== undefined);
   const usable = workers?.filter((worker) => worker.state === "approved") ?? [];
   const worker = usable.find((one) => one.workerId === chosen) ?? usable.find((one) => standing(one) === "online") ?? usable[0];
-  const send = async (content: string, model: string | undefined) => {
+  const send = async (content: string, model: string | undefined, files: readonly Along[]) => {
     if (!worker) return;
-    const message = { id: newId(), workerId: worker.workerId, content, ...(model === undefined ? {} : { model }) };
+    const message = { id: newId(), workerId: worker.workerId, content, ...(files.length === 0 ? {} : { files }), ...(model === undefined ? {} : { model }) };
     const sessionId = await outbox.add(message);
     if (sessionId !== null) go({ name: "session", sessionId });
   };

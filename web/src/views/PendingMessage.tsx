@@ -4,17 +4,20 @@
 import type { Pending } from "../data/outbox";
 import { useStanding, useWorld } from "../data/hooks";
 import { appendDraft } from "./drafts";
+import { NamedFiles } from "./FileList";
 
 export function PendingMessage({ pending, draftKey }: { pending: Pending; draftKey: string }) {
   const { outbox } = useWorld();
   const { isOnline } = useStanding();
+  const uploaded = outbox.progress(pending.id);
   const edit = () => {
     outbox.drop(pending.id);
-    appendDraft(draftKey, pending.content);
+    appendDraft(draftKey, pending.content, pending.files);
   };
   return (
     <article class="message user" data-pending={pending.refusal ? "refused" : "sending"}>
-      <div class="bubble">{pending.content}</div>
+      {pending.content !== "" && <div class="bubble">{pending.content}</div>}
+      <NamedFiles files={pending.files ?? []} />
       {pending.refusal ? (
         <div class="notice" role="alert">
           <span class="problem">Not sent: {pending.refusal.message}</span>
@@ -28,7 +31,7 @@ export function PendingMessage({ pending, draftKey }: { pending: Pending; draftK
           </span>
         </div>
       ) : (
-        <p class="notice">{isOnline ? "sending…" : "will be sent when the deployment is back"}</p>
+        <p class="notice">{isOnline ? (uploaded === undefined ? "sending…" : `sending… ${Math.floor(uploaded * 100)} %`) : "will be sent when the deployment is back"}</p>
       )}
     </article>
   );

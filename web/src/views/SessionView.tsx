@@ -2,6 +2,7 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api, type Message, type Session } from "../data/api";
+import type { Along } from "../data/files";
 import { useLooking } from "../data/looking";
 import { usePending, useQuery, useWorld } from "../data/hooks";
 import { newId } from "../data/outbox";
@@ -9,6 +10,7 @@ import { address } from "../route";
 import { isOpen, titleOf } from "../text/words";
 import { Act } from "./Act";
 import { Composer } from "./Composer";
+import { SentFiles } from "./FileList";
 import { Requests } from "./Requests";
 import { PendingMessage } from "./PendingMessage";
 import { StandingMark, usePresence } from "./presence";
@@ -25,9 +27,9 @@ export function SessionView({ sessionId }: { sessionId: string }) {
   const pending = usePending().filter((one) => one.sessionId === sessionId);
   const unlisted = pending.filter((one) => !messages?.some((message) => message.id === one.id));
   const { ref, isAtEnd, toEnd } = useStuckToEnd();
-  const send = async (content: string, model: string | undefined) => {
+  const send = async (content: string, model: string | undefined, files: readonly Along[]) => {
     toEnd();
-    await outbox.add({ id: newId(), sessionId, content, ...(model === undefined ? {} : { model }) });
+    await outbox.add({ id: newId(), sessionId, content, ...(files.length === 0 ? {} : { files }), ...(model === undefined ? {} : { model }) });
   };
   const openTurns = useMemo(() => messages?.filter(isOpen) ?? [], [messages]);
   useEffect(() => {
@@ -89,7 +91,8 @@ function Said({ message }: { message: Message }) {
   return (
     <article class="message user" aria-label="You">
       {message.continues !== undefined && <p class="notice">goes on by itself with what was interrupted</p>}
-      <div class="bubble">{message.content}</div>
+      {message.content !== "" && <div class="bubble">{message.content}</div>}
+      {message.attachments && <SentFiles files={message.attachments} />}
     </article>
   );
 }

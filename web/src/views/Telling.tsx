@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../data/api";
 import { useNow, useQuery, useWorld } from "../data/hooks";
+import { PushSettings } from "./Pushing";
 import { askToTell, canTell, isQuiet, keepSettings, newsOf, readSettings, tell } from "../data/telling";
 
 /** How often what waits and was not told is looked at again. */
@@ -65,6 +66,7 @@ export function TellingSettings() {
           The browser does not allow it: change that in its settings for this page.
         </p>
       )}
+      <PushSettings />
       {settings.isOn && (
         <div class="fields">
           <label>

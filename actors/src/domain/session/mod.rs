@@ -20,7 +20,7 @@ mod turn;
 pub use machine::{Changeable, SessionLimits, SessionMachine, View};
 pub use turn::Stage;
 
-use super::assistant::{AgentError, AgentEvent, Prompt, RequestId};
+use super::assistant::{AgentError, AgentEvent, Attachment, Prompt, RequestId};
 use super::call::{CallError, Finished, StreamError};
 use super::ids::{ConversationId, ModelId, RequestKey, TurnId};
 use super::inbox::OpenTurn;
@@ -107,6 +107,7 @@ pub struct Granted {
     pub content: String,
     pub model: Option<ModelId>,
     pub agent: Option<String>,
+    pub attachments: Vec<Attachment>,
     pub title: String,
     pub conversation: Option<ConversationId>,
     pub abort: bool,

@@ -135,6 +135,7 @@ impl SessionMachine {
             content: granted.content.clone(),
             model: granted.model.clone(),
             agent: granted.agent.clone(),
+            attachments: granted.attachments.clone(),
         })));
     }
 

@@ -110,6 +110,7 @@ fn granted() -> Granted {
         content: "hello".to_owned(),
         model: None,
         agent: None,
+        attachments: Vec::new(),
         title: "hello".to_owned(),
         conversation: None,
         abort: false,

@@ -128,6 +128,9 @@ pub struct BranchChange {
     /// How the attempt began, and so how it is ended, whatever the settings say by then. `None`: as they say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+    /// Names the settings that say where a push goes, as they were before the assistant came. `None`: nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
 }
 
 /// How far a task's work is kept away from what is the user's.

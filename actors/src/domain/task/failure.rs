@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::BranchName;
+
 /// The classes of failure, as the queue stores them and people read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,6 +102,25 @@ impl Failure {
         }
         self
     }
+
+    /// Says that the branch may be at the remote although the attempt was undone.
+    #[must_use]
+    pub fn with_doubt(mut self, doubt: Option<&Doubt>) -> Self {
+        if let Some(Doubt { branch, why }) = doubt {
+            self.message = format!(
+                "{} (whether {branch} has reached the remote is not known: {why}; if it has, delete it there)",
+                self.message
+            );
+        }
+        self
+    }
+}
+
+/// A push that could not be taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    pub branch: BranchName,
+    pub why: String,
 }
 
 #[cfg(test)]

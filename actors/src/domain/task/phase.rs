@@ -150,6 +150,7 @@ mod tests {
     #[test]
     fn an_entry_reads_back_as_it_was_written() {
         let change = BranchChange {
+            route: None,
             previous: BranchName::new("main").unwrap(),
             created: BranchName::of_task("", "a").unwrap(),
             base: CommitId::new("c0ffee"),

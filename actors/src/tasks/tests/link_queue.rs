@@ -78,7 +78,9 @@ fn answer(status: &str) -> Value {
 }
 
 /// A task in hand, after which the deployment answers each renewal by the next of these.
-async fn in_hand(renewals: &[&str]) -> (Task, Arc<Scripted>, impl Sized) {
+async fn in_hand(
+    renewals: &[&str],
+) -> (Task, Arc<Scripted>, (LinkQueue, watch::Sender<Credential>)) {
     let link = Arc::new(Scripted::default());
     let answers = ["task"].iter().chain(renewals).map(|status| match *status {
         "away" => Err(CallError::Server("away".to_owned())),
@@ -112,4 +114,22 @@ async fn a_lease_that_is_in_question_calls_nothing_off_until_somebody_else_has_t
     tokio::time::timeout(Duration::from_mins(2), task.withdrawn.cancelled())
         .await
         .expect("withdrawn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_hears_of_a_change_and_not_of_what_was_so_before() {
+    let (_task, link, (queue, _renew)) = in_hand(&[]).await;
+    let mut news = queue.news();
+    let to = link.watched.lock().unwrap().last().unwrap().clone();
+    let waiting = |newest: &str| json!({"queued": true, "newest": newest, "running": null});
+    for _ in 0..2 {
+        to.send(Ok(waiting("a"))).await.unwrap();
+    }
+    to.send(Err(CallError::Server("away".to_owned())))
+        .await
+        .unwrap();
+    let soon = Duration::from_secs(1);
+    assert!(tokio::time::timeout(soon, &mut news).await.is_err());
+    to.send(Ok(waiting("b"))).await.unwrap();
+    tokio::time::timeout(soon, news).await.expect("news");
 }

@@ -194,14 +194,31 @@ async fn what_passes_by_itself_is_tried_again_as_often_as_set() {
         let tried = world.steps().iter().filter(|call| *call == step).count();
         assert_eq!(tried, 4, "{step}");
     }
-    let mut world = World::new(&["a"]);
-    world.attempts = 1;
+}
+
+/// Nobody can say for how long a remote is away, so finished work waits for it. Only its owner ends it.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_waits_for_its_push_can_be_called_off_although_the_remote_stays_away() {
+    let mut world = World::new(&["a", "b"]);
     world.settings.git = Patience::NONE;
-    let error = GitError::Unreachable("away".to_owned());
-    world.state().git_fails = Some(("push", error, 1));
-    world.run().await;
-    assert_eq!(failures(&world), [Class::Network]);
-    is_untouched(&world);
+    let away = GitError::Unreachable("away".to_owned());
+    let blocked = Some(LoopEnd::Blocked(Blocked::Git(away.clone())));
+    world.state().git_fails = Some(("push", away.clone(), 2));
+    assert_eq!(world.run().await, blocked);
+    assert_eq!(world.run().await, blocked);
+    assert!(world.state().acknowledged.is_empty());
+    world.state().git_fails = Some(("take_back", away, 1));
+    world.state().called_off = true;
+    world.run_to_the_end().await;
+    let state = world.state();
+    let (_, Acknowledgement::Failed(failure)) = &state.acknowledged[0] else {
+        panic!("{:?}", state.acknowledged);
+    };
+    assert_eq!(failure.class, Class::Aborted);
+    for part in ["the remote cannot be reached", "left/", &name_of("a")] {
+        assert!(failure.message.contains(part), "{failure}");
+    }
+    assert_eq!((&state.current, state.runs.len()), (&name_of("b"), 2));
 }
 
 /// Somebody wrote a file while the work was pushed: it is not the task's, and the work is not thrown away for it.
@@ -306,7 +323,9 @@ async fn a_machine_that_is_short_of_something_blocks_the_loop_and_uses_up_no_tas
     world.attempts = 1;
     let failure = Failure::new(Class::Shortage, "Too many open files");
     world.state().run_fails.push_back(failure);
+    world.state().changes_nothing = true;
     let end = world.run().await;
+    world.state().changes_nothing = false;
     assert!(
         matches!(&end, Some(LoopEnd::Blocked(Blocked::Shortage(why))) if why.contains("open files")),
         "{end:?}"
@@ -314,6 +333,26 @@ async fn a_machine_that_is_short_of_something_blocks_the_loop_and_uses_up_no_tas
     is_untouched(&world);
     world.run_to_the_end().await;
     assert_eq!(failures(&world), []);
+}
+
+/// It may be the task that fills the disk: an attempt of it counts, and the queue waits for room.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_runs_short_in_the_middle_of_its_work_counts() {
+    let mut world = World::new(&["a"]);
+    world.attempts = 2;
+    for _ in 0..2 {
+        let failure = Failure::new(Class::Shortage, "No space left on device");
+        world.state().run_fails.push_back(failure);
+    }
+    for _ in 0..2 {
+        let end = world.run().await;
+        assert!(
+            matches!(end, Some(LoopEnd::Blocked(Blocked::Shortage(_)))),
+            "{end:?}"
+        );
+    }
+    assert_eq!(failures(&world), [Class::Shortage; 2]);
+    is_untouched(&world);
 }
 
 #[tokio::test(start_paused = true)]
@@ -340,6 +379,9 @@ async fn work_that_cannot_be_committed_or_pushed_for_no_fault_of_the_tasks_waits
         ("commit", GitError::NoIdentity),
         ("commit", GitError::Missing),
         ("push", GitError::Missing),
+        ("push", GitError::Unreachable("away".to_owned())),
+        ("push", GitError::Denied("no key".to_owned())),
+        ("push", GitError::Redirected("remote.origin.*".to_owned())),
         ("settle", GitError::Locked("index.lock".to_owned())),
     ] {
         let mut world = World::new(&["a"]);

@@ -56,6 +56,8 @@ pub struct State {
     pub run_fails: VecDeque<Failure>,
     /// The queue has given the task in hand to somebody else.
     pub lease_lost: bool,
+    /// The owner has called off the task in hand.
+    pub called_off: bool,
     pub progress: Vec<Progress>,
     /// As the settings say at the moment.
     pub isolation: Option<Isolation>,
@@ -219,6 +221,7 @@ impl Git for World {
                 base: CommitId::new(format!("tip of {}", state.current)),
                 directory: "/work".into(),
                 isolation: state.isolation.clone(),
+                route: None,
             })
         })
     }
@@ -276,10 +279,14 @@ impl Git for World {
             state.current = undo.change.previous.to_string();
             state.branches.remove(created);
             state.committed.remove(created);
-            if undo.commit.is_some() {
-                state.remote.remove(created);
-            }
             Ok(Some(format!("refs/orchestrator/left/{created}")))
+        })
+    }
+
+    fn take_back(&self, change: BranchChange, _: CommitId) -> Pending<Result<(), GitError>> {
+        self.git_step("take_back", move |state| {
+            state.remote.remove(change.created.as_str());
+            Ok(())
         })
     }
 
@@ -304,6 +311,9 @@ impl Queue for World {
             }
             if let Some(task) = &mut state.in_hand {
                 task.withdrawn = CancellationToken::new();
+                if std::mem::take(&mut state.called_off) {
+                    task.withdrawn.cancel();
+                }
                 return Ok(Pulled::Task(task.clone()));
             }
             let Some((id, description, attempt)) = state.queue.pop_front() else {

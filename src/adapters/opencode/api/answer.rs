@@ -26,6 +26,9 @@ pub enum ApiError {
     /// Something answered, but not OpenCode.
     #[error("the answer is not OpenCode's: {0}")]
     Garbage(String),
+    /// More than we read; so many bytes are the bound.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
 }
 
 impl ApiError {
@@ -56,7 +59,7 @@ async fn body_of(mut response: Response, most: usize) -> Result<Vec<u8>, ApiErro
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(transport)? {
         if body.len() + piece.len() > most {
-            return Err(ApiError::Garbage(format!("it is longer than {most} bytes")));
+            return Err(ApiError::TooLong(most));
         }
         body.extend_from_slice(&piece);
     }

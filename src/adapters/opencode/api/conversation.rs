@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use orchestrator_actors::domain::ids::{ConversationId, ModelId, SessionId};
+use orchestrator_actors::domain::ids::{ConversationId, SessionId};
+use orchestrator_actors::ports::agent::Prompt;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -125,24 +126,34 @@ impl Api {
             return Ok(Vec::new());
         }
         let path = format!("/session/{}/message", segment(conversation.as_str()));
-        let limit = MESSAGES_A_PAGE.to_string();
+        let mut limit = MESSAGES_A_PAGE;
         let mut messages: Vec<Stored> = Vec::new();
         let mut before: Option<String> = None;
         for _ in 0..PAGES {
             let mut request = self
                 .request(Method::GET, &path)
-                .query(&[("limit", &limit)])
+                .query(&[("limit", &limit.to_string())])
                 .timeout(LONG);
             if let Some(before) = &before {
                 request = request.query(&[("before", before)]);
             }
             let response = ok(request.send().await.map_err(transport)?).await?;
-            before = response
+            let next = response
                 .headers()
                 .get("x-next-cursor")
                 .and_then(|cursor| cursor.to_str().ok())
                 .map(str::to_owned);
-            let mut page: Vec<Stored> = json_of(response).await?;
+            let mut page: Vec<Stored> = match json_of(response).await {
+                Ok(page) => page,
+                // Images that were sent along are in their messages: fewer of them fit.
+                Err(ApiError::TooLong(_)) if limit > 1 => {
+                    limit /= 4;
+                    limit = limit.max(1);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            before = next;
             page.append(&mut messages);
             messages = page;
             if let Some(at) = messages.iter().position(|message| message.info.id == from) {
@@ -159,25 +170,31 @@ impl Api {
 
     pub async fn prompt(
         &self,
-        conversation: &ConversationId,
+        prompt: &Prompt,
         ids: &PromptIds,
-        content: &str,
-        model: Option<&ModelId>,
-        agent: Option<&str>,
+        parts: Vec<Value>,
     ) -> Result<(), ApiError> {
-        let mut body = json!({
-            "messageID": ids.message,
-            "parts": [{"id": ids.part, "type": "text", "text": content}],
-        });
+        let Prompt {
+            conversation,
+            model,
+            agent,
+            attachments,
+            ..
+        } = prompt;
+        let mut body = json!({"messageID": ids.message, "parts": parts});
         // The model's part may contain slashes: only the first one separates.
-        if let Some((provider, model)) = model.and_then(|model| model.as_str().split_once('/')) {
+        if let Some((provider, model)) = model
+            .as_ref()
+            .and_then(|model| model.as_str().split_once('/'))
+        {
             body["model"] = json!({"providerID": provider, "modelID": model});
         }
         if let Some(agent) = agent {
             body["agent"] = json!(agent);
         }
         let path = format!("/session/{}/prompt_async", segment(conversation.as_str()));
-        self.post(&path, &body, SHORT).await.map(drop)
+        let within = if attachments.is_empty() { SHORT } else { LONG };
+        self.post(&path, &body, within).await.map(drop)
     }
 
     pub async fn abort(&self, conversation: &ConversationId) -> Result<(), ApiError> {
@@ -191,5 +208,57 @@ impl Api {
         Ok(all
             .get(conversation.as_str())
             .is_some_and(|status| status.kind != "idle"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use axum::Router;
+    use axum::extract::Query;
+    use axum::http::HeaderMap;
+    use axum::routing::get;
+    use secrecy::SecretString;
+
+    use super::*;
+
+    /// Messages that together are more than one answer may be.
+    const ALL: usize = 5;
+    const EACH: usize = 14 * 1024 * 1024;
+
+    /// The newest `limit` messages before the cursor, oldest first, as OpenCode pages them.
+    async fn page(Query(asked): Query<HashMap<String, String>>) -> (HeaderMap, String) {
+        let limit: usize = asked["limit"].parse().unwrap();
+        let end: usize = asked.get("before").map_or(ALL, |at| at.parse().unwrap());
+        let begin = end.saturating_sub(limit);
+        let mut headers = HeaderMap::new();
+        if begin > 0 {
+            headers.insert("x-next-cursor", begin.to_string().parse().unwrap());
+        }
+        let message = |at: usize| {
+            let image = "A".repeat(EACH);
+            format!(
+                r#"{{"info":{{"id":"msg_{at}","role":"user"}},"parts":[{{"type":"file","url":"{image}"}}]}}"#
+            )
+        };
+        let all: Vec<_> = (begin..end).map(message).collect();
+        (headers, format!("[{}]", all.join(",")))
+    }
+
+    #[tokio::test]
+    async fn a_conversation_full_of_images_is_read_in_smaller_pages() {
+        let router = Router::new()
+            .route("/session/ses_1/message/msg_0", get(async || "{}"))
+            .route("/session/ses_1/message", get(page));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        let password = SecretString::from("secret");
+        let api = Api::new(&format!("http://{address}"), "/w", password).unwrap();
+        let messages = api.messages_from(&"ses_1".into(), "msg_0").await.unwrap();
+        let ids: Vec<_> = messages.iter().map(|message| &*message.info.id).collect();
+        assert_eq!(ids, ["msg_0", "msg_1", "msg_2", "msg_3", "msg_4"]);
+        server.abort();
     }
 }

@@ -1,6 +1,7 @@
 //! OpenCode as a command that does one task (`opencode run`), behind the same port as Goose, so that which of them a worker
 //! uses is a setting. It keeps the user's configuration and credentials, as its sessions do, with a database of the
-//! run's own. The task's text goes in as an attached file: an argument would be visible to everybody.
+//! run's own. The task's text is the prompt, through stdin: an argument would be visible to everybody, and of a file its tool
+//! for reading cuts long lines.
 
 mod transcript;
 
@@ -17,7 +18,8 @@ use crate::adapters::oneshot::{self, Common, End, Folder, OneShot, ward};
 use crate::adapters::process::{WardSpec, environment};
 use transcript::{Transcript, verdict};
 
-const PROMPT: &str = "Do the task that the attached file describes. Nobody can answer questions.";
+/// Behind every task. A model that asks back would wait for nobody.
+pub const UNATTENDED: &str = "(Do this in the working directory, to its end, without asking back: nobody is there to answer.)";
 
 #[derive(Clone, Debug)]
 pub struct OpenCodeTaskConfig {
@@ -81,14 +83,8 @@ impl OneShot for OpenCodeTaskRunner {
         if let Some(model) = &self.config.model {
             args.extend(["--model".to_owned(), model.clone()]);
         }
-        let file = folder.instructions().to_string_lossy().into_owned();
-        args.extend([
-            "--file".to_owned(),
-            file,
-            "--".to_owned(),
-            PROMPT.to_owned(),
-        ]);
         spec.args = args;
+        spec.stdin = Some(format!("{}\n\n{UNATTENDED}\n", assignment.description));
         spec.env = self.environment(folder, assignment);
         let secrets = environment::secrets(&spec.env);
         (spec, secrets)

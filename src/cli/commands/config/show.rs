@@ -76,6 +76,7 @@ impl Show {
             "max_sessions": worker.max_sessions,
             "interrupted_turns": worker.on_interrupt.as_str(),
             "notify_desktop": worker.notify.desktop,
+            "notify_push": worker.notify.push,
             "notify_command": worker.notify.command,
             "notify_after_ms": worker.notify.after_ms,
             "notify_quiet": worker.notify.quiet.map(|quiet| quiet.to_string()),
@@ -134,8 +135,34 @@ fn rows(worker: &WorkerEntry, origins: &Origins) -> Vec<Row> {
             origins.answer_timeout.clone(),
         ),
     ];
+    rows.extend(notify_rows(worker, origins));
     rows.extend(task_rows(worker, origins));
     rows
+}
+
+fn notify_rows(worker: &WorkerEntry, origins: &Origins) -> impl Iterator<Item = Row> {
+    let notify = &worker.notify;
+    let none = || "none".to_owned();
+    let command = match notify.command.as_slice() {
+        [] => none(),
+        words => json!(words).to_string(),
+    };
+    let quiet = notify.quiet.map_or_else(none, |quiet| quiet.to_string());
+    [
+        ("notify_desktop", notify.desktop.to_string()),
+        ("notify_push", notify.push.to_string()),
+        ("notify_command", command),
+        (
+            "notify_after",
+            format!("{}s", notify.after_ms as f64 / 1000.0),
+        ),
+        ("notify_quiet", quiet),
+    ]
+    .map(|(name, value)| {
+        let origin = origins.notify.get(name).cloned();
+        (name, value, origin.unwrap_or_default())
+    })
+    .into_iter()
 }
 
 /// What is said about tasks; of Goose the environment's word wins over the file's, as in `run`.

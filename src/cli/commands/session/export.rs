@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Named;
-use super::show::{put_parts, standing, whole};
+use super::show::{along, put_parts, standing, whole};
 use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -119,7 +119,13 @@ fn section(message: &MessageRow, parts: &[PartRow]) -> String {
     let at = rfc3339(message.created_at as u64);
     if message.role == "user" {
         let content = message.content.as_deref().unwrap_or_default();
-        return format!("## You, {at}\n\n{content}\n");
+        let files: Vec<_> = message.attachments.iter().map(along).collect();
+        let files = if files.is_empty() {
+            String::new()
+        } else {
+            format!("\n{}\n", files.join("\n"))
+        };
+        return format!("## You, {at}\n\n{content}\n{files}");
     }
     let ended = message.finished_at.map_or(at, |end| rfc3339(end as u64));
     let mut blocks = vec![format!("## Assistant, {ended}")];

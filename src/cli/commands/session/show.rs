@@ -9,9 +9,10 @@ use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::globals::App;
-use crate::cli::rows::{MessageRow, Messages, PartRow, RequestRow, read};
+use crate::cli::rows::{AttachmentRow, MessageRow, Messages, PartRow, RequestRow, read};
 use crate::cli::turn::print::with_tools;
 use crate::cli::turn::{stored_parts, waits};
+use crate::ui::format::bytes;
 
 /// The last messages of a session
 #[derive(Debug, Args)]
@@ -98,7 +99,12 @@ pub fn put_parts(row: &mut Value, parts: &[PartRow]) {
 /// One message, as people read it.
 pub fn text_of(message: &MessageRow, parts: &[PartRow]) -> String {
     if message.role == "user" {
-        return format!("you> {}", message.content.as_deref().unwrap_or_default());
+        let mut lines = vec![format!(
+            "you> {}",
+            message.content.as_deref().unwrap_or_default()
+        )];
+        lines.extend(message.attachments.iter().map(along));
+        return lines.join("\n");
     }
     let text = with_tools(parts);
     match standing(message) {
@@ -107,6 +113,11 @@ pub fn text_of(message: &MessageRow, parts: &[PartRow]) -> String {
             .to_owned(),
         None => text,
     }
+}
+
+/// What went along with a message, in a line of its own.
+pub fn along(file: &AttachmentRow) -> String {
+    format!("[file: {}, {}]", file.name, bytes(file.bytes as u64))
 }
 
 /// `[interrupted: …]` of a turn that is not complete.

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::queue::{Named, Queue, typed};
+use super::row::TaskRow;
 use super::texts::{Layout, check, from_file};
 use crate::cli::connection::{Connection, connect};
 use crate::cli::exit::Exit;
@@ -42,7 +43,7 @@ pub struct Add {
     max_retries: Option<u32>,
 
     /// Ids of your own: NAME-1, NAME-2 and so on. The same command again adds nothing
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: Option<String>,
 
     /// As one JSON object
@@ -57,7 +58,7 @@ impl Add {
         let ids = self.ids(texts.len());
         let connection = connect(app).await?;
         let queue = self.queue.find(&connection).await?;
-        let twice = done_before(&connection, &queue, &ids, &texts).await;
+        let warnings = doubled(&connection, &queue, &ids, &texts).await;
         self.send(&connection, &queue, &ids, &texts).await?;
         if self.json {
             app.ui
@@ -73,11 +74,8 @@ impl Add {
             queue.name(),
             self.queue.flags()
         ));
-        for (number, text) in twice {
-            app.ui.say(format!(
-                "warning: \"{}\" was done before (task {number}): its branch is there, so it will fail unless that is gone",
-                short(&text, 60)
-            ));
+        for warning in warnings {
+            app.ui.say(format!("warning: {warning}"));
         }
         if let Some(worker) = queue.worker() {
             tell_undone(app, &connection, &worker.worker_id).await;
@@ -165,35 +163,79 @@ fn upto(texts: &[String], from: usize) -> usize {
     to
 }
 
-/// Of these texts those of which a branch was made before: the same text means the same branch. What cannot be found out
-/// is not said.
-async fn done_before(
+/// What is said of texts that mean the same branch as another task's: of those only one can be done. What cannot be found
+/// out is not said.
+async fn doubled(
     connection: &Connection,
     queue: &Queue,
     ids: &[String],
     texts: &[String],
-) -> Vec<(u64, String)> {
+) -> Vec<String> {
     if queue.worker().is_none() {
         return Vec::new();
     }
-    let Ok(rows) = queue.newest(connection, u32::MAX).await.and_then(typed) else {
-        return Vec::new();
-    };
+    let known = queue.newest(connection, u32::MAX).await.and_then(typed);
+    warnings(ids, texts, &known.unwrap_or_default())
+}
+
+fn warnings(ids: &[String], texts: &[String], known: &[TaskRow]) -> Vec<String> {
     let hash = |text: &str| orchestrator_actors::domain::task::cyrb53(text, 0).to_string();
-    let of = |text: &String| {
+    let of = |(at, text): (usize, &String)| {
+        let shown = short(text, 60);
+        if texts[..at].contains(text) {
+            return Some(format!(
+                "\"{shown}\" is there twice: the second will fail, because the branch of the first is there by then"
+            ));
+        }
         let hash = hash(text);
-        let known = rows.iter().find(|row| {
-            let is_same = row.state == "done" && row.hash.as_deref() == Some(hash.as_str());
-            is_same && !ids.contains(&row.task_id)
-        })?;
-        Some((known.number(), text.clone()))
+        let is_same = |row: &&TaskRow| {
+            row.hash.as_deref() == Some(hash.as_str()) && !ids.contains(&row.task_id)
+        };
+        let same = || known.iter().filter(is_same);
+        if let Some(row) = same().find(|row| row.state == "done") {
+            return Some(format!(
+                "\"{shown}\" was done before (task {}): its branch is there, so it will fail unless that is gone",
+                row.number()
+            ));
+        }
+        same().find(|row| row.is_open()).map(|row| {
+            format!(
+                "\"{shown}\" is in the queue already (task {}): the second will fail when the first is done",
+                row.number()
+            )
+        })
     };
-    texts.iter().filter_map(of).collect()
+    texts.iter().enumerate().filter_map(of).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_text_again_is_warned_of_and_the_same_id_is_not() {
+        let row = |id: &str, text: &str, state: &str| {
+            let hash = orchestrator_actors::domain::task::cyrb53(text, 0).to_string();
+            super::super::row::tests::row(
+                &serde_json::json!({"taskId": id, "hash": hash, "state": state, "seq": 6}),
+            )
+        };
+        let known = [
+            row("k1", "a", "done"),
+            row("k2", "b", "queued"),
+            row("x-3", "c", "queued"),
+        ];
+        let texts = ["a", "b", "c", "d", "d"].map(str::to_owned);
+        let ids = (1..=5).map(|at| format!("x-{at}")).collect::<Vec<_>>();
+        let told = warnings(&ids, &texts, &known);
+        assert_eq!(told.len(), 3, "{told:?}");
+        for (told, part) in told
+            .iter()
+            .zip(["was done before (task 7)", "in the queue", "twice"])
+        {
+            assert!(told.contains(part), "{told}");
+        }
+    }
 
     #[test]
     fn a_call_has_a_hundred_tasks_and_four_megabytes_at_most() {

@@ -71,6 +71,14 @@ impl Figures {
         (!said.is_empty()).then(|| said.join(", "))
     }
 
+    /// Why its last attempt did not begin or does not count.
+    pub fn why_returned(&self) -> Option<&str> {
+        let returned = self.0["outcome"] == "returned";
+        self.0["why"]
+            .as_str()
+            .filter(|why| returned && !why.is_empty())
+    }
+
     /// The end of what the assistant said.
     pub fn summary(&self) -> Option<&str> {
         self.0["run"]["summary"]

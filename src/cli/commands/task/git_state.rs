@@ -37,6 +37,8 @@ impl GitState {
             Err(error) => Some(error.to_string()),
         };
         let state = git.dump_state(directory.display().to_string()).await?;
+        let locked = state.locked.clone().map(GitError::Locked);
+        let obstacle = obstacle.or_else(|| locked.map(|error| error.to_string()));
         if self.json {
             app.ui
                 .json(&json!({"schema": 1, "state": state, "obstacle": obstacle}));
@@ -110,6 +112,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_shown_and_no_file_writes_to_the_terminal() {
         let state = StateDump {
+            locked: None,
             label: "/home/me/shop".to_owned(),
             branch: None,
             commit: None,

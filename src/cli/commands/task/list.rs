@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::queue::{Named, Queue, typed};
-use super::report;
 use super::row::TaskRow;
+use super::{live, report};
 use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -60,6 +60,12 @@ impl List {
         let width = Widths::of(&rows);
         for row in &rows {
             app.ui.line(line(row, width, now));
+        }
+        if rows.iter().any(TaskRow::is_open)
+            && let Some(why) = live::obstacle_of(app, queue.worker()).await
+        {
+            app.ui
+                .say(format!("the tasks of {} wait: {why}", queue.name()));
         }
         let left_out = rows.first().map_or(0, |first| first.number() - 1);
         if !self.all && left_out > 0 && rows.len() == NEWEST as usize {

@@ -2,10 +2,11 @@
 //! deployment knows that a task runs, the supervisor in which step. Without one here nothing is known and nothing is said.
 
 use crate::cli::globals::App;
+use crate::cli::rows::WorkerRow;
 use crate::cli::supervisor::{SHORT, Supervisor};
 use crate::control::Verb;
 use crate::control::report::{Report, TasksReport};
-use crate::ui::format::plural;
+use crate::ui::format::{plural, short};
 
 /// The worker's task queue, as `ps` shows it.
 pub async fn of_worker(app: &App, worker: &str) -> Option<TasksReport> {
@@ -28,6 +29,12 @@ pub fn text(step: &str, turns: u32) -> String {
         0 => step.to_owned(),
         turns => format!("{step}, {}", plural(turns as usize, "turn")),
     }
+}
+
+/// Why nothing of a worker's queue goes on, if its supervisor is here and can tell.
+pub async fn obstacle_of(app: &App, worker: Option<&WorkerRow>) -> Option<String> {
+    let tasks = of_worker(app, &worker?.worker_id).await?;
+    obstacle(&tasks).map(|why| short(why, 300))
 }
 
 /// Why nothing goes on.

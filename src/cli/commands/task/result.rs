@@ -70,15 +70,28 @@ impl Fail {
     }
 }
 
+/// Whether a state can have followed from a result.
+fn agrees(said: &str, state: &str) -> bool {
+    match said {
+        "done" => state == "done",
+        "failed" => matches!(state, "failed" | "queued"),
+        _ => state == "queued",
+    }
+}
+
 async fn say(app: &App, task: &str, lease: &str, result: Value) -> Result<Exit, Failure> {
     let right = credential::here(app)?;
     let client = right.connect().await?;
+    let said = result["status"].as_str().unwrap_or_default().to_owned();
     let args = json!({
         "token": right.token.expose(), "taskId": task, "leaseId": lease, "result": result,
     });
     let answer = client.mutation("tasks:report", args).await?;
     let state = answer["state"].as_str().unwrap_or("gone");
     match answer["status"].as_str() {
+        Some("already") if !agrees(&said, state) => Err(Failure::failed(format!(
+            "task {task} was reported before: it is {state}; this result is not taken"
+        ))),
         Some("ok" | "already") => {
             let what = match state {
                 "queued" => "waits for another attempt",

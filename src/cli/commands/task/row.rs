@@ -2,6 +2,9 @@
 
 use serde::Deserialize;
 
+use super::figures::Figures;
+use crate::ui::format::short;
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskRow {
@@ -87,10 +90,14 @@ impl TaskRow {
                 (Some(failure), attempt) if attempt > 0.0 => {
                     format!("{} failed: {}", self.attempts(), failure.class)
                 }
-                _ => format!(
-                    "waits {}",
-                    crate::ui::format::age(since(self.created_at, now_ms))
-                ),
+                _ => {
+                    let age = crate::ui::format::age(since(self.created_at, now_ms));
+                    let figures = Figures::read(self.report.as_deref());
+                    let why = figures
+                        .why_returned()
+                        .map(|why| format!(": {}", short(why, 80)));
+                    format!("waits {age}{}", why.unwrap_or_default())
+                }
             },
             "failed" => match &self.failure {
                 Some(failure) => failure.class.clone(),
@@ -138,6 +145,11 @@ pub(super) mod tests {
     fn a_task_is_remarked_upon_as_it_stands() {
         let remark = |more: Value| row(&more).remark(65_000.0);
         assert_eq!(remark(json!({})), "waits 1m");
+        let report = r#"{"outcome":"returned","why":"there are uncommitted changes (a.txt)"}"#;
+        assert_eq!(
+            remark(json!({"report": report})),
+            "waits 1m: there are uncommitted changes (a.txt)"
+        );
         assert_eq!(remark(json!({"state": "running", "attempt": 1})), "try 1/3");
         let failure = json!({"class": "server", "message": "500"});
         assert_eq!(

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::figures::Figures;
 use super::queue::OneTask;
-use super::repository;
 use super::row::{ArtifactRow, TaskRow, spell};
+use super::{live, repository};
 use crate::adapters::git::DiffStat;
 use crate::cli::commands::logs;
 use crate::cli::connection::Connection;
@@ -70,8 +70,15 @@ impl Show {
             .as_deref()
             .map(|holder| worker_name(&workers, holder));
         let text = found["text"].as_str().unwrap_or_default();
+        let obstacle = if row.is_open() {
+            live::obstacle_of(app, worker).await
+        } else {
+            None
+        };
+        let returned = figures.why_returned().filter(|_| row.state == "queued");
+        let why = obstacle.as_deref().or(returned);
         app.ui
-            .foreign(&record(&row, &whose, holder.as_deref(), text));
+            .foreign(&record(&row, &whose, holder.as_deref(), why, text));
         app.ui
             .foreign(&what_came_of_it(&row, &figures, diff.as_ref()));
         if !log.is_empty() {
@@ -97,7 +104,13 @@ pub async fn diff_of(
     git.diff_stat(&from, &to).await.ok().flatten()
 }
 
-fn record(row: &TaskRow, whose: &str, holder: Option<&str>, text: &str) -> String {
+fn record(
+    row: &TaskRow,
+    whose: &str,
+    holder: Option<&str>,
+    why: Option<&str>,
+    text: &str,
+) -> String {
     let mut lines = vec![
         format!("task {}    {}", row.number(), row.task_id),
         whose.to_owned(),
@@ -105,6 +118,9 @@ fn record(row: &TaskRow, whose: &str, holder: Option<&str>, text: &str) -> Strin
     ];
     if let Some(holder) = holder {
         lines.push(format!("taken by  {holder}"));
+    }
+    if let Some(why) = why {
+        lines.push(format!("waits     {why}"));
     }
     let time = |at: f64| clock_time(at.max(0.0) as u64);
     let mut times = format!("added {}", time(row.created_at));
