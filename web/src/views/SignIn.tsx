@@ -2,10 +2,11 @@
 // deployment. Drafts and messages on their way are untouched by all of it.
 
 import { useState } from "preact/hooks";
-import { chooseDeployment } from "../data/address";
+import { mayTalkTo, parseDeployment, tryDeployment } from "../data/address";
 import type { Connection, Sign } from "../data/connection";
 import { useStanding } from "../data/hooks";
 import { claims, forgetToken, keepToken, pairingCode } from "../data/identity";
+import { NOT_FROM_HERE } from "./Elsewhere";
 
 export function SignIn({ sign, connection }: { sign: Sign; connection: Connection }) {
   const [token, setToken] = useState("");
@@ -121,18 +122,20 @@ function Said({ sign, expiresAt }: { sign: Sign; expiresAt: number | null }) {
 function Deployment({ connection }: { connection: Connection }) {
   const [url, setUrl] = useState(connection.url);
   const [problem, setProblem] = useState<string | null>(null);
-  const submit = (event: Event) => {
+  const submit = async (event: Event) => {
     event.preventDefault();
-    const wrong = chooseDeployment(url.trim());
-    setProblem(wrong);
-    if (wrong === null) location.reload();
+    const parsed = url.trim() === "" ? { url: location.origin } : parseDeployment(url.trim());
+    if ("problem" in parsed) return setProblem(parsed.problem);
+    if (!(await mayTalkTo(parsed.url))) return setProblem(NOT_FROM_HERE);
+    setProblem(tryDeployment(parsed.url));
+    location.reload();
   };
   return (
     <details class="deployment">
       <summary>
         Deployment: <code>{connection.url}</code>
       </summary>
-      <form onSubmit={submit}>
+      <form onSubmit={(event) => void submit(event)}>
         <label for="deployment">Another deployment's address</label>
         <input
           id="deployment"
