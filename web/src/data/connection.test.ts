@@ -76,6 +76,32 @@ test("the link by which a browser was paired, opened again, asks nothing", async
   expect([trades().length, storedToken(), unansweredPairing()]).toEqual([0, token("d1"), null]);
 });
 
+test("a deployment that cannot say whether the device is paired is no spinner without an end", () => {
+  const connection = new Connection("https://x.example");
+  connection.signIn(token("d1"));
+  client.auth?.(true);
+  expect(connection.standing().sign).toBe("checking");
+  client.updates[0]?.fail(new Error("Could not find public function for 'devices:self'"));
+  expect(connection.standing()).toMatchObject({ sign: "failed", problem: expect.stringContaining("devices:self") });
+  client.updates[0]?.take(null);
+  expect([connection.standing().sign, connection.standing().problem]).toEqual(["in", undefined]);
+  client.updates[0]?.fail(new Error("busy"));
+  expect(connection.standing().sign).toBe("in");
+});
+
+test("what waits to be tried again is tried when the deployment is back", async () => {
+  const connection = new Connection("https://x.example");
+  client.state?.({ isWebSocketConnected: true });
+  let isOver = false;
+  void connection.pause(1_000_000).then(() => (isOver = true));
+  client.state?.({ isWebSocketConnected: false });
+  await settle();
+  expect(isOver).toBe(false);
+  client.state?.({ isWebSocketConnected: true });
+  await settle();
+  expect(isOver).toBe(true);
+});
+
 test("a pairing that was cancelled changes nothing when its answer comes", async () => {
   const connection = new Connection("https://x.example");
   const pairing = connection.pair(CODE);

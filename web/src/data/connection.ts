@@ -9,9 +9,10 @@ import { refusalOf } from "./refusal";
 
 /**
  * `expired` and `refused` are the deployment's word; which of the two it was is read from the token. `revoked`: this
- * browser was paired, and is not any more. `unpaired`: a pairing code was not taken, `problem` says why.
+ * browser was paired, and is not any more. `unpaired`: a pairing code was not taken, `problem` says why. `failed`: the deployment
+ * could not say whether the device is paired, `problem` is what it said; it may yet.
  */
-export type Sign = "out" | "checking" | "pairing" | "in" | "expired" | "refused" | "revoked" | "unpaired";
+export type Sign = "out" | "checking" | "pairing" | "in" | "expired" | "refused" | "revoked" | "unpaired" | "failed";
 
 export interface Standing {
   sign: Sign;
@@ -53,6 +54,22 @@ export class Connection {
     this.listeners.add(listener);
     return () => void this.listeners.delete(listener);
   };
+
+  /** So long, and no longer than until the deployment is back from an outage. */
+  pause = (ms: number): Promise<void> =>
+    new Promise((done) => {
+      let { isOnline } = this.now;
+      const over = () => {
+        clearTimeout(timer);
+        unlisten();
+        done();
+      };
+      const timer = setTimeout(over, ms);
+      const unlisten = this.listen(() => {
+        if (this.now.isOnline && !isOnline) over();
+        isOnline = this.now.isOnline;
+      });
+    });
 
   signIn(token: string): void {
     this.unwatch();
@@ -137,14 +154,19 @@ export class Connection {
       return;
     }
     const ended = (error: Error) => {
-      if (this.token !== token || refusalOf(error).code !== "device_revoked") return;
+      if (this.token !== token) return;
+      const refusal = refusalOf(error);
+      if (refusal.code !== "device_revoked") {
+        if (!this.isGreeted) this.set({ sign: "failed", problem: refusal.message });
+        return;
+      }
       this.signOut();
       this.set({ sign: "revoked" });
     };
     const greeted = () => {
       if (this.isGreeted) return;
       this.isGreeted = true;
-      this.set({ sign: "in" });
+      this.set(this.now.sign === "failed" ? { sign: "in", problem: undefined } : { sign: "in" });
       // When it was last in use is nice to know, and nothing depends on it.
       this.client.mutation(api.devices.visit, {}).catch(() => {});
     };

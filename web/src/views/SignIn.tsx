@@ -41,7 +41,7 @@ export function SignIn({ sign, connection }: { sign: Sign; connection: Connectio
         orchestrator
       </h1>
       <Said sign={sign} expiresAt={connection.expiresAt()} />
-      {told !== undefined && sign !== "unpaired" && (
+      {told !== undefined && sign !== "unpaired" && sign !== "failed" && (
         <p role="alert" class="problem">
           {told}
         </p>
@@ -93,6 +93,13 @@ function Said({ sign, expiresAt }: { sign: Sign; expiresAt: number | null }) {
       return (
         <p role="alert" class="problem" data-sign="unpaired">
           {problem}
+        </p>
+      );
+    case "failed":
+      return (
+        <p role="alert" class="problem" data-sign="failed">
+          The deployment could not say whether this device is paired: {problem} It is asked again when the connection is made anew; a version that
+          knows no devices takes an owner's token alone.
         </p>
       );
     case "revoked":
