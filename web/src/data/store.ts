@@ -35,6 +35,23 @@ export function forget(key: string): void {
   }
 }
 
+/** Whether it would be there after a reload. */
+export function isKept(key: string): boolean {
+  try {
+    return !memory.has(key) && localStorage.getItem(PREFIX + key) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Hears of what another tab has written or forgotten under keys that begin so. */
+export function listenToOthers(start: string, listener: () => void): void {
+  addEventListener("storage", ({ key }) => {
+    // `null`: all of it was cleared.
+    if (key === null || key.startsWith(PREFIX + start)) listener();
+  });
+}
+
 /** All that is kept under keys that begin so. */
 export function readAll(start: string): Map<string, string> {
   const found = new Map<string, string>();

@@ -1,6 +1,6 @@
 // A session begins with its first message: where, and what.
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../data/api";
 import type { Along } from "../data/files";
 import { usePending, useQuery, useWorld } from "../data/hooks";
@@ -18,11 +18,14 @@ export function NewSession({ workerId }: { workerId?: string }) {
   const pending = usePending().filter((one) => one.workerId !== undefined);
   const usable = workers?.filter((worker) => worker.state === "approved") ?? [];
   const worker = usable.find((one) => one.workerId === chosen) ?? usable.find((one) => standing(one) === "online") ?? usable[0];
+  const isHere = useRef(true);
+  useEffect(() => () => void (isHere.current = false), []);
   const send = async (content: string, model: string | undefined, files: readonly Along[]) => {
     if (!worker) return;
     const message = { id: newId(), workerId: worker.workerId, content, ...(files.length === 0 ? {} : { files }), ...(model === undefined ? {} : { model }) };
     const sessionId = await outbox.add(message);
-    if (sessionId !== null) go({ name: "session", sessionId });
+    // Whoever has gone elsewhere meanwhile is not called back.
+    if (sessionId !== null && isHere.current) go({ name: "session", sessionId });
   };
   return (
     <div class="page">
