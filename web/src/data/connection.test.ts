@@ -102,6 +102,32 @@ test("what waits to be tried again is tried when the deployment is back", async 
   expect(isOver).toBe(true);
 });
 
+test("a page that stays open is in use: at each connection, and every hour", () => {
+  vi.useFakeTimers();
+  try {
+    const connection = new Connection("https://x.example");
+    const visits = () => client.mutations.filter(({ name }) => name === "devices:visit").length;
+    client.state?.({ isWebSocketConnected: true });
+    connection.signIn(token("d1"));
+    client.auth?.(true);
+    expect(visits()).toBe(0);
+    client.updates[0]?.take(null);
+    expect(visits()).toBe(1);
+    client.state?.({ isWebSocketConnected: false });
+    vi.advanceTimersByTime(2 * 3_600_000);
+    expect(visits()).toBe(1);
+    client.state?.({ isWebSocketConnected: true });
+    expect(visits()).toBe(2);
+    vi.advanceTimersByTime(3_600_000);
+    expect(visits()).toBe(3);
+    connection.signOut();
+    vi.advanceTimersByTime(3_600_000);
+    expect(visits()).toBe(3);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test("a pairing that was cancelled changes nothing when its answer comes", async () => {
   const connection = new Connection("https://x.example");
   const pairing = connection.pair(CODE);

@@ -23,6 +23,9 @@ export interface Standing {
   problem?: string | undefined;
 }
 
+/** A page that stays open is in use. */
+const VISIT_MS = 3_600_000;
+
 export class Connection {
   readonly client: ConvexClient;
   private now: Standing = { sign: "out", isOnline: false, since: Date.now(), hasEverConnected: false };
@@ -45,7 +48,9 @@ export class Connection {
       const isOnline = state.isWebSocketConnected;
       if (isOnline === this.now.isOnline) return;
       this.set({ isOnline, since: Date.now(), hasEverConnected: this.now.hasEverConnected || isOnline });
+      this.visit();
     });
+    setInterval(() => this.visit(), VISIT_MS);
   }
 
   standing = (): Standing => this.now;
@@ -167,10 +172,14 @@ export class Connection {
       if (this.isGreeted) return;
       this.isGreeted = true;
       this.set(this.now.sign === "failed" ? { sign: "in", problem: undefined } : { sign: "in" });
-      // When it was last in use is nice to know, and nothing depends on it.
-      this.client.mutation(api.devices.visit, {}).catch(() => {});
+      this.visit();
     };
     this.watching = this.client.onUpdate(api.devices.self, {}, greeted, ended);
+  }
+
+  /** When a device was last in use is nice to know, and nothing depends on it: while the deployment is away nothing is kept for later. */
+  private visit(): void {
+    if (this.isGreeted && this.now.isOnline) this.client.mutation(api.devices.visit, {}).catch(() => {});
   }
 
   private unwatch(): void {
