@@ -7,7 +7,7 @@ import { useLooking } from "../data/looking";
 import { usePending, useQuery, useWorld } from "../data/hooks";
 import { newId } from "../data/outbox";
 import { address } from "../route";
-import { isOpen, titleOf } from "../text/words";
+import { isOpen, titleOf, tokens } from "../text/words";
 import { Act } from "./Act";
 import { Composer } from "./Composer";
 import { SentFiles } from "./FileList";
@@ -145,6 +145,7 @@ function Head({ session, sessionId }: { session: Session | undefined; sessionId:
             <>
               {" "}
               · <StatusWord status={session.status} />
+              {session.usage && <span title="All turns together"> · {tokens(session.usage)}</span>}
             </>
           )}
         </span>
