@@ -11,11 +11,13 @@ import { v } from "convex/values";
 import { attachmentShown } from "./lib/attaching";
 import { taskFields } from "./lib/tasking";
 import {
+  agentChoice,
   agentRun,
   askedText,
   commandState,
   commandType,
   itemFields,
+  modelChoice,
   partKind,
   requestAnswer,
   requestRow,
@@ -117,6 +119,10 @@ export default defineSchema({
     .index("by_worker", ["workerId"])
     .index("by_owner", ["owner", "removed", "machineId"])
     .index("by_machine", ["machineId", "removed", "workerId"]),
+
+  /** The models and agents of a worker's assistant: apart from `workers`, which every call of its supervisor reads. */
+  workerChoices: defineTable({ workerId: v.string(), owner: v.string(), models: v.array(modelChoice), agents: v.array(agentChoice) })
+    .index("by_worker", ["workerId"]),
 
   credentials: defineTable({
     workerId: v.string(),

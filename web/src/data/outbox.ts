@@ -18,6 +18,7 @@ export interface Message {
   workerId?: string;
   content: string;
   model?: string;
+  agent?: string;
   /** Uploaded before the message goes out, under these ids. */
   files?: readonly Along[];
 }

@@ -15,7 +15,8 @@ async function sent() {
   const outbox = new Outbox(() => new Promise((done) => (acknowledge = () => done({ sessionId: "s1" }))));
   const worker = { workerId: "w", name: "shop", directory: "/shop", state: "approved" };
   const onUpdate = (query: FunctionReference<"query">, _: unknown, take: (value: unknown) => void) => {
-    take(getFunctionName(query) === "workers:list" ? [worker] : []);
+    const name = getFunctionName(query);
+    take(name === "workers:list" ? [worker] : name === "choices:get" ? null : []);
     return () => {};
   };
   const standing = () => ({ sign: "in", isOnline: true, since: 0, hasEverConnected: true });
