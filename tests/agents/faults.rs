@@ -120,6 +120,29 @@ async fn a_busy_opencode_that_is_only_slow_is_not_held_for_hung() {
     world.end().await;
 }
 
+/// An event can be too large for its stream, or come while the stream is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_which_no_event_tells_is_found_all_the_same() {
+    let world = FakeWorld::new();
+    let mut session = world.open("s1").await;
+    session.deliver("t1", "deltas=3 asks hang").await.unwrap();
+    let found = tokio::time::timeout(Duration::from_mins(1), async {
+        while let Some(event) = session.events.recv().await {
+            if let AgentEvent::Asked { request, asked, .. } = event {
+                return (request.0, asked.patterns);
+            }
+        }
+        panic!("it ended");
+    });
+    let (request, patterns) = found.await.expect("asked");
+    assert_eq!(
+        (request.as_str(), patterns),
+        ("per_1", vec!["ls".to_owned()])
+    );
+    session.agent.stop().await;
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opencode_that_is_stopped_while_it_boots_is_a_failed_boot_in_time() {
     let world = FakeWorld::with("stops itself", |config| {

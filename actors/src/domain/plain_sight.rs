@@ -47,8 +47,8 @@ fn question(question: &Question) -> Question {
     }
 }
 
-/// With the names of characters that show a line in another order than it is read in, or do not show at all.
-fn spelled(text: &str) -> String {
+/// With the names of characters that show a line in another order than it is read in, or do not show at all. Spelling twice changes nothing more.
+pub fn spelled(text: &str) -> String {
     if !text.chars().any(is_disguise) {
         return text.to_owned();
     }

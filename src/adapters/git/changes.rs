@@ -133,20 +133,24 @@ pub async fn evidence(git: &GitCli, change: &BranchChange) -> Result<Evidence, G
     let now = status::read(git, &place).await?;
     is_on(&now, change)?;
     let (base, tip) = (change.base.as_str(), change.created.full());
-    if !is_ancestor(git, &place, base, &tip).await? {
+    let range = format!("{base}...{tip}");
+    let counted = Call::at(git, &place)
+        .reading()
+        .run(["rev-list", "--left-right", "--count", &range])
+        .await?;
+    let counts = counted.stdout_text();
+    let mut counts = counts.split_whitespace().map(|count| count.parse().ok());
+    let (left, right): (Option<u64>, Option<u64>) =
+        (counts.next().flatten(), counts.next().flatten());
+    if left != Some(0) {
         return Err(GitError::Failed {
             what: "merge-base".to_owned(),
             said: format!("the history before {} was rewritten", change.created),
         });
     }
-    let range = format!("{base}..{tip}");
-    let counted = Call::at(git, &place)
-        .reading()
-        .run(["rev-list", "--count", &range])
-        .await?;
     Ok(Evidence {
         changed: now.changed.len(),
-        commits: counted.stdout_text().parse().unwrap_or(0),
+        commits: right.unwrap_or(0),
     })
 }
 
@@ -271,7 +275,7 @@ fn write_aside(place: &Place, name: &str, content: &[u8]) -> Result<PathBuf, Git
 pub async fn push(git: &GitCli, change: &BranchChange) -> Result<bool, GitError> {
     let place = place::find(git).await?;
     let settings = trust::check(git, &place).await?;
-    if !git.config.push || !has_remote(git, &place).await? {
+    if !git.config.push || !settings.has_remote(&git.config.remote) {
         return Ok(false);
     }
     trust::check_route(git, &settings, change)?;
@@ -299,12 +303,6 @@ pub async fn push(git: &GitCli, change: &BranchChange) -> Result<bool, GitError>
 fn is_refused(finished: &Finished) -> bool {
     let said = String::from_utf8_lossy(&finished.stderr);
     said.contains("[rejected]") || said.contains("[remote rejected]")
-}
-
-pub async fn has_remote(git: &GitCli, place: &Place) -> Result<bool, GitError> {
-    let key = format!("remote.{}.url", git.config.remote);
-    let asked = Call::at(git, place).reading();
-    Ok(asked.try_run(["config", "--get", &key]).await?.success())
 }
 
 pub async fn settle(git: &GitCli, change: &BranchChange) -> Result<(), GitError> {

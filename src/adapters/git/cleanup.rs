@@ -12,7 +12,7 @@ use orchestrator_actors::domain::task::{BranchChange, CommitId};
 use orchestrator_actors::ports::git::{GitError, Undo};
 
 use super::call::Call;
-use super::changes::{add, has_remote, identity, is_ancestor, own_tree, remove_tree, tip};
+use super::changes::{add, identity, is_ancestor, own_tree, remove_tree, tip};
 use super::place::{self, Place};
 use super::status::{self, Status};
 use super::{GitCli, Identity, Isolation, trust};
@@ -73,6 +73,9 @@ pub async fn take_back(
 ) -> Result<(), GitError> {
     let place = place::find(git).await?;
     let settings = trust::Settings::read(git, &place).await?;
+    if !settings.has_remote(&git.config.remote) {
+        return Ok(());
+    }
     trust::check_route(git, &settings, change)?;
     Workshop::open(git, place, change)
         .await?
@@ -265,9 +268,6 @@ impl<'a> Workshop<'a> {
 
     /// Only what is exactly ours is deleted.
     async fn delete_at_remote(&self, commit: &CommitId) -> Result<(), GitError> {
-        if !has_remote(self.git, &self.place).await? {
-            return Ok(());
-        }
         let (remote, name) = (&self.git.config.remote, self.change.created.full());
         let listed = self
             .call()

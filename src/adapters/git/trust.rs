@@ -95,6 +95,12 @@ impl Settings {
         keys.into_iter().collect()
     }
 
+    /// Whether there is a remote of this name, whoever has named it.
+    pub fn has_remote(&self, remote: &str) -> bool {
+        let key = format!("remote.{remote}.url");
+        self.each().any(|(_, setting)| key_of(setting) == key)
+    }
+
     /// Names what the repository says about where a push to this remote goes. A hash, because an address can hold a password.
     pub fn route(&self, remote: &str) -> String {
         use std::fmt::Write;

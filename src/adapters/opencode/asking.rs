@@ -1,5 +1,6 @@
 //! OpenCode's permission requests and questions as ours: in words for people, bounded, with what there is to look at.
 
+use orchestrator_actors::domain::plain_sight::spelled;
 use orchestrator_actors::ports::agent::{Asked, AskedKind, Choice, Question};
 use serde_json::Value;
 
@@ -102,11 +103,13 @@ fn details(metadata: &Value) -> Option<String> {
 }
 
 /// With how much is missing: whoever allows it has not seen that. Counted in UTF-16 units, as the deployment does.
+/// Spelled before it is cut, because it grows by that.
 fn beginning(text: &str) -> String {
+    let text = spelled(text);
     let most = DETAILS_UNITS - DETAILS_NOTE_UNITS;
     let units = text.encode_utf16().count();
     if units <= most {
-        return text.to_owned();
+        return text;
     }
     let mut taken = 0;
     let shown = text.char_indices().find(|(_, c)| {
@@ -206,6 +209,11 @@ mod tests {
         let wide = read(json!({"permission": "bash", "metadata": {"command": "𝕏".repeat(10_000)}}));
         let details = asked(&wide, None).details.unwrap();
         assert!(details.encode_utf16().count() <= DETAILS_UNITS);
+        let hidden =
+            read(json!({"permission": "bash", "metadata": {"command": "\u{200b}".repeat(4_000)}}));
+        let hidden = asked(&hidden, None).details.unwrap();
+        assert!(hidden.encode_utf16().count() <= DETAILS_UNITS);
+        assert!(hidden.ends_with("characters more are not shown"));
         assert!(details.ends_with("𝕏\n… 1858 characters more are not shown"));
     }
 }

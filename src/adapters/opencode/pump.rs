@@ -1,7 +1,7 @@
 //! The task beside each OpenCode: reads its events, runs the reducer, asks the store when the reducer wants to know, and
 //! hands the results to the session's actor as fast as that takes them. It ends with the child, and says so last.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::{ConversationId, TurnId};
@@ -10,13 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::api::Api;
+use super::api::{Api, ApiError};
 use super::ids::PromptIds;
 use super::places::InUse;
 use super::queue::Queue;
-use super::reducer::{Effect, Reducer};
+use super::reducer::{Asking, Effect, Reducer};
 use super::sse::Input;
-use super::wire::{Event, Request, Stored};
+use super::wire::{Event, Stored};
 use crate::adapters::clock::wall_ms;
 use crate::adapters::process::rss_bytes;
 
@@ -69,16 +69,14 @@ pub enum Command {
 struct Read {
     messages: Vec<Stored>,
     busy: bool,
-    requests: Vec<Request>,
-    /// What it was known to ask when the reading began.
-    asked_before: HashSet<String>,
+    asking: Asking,
 }
 
 /// What a task that asked OpenCode brings back.
 enum Answer {
     Settle(Option<(Vec<Stored>, bool)>),
     CaughtUp(Option<Read>),
-    Polled(Option<bool>),
+    Polled(Option<(bool, Option<Asking>)>),
 }
 
 pub struct Pump {
@@ -89,6 +87,8 @@ pub struct Pump {
     reducer: Reducer,
     /// The event stream is down: nothing more comes on it from a child that is gone.
     stream_is_lost: bool,
+    /// It came back, and what was missed meanwhile could not be read yet.
+    is_behind: bool,
     following: Option<TurnId>,
     arrived: Option<oneshot::Sender<()>>,
     answers: JoinSet<Answer>,
@@ -106,6 +106,7 @@ impl Pump {
             queue: Queue::default(),
             reducer: Reducer::default(),
             stream_is_lost: false,
+            is_behind: false,
             following: None,
             arrived: None,
             answers: JoinSet::new(),
@@ -229,6 +230,7 @@ impl Pump {
             }
             Input::Connected => {
                 self.stream_is_lost = false;
+                self.is_behind = true;
                 self.catch_up();
             }
         }
@@ -239,12 +241,24 @@ impl Pump {
         self.apply(effects);
         if Instant::now() >= self.next_poll {
             self.next_poll = Instant::now() + POLL;
-            if let Some(conversation) = self.reducer.conversation() {
-                let api = self.api.clone();
-                self.answers
-                    .spawn(async move { Answer::Polled(api.is_busy(&conversation).await.ok()) });
-            }
+            self.poll();
         }
+    }
+
+    fn poll(&mut self) {
+        if self.is_behind {
+            return self.catch_up();
+        }
+        let Some(conversation) = self.reducer.conversation() else {
+            return;
+        };
+        let (api, known) = (self.api.clone(), self.reducer.asked());
+        self.answers.spawn(async move {
+            let Ok(busy) = api.is_busy(&conversation).await else {
+                return Answer::Polled(None);
+            };
+            Answer::Polled(Some((busy, asking(&api, &conversation, known).await.ok())))
+        });
     }
 
     fn apply(&mut self, effects: Vec<Effect>) {
@@ -291,16 +305,15 @@ impl Pump {
             return;
         };
         let api = self.api.clone();
-        let asked_before = self.reducer.asked();
+        let known = self.reducer.asked();
         self.answers.spawn(async move {
             let read = async {
                 let messages = api.messages_from(&conversation, &user).await?;
                 let busy = api.is_busy(&conversation).await?;
-                Ok::<_, super::api::ApiError>(Read {
+                Ok::<_, ApiError>(Read {
                     messages,
                     busy,
-                    requests: api.requests().await?,
-                    asked_before,
+                    asking: asking(&api, &conversation, known).await?,
                 })
             };
             Answer::CaughtUp(read.await.ok())
@@ -314,14 +327,12 @@ impl Pump {
                 self.reducer.settle(Some((&messages, busy)), now)
             }
             Answer::Settle(None) => self.reducer.settle(None, now),
-            Answer::CaughtUp(Some(read)) => self.reducer.caught_up(
-                &read.messages,
-                read.busy,
-                &read.requests,
-                &read.asked_before,
-                now,
-            ),
-            Answer::Polled(Some(busy)) => self.reducer.polled(busy, now),
+            Answer::CaughtUp(Some(read)) => {
+                self.is_behind = false;
+                self.reducer
+                    .caught_up(&read.messages, read.busy, &read.asking, now)
+            }
+            Answer::Polled(Some((busy, asking))) => self.reducer.polled(busy, asking.as_ref(), now),
             // The next poll tries again.
             Answer::CaughtUp(None) | Answer::Polled(None) => Vec::new(),
         };
@@ -343,4 +354,23 @@ impl Pump {
         let effects = self.reducer.child_gone(self.now());
         self.apply(effects);
     }
+}
+
+async fn asking(
+    api: &Api,
+    conversation: &ConversationId,
+    known: HashSet<String>,
+) -> Result<Asking, ApiError> {
+    let requests = api.requests().await?;
+    let others: BTreeSet<&str> = requests
+        .iter()
+        .map(|request| request.session.as_str())
+        .filter(|session| *session != conversation.as_str())
+        .collect();
+    let within = api.within(conversation, &others).await;
+    Ok(Asking {
+        requests,
+        within,
+        known,
+    })
 }

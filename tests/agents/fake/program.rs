@@ -92,7 +92,7 @@ fn router() -> Router {
         .route("/session/{id}/abort", post(async || Json(true)))
         .route("/global/health", get(health))
         .route("/global/dispose", post(dispose))
-        .route("/permission", get(async || Json(json!([]))))
+        .route("/permission", get(permissions))
         .route("/question", get(async || Json(json!([]))))
         .fallback(async || Json(json!({})))
         .with_state(fake)
@@ -116,6 +116,7 @@ struct Told {
     reader: Option<mpsc::Sender<Piece>>,
     created: Option<Value>,
     messages: Vec<Value>,
+    requests: Vec<Value>,
     busy: bool,
 }
 
@@ -211,6 +212,13 @@ impl Fake {
                 "silent" => {
                     text.push_str("said to nobody");
                     self.0.silent.store(true, Ordering::Relaxed);
+                }
+                // No event tells of it.
+                "asks" => {
+                    let request = json!({
+                        "id": "per_1", "sessionID": SESSION, "permission": "bash", "patterns": ["ls"],
+                    });
+                    self.told().requests.push(request);
                 }
                 "grow" => {
                     let mut ballast = self.0.ballast.lock().unwrap();
@@ -333,6 +341,10 @@ async fn status(State(fake): State<Fake>) -> Json<Value> {
     } else {
         Json(json!({}))
     }
+}
+
+async fn permissions(State(fake): State<Fake>) -> Json<Value> {
+    Json(fake.told().requests.clone().into())
 }
 
 async fn messages(State(fake): State<Fake>) -> Json<Value> {

@@ -5,9 +5,11 @@
 mod answer;
 mod conversation;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orchestrator_actors::domain::ids::ConversationId;
 use orchestrator_actors::ports::agent::Reply;
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +30,9 @@ pub const SHORT: Duration = Duration::from_secs(5);
 /// which is a second of a processor, and on a machine that compiles something many times that. To give it up and
 /// start another one would only add to the load; one that hangs is found out by its health.
 const LONG: Duration = Duration::from_secs(20);
+
+/// Generations of sub-agents that are looked through.
+const DEEPEST: usize = 8;
 
 /// A client of one OpenCode server, for one directory.
 #[derive(Clone)]
@@ -169,6 +174,38 @@ impl Api {
         let mut requests: Vec<Request> = self.get("/permission", &[], SHORT).await?;
         requests.extend(self.get::<Vec<Request>>("/question", &[], SHORT).await?);
         Ok(requests)
+    }
+
+    /// Of these sessions those that descend from the conversation, sub-agents of sub-agents, too.
+    pub async fn within(
+        &self,
+        conversation: &ConversationId,
+        sessions: &BTreeSet<&str>,
+    ) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct Session {
+            #[serde(rename = "parentID")]
+            parent: Option<String>,
+        }
+        let mut found = Vec::new();
+        for start in sessions {
+            let mut at = (*start).to_owned();
+            for _ in 0..DEEPEST {
+                let path = format!("/session/{}", segment(&at));
+                let Ok(Session {
+                    parent: Some(parent),
+                }) = self.get(&path, &[], SHORT).await
+                else {
+                    break;
+                };
+                if parent == conversation.as_str() {
+                    found.push((*start).to_owned());
+                    break;
+                }
+                at = parent;
+            }
+        }
+        found
     }
 
     /// A rejected permission with a message is read by the model, which goes on; without one OpenCode ends the turn, and it

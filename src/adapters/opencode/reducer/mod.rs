@@ -50,6 +50,17 @@ pub struct Reducer {
     named: Option<(String, Option<String>)>,
 }
 
+/// What is asked, read at one moment. Events can be missed (an event that is too large, a stream that was away), and a request
+/// that nobody hears of would wait for ever.
+#[derive(Clone, Debug, Default)]
+pub struct Asking {
+    pub requests: Vec<Request>,
+    /// Sessions that ask and descend from the conversation.
+    pub within: Vec<String>,
+    /// What was known to be asked when the reading began.
+    pub known: HashSet<String>,
+}
+
 impl Reducer {
     /// Begins to follow a turn. `false` while another one is followed.
     pub fn begin(
@@ -130,6 +141,10 @@ impl Reducer {
             self.called(id, title, &mut out);
         }
         let Some(turn) = &mut self.turn else {
+            // A turn that has ended is still told about by what it left: no later one's, whoever finds it.
+            if let Event::Asked(request) = event {
+                self.stale.insert(request.id);
+            }
             return out;
         };
         match event {
@@ -218,7 +233,7 @@ impl Reducer {
         }
     }
 
-    /// What is asked at present, for [`Self::caught_up`].
+    /// What is asked at present, for [`Asking::known`].
     pub fn asked(&self) -> HashSet<String> {
         let turn = self.turn.as_ref();
         turn.map(|turn| turn.pending.clone()).unwrap_or_default()
@@ -230,8 +245,7 @@ impl Reducer {
         &mut self,
         messages: &[Stored],
         busy: bool,
-        requests: &[Request],
-        asked_before: &HashSet<String>,
+        asking: &Asking,
         now: u64,
     ) -> Vec<Effect> {
         let mut out = Vec::new();
@@ -246,27 +260,10 @@ impl Reducer {
                 self.children.entry(child.to_owned()).or_default();
             }
         }
-        for request in requests {
-            if self.stale.contains(&request.id) {
-                continue;
-            }
-            let child = self.children.get(&request.session);
-            // What another turn left behind names a message of that turn.
-            let ours = request.session == turn.conversation && turn.is_of_turn(request);
-            if child.is_some() || ours {
-                turn.asked(request, child.map(String::as_str), &mut out);
-            }
-        }
-        let waiting: HashSet<&str> = requests.iter().map(|request| request.id.as_str()).collect();
-        let gone: Vec<String> = turn
-            .pending
-            .iter()
-            .filter(|id| asked_before.contains(*id) && !waiting.contains(id.as_str()))
-            .cloned()
-            .collect();
-        for id in gone {
-            turn.answered(&id, false, &mut out);
-        }
+        self.requested(asking, &mut out);
+        let Some(turn) = &mut self.turn else {
+            return out;
+        };
         if busy {
             turn.busy_seen = true;
             turn.idle_since = None;
@@ -276,6 +273,38 @@ impl Reducer {
         }
         turn.note_sign(now, &out);
         out
+    }
+
+    /// What OpenCode says is asked, whether its events have arrived or not.
+    fn requested(&mut self, asking: &Asking, out: &mut Vec<Effect>) {
+        let Some(turn) = &mut self.turn else {
+            return;
+        };
+        for session in &asking.within {
+            self.children.entry(session.clone()).or_default();
+        }
+        let requests = &asking.requests;
+        for request in requests {
+            if self.stale.contains(&request.id) {
+                continue;
+            }
+            let child = self.children.get(&request.session);
+            // What another turn left behind names a message of that turn.
+            let ours = request.session == turn.conversation && turn.is_of_turn(request);
+            if child.is_some() || ours {
+                turn.asked(request, child.map(String::as_str), out);
+            }
+        }
+        let waiting: HashSet<&str> = requests.iter().map(|request| request.id.as_str()).collect();
+        let gone: Vec<String> = turn
+            .pending
+            .iter()
+            .filter(|id| asking.known.contains(*id) && !waiting.contains(id.as_str()))
+            .cloned()
+            .collect();
+        for id in gone {
+            turn.answered(&id, false, out);
+        }
     }
 
     /// Time passes. To be called a few times a second while a turn is followed.
@@ -293,8 +322,11 @@ impl Reducer {
 
     /// What `/session/status` says, polled while a turn is followed, because an idle can get lost. A running tool counts as a
     /// sign of life: a long build is silent and healthy.
-    pub fn polled(&mut self, busy: bool, now: u64) -> Vec<Effect> {
+    pub fn polled(&mut self, busy: bool, asking: Option<&Asking>, now: u64) -> Vec<Effect> {
         let mut out = Vec::new();
+        if let Some(asking) = asking {
+            self.requested(asking, &mut out);
+        }
         let Some(turn) = &mut self.turn else {
             return out;
         };

@@ -23,9 +23,16 @@ struct Run {
 impl Run {
     /// Nothing comes between the reading and what is made of it.
     fn catch_up(&mut self, store: &[Stored], busy: bool, requests: &[Request]) -> Vec<Effect> {
-        let asked_before = self.reducer.asked();
-        self.reducer
-            .caught_up(store, busy, requests, &asked_before, self.now)
+        let asking = self.asking(requests);
+        self.reducer.caught_up(store, busy, &asking, self.now)
+    }
+
+    fn asking(&self, requests: &[Request]) -> Asking {
+        Asking {
+            requests: requests.to_vec(),
+            within: Vec::new(),
+            known: self.reducer.asked(),
+        }
     }
 
     fn of(session: &str, user: &str) -> Self {
@@ -439,10 +446,10 @@ fn what_is_asked_while_the_store_is_read_is_not_taken_for_gone() {
     )
     .unwrap();
     let mut run = Run::begun();
-    let before = run.reducer.asked();
+    let before = run.asking(&[]);
     run.event(Event::Asked(request));
     let store = run.store();
-    let effects = run.reducer.caught_up(&store, true, &[], &before, run.now);
+    let effects = run.reducer.caught_up(&store, true, &before, run.now);
     let settled = |effect: &Effect| matches!(effect, Effect::Emit(AgentEvent::Settled { .. }));
     assert!(!effects.iter().any(settled));
 }
@@ -471,6 +478,42 @@ fn a_sub_agents_request_is_the_turns() {
         })
         .collect();
     assert_eq!(asked, [Some("look (@general subagent)".to_owned())]);
+}
+
+/// Its event was too large, or came while the stream was away and could not be read after it.
+#[test]
+fn a_request_that_no_event_told_of_is_found_by_the_poll() {
+    let request = |id: &str, session: &str| -> Request {
+        serde_json::from_value(
+            json!({"id": id, "sessionID": session, "permission": "bash", "patterns": ["ls"]}),
+        )
+        .unwrap()
+    };
+    let mut run = Run::begun();
+    let mut asking = run.asking(&[
+        request("per_1", SESSION),
+        request("per_2", "ses_deep"),
+        request("per_3", "ses_other"),
+    ]);
+    asking.within = vec!["ses_deep".to_owned()];
+    let told = |effects: &[Effect]| -> Vec<String> {
+        let of = |effect: &Effect| match effect {
+            Effect::Emit(AgentEvent::Asked { request, .. }) => Some(format!("+{}", request.0)),
+            Effect::Emit(AgentEvent::Settled { request }) => Some(format!("-{}", request.0)),
+            _ => None,
+        };
+        effects.iter().filter_map(of).collect()
+    };
+    let first = run.reducer.polled(true, Some(&asking), run.now);
+    assert_eq!(told(&first), ["+per_1", "+per_2"]);
+    asking.known = run.reducer.asked();
+    assert_eq!(
+        told(&run.reducer.polled(true, Some(&asking), run.now)),
+        [""; 0]
+    );
+    asking.requests.remove(0);
+    let gone = run.reducer.polled(true, Some(&asking), run.now);
+    assert_eq!(told(&gone), ["-per_1"]);
 }
 
 #[test]
@@ -543,10 +586,10 @@ fn a_rejected_permission_that_ends_the_turn_is_its_reason() {
 #[test]
 fn an_idle_that_got_lost_is_found_by_the_poll() {
     let mut run = Run::begun();
-    let effects = run.reducer.polled(true, run.now);
+    let effects = run.reducer.polled(true, None, run.now);
     run.keep(effects);
     run.step(json!({"finish": "stop", "time": {"created": 11, "completed": 20}}));
-    let effects = run.reducer.polled(false, run.now);
+    let effects = run.reducer.polled(false, None, run.now);
     run.keep(effects);
     run.settle();
     assert!(matches!(run.end(), TurnEnd::Complete { .. }));
@@ -559,7 +602,7 @@ fn a_prompt_that_has_just_arrived_is_not_taken_for_ended() {
         "message.updated",
         json!({"info": {"id": USER, "role": "user", "time": {"created": 10}}}),
     );
-    let effects = run.reducer.polled(false, run.now);
+    let effects = run.reducer.polled(false, None, run.now);
     assert_eq!(effects, []);
     // The trailing idle of the turn before must not end it either.
     run.status("idle");
@@ -569,9 +612,9 @@ fn a_prompt_that_has_just_arrived_is_not_taken_for_ended() {
 #[test]
 fn a_running_tool_is_a_sign_of_life_and_a_silent_model_is_not() {
     let mut run = Run::begun();
-    assert_eq!(run.reducer.polled(true, 50_000), []);
+    assert_eq!(run.reducer.polled(true, None, 50_000), []);
     run.tool(json!({"status": "running", "input": {}}));
-    let alive = run.reducer.polled(true, 60_000);
+    let alive = run.reducer.polled(true, None, 60_000);
     assert!(matches!(
         alive[..],
         [Effect::Emit(AgentEvent::Alive { .. })]
