@@ -10,11 +10,13 @@ import { v } from "convex/values";
 import { attachmentShown } from "./lib/attaching";
 import { taskFields } from "./lib/tasking";
 import {
+  agentChoice,
   agentRun,
   askedText,
   commandState,
   commandType,
   itemFields,
+  modelChoice,
   partKind,
   requestAnswer,
   requestRow,
@@ -117,6 +119,10 @@ export default defineSchema({
     .index("by_owner", ["owner", "removed", "machineId"])
     .index("by_machine", ["machineId", "removed", "workerId"]),
 
+  /** The models and agents of a worker's assistant: apart from `workers`, which every call of its supervisor reads. */
+  workerChoices: defineTable({ workerId: v.string(), owner: v.string(), models: v.array(modelChoice), agents: v.array(agentChoice) })
+    .index("by_worker", ["workerId"]),
+
   credentials: defineTable({
     workerId: v.string(),
     /** SHA-256 of the secret part, in hex. The secret itself is stored nowhere. */
@@ -151,8 +157,10 @@ export default defineSchema({
     state: v.union(v.literal("open"), v.literal("paired"), v.literal("revoked")),
     /** SHA-256 of the whole code, in hex. */
     codeHash: v.string(),
-    /** The device's token, sealed under the code; gone when that was traded or has lapsed. */
+    /** The device's token, sealed under the code; gone when that was traded, or has lapsed. */
     sealed: v.optional(v.string()),
+    /** SHA-256 of what the trader calls its attempt, in hex: until the code lapses it may ask again for its answer. */
+    claimHash: v.optional(v.string()),
     /** Wrong codes for this device. */
     attempts: v.number(),
     /** Until when the code can be traded. */

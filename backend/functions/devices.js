@@ -31,6 +31,9 @@ import { internalMutation, mutation, query,                                     
 /** A visit within this of the last one is not written down. */
 const VISIT_EVERY_MS = 60 * SECOND;
 
+/** A claim is a secret: random, and of the caller's making. */
+const CLAIM = /^[A-Za-z0-9_-]{22,128}$/;
+
 const deviceFields = {
   deviceId: v.string(),
   name: v.string(),
@@ -100,11 +103,12 @@ const traded = v.union(
 
 /**
  * A code for a token, once. Needs nobody's identity. A refusal is an answer and no error: what it has counted must stay.
+ * Whoever may lose the answer on the way gives a secret `claim` of its own and gets the same one again under it, until the code lapses.
  */
 export const trade = mutation({
-  args: { code: v.string(), name: v.optional(v.string()) },
+  args: { code: v.string(), name: v.optional(v.string()), claim: v.optional(v.string()) },
   returns: traded,
-  handler: async (ctx, { code, name }) => {
+  handler: async (ctx, { code, name, claim }) => {
     const refused = (why        , message        ) => ({ status: "refused"         , code: why, message });
     const unknown = refused("unauthorized", "this pairing code is not known here: make another one with `orchestrator pair`");
     const deviceId = parseCode(code);
@@ -119,7 +123,11 @@ export const trade = mutation({
       return unknown;
     }
     if (device.state === "revoked") return refused("device_revoked", "this device was revoked: make another code with `orchestrator pair`");
+    if (claim !== undefined && !CLAIM.test(claim)) throw refusal("invalid", "claim must be 22 to 128 letters, digits, - or _");
+    const claimHash = claim === undefined ? undefined : await hashSecret(claim);
     if (device.state === "paired") {
+      const isItself = claimHash !== undefined && claimHash === device.claimHash && Date.now() < device.openUntil;
+      if (isItself && device.sealed !== undefined) return paired(device, device.name, await unseal(device.sealed, code));
       const called = device.name === "" ? device.deviceId : `${device.name} (${device.deviceId})`;
       return refused(
         "conflict",
@@ -132,8 +140,9 @@ export const trade = mutation({
     if (name !== undefined) checkLine("name", name, NAME_CHARS);
     const token = await unseal(device.sealed, code);
     const called = device.name === "" ? (name ?? "") : device.name;
-    await ctx.db.patch(device._id, { state: "paired", name: called, sealed: undefined, pairedAt: Date.now() });
-    return { status: "paired"         , deviceId, name: called, token, validUntil: device.validUntil };
+    const kept = claimHash === undefined ? { sealed: undefined } : { claimHash };
+    await ctx.db.patch(device._id, { state: "paired", name: called, pairedAt: Date.now(), ...kept });
+    return paired(device, called, token);
   },
 });
 
@@ -203,7 +212,7 @@ export const revoke = mutation({
   handler: async (ctx, { deviceId }) => {
     const device = await mayChange(ctx, deviceId);
     if (device.state === "revoked") return null;
-    await ctx.db.patch(device._id, { state: "revoked", sealed: undefined, revokedAt: Date.now() });
+    await ctx.db.patch(device._id, { state: "revoked", sealed: undefined, claimHash: undefined, revokedAt: Date.now() });
     await dropSubscriptions(ctx, deviceId);
     const revoked = await devicesOf(ctx, device.owner, "revoked", REVOKED_DEVICES + OPEN_CODES);
     // One that is not known is refused as well, so the oldest need not be remembered.
@@ -212,16 +221,20 @@ export const revoke = mutation({
   },
 });
 
-/** What was not traded in time keeps no token; that there was such a code is remembered until room is needed. */
+/** After its time no code keeps a token; that there was such a code is remembered until room is needed. */
 export const lapse = internalMutation({
   args: { deviceId: v.string() },
   returns: v.null(),
   handler: async (ctx, { deviceId }) => {
     const device = await findDevice(ctx, deviceId);
-    if (device?.state === "open") await ctx.db.patch(device._id, { sealed: undefined });
+    if (device?.sealed !== undefined) await ctx.db.patch(device._id, { sealed: undefined, claimHash: undefined });
     return null;
   },
 });
+
+function paired({ deviceId, validUntil }                , name        , token        ) {
+  return { status: "paired"         , deviceId, name, token, validUntil };
+}
 
 async function makeRoom(ctx             , owner        )                {
   const now = Date.now();

@@ -4,6 +4,7 @@
 // supervisor per token: a new one raises the epoch, and the one before is displaced.
 
 import { v,            } from "convex/values";
+import { dropChoices } from "./lib/choosing";
 import { endAllOf } from "./lib/commanding";
 import { takeConnection } from "./lib/connection";
 import { refusal } from "./lib/errors";
@@ -155,6 +156,7 @@ export const remove = mutation({
     await revokeCredentials(ctx, workerId);
     const presence = await findPresence(ctx, workerId);
     if (presence) await ctx.db.delete(presence._id);
+    await dropChoices(ctx, workerId);
     await closePage(ctx, workerId, "removed");
     return null;
   },

@@ -12,10 +12,12 @@ pub fn product() -> Vec<(&'static str, &'static str)> {
     modules![
         "agentConfigs",
         "attachments",
+        "choices",
         "chunks",
         "commands",
         "devices",
         "lib/attaching",
+        "lib/choosing",
         "lib/claiming",
         "lib/commanding",
         "lib/connection",

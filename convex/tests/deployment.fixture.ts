@@ -7,6 +7,7 @@ import { ConvexError } from "convex/values";
 import { vi } from "vitest";
 import type * as agentConfigs from "../agentConfigs";
 import type * as attachments from "../attachments";
+import type * as choices from "../choices";
 import type * as chunks from "../chunks";
 import type * as commands from "../commands";
 import type * as devices from "../devices";
@@ -27,6 +28,7 @@ import type { Item } from "../lib/values";
 type Modules = {
   agentConfigs: typeof agentConfigs;
   attachments: typeof attachments;
+  choices: typeof choices;
   chunks: typeof chunks;
   commands: typeof commands;
   devices: typeof devices;

@@ -56,6 +56,35 @@ describe("a pairing code", () => {
     expect(JSON.stringify(again)).toContain("orchestrator device revoke d1");
   });
 
+  test("gives whoever lost the answer the same one again, and nobody else, until it lapses", async () => {
+    const t = deployment();
+    const pairing = await invite(t);
+    const claim = "0123456789abcdef0123456789abcdef";
+    const trade = (more: object) => t.mutation(api.devices.trade, { code: pairing, ...more });
+    expect(await code(trade({ claim: "short" }))).toBe("invalid");
+    const got = await trade({ claim, name: "Chrome on Android" });
+    expect(got).toMatchObject({ status: "paired", token: TOKEN });
+    expect(await trade({ claim, name: "Chrome on Android" })).toEqual(got);
+    expect(await refusedAs(trade({}))).toBe("conflict");
+    expect(await refusedAs(trade({ claim: claim.replace("0", "f") }))).toBe("conflict");
+    expect(await refusedAs(t.mutation(api.devices.trade, { code: `d1.${SECRET}0`, claim }))).toBe("unauthorized");
+    const stored = await t.run(async (ctx) => JSON.stringify(await ctx.db.query("devices").collect()));
+    for (const secret of [SECRET, TOKEN, claim]) expect(stored).not.toContain(secret);
+    vi.advanceTimersByTime(10 * MINUTE);
+    expect(await refusedAs(trade({ claim }))).toBe("conflict");
+    await t.finishInProgressScheduledFunctions();
+    expect(await t.run(async (ctx) => Object.keys((await ctx.db.query("devices").unique())!))).not.toContain("sealed");
+  });
+
+  test("that is revoked gives nothing to whoever traded it", async () => {
+    const t = deployment();
+    const pairing = await invite(t);
+    const claim = "0123456789abcdef0123456789abcdef";
+    await t.mutation(api.devices.trade, { code: pairing, claim });
+    await ownerOf(t).mutation(api.devices.revoke, { deviceId: "d1" });
+    expect(await refusedAs(t.mutation(api.devices.trade, { code: pairing, claim }))).toBe("device_revoked");
+  });
+
   test("is in the database neither before it is traded nor after, and the token neither", async () => {
     const t = deployment();
     const pairing = await invite(t);

@@ -23,6 +23,7 @@ mod manager;
 mod models;
 mod news;
 mod notifying;
+mod offering;
 mod options;
 mod page;
 mod paused;

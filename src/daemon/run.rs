@@ -21,6 +21,7 @@ use super::lines::worker_lines;
 use super::manager::{self, Feeding};
 use super::news::Watcher;
 use super::notifying::Notifying;
+use super::offering::Offering;
 use super::options::{Mode, RunOptions};
 use super::reload::Reloaded;
 use super::running::{Running, Shared};
@@ -219,6 +220,7 @@ async fn serve(
     let mut errands = Errands::start(running, watched);
     let _feeding = Feeding::start(running);
     let _notifying = Notifying::start(running);
+    let _offering = Offering::start(running);
     // Beside everything else: a directory that does not answer holds up a reload, never a stop.
     let mut reloads = Reloads::default();
     loop {

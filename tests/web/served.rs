@@ -46,6 +46,11 @@ async fn the_page_comes_under_a_strict_policy_and_to_its_own_origin_only() {
     assert_eq!(header(&page, "cache-control"), "no-cache");
     assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
     let html = page.text().await.unwrap();
+    // for a server that sends none
+    assert!(
+        html.contains("<meta http-equiv=\"Content-Security-Policy\""),
+        "{html}"
+    );
     assert!(
         !html.contains("<script>") && !html.contains("style="),
         "{html}"

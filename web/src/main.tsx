@@ -3,20 +3,43 @@
 
 import { render } from "preact";
 import { api } from "./data/api";
-import { chooseDeployment, deploymentUrl } from "./data/address";
+import { deploymentUrl, keepTried, parseDeployment, tryDeployment } from "./data/address";
 import { Connection } from "./data/connection";
 import { WorldContext } from "./data/hooks";
-import { given, keepToken, storedToken } from "./data/identity";
+import { given, keepToken, storedToken, type Given } from "./data/identity";
 import { forgetFile, upload } from "./data/files";
 import { Outbox, type Send } from "./data/outbox";
+import { beginPairing, unansweredPairing } from "./data/pairing";
 import { App } from "./views/App";
+import { Elsewhere } from "./views/Elsewhere";
 
-function takeLink(): void {
-  const { token, pair, deployment } = given(location.hash);
-  if (deployment !== undefined) chooseDeployment(deployment);
-  if (token !== undefined) keepToken(token);
+function takeLink(): Given {
+  const link = given(location.hash);
   // A token or a code in the address would end in the history and in what people copy.
-  if (token !== undefined || pair !== undefined || deployment !== undefined) history.replaceState(null, "", "#/");
+  if (link.token !== undefined || link.pair !== undefined || link.deployment !== undefined) history.replaceState(null, "", "#/");
+  return link;
+}
+
+/** Another deployment than the present one, if the link names one. What is no address is passed over. */
+function elsewhere({ deployment }: Given): string | null {
+  const parsed = deployment === undefined ? null : parseDeployment(deployment);
+  return parsed && "url" in parsed && parsed.url !== deploymentUrl() ? parsed.url : null;
+}
+
+function begin(): void {
+  const link = takeLink();
+  const there = elsewhere(link);
+  const place = document.getElementById("page");
+  if (!place) return;
+  place.replaceChildren();
+  if (there === null) return start(place, link);
+  // Nobody is moved to another deployment unasked, and what the link brings is for that one alone.
+  const decide = (goes: boolean) => {
+    render(null, place);
+    if (goes) tryDeployment(there);
+    start(place, goes ? link : {});
+  };
+  render(<Elsewhere here={deploymentUrl()} there={there} decide={decide} />, place);
 }
 
 /** Files first; the message names them, and their bytes are forgotten when it has them. */
@@ -34,14 +57,16 @@ function sending({ client }: Connection): Send {
   };
 }
 
-function start(): void {
-  const { pair } = given(location.hash);
-  takeLink();
+function start(place: HTMLElement, { token: brought, pair: linked }: Given): void {
+  if (brought !== undefined) keepToken(brought);
+  if (linked !== undefined) beginPairing(linked);
+  const pair = linked ?? unansweredPairing()?.code;
   const connection = new Connection(deploymentUrl());
   const outbox = new Outbox(sending(connection));
   let wasIn = false;
   connection.listen(() => {
     const isIn = connection.standing().sign === "in";
+    if (isIn) keepTried();
     if (isIn && !wasIn) outbox.resume();
     wasIn = isIn;
   });
@@ -50,16 +75,14 @@ function start(): void {
   else if (token !== null) connection.signIn(token);
   // A link that is opened while the page is: the same as if it had been opened with it.
   addEventListener("hashchange", () => {
-    const link = given(location.hash);
     // The deployment is chosen at the beginning; the link is taken there, too.
-    if (link.deployment !== undefined) return location.reload();
-    takeLink();
-    if (link.pair !== undefined) void connection.pair(link.pair);
-    else if (link.token !== undefined) connection.signIn(link.token);
+    if (elsewhere(given(location.hash)) !== null) return location.reload();
+    const link = takeLink();
+    if (link.pair !== undefined) return void connection.pair(link.pair);
+    if (link.token === undefined) return;
+    keepToken(link.token);
+    connection.signIn(link.token);
   });
-  const place = document.getElementById("page");
-  if (!place) return;
-  place.replaceChildren();
   render(
     <WorldContext.Provider value={{ connection, outbox }}>
       <App />
@@ -68,4 +91,4 @@ function start(): void {
   );
 }
 
-start();
+begin();

@@ -169,3 +169,7 @@ export const requestRow = {
   endedAt: v.optional(v.number()),
 };
 export const shownRequestFields = { ...requestRow, ...askedText, answer: v.optional(requestAnswer) };
+
+/** A model as `messages:send` takes it: `provider/model`, in which the model's part may have slashes. */
+export const modelChoice = v.object({ id: v.string(), name: v.string(), default: v.boolean() });
+export const agentChoice = v.object({ name: v.string() });

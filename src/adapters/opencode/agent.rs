@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::Deadlines;
 use super::api::{Api, ApiError, SHORT};
+use super::choices::Choices;
 use super::files;
 use super::ids::PromptIds;
 use super::pump::Command;
@@ -42,13 +43,17 @@ impl OpenCodeAgent {
         session: SessionId,
         commands: mpsc::Sender<Command>,
         deadlines: Deadlines,
+        learn: impl FnOnce(Choices) + Send + 'static,
     ) -> Self {
         let (tell, loaded) = watch::channel(false);
         let warmed = api.clone();
         // Meanwhile the session looks its conversation up and claims its turn.
         tokio::spawn(async move {
-            warmed.prewarm().await;
+            let choices = warmed.prewarm().await;
             let _ = tell.send(true);
+            if let Some(choices) = choices {
+                learn(choices);
+            }
         });
         Self {
             ward,

@@ -132,6 +132,10 @@ pub async fn open(shared: Arc<Shared>, spec: OpenSpec) -> Result<Opened, AgentEr
         spec.session,
         commands_to,
         shared.config.deadlines,
+        {
+            let (shared, worker) = (shared.clone(), spec.worker);
+            move |choices| shared.learned.learn(worker, choices)
+        },
     );
     Ok(Opened {
         agent: Box::new(agent),

@@ -11,6 +11,7 @@ mod agent;
 mod api;
 mod asking;
 mod boot;
+mod choices;
 mod content;
 mod files;
 mod first_boot;
@@ -32,6 +33,7 @@ pub mod task;
 mod told;
 mod wire;
 
+pub use choices::{Choices, Learned};
 pub use models::Model;
 pub use places::{RolePlace, Room};
 pub use reach::Reach;
@@ -195,6 +197,8 @@ struct Shared {
     directories: Directories,
     /// Held while an assistant is started for nothing but its list of models.
     listing: tokio::sync::Mutex<()>,
+    /// What each worker's messages can name, as its assistant that loaded last has said.
+    learned: choices::Learning,
 }
 
 impl OpenCodeAgents {
@@ -216,6 +220,7 @@ impl OpenCodeAgents {
                 reached: reach::Reached::default(),
                 directories: Directories::default(),
                 listing: tokio::sync::Mutex::default(),
+                learned: choices::Learning::default(),
                 config,
             }),
         })
@@ -269,6 +274,11 @@ impl OpenCodeAgents {
         directory: &WorkerDir,
     ) -> Result<Vec<Model>, AgentError> {
         models::of_worker(&self.shared, worker, directory).await
+    }
+
+    /// What the workers' messages can name, now and whenever that changes.
+    pub fn learned(&self) -> Learned {
+        self.shared.learned.follow()
     }
 
     /// The program that a person's terminal can enter a session with.

@@ -37,6 +37,13 @@ export default async function (stage) {
   await page.locator(".tool-body", { hasText: "from the tool" }).first().waitFor();
   assert.equal(await turns(page).count(), 2);
 
+  // what the assistant has said there is to choose from
+  await page.locator('#models option[value="fake/scripted"]').waitFor({ state: "attached" });
+  await page.getByLabel("Agent").selectOption("plan");
+  await say(page, script([{ text: "As planned." }]));
+  await until("the third answer", async () => (await turn(page, "complete").count()) === 3);
+  await page.getByLabel("Agent").selectOption("");
+
   // a draft per session survives a reload
   await page.getByLabel("Message", { exact: true }).fill("not yet");
   await page.reload();

@@ -3,6 +3,7 @@
 
 import { anyApi, type ApiFromModules, type FunctionReturnType } from "convex/server";
 import type * as attachments from "../../../convex/attachments";
+import type * as choices from "../../../convex/choices";
 import type * as chunks from "../../../convex/chunks";
 import type * as devices from "../../../convex/devices";
 import type * as machines from "../../../convex/machines";
@@ -17,6 +18,7 @@ import type * as workers from "../../../convex/workers";
 
 type Modules = {
   attachments: typeof attachments;
+  choices: typeof choices;
   chunks: typeof chunks;
   devices: typeof devices;
   machines: typeof machines;

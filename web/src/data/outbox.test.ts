@@ -54,10 +54,53 @@ describe("a message on its way", () => {
       const outbox = new Outbox(() => new Promise(() => {}));
       void outbox.add(message("m9"));
       expect(outbox.pending()).toHaveLength(1);
+      expect(outbox.outlives("m9")).toBe(false);
       outbox.drop("m9");
     } finally {
       Storage.prototype.setItem = setItem;
     }
+  });
+});
+
+describe("with another tab open", () => {
+  const told = (id: string) => dispatchEvent(new StorageEvent("storage", { key: `orchestrator.send.${id}` }));
+
+  test("what was taken back there is not sent here", async () => {
+    const there = new Outbox(() => Promise.reject(new ConvexError({ code: "unauthorized", message: "sign in" })));
+    await there.add(message("m1"));
+    await there.add(message("m2"));
+    const sent: string[] = [];
+    const here = new Outbox(({ id }) => (sent.push(id), Promise.resolve({ sessionId: "s" })));
+    there.drop("m1");
+    here.resume();
+    await new Promise((done) => setTimeout(done, 0));
+    expect(sent).toEqual(["m2"]);
+    expect(here.pending()).toEqual([]);
+  });
+
+  test("what was sent or taken back there is shown here no more, and what was added is", async () => {
+    const there = new Outbox(() => new Promise(() => {}));
+    const here = new Outbox(() => new Promise(() => {}));
+    void there.add(message("m1"));
+    told("m1");
+    expect(here.pending().map(({ id }) => id)).toEqual(["m1"]);
+    expect(here.outlives("m1")).toBe(true);
+    there.drop("m1");
+    told("m1");
+    expect(here.pending()).toEqual([]);
+  });
+
+  test("what was taken back there is not put back by a refusal that comes here", async () => {
+    const there = new Outbox(() => new Promise(() => {}));
+    void there.add(message("m1"));
+    let refuse = (_: unknown) => {};
+    const here = new Outbox(() => new Promise((_, fail) => (refuse = fail)));
+    here.resume();
+    await Promise.resolve();
+    there.drop("m1");
+    refuse(new ConvexError({ code: "queue_full", message: "too many wait" }));
+    await new Promise((done) => setTimeout(done, 0));
+    expect(new Outbox(() => new Promise(() => {})).pending()).toEqual([]);
   });
 });
 

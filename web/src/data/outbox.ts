@@ -6,7 +6,7 @@ import type { Along } from "./files";
 import { refusalOfUpload } from "./files";
 import { ofDeployment } from "./address";
 import type { Refusal } from "./refusal";
-import { forget, readAll, write } from "./store";
+import { forget, isKept, listenToOthers, readAll, write } from "./store";
 
 /** Written for one deployment, sent to no other. */
 const key = (): string => `${ofDeployment("send")}.`;
@@ -18,6 +18,7 @@ export interface Message {
   workerId?: string;
   content: string;
   model?: string;
+  agent?: string;
   /** Uploaded before the message goes out, under these ids. */
   files?: readonly Along[];
 }
@@ -39,8 +40,13 @@ export class Outbox {
   private readonly uploading = new Map<string, Promise<unknown>>();
 
   constructor(private readonly send: Send) {
-    this.held = [...readAll(key()).values()].flatMap(parse).sort((a, b) => a.at - b.at);
+    this.held = kept();
+    // Another tab has sent, taken back or added something.
+    listenToOthers(key(), () => this.set(kept()));
   }
+
+  /** Whether it would outlive this page: a browser whose storage is full keeps nothing. */
+  outlives = (id: string): boolean => isKept(key() + id);
 
   /** How much of a message's files is uploaded. */
   progress = (id: string): number | undefined => this.uploaded.get(id);
@@ -61,6 +67,7 @@ export class Outbox {
 
   /** What an earlier visit has left, or what waited for an identity. Each is one that was not refused for good. */
   resume(): void {
+    this.set(kept());
     for (const pending of this.held) if (!pending.refusal) void this.attempt(pending);
   }
 
@@ -96,7 +103,8 @@ export class Outbox {
 
   private async go(pending: Pending): Promise<string | null> {
     try {
-      if (!this.held.some((one) => one.id === pending.id)) return null;
+      // What was taken back meanwhile, here or in another tab, does not go out.
+      if (!kept().some((one) => one.id === pending.id)) return null;
       const { at: _, refusal: __, ...message } = pending;
       const { sessionId } = await this.send(message, (part) => {
         this.uploaded.set(pending.id, part);
@@ -107,7 +115,7 @@ export class Outbox {
     } catch (error) {
       const refusal = refusalOfUpload(error);
       // Without an identity nothing was decided: it goes out with the next one.
-      if (refusal.code !== "unauthorized" && this.held.some((one) => one.id === pending.id)) this.keep({ ...pending, refusal });
+      if (refusal.code !== "unauthorized" && kept().some((one) => one.id === pending.id)) this.keep({ ...pending, refusal });
       return null;
     } finally {
       this.underWay.delete(pending.id);
@@ -125,6 +133,10 @@ export class Outbox {
     this.held = held;
     for (const listener of [...this.listeners]) listener();
   }
+}
+
+function kept(): Pending[] {
+  return [...readAll(key()).values()].flatMap(parse).sort((a, b) => a.at - b.at);
 }
 
 function parse(text: string): Pending[] {

@@ -35,6 +35,23 @@ export function forget(key: string): void {
   }
 }
 
+/** Whether it would be there after a reload. */
+export function isKept(key: string): boolean {
+  try {
+    return !memory.has(key) && localStorage.getItem(PREFIX + key) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Hears of what another tab has written or forgotten under keys that begin so. */
+export function listenToOthers(start: string, listener: () => void): void {
+  addEventListener("storage", ({ key }) => {
+    // `null`: all of it was cleared.
+    if (key === null || key.startsWith(PREFIX + start)) listener();
+  });
+}
+
 /** All that is kept under keys that begin so. */
 export function readAll(start: string): Map<string, string> {
   const found = new Map<string, string>();
@@ -47,4 +64,32 @@ export function readAll(start: string): Map<string, string> {
   }
   for (const [key, value] of memory) if (key.startsWith(start)) found.set(key, value);
   return found;
+}
+
+/** What a tab keeps over a reload, for itself alone. */
+const inTab = new Map<string, string>();
+
+export function readInTab(key: string): string | null {
+  try {
+    return sessionStorage.getItem(PREFIX + key) ?? inTab.get(key) ?? null;
+  } catch {
+    return inTab.get(key) ?? null;
+  }
+}
+
+export function writeInTab(key: string, value: string): void {
+  try {
+    sessionStorage.setItem(PREFIX + key, value);
+  } catch {
+    inTab.set(key, value);
+  }
+}
+
+export function forgetInTab(key: string): void {
+  inTab.delete(key);
+  try {
+    sessionStorage.removeItem(PREFIX + key);
+  } catch {
+    // it was never there
+  }
 }

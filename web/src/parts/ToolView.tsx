@@ -2,7 +2,7 @@
 // stays text. A long output is shown in part until somebody wants it all.
 
 import { useMemo, useState } from "preact/hooks";
-import { parseTool, type ToolCall } from "./tool";
+import { parseTool, type Todo, type ToolCall } from "./tool";
 
 const SHOWN_AT_FIRST = 8_000;
 
@@ -19,18 +19,42 @@ export function ToolView({ state }: { state: string }) {
           {MARKS[call.status]}
         </span>
         <span class="unseen">{WORDS[call.status]}: </span>
-        <span class="tool-name">{call.tool}</span> <span class="tool-title">{call.title}</span>
+        <span class="tool-name">{call.tool}</span> <span class="tool-title">{call.todos.length > 0 ? progress(call.todos) : call.title}</span>
       </summary>
       {/* Nothing is laid out before it is wanted: a session can have thousands of these. */}
       {isOpen && (
         <div class="tool-body">
-          {call.input !== "" && <Text label="Given" text={call.input} />}
+          {call.todos.length > 0 && <Todos todos={call.todos} />}
+          {call.todos.length === 0 && call.input !== "" && <Text label="Given" text={call.input} />}
           {call.diff !== "" && <Diff text={call.diff} />}
-          {call.output !== "" && <Text label="Output" text={call.output} />}
+          {call.todos.length === 0 && call.output !== "" && <Text label="Output" text={call.output} />}
           {call.error !== "" && <Text label="Error" text={call.error} />}
         </div>
       )}
     </details>
+  );
+}
+
+const progress = (todos: Todo[]) => `${todos.filter(({ status }) => status === "completed").length} of ${todos.length} done`;
+
+const TODO_MARKS: Record<Todo["status"], string> = { pending: "○", in_progress: "◐", completed: "✓", cancelled: "✗" };
+const TODO_WORDS: Record<Todo["status"], string> = { pending: "to do", in_progress: "under way", completed: "done", cancelled: "dropped" };
+const TODOS_SHOWN = 200;
+
+function Todos({ todos }: { todos: Todo[] }) {
+  return (
+    <ul class="todos" aria-label="To do">
+      {todos.slice(0, TODOS_SHOWN).map((todo, at) => (
+        <li key={at} data-status={todo.status}>
+          <span class="mark" aria-hidden="true">
+            {TODO_MARKS[todo.status]}
+          </span>{" "}
+          <span class="unseen">{TODO_WORDS[todo.status]}: </span>
+          {todo.content}
+        </li>
+      ))}
+      {todos.length > TODOS_SHOWN && <li>and {todos.length - TODOS_SHOWN} more</li>}
+    </ul>
   );
 }
 

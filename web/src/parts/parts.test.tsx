@@ -42,6 +42,16 @@ test("a tool call says what it did, and the rest on demand", async () => {
   expect(place.querySelector(".removed")?.textContent).toContain("-old");
 });
 
+test("a list of things to do is a list, and whatever else stands there is none", async () => {
+  const todos = [{ content: "one <b>", status: "completed" }, { content: "two", status: "in_progress" }, { content: 3 }, null, { content: "four", status: {} }];
+  const place = await shown("tool", tool({ tool: "todowrite", input: { todos }, output: JSON.stringify(todos) }));
+  expect([...place.querySelectorAll(".todos li")].map((row) => row.textContent)).toEqual(["✓ done: one <b>", "◐ under way: two", "○ to do: four"]);
+  expect(place.textContent).not.toContain('"content"');
+  expect(place.querySelector("summary")?.textContent).toContain("1 of 3 done");
+  expect(parseTool(tool({ tool: "todowrite", input: { todos: "x" } })).todos).toEqual([]);
+  expect(parseTool(tool({ tool: "bash", input: { todos } })).todos).toEqual([]);
+});
+
 test("a long output is cut until it is wanted", async () => {
   const place = await shown("tool", tool({ output: "x".repeat(1_000_000) }));
   expect(place.textContent?.length).toBeLessThan(10_000);

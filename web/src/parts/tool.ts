@@ -11,6 +11,13 @@ export interface ToolCall {
   error: string;
   /** A unified diff, of tools that change files. */
   diff: string;
+  /** What there is to do, of the tool that keeps such a list. */
+  todos: Todo[];
+}
+
+export interface Todo {
+  content: string;
+  status: "pending" | "in_progress" | "completed" | "cancelled";
 }
 
 export function parseTool(text: string): ToolCall {
@@ -19,7 +26,7 @@ export function parseTool(text: string): ToolCall {
     const value: unknown = JSON.parse(text);
     if (typeof value === "object" && value !== null) state = value as Record<string, unknown>;
   } catch {
-    return { tool: "tool", status: "error", title: "", input: "", output: text, error: "its state cannot be read", diff: "" };
+    return { tool: "tool", status: "error", title: "", input: "", output: text, error: "its state cannot be read", diff: "", todos: [] };
   }
   const metadata = (typeof state.metadata === "object" && state.metadata !== null ? state.metadata : {}) as Record<string, unknown>;
   const input = typeof state.input === "object" && state.input !== null ? (state.input as Record<string, unknown>) : {};
@@ -31,7 +38,18 @@ export function parseTool(text: string): ToolCall {
     output: string(state.output),
     error: string(state.error),
     diff: string(metadata.diff),
+    todos: state.tool === "todowrite" ? todosOf(input.todos) : [],
   };
+}
+
+function todosOf(value: unknown): Todo[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((entry: unknown) => {
+    const { content, status } = (typeof entry === "object" && entry !== null ? entry : {}) as Record<string, unknown>;
+    if (typeof content !== "string") return [];
+    const isKnown = status === "in_progress" || status === "completed" || status === "cancelled";
+    return [{ content, status: isKnown ? status : "pending" }];
+  });
 }
 
 const string = (value: unknown): string => (typeof value === "string" ? value : "");

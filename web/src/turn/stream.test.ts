@@ -21,6 +21,9 @@ class Turn implements Source {
     queueMicrotask(() => take(this.page(from)));
     return () => void this.subscriptions.delete(from);
   }
+  pause(): Promise<void> {
+    return Promise.resolve();
+  }
   grow(by: number): void {
     for (let at = 0; at < by; at++) {
       const index = this.items.length;
@@ -78,11 +81,32 @@ describe("a stream", () => {
     expect([seen.text, turn.subscriptions.size]).toEqual(["", 0]);
   });
 
-  test("says when the deployment refuses", async () => {
+  test("says when the deployment refuses, and goes on when it does no more", async () => {
     const turn = new Turn();
-    turn.fetch = () => Promise.reject(new Error("forbidden"));
+    turn.grow(100);
+    const whole = turn.fetch.bind(turn);
+    let refusals = 3;
+    turn.fetch = (from) => (from > 0 && refusals-- > 0 ? Promise.reject(new Error("busy")) : whole(from));
     const { seen } = watch(turn);
     await settle();
-    expect(seen.errors).toHaveLength(1);
+    await settle();
+    expect(seen.errors.length).toBeGreaterThan(0);
+    expect(seen.text).toBe(expected(100));
+    turn.grow(5);
+    expect(seen.text).toBe(expected(105));
+  });
+
+  test("that was closed while it waited to try again asks nothing more", async () => {
+    const turn = new Turn();
+    let asked = 0;
+    turn.fetch = () => ((asked += 1), Promise.reject(new Error("busy")));
+    let wake = () => {};
+    turn.pause = () => new Promise((done) => (wake = done));
+    const { seen, stream } = watch(turn);
+    await settle();
+    stream.close();
+    wake();
+    await settle();
+    expect([asked, seen.errors.length]).toEqual([1, 1]);
   });
 });

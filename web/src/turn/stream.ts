@@ -2,6 +2,7 @@
 // time, and only the last window, the one that still grows, is subscribed to. So whoever opens a turn in its middle
 // catches up quickly, and a new delta costs the same at the beginning and at the end of a long answer.
 
+import { again } from "../data/again";
 import type { Item, Page } from "../data/api";
 import { Fold, type Groups } from "./fold";
 
@@ -14,10 +15,14 @@ export interface Source {
   fetch(from: number): Promise<Page>;
   /** Returns what ends the subscription. */
   subscribe(from: number, take: (page: Page) => void, fail: (error: unknown) => void): () => void;
+  /** Waits so long, or until there is a reason to try again. */
+  pause(ms: number): Promise<void>;
 }
 
 export interface Told {
+  /** Also after a failure that is over. */
   changed(groups: Groups): void;
+  /** It is tried again. */
   failed(error: unknown): void;
 }
 
@@ -25,12 +30,17 @@ export class TurnStream {
   private readonly fold = new Fold();
   private end: (() => void) | null = null;
   private isClosed = false;
+  private hasFailed = false;
 
   constructor(
     private readonly source: Source,
     private readonly told: Told,
   ) {
-    void this.catchUp();
+    void again(() => this.catchUp(), {
+      isOver: () => this.isClosed,
+      failed: (error) => this.fail(error),
+      pause: (ms) => this.source.pause(ms),
+    });
   }
 
   close(): void {
@@ -40,24 +50,21 @@ export class TurnStream {
   }
 
   private async catchUp(): Promise<void> {
-    try {
-      for (;;) {
-        const from = this.fold.next;
-        const starts = Array.from({ length: AT_ONCE }, (_, at) => from + at * WINDOW);
-        // The first alone: most turns have just begun, and then there is nothing to catch up with.
-        const first = await this.source.fetch(from);
-        if (this.isClosed) return;
-        this.take(first.items);
-        if (this.fold.next < from + WINDOW) break;
-        const others = await Promise.all(starts.slice(1).map((start) => this.source.fetch(start)));
-        if (this.isClosed) return;
-        this.take(others.flatMap((page) => page.items));
-        if (this.fold.next < from + AT_ONCE * WINDOW) break;
-      }
-      this.follow();
-    } catch (error) {
-      if (!this.isClosed) this.told.failed(error);
+    for (;;) {
+      // A fetch that failed may have left the fold in the middle of a window.
+      const from = this.fold.next - (this.fold.next % WINDOW);
+      const starts = Array.from({ length: AT_ONCE }, (_, at) => from + at * WINDOW);
+      // The first alone: most turns have just begun, and then there is nothing to catch up with.
+      const first = await this.source.fetch(from);
+      if (this.isClosed) return;
+      this.take(first.items);
+      if (this.fold.next < from + WINDOW) break;
+      const others = await Promise.all(starts.slice(1).map((start) => this.source.fetch(start)));
+      if (this.isClosed) return;
+      this.take(others.flatMap((page) => page.items));
+      if (this.fold.next < from + AT_ONCE * WINDOW) break;
     }
+    this.follow();
   }
 
   private follow(): void {
@@ -71,11 +78,18 @@ export class TurnStream {
         this.end?.();
         this.follow();
       },
-      (error) => this.told.failed(error),
+      (error) => this.fail(error),
     );
   }
 
   private take(items: readonly Item[]): void {
-    if (this.fold.apply(items)) this.told.changed(this.fold.groups);
+    const isNew = this.fold.apply(items);
+    if (isNew || this.hasFailed) this.told.changed(this.fold.groups);
+    this.hasFailed = false;
+  }
+
+  private fail(error: unknown): void {
+    this.hasFailed = true;
+    if (!this.isClosed) this.told.failed(error);
   }
 }

@@ -8,7 +8,7 @@ const SAY_AFTER_MS = 1_500;
 const SAY_BEFORE_END_MS = 2 * 60_000;
 
 export function Banner() {
-  const { isOnline, since, hasEverConnected, sign } = useStanding();
+  const { isOnline, since, hasEverConnected, sign, problem } = useStanding();
   const { connection } = useWorld();
   const now = useNow(1_000);
   const away = now - since;
@@ -26,6 +26,14 @@ export function Banner() {
           <span aria-hidden="true" class="since">
             {duration(away)}
           </span>
+        </p>
+      )}
+      {sign === "in" && problem !== undefined && (
+        <p class="banner" data-banner="problem">
+          <span>{problem}</span>{" "}
+          <button type="button" class="quiet" onClick={() => connection.heard()}>
+            Close
+          </button>
         </p>
       )}
       {sign === "in" && left < SAY_BEFORE_END_MS && (

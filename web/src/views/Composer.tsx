@@ -1,12 +1,11 @@
 // Where one writes. The draft is kept per session with every keystroke; the text leaves it only into the outbox, which
-// keeps it until it is acknowledged. The model is free text: the last ones used are suggested.
+// keeps it until it is acknowledged.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { api } from "../data/api";
-import { useQuery } from "../data/hooks";
 import { read, write } from "../data/store";
 import type { Along } from "../data/files";
 import { bytes } from "../text/words";
+import { Choices } from "./Choices";
 import { keepDraft, listenDraft, readDraft } from "./drafts";
 import { ChosenFiles } from "./FileList";
 import { useFiles } from "./useFiles";
@@ -18,14 +17,17 @@ interface Props {
   draftKey: string;
   label: string;
   isDisabled?: boolean;
+  /** Whose assistant is going to read it. */
+  workerId?: string | undefined;
   /** The session's own model, shown where none is chosen. */
   model?: string;
-  send: (content: string, model: string | undefined, files: readonly Along[]) => Promise<void>;
+  send: (content: string, chosen: { model?: string; agent?: string }, files: readonly Along[]) => Promise<void>;
 }
 
-export function Composer({ draftKey, label, isDisabled = false, model: sessionModel, send }: Props) {
+export function Composer({ draftKey, label, isDisabled = false, workerId, model: sessionModel, send }: Props) {
   const [text, setText] = useState(() => readDraft(draftKey));
   const [model, setModel] = useState(() => read(`model.${draftKey}`) ?? "");
+  const [agent, setAgent] = useState(() => read(`agent.${draftKey}`) ?? "");
   const [problem, setProblem] = useState<string | null>(null);
   const { files, add, remove, replace } = useFiles(draftKey, setProblem);
   const chooser = useRef<HTMLInputElement>(null);
@@ -48,7 +50,7 @@ export function Composer({ draftKey, label, isDisabled = false, model: sessionMo
     change("");
     replace([]);
     area.current?.focus();
-    void send(content, model.trim() === "" ? undefined : model.trim(), files);
+    void send(content, { ...(model.trim() === "" ? {} : { model: model.trim() }), ...(agent === "" ? {} : { agent }) }, files);
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || event.isComposing || event.shiftKey) return;
@@ -108,45 +110,18 @@ export function Composer({ draftKey, label, isDisabled = false, model: sessionMo
           Send
         </button>
       </div>
-      <ModelChoice
-        value={model}
+      <Choices
+        workerId={workerId}
         fallback={sessionModel}
+        value={{ model, agent }}
         choose={(next) => {
-          setModel(next);
-          write(`model.${draftKey}`, next);
+          setModel(next.model);
+          setAgent(next.agent);
+          write(`model.${draftKey}`, next.model);
+          write(`agent.${draftKey}`, next.agent);
         }}
       />
     </form>
-  );
-}
-
-interface ModelProps {
-  value: string;
-  fallback: string | undefined;
-  choose: (model: string) => void;
-}
-
-function ModelChoice({ value, fallback, choose }: ModelProps) {
-  const { value: sessions } = useQuery(api.sessions.list, {});
-  const used = [...new Set(sessions?.flatMap((session) => session.model ?? []))].slice(0, 20);
-  return (
-    <label class="model">
-      Model{" "}
-      <input
-        list="models"
-        value={value}
-        placeholder={fallback ?? "the assistant's own"}
-        spellcheck={false}
-        autocomplete="off"
-        autocapitalize="none"
-        onInput={(event) => choose(event.currentTarget.value)}
-      />
-      <datalist id="models">
-        {used.map((name) => (
-          <option key={name} value={name} />
-        ))}
-      </datalist>
-    </label>
   );
 }
 

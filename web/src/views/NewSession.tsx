@@ -1,6 +1,6 @@
 // A session begins with its first message: where, and what.
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../data/api";
 import type { Along } from "../data/files";
 import { usePending, useQuery, useWorld } from "../data/hooks";
@@ -14,15 +14,18 @@ export function NewSession({ workerId }: { workerId?: string }) {
   const { value: workers, error } = useQuery(api.workers.list, {});
   const standing = usePresence();
   const { outbox } = useWorld();
-  const [chosen, setChosen] = useState(workerId);
+  const [place, setPlace] = useState(workerId);
   const pending = usePending().filter((one) => one.workerId !== undefined);
   const usable = workers?.filter((worker) => worker.state === "approved") ?? [];
-  const worker = usable.find((one) => one.workerId === chosen) ?? usable.find((one) => standing(one) === "online") ?? usable[0];
-  const send = async (content: string, model: string | undefined, files: readonly Along[]) => {
+  const worker = usable.find((one) => one.workerId === place) ?? usable.find((one) => standing(one) === "online") ?? usable[0];
+  const isHere = useRef(true);
+  useEffect(() => () => void (isHere.current = false), []);
+  const send = async (content: string, chosen: { model?: string; agent?: string }, files: readonly Along[]) => {
     if (!worker) return;
-    const message = { id: newId(), workerId: worker.workerId, content, ...(files.length === 0 ? {} : { files }), ...(model === undefined ? {} : { model }) };
+    const message = { id: newId(), workerId: worker.workerId, content, ...(files.length === 0 ? {} : { files }), ...chosen };
     const sessionId = await outbox.add(message);
-    if (sessionId !== null) go({ name: "session", sessionId });
+    // Whoever has gone elsewhere meanwhile is not called back.
+    if (sessionId !== null && isHere.current) go({ name: "session", sessionId });
   };
   return (
     <div class="page">
@@ -55,7 +58,7 @@ export function NewSession({ workerId }: { workerId?: string }) {
                   type="radio"
                   name="worker"
                   checked={one.workerId === worker?.workerId}
-                  onChange={() => setChosen(one.workerId)}
+                  onChange={() => setPlace(one.workerId)}
                 />
                 <span>
                   <strong>{one.name}</strong> <StandingMark standing={standing(one)} />
@@ -69,7 +72,7 @@ export function NewSession({ workerId }: { workerId?: string }) {
           <PendingMessage key={one.id} pending={one} draftKey="new" />
         ))}
       </div>
-      <Composer draftKey="new" isDisabled={worker === undefined} send={send} label="What is there to do?" />
+      <Composer draftKey="new" workerId={worker?.workerId} isDisabled={worker === undefined} send={send} label="What is there to do?" />
     </div>
   );
 }

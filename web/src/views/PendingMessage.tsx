@@ -33,6 +33,7 @@ export function PendingMessage({ pending, draftKey }: { pending: Pending; draftK
       ) : (
         <p class="notice">{isOnline ? (uploaded === undefined ? "sending…" : `sending… ${Math.floor(uploaded * 100)} %`) : "will be sent when the deployment is back"}</p>
       )}
+      {!outbox.outlives(pending.id) && <p class="notice problem">This browser's storage takes no more: it is held only while this page is open.</p>}
     </article>
   );
 }

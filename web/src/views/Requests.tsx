@@ -145,21 +145,20 @@ function Permission({ request, isBusy, give }: FormProps) {
       </form>
     );
   }
-  const always = request.always?.length ? request.always : request.patterns;
   return (
     <>
-      {always && always.length > 0 && (
-        <p class="meta">
-          “Always” allows{" "}
-          {always.map((pattern, at) => (
-            <span key={pattern}>
-              {at > 0 && ", "}
-              <code>{pattern}</code>
-            </span>
-          ))}{" "}
-          from now on.
-        </p>
-      )}
+      <p class="meta">
+        “Always” allows{" "}
+        {request.always?.length
+          ? request.always.map((pattern, at) => (
+              <span key={pattern}>
+                {at > 0 && ", "}
+                <code>{pattern}</code>
+              </span>
+            ))
+          : "what the assistant takes to be like it"}{" "}
+        while the assistant runs.
+      </p>
       <div class="acts">
         <button type="button" class="primary" disabled={isBusy} onClick={() => void give({ reply: "once" })}>
           Allow once

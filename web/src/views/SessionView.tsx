@@ -7,7 +7,7 @@ import { useLooking } from "../data/looking";
 import { usePending, useQuery, useWorld } from "../data/hooks";
 import { newId } from "../data/outbox";
 import { address } from "../route";
-import { isOpen, titleOf } from "../text/words";
+import { isOpen, titleOf, tokens } from "../text/words";
 import { Act } from "./Act";
 import { Composer } from "./Composer";
 import { SentFiles } from "./FileList";
@@ -27,9 +27,9 @@ export function SessionView({ sessionId }: { sessionId: string }) {
   const pending = usePending().filter((one) => one.sessionId === sessionId);
   const unlisted = pending.filter((one) => !messages?.some((message) => message.id === one.id));
   const { ref, isAtEnd, toEnd } = useStuckToEnd();
-  const send = async (content: string, model: string | undefined, files: readonly Along[]) => {
+  const send = async (content: string, chosen: { model?: string; agent?: string }, files: readonly Along[]) => {
     toEnd();
-    await outbox.add({ id: newId(), sessionId, content, ...(files.length === 0 ? {} : { files }), ...(model === undefined ? {} : { model }) });
+    await outbox.add({ id: newId(), sessionId, content, ...(files.length === 0 ? {} : { files }), ...chosen });
   };
   const openTurns = useMemo(() => messages?.filter(isOpen) ?? [], [messages]);
   useEffect(() => {
@@ -79,6 +79,7 @@ export function SessionView({ sessionId }: { sessionId: string }) {
             draftKey={sessionId}
             label="Message"
             send={send}
+            workerId={session?.workerId}
             {...(session?.model === undefined ? {} : { model: session.model })}
           />
         )}
@@ -145,6 +146,7 @@ function Head({ session, sessionId }: { session: Session | undefined; sessionId:
             <>
               {" "}
               · <StatusWord status={session.status} />
+              {session.usage && <span title="All turns together"> · {tokens(session.usage)}</span>}
             </>
           )}
         </span>

@@ -2,14 +2,16 @@
 // deployment. Drafts and messages on their way are untouched by all of it.
 
 import { useState } from "preact/hooks";
-import { chooseDeployment } from "../data/address";
+import { mayTalkTo, parseDeployment, tryDeployment } from "../data/address";
 import type { Connection, Sign } from "../data/connection";
 import { useStanding } from "../data/hooks";
 import { claims, forgetToken, keepToken, pairingCode } from "../data/identity";
+import { NOT_FROM_HERE } from "./Elsewhere";
 
 export function SignIn({ sign, connection }: { sign: Sign; connection: Connection }) {
   const [token, setToken] = useState("");
   const [problem, setProblem] = useState<string | null>(null);
+  const { problem: told } = useStanding();
   const submit = (event: Event) => {
     event.preventDefault();
     const text = token.trim();
@@ -39,8 +41,13 @@ export function SignIn({ sign, connection }: { sign: Sign; connection: Connectio
         orchestrator
       </h1>
       <Said sign={sign} expiresAt={connection.expiresAt()} />
+      {told !== undefined && sign !== "unpaired" && sign !== "failed" && (
+        <p role="alert" class="problem">
+          {told}
+        </p>
+      )}
       {sign === "checking" || sign === "pairing" ? (
-        <button type="button" onClick={() => (forgetToken(), connection.signOut())}>
+        <button type="button" onClick={() => (sign === "pairing" ? connection.cancelPairing() : (forgetToken(), connection.signOut()))}>
           {sign === "pairing" ? "Cancel" : "Use another token"}
         </button>
       ) : (
@@ -88,6 +95,13 @@ function Said({ sign, expiresAt }: { sign: Sign; expiresAt: number | null }) {
           {problem}
         </p>
       );
+    case "failed":
+      return (
+        <p role="alert" class="problem" data-sign="failed">
+          The deployment could not say whether this device is paired: {problem} It is asked again when the connection is made anew; a version that
+          knows no devices takes an owner's token alone.
+        </p>
+      );
     case "revoked":
       return (
         <p role="alert" class="problem" data-sign="revoked">
@@ -115,18 +129,20 @@ function Said({ sign, expiresAt }: { sign: Sign; expiresAt: number | null }) {
 function Deployment({ connection }: { connection: Connection }) {
   const [url, setUrl] = useState(connection.url);
   const [problem, setProblem] = useState<string | null>(null);
-  const submit = (event: Event) => {
+  const submit = async (event: Event) => {
     event.preventDefault();
-    const wrong = chooseDeployment(url.trim());
-    setProblem(wrong);
-    if (wrong === null) location.reload();
+    const parsed = url.trim() === "" ? { url: location.origin } : parseDeployment(url.trim());
+    if ("problem" in parsed) return setProblem(parsed.problem);
+    if (!(await mayTalkTo(parsed.url))) return setProblem(NOT_FROM_HERE);
+    setProblem(tryDeployment(parsed.url));
+    location.reload();
   };
   return (
     <details class="deployment">
       <summary>
         Deployment: <code>{connection.url}</code>
       </summary>
-      <form onSubmit={submit}>
+      <form onSubmit={(event) => void submit(event)}>
         <label for="deployment">Another deployment's address</label>
         <input
           id="deployment"

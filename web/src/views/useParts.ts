@@ -1,6 +1,7 @@
 // A turn's content, from where it is: in its row, in pages of stored parts, or in the stream that still grows.
 
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { again } from "../data/again";
 import { api, type Message, type Part } from "../data/api";
 import { useWorld } from "../data/hooks";
 import { refusalOf, type Refusal } from "../data/refusal";
@@ -28,7 +29,7 @@ export function useParts(turn: Message): Content {
 
 /** One frame holds as many deltas as came meanwhile. */
 function useStream(turn: Message): { groups: Groups; error?: Refusal } {
-  const { client } = useWorld().connection;
+  const { client, pause } = useWorld().connection;
   const [state, setState] = useState<{ groups: Groups; error?: Refusal }>({ groups: NOTHING });
   const turnId = turn.id;
   const isStreaming = !turn.folded && turn.state !== "queued";
@@ -44,6 +45,7 @@ function useStream(turn: Message): { groups: Groups; error?: Refusal } {
       {
         fetch: (from) => client.query(api.chunks.page, { turnId, from }),
         subscribe: (from, take, fail) => client.onUpdate(api.chunks.page, { turnId, from }, take, fail),
+        pause,
       },
       {
         changed: (groups) => {
@@ -64,7 +66,7 @@ function useStream(turn: Message): { groups: Groups; error?: Refusal } {
 }
 
 function useStoredPages(turn: Message): { groups?: Groups; error?: Refusal } {
-  const { client } = useWorld().connection;
+  const { client, pause } = useWorld().connection;
   const [state, setState] = useState<{ groups?: Groups; error?: Refusal }>({});
   const turnId = turn.id;
   const isWanted = turn.partsOmitted === true;
@@ -80,7 +82,11 @@ function useStoredPages(turn: Message): { groups?: Groups; error?: Refusal } {
       }
       if (isCurrent) setState({ groups: joined(parts) });
     };
-    fetchAll().catch((error: unknown) => isCurrent && setState({ error: refusalOf(error) }));
+    void again(fetchAll, {
+      isOver: () => !isCurrent,
+      failed: (error) => setState({ error: refusalOf(error) }),
+      pause,
+    });
     return () => void (isCurrent = false);
   }, [client, turnId, isWanted]);
   return state;

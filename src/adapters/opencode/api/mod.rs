@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 pub use self::answer::ApiError;
 use self::answer::{json_of, ok, transport};
+use super::choices::{Choices, ListedAgent};
 use super::models::Providers;
 use super::wire::Request;
 
@@ -160,12 +161,12 @@ impl Api {
         health.await.map(drop)
     }
 
-    /// Loads what the first prompt would have to wait for.
-    pub async fn prewarm(&self) {
-        let providers = self.get::<serde::de::IgnoredAny>("/config/providers", &[], LONG);
-        let agents = self.get::<serde::de::IgnoredAny>("/agent", &[], LONG);
+    /// Loads what the first prompt would have to wait for; gives what there is to choose from.
+    pub async fn prewarm(&self) -> Option<Choices> {
+        let agents = self.get::<Vec<ListedAgent>>("/agent", &[], LONG);
+        let (providers, agents) = tokio::join!(self.providers(), agents);
         // It only saves time: whatever is wrong shows when it is needed.
-        let _ = tokio::join!(providers, agents);
+        Some(Choices::of(providers.ok()?, agents.ok()?))
     }
 
     /// The pending permission requests and questions.
