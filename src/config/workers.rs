@@ -49,6 +49,7 @@ pub(super) const WORKER_KEYS: &[&str] = &[
     NOTIFY_KEYS[1],
     NOTIFY_KEYS[2],
     NOTIFY_KEYS[3],
+    NOTIFY_KEYS[4],
 ];
 pub(super) const MACHINE_KEYS: &[&str] = &[
     "name",
@@ -76,6 +77,7 @@ pub(super) const DEFAULTS_KEYS: &[&str] = &[
     NOTIFY_KEYS[1],
     NOTIFY_KEYS[2],
     NOTIFY_KEYS[3],
+    NOTIFY_KEYS[4],
 ];
 
 /// A whole, valid configuration.

@@ -51,20 +51,23 @@ const VERBS: &[&str] = &[
     "generate",
 ];
 
-/// Where it is certain that a task is meant, an order alone is one: what OpenCode is given as a task says so, and Goose, the
+/// Where it is certain that a task is meant, anything is one: what OpenCode is given as a task says so, and Goose, the
 /// only one that offers `tree`, is only ever given tasks.
 fn looks_like_a_task(prompt: &str, request: &ChatRequest) -> bool {
     const THINGS: &[&str] = &[
         "file", "script", "program", "function", "module", "page", "test", "readme", "class",
     ];
     let is_given_as_one = prompt.contains(UNATTENDED) || request.offers("tree");
+    if is_given_as_one {
+        return true;
+    }
     let prompt = prompt.to_lowercase();
     let has = |list: &[&str]| {
         prompt
             .split(|c: char| !c.is_alphanumeric())
             .any(|word| list.contains(&word))
     };
-    has(VERBS) && (has(THINGS) || named_file(&prompt).is_some() || is_given_as_one)
+    has(VERBS) && (has(THINGS) || named_file(&prompt).is_some())
 }
 
 /// A word with an extension, as in "create notes.md". Folders are cut off: the demo writes into the working directory only.
@@ -187,7 +190,8 @@ mod tests {
         assert_eq!(file_of("implement login"), None);
         let task = |text: &str| file_of(&format!("\n{text}\n\n{UNATTENDED}\n"));
         assert_eq!(task("implement login").unwrap(), "demo.txt");
-        assert_eq!(task("say hello"), None);
+        assert_eq!(task("say hello").unwrap(), "demo.txt");
+        assert_eq!(file_of("say hello"), None);
     }
 
     #[test]

@@ -119,7 +119,7 @@ async fn commits_that_are_not_pushed_are_told() {
     repository.git(&["commit", "-q", "-m", "the user's"]);
     let found = repository.cli().is_clean().await.unwrap();
     assert_eq!((found.ahead, found.behind, found.is_clean()), (1, 0, false));
-    assert!(found.obstacle().unwrap().contains("push them first"));
+    assert!(found.obstacle().unwrap().contains("push it first"));
     let mut config = repository.config();
     config.in_sync = false;
     assert!(GitCli::new(config).is_clean().await.unwrap().is_clean());

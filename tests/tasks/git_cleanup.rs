@@ -300,6 +300,36 @@ async fn a_work_tree_that_was_taken_out_of_its_repository_is_not_removed() {
     assert_eq!(std::fs::read_dir(trees).unwrap().count(), 0);
 }
 
+/// Its history is in no ref of ours.
+#[tokio::test]
+async fn a_repository_that_was_made_inside_is_moved_aside_and_not_removed() {
+    let repository = Repository::new();
+    let git = repository.cli();
+    let before = repository.head();
+    for number in 1..=2 {
+        let change = begin(&git, "x").await.unwrap();
+        let inner = repository.path.join("deep/inner");
+        put(&inner.join("n.txt"), "precious");
+        repository.try_git(&inner, &["init", "-q"]).unwrap();
+        repository.try_git(&inner, &["add", "-A"]).unwrap();
+        repository
+            .try_git(&inner, &["commit", "-q", "-m", "n"])
+            .unwrap();
+        put(&inner.join("later.txt"), "not committed");
+        let told = git.clean_up(undo(&change)).await.unwrap().unwrap();
+        repository.is_as_before("main", &before);
+        let moved = format!("orchestrator-left/{}-{number}", change.created);
+        assert!(told.contains(&moved), "{told}");
+        let moved = repository.path.join(".git").join(moved).join("deep/inner");
+        assert_eq!(
+            std::fs::read_to_string(moved.join("later.txt")).unwrap(),
+            "not committed"
+        );
+        let log = repository.try_git(&moved, &["log", "--format=%s"]).unwrap();
+        assert_eq!(log, "n");
+    }
+}
+
 /// What a removal could not remove is in nobody's way.
 #[tokio::test]
 async fn a_work_tree_that_was_half_removed_does_not_keep_the_task_from_its_next_attempt() {

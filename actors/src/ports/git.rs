@@ -85,7 +85,11 @@ impl Cleanliness {
         }
         match (self.ahead, self.behind) {
             (0, 0) => None,
+            (1, 0) => Some("a commit is not pushed: push it first".to_owned()),
             (ahead, 0) => Some(format!("{ahead} commits are not pushed: push them first")),
+            (0, 1) => {
+                Some("the remote has a commit that is missing here: pull it first".to_owned())
+            }
             (0, behind) => Some(format!(
                 "the remote has {behind} commits that are missing here: pull them first"
             )),
@@ -189,7 +193,7 @@ pub enum GitError {
     #[error("the remote does not take {branch}: {said}")]
     Rejected { branch: BranchName, said: String },
     /// Passes by itself, perhaps.
-    #[error("the remote cannot be reached: {0}")]
+    #[error("the remote cannot be reached (it is tried again by itself): {0}")]
     Unreachable(String),
     #[error(
         "the remote does not let us in: {0}: give git what it needs to push without asking (an ssh agent, or a credential helper in your global configuration)"

@@ -201,9 +201,10 @@ impl Attempt<'_> {
         why: String,
         after_restart: bool,
     ) -> Result<(), Blocked> {
-        if let Some(change) = change {
-            self.undo(change, None, after_restart).await?;
-        }
+        let why = match change {
+            Some(change) => self.undo(change, None, after_restart).await?.told_in(why),
+            None => why,
+        };
         if self.tell(Acknowledgement::Returned(why.clone())).await? {
             let task = self.task.id.clone();
             self.deps.log(Progress::Returned { task, why });
@@ -244,6 +245,13 @@ pub struct Undone {
 }
 
 impl Undone {
+    fn told_in(&self, why: String) -> String {
+        match &self.kept {
+            Some(name) => format!("{why} (what was there is kept: git show {name})"),
+            None => why,
+        }
+    }
+
     fn told_with(self, failure: Failure) -> Failure {
         failure.with_kept(self.kept).with_doubt(self.doubt.as_ref())
     }

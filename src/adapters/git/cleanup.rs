@@ -6,7 +6,7 @@
 //! hundred of all branches. So even somebody who came to work in the directory after a crash loses nothing.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orchestrator_actors::domain::task::{BranchChange, CommitId};
@@ -25,6 +25,9 @@ pub const MOST_KEPT_IN_ALL: usize = 100;
 
 /// Somebody waits for the end of the task, and nothing but a word at a remote depends on it.
 const TAKE_BACK: Duration = Duration::from_secs(20);
+
+/// Below the git directory: repositories that attempts have made.
+const ASIDE: &str = "orchestrator-left";
 
 const KEPT: &str = "refs/orchestrator/left";
 
@@ -73,7 +76,8 @@ async fn keep_tree(
         Ok(own) => {
             let at = Workshop::open(git, own, change).await?;
             let now = at.status().await?;
-            at.keep(&now).await
+            let kept = at.keep(&now).await?;
+            Ok(named(kept, at.move_aside(&now)?.as_deref()))
         }
         Err(GitError::NotARepository(_) | GitError::Elsewhere { .. } | GitError::Untrusted(_)) => {
             Err(GitError::NotKept(vec![tree.display().to_string()]))
@@ -97,6 +101,18 @@ pub async fn take_back(
         .await?
         .delete_at_remote(commit)
         .await
+}
+
+/// Where what was cleared away is, for people.
+fn named(kept: Option<String>, moved: Option<&Path>) -> Option<String> {
+    match (kept, moved) {
+        (Some(kept), Some(folder)) => Some(format!(
+            "{kept}; the repositories inside are in {}",
+            folder.display()
+        )),
+        (None, Some(folder)) => Some(format!("of the repositories in {}", folder.display())),
+        (kept, None) => kept,
+    }
 }
 
 /// A work tree in which nothing of the repository's own choice is run.
@@ -160,14 +176,47 @@ impl<'a> Workshop<'a> {
 
     async fn clear(&self, now: &Status, after_restart: bool) -> Result<Option<String>, GitError> {
         let kept = self.keep(now).await?;
+        // A repository inside this one has a history that no ref of ours can hold. It is moved only when it is certainly the
+        // task's, and never removed.
+        let moved = if after_restart {
+            None
+        } else {
+            self.move_aside(now)?
+        };
         self.call().run(["reset", "-q", "--hard"]).await?;
-        // A repository inside this one cannot be kept aside: it goes only when it is certainly the task's.
-        let force = if after_restart { "-fdq" } else { "-ffdq" };
-        self.call().run(["clean", force]).await?;
+        self.call().run(["clean", "-fdq"]).await?;
+        let kept = named(kept, moved.as_deref());
         let previous = self.change.previous.as_str();
         let back = ["switch", "-q", "--no-guess", "--discard-changes", previous];
         self.call().run(back).await?;
         Ok(kept)
+    }
+
+    /// Into a folder of the attempt's own beside the repository's objects. `None`: there were none.
+    fn move_aside(&self, now: &Status) -> Result<Option<PathBuf>, GitError> {
+        let inside = now.repositories();
+        if inside.is_empty() {
+            return Ok(None);
+        }
+        let name = self.change.created.as_str().replace('/', "-");
+        let all = self.place.common_dir.join(ASIDE);
+        let mut number = 1;
+        let folder = loop {
+            let folder = all.join(format!("{name}-{number}"));
+            if !folder.exists() {
+                break folder;
+            }
+            number += 1;
+        };
+        for path in inside {
+            let (from, to) = (self.place.work_tree.join(&path), folder.join(&path));
+            let moved = to
+                .parent()
+                .map_or(Ok(()), fs::create_dir_all)
+                .and_then(|()| fs::rename(&from, &to));
+            moved.map_err(|_| GitError::NotKept(vec![from.display().to_string()]))?;
+        }
+        Ok(Some(folder))
     }
 
     /// Keeps the tree as it is, and with it the commits below it, when the attempt has made any of it. Under which name.

@@ -65,6 +65,12 @@ impl Status {
         paths.map(|one| one.path.as_bytes()).collect()
     }
 
+    /// Repositories inside this one that it does not know.
+    pub fn repositories(&self) -> Vec<OsString> {
+        let inside = self.changed.iter().filter(|one| one.is_repository());
+        inside.map(|one| one.path.clone()).collect()
+    }
+
     /// Files that the index lacks, the first few of them.
     pub fn not_added(&self) -> Vec<String> {
         let files = |one: &&Changed| one.is_to_be_added() && !one.is_repository();

@@ -26,7 +26,9 @@ impl Cancel {
             app.ui.say(match answer["state"].as_str() {
                 Some("canceled") => format!("task {id} is called off"),
                 Some("running") => {
-                    format!("task {id} is told to stop; what it has pushed already stays")
+                    format!(
+                        "task {id} is told to stop: what it has done is undone and kept, and a push that has arrived is taken back"
+                    )
                 }
                 state => format!("task {id} is {} already", state.unwrap_or("over")),
             });

@@ -43,14 +43,26 @@ impl List {
             queue.newest(connection, NEWEST).await?
         };
         rows.reverse();
+        let obstacle = live::obstacle_of(app, queue.worker()).await;
         if self.json {
-            app.ui
-                .json(&json!({"schema": 1, "queue": queue.args(), "tasks": rows}));
+            app.ui.json(
+                &json!({"schema": 1, "queue": queue.args(), "tasks": rows, "obstacle": obstacle}),
+            );
             return Ok(Exit::Ok);
         }
-        let rows = typed(rows)?;
+        let mut rows = typed(rows)?;
+        if obstacle.is_some() {
+            // What was in the way when a task was last tried may be gone; this is there now.
+            rows.iter_mut()
+                .filter(|row| row.state == "queued")
+                .for_each(|row| row.report = None);
+        }
         if self.report {
             report::print(app, connection, &queue, rows).await?;
+            if let Some(why) = obstacle {
+                app.ui
+                    .line(format!("\nThe tasks of {} wait: {why}", queue.name()));
+            }
             return Ok(Exit::Ok);
         }
         if rows.is_empty() {
@@ -61,9 +73,7 @@ impl List {
         for row in &rows {
             app.ui.line(line(row, width, now));
         }
-        if rows.iter().any(TaskRow::is_open)
-            && let Some(why) = live::obstacle_of(app, queue.worker()).await
-        {
+        if let Some(why) = obstacle.filter(|_| rows.iter().any(TaskRow::is_open)) {
             app.ui
                 .say(format!("the tasks of {} wait: {why}", queue.name()));
         }

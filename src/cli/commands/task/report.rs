@@ -122,9 +122,12 @@ fn section(row: &TaskRow, text: &str, diff: Option<&DiffStat>) -> String {
             format!(
                 "{}: {}",
                 inline(&failure.class),
-                inline(&short(&failure.message, 300))
+                inline(&short(&failure.message, 2_000))
             ),
         );
+    }
+    if let Some(why) = figures.why_returned().filter(|_| row.state == "queued") {
+        item("waits", inline(&short(why, 2_000)));
     }
     if let Some(said) = row.summary.as_deref().or(figures.summary()) {
         lines.push(String::new());

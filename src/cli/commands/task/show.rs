@@ -166,7 +166,12 @@ fn what_came_of_it(row: &TaskRow, figures: &Figures, diff: Option<&DiffStat>) ->
         ));
         lines.push(format!("commit    {}", made.commit));
     } else if let Some(branch) = row.branch().filter(|_| row.is_open()) {
-        lines.push(format!("branch    {branch}, when it is made"));
+        let yet = if row.state == "running" {
+            ""
+        } else {
+            ", when it is made"
+        };
+        lines.push(format!("branch    {branch}{yet}"));
     }
     if let Some(diff) = diff {
         lines.push(format!("changes   {}", totals(diff)));
