@@ -11,23 +11,25 @@ import { turnState } from "./lib/values";
 
 const titled = { sessionId: v.string(), title: v.string() };
 
-const notices = v.object({
+const lists = {
   /** Open requests, oldest first. */
   waiting: v.array(v.object({ ...titled, requestId: v.string(), kind: v.string(), askedAt: v.number() })),
   /** Turns that have ended, newest first; `createdAt` is when one was begun. */
   ended: v.array(
     v.object({ ...titled, turnId: v.string(), state: turnState, code: v.optional(v.string()), createdAt: v.number(), finishedAt: v.number() }),
   ),
-});
+};
+const notices = v.object(lists);
 
 /** Of one worker, for the installation that serves it. */
 export const list = query({
   args: { token: v.string(), installId: v.string() },
-  returns: notices,
+  /** An installation that does not serve the worker is told so, and that nothing is its to tell: its lists say nothing. */
+  returns: v.object({ served: v.boolean(), ...lists }),
   handler: async (ctx, { token, installId }) => {
     const { worker } = await requireCredential(ctx, token);
     // Another installation serves the worker, and tells.
-    if (worker.installId !== installId || worker.state !== "approved") return { waiting: [], ended: [] };
+    if (worker.installId !== installId || worker.state !== "approved") return { served: false, waiting: [], ended: [] };
     const { workerId } = worker;
     const requests = await ctx.db
       .query("permissions")
@@ -38,7 +40,7 @@ export const list = query({
       .withIndex("by_worker_finished", (q) => q.eq("workerId", workerId).gt("finishedAt", 0))
       .order("desc")
       .take(LIST_NOTICES);
-    return await shown(ctx, requests, turns);
+    return { served: true, ...(await shown(ctx, requests, turns)) };
   },
 });
 

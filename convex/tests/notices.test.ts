@@ -14,7 +14,7 @@ describe("what there is to tell", () => {
     const asked = { kind: "permission", title: "cargo test", permission: "bash" } as const;
     await t.mutation(api.permissions.ask, { ...worker, requestId: "r1", turnId, timeoutMs: 60_000, ...asked });
     const told = () => t.query(api.notices.list, { token: worker.token, installId });
-    expect(await ownerOf(t).query(api.notices.recent, {})).toEqual(await told());
+    expect({ served: true, ...(await ownerOf(t).query(api.notices.recent, {})) }).toEqual(await told());
     expect(await strangerOf(t).query(api.notices.recent, {})).toEqual({ waiting: [], ended: [] });
     expect(await told()).toMatchObject({ waiting: [{ requestId: "r1", sessionId: "session_a", kind: "permission" }], ended: [] });
     await ownerOf(t).mutation(api.permissions.answer, { requestId: "r1", reply: "once" });
@@ -39,9 +39,11 @@ describe("what there is to tell", () => {
       vi.advanceTimersByTime(1);
       await finish(t, worker, await claimedTurn(t, worker, `m${at}`));
     }
-    const { ended } = await t.query(api.notices.list, { token: worker.token, installId });
+    const { served, ended } = await t.query(api.notices.list, { token: worker.token, installId });
+    expect(served).toBe(true);
     expect(ended).toHaveLength(20);
-    expect(await t.query(api.notices.list, { token: worker.token, installId: "another" })).toEqual({ waiting: [], ended: [] });
+    const none = { served: false, waiting: [], ended: [] };
+    expect(await t.query(api.notices.list, { token: worker.token, installId: "another" })).toEqual(none);
     expect(await code(t.query(api.notices.list, { token: `${worker.token}x`, installId }))).toBe("unauthorized");
   });
 });

@@ -5,20 +5,22 @@
 //! without an answer is told after all. To devices it goes by Web Push: each installation tells of the workers that it serves,
 //! with a key of its own, and only to those devices that have subscribed with it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+mod look;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::WorkerToken;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use self::look::{Look, News};
 use super::running::{Running, Shared};
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::adapters::identity::install_id;
@@ -254,15 +256,6 @@ async fn keep_telling(means: Arc<Means>, url: String, workers: Vec<Told>) {
     }
 }
 
-/// What was seen of a worker.
-#[derive(Default)]
-struct Look {
-    /// The first one was taken: what had ended before is no news.
-    began: bool,
-    seen: HashSet<String>,
-    last: Notices,
-}
-
 /// Until the connection ends.
 async fn tell(
     means: &Means,
@@ -298,7 +291,7 @@ async fn tell(
                 let look = looks.entry(worker.id.clone()).or_default();
                 match change {
                     Ok(value) => {
-                        look.last = serde_json::from_value(value).map_err(|error| ClientError::Server(error.to_string()))?;
+                        look.hear(serde_json::from_value(value).map_err(|error| ClientError::Server(error.to_string()))?);
                         consider(means, &client, worker, look).await?;
                     }
                     // Revoked, or not known any more: its own actor says so.
@@ -318,6 +311,7 @@ async fn tell(
     }
 }
 
+/// Tells what is news and is looked at by nobody.
 async fn consider(
     means: &Means,
     client: &OwnerClient,
@@ -328,29 +322,13 @@ async fn consider(
         let now = jiff::Zoned::now();
         quiet.covers(now.hour() as u16 * 60 + now.minute() as u16)
     });
-    let is_first = !std::mem::replace(&mut look.began, true);
-    let notices = look.last.clone();
-    for (id, notice) in notices.ended(worker) {
-        let is_news = !look.seen.contains(&id) && !is_first && !means.knows(&id);
-        if let Some(notice) = notice.filter(|_| is_news)
-            && !is_quiet
-            // Seen only once this is answered: a connection that is lost here must not lose the notice.
-            && !is_looked_at(client, worker, &notice.session).await?
-        {
+    for News { id, notice } in look.news(worker, is_quiet, |id| means.knows(id)) {
+        // Settled only once this is answered: a connection that is lost here must not lose the notice.
+        if !is_looked_at(client, worker, &notice.session).await? {
             means.remember(id.clone());
             means.tell(client, worker, &id, &notice).await;
         }
-        // Told or not: it has ended once.
-        look.seen.insert(id);
-    }
-    let open: HashSet<&str> = notices.known_ids();
-    look.seen.retain(|id| open.contains(id.as_str()));
-    for (id, notice) in notices.waiting(worker) {
-        if is_quiet || means.knows(&id) || is_looked_at(client, worker, &notice.session).await? {
-            continue;
-        }
-        means.remember(id.clone());
-        means.tell(client, worker, &id, &notice).await;
+        look.settle(id, &notice);
     }
     Ok(())
 }
@@ -406,134 +384,9 @@ async fn is_looked_at(
     Ok(client.query("viewers:looking", args).await? == true)
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-struct Notices {
-    waiting: Vec<Waiting>,
-    ended: Vec<Ended>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Waiting {
-    session_id: String,
-    title: String,
-    request_id: String,
-    kind: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Ended {
-    session_id: String,
-    title: String,
-    turn_id: String,
-    state: String,
-    created_at: f64,
-    finished_at: f64,
-}
-
-impl Notices {
-    fn known_ids(&self) -> HashSet<&str> {
-        self.ended
-            .iter()
-            .map(|turn| turn.turn_id.as_str())
-            .collect()
-    }
-
-    fn waiting(&self, worker: &Told) -> Vec<(String, Notice)> {
-        let rows = self.waiting.iter();
-        rows.map(|row| {
-            let notice = Notice {
-                kind: Some(row.kind.clone()),
-                ..blank(Event::Waiting, worker, &row.session_id, &row.title)
-            };
-            (row.request_id.clone(), notice)
-        })
-        .collect()
-    }
-
-    /// Oldest first, each with what is worth telling of it.
-    fn ended(&self, worker: &Told) -> Vec<(String, Option<Notice>)> {
-        let rows = self.ended.iter().rev();
-        rows.map(|row| {
-            let took_ms = (row.finished_at - row.created_at).max(0.0) as u64;
-            let event = match row.state.as_str() {
-                "failed" | "interrupted" => Some(Event::Failed),
-                "complete" if took_ms >= worker.notify.after_ms => Some(Event::Ended),
-                // An aborted one was ended by its owner, who knows.
-                _ => None,
-            };
-            let notice = event.map(|event| Notice {
-                state: Some(row.state.clone()),
-                took_ms: Some(took_ms),
-                ..blank(event, worker, &row.session_id, &row.title)
-            });
-            (row.turn_id.clone(), notice)
-        })
-        .collect()
-    }
-}
-
-fn blank(event: Event, worker: &Told, session: &str, title: &str) -> Notice {
-    Notice {
-        schema: 1,
-        event,
-        worker: worker.name.clone(),
-        worker_id: worker.id.clone(),
-        session: session.to_owned(),
-        title: title.to_owned(),
-        kind: None,
-        state: None,
-        took_ms: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn worker() -> Told {
-        Told {
-            id: "w1".to_owned(),
-            name: "shop".to_owned(),
-            url: DeploymentUrl::new("http://127.0.0.1:1"),
-            token: Arc::new(WorkerToken::parse("machine_m1:worker_w1:secret_s").unwrap()),
-            notify: Notify {
-                after_ms: 1_000,
-                ..Notify::default()
-            },
-        }
-    }
-
-    #[test]
-    fn only_what_failed_or_took_long_is_worth_a_word() {
-        let notices: Notices = serde_json::from_value(json!({
-            "waiting": [{"sessionId": "s", "title": "t", "requestId": "r", "kind": "question", "askedAt": 1.0}],
-            "ended": [
-                {"sessionId": "s", "title": "t", "turnId": "d", "state": "aborted", "createdAt": 0.0, "finishedAt": 9_000.0},
-                {"sessionId": "s", "title": "t", "turnId": "c", "state": "failed", "code": "x", "createdAt": 0.0, "finishedAt": 1.0},
-                {"sessionId": "s", "title": "t", "turnId": "b", "state": "complete", "createdAt": 0.0, "finishedAt": 1_000.0},
-                {"sessionId": "s", "title": "t", "turnId": "a", "state": "complete", "createdAt": 0.0, "finishedAt": 999.0},
-            ],
-        }))
-        .unwrap();
-        let events: Vec<_> = notices
-            .ended(&worker())
-            .into_iter()
-            .map(|(id, notice)| (id, notice.map(|notice| notice.event)))
-            .collect();
-        let expected = [
-            ("a", None),
-            ("b", Some(Event::Ended)),
-            ("c", Some(Event::Failed)),
-            ("d", None),
-        ];
-        assert_eq!(events, expected.map(|(id, event)| (id.to_owned(), event)));
-        assert_eq!(
-            notices.waiting(&worker())[0].1.kind.as_deref(),
-            Some("question")
-        );
-    }
 
     #[test]
     fn what_was_told_is_remembered_over_a_restart_and_within_bounds() {
