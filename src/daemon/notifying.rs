@@ -6,6 +6,7 @@
 //! with a key of its own, and only to those devices that have subscribed with it.
 
 mod look;
+mod teller;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use self::look::{Look, News};
+use self::teller::Teller;
 use super::running::{Running, Shared};
 use crate::adapters::convex::{ClientError, OwnerClient};
 use crate::adapters::identity::install_id;
@@ -200,11 +202,8 @@ impl Means {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn tell(&self, client: &OwnerClient, worker: &Told, id: &str, notice: &Notice) {
-        info!(worker = %worker.name, session = %notice.session, event = ?notice.event, "telling its owner");
-        if worker.notify.push {
-            self.push(client, worker, id, notice).await;
-        }
+    /// By what may take its time.
+    async fn say(&self, worker: &Told, notice: &Notice) {
         if worker.notify.desktop
             && let Err(reason) = self.notifier.desktop(notice).await
         {
@@ -242,31 +241,66 @@ impl Memory {
     }
 }
 
-async fn keep_telling(means: Arc<Means>, url: String, workers: Vec<Told>) {
-    let mut pause = AGAIN;
-    // Over reconnects, so that what ends while the deployment is away is told when it is back.
-    let mut looks: BTreeMap<String, Look> = BTreeMap::new();
-    loop {
-        match tell(&means, &url, &workers, &mut looks).await {
-            Ok(()) => pause = AGAIN,
-            Err(reason) => warn!(%url, %reason, "what there is to tell is not heard of"),
+/// One of a deployment's workers.
+struct Heard {
+    worker: Told,
+    /// Over reconnects, so that what ends while the deployment is away is told when it is back.
+    look: Look,
+    teller: Teller,
+}
+
+impl Heard {
+    fn new(means: &Arc<Means>, worker: Told) -> Self {
+        let (means, telling) = (Arc::clone(means), worker.clone());
+        let teller = Teller::start(move |notice| {
+            let (means, worker) = (Arc::clone(&means), telling.clone());
+            async move { means.say(&worker, &notice).await }
+        });
+        Self {
+            worker,
+            look: Look::default(),
+            teller,
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(AGAIN_AT_MOST);
     }
 }
 
-/// Until the connection ends.
+async fn keep_telling(means: Arc<Means>, url: String, workers: Vec<Told>) {
+    let workers = workers.into_iter();
+    let mut workers: Vec<_> = workers.map(|worker| Heard::new(&means, worker)).collect();
+    let mut pause = Pause(AGAIN);
+    loop {
+        let mut served = false;
+        if let Err(reason) = tell(&means, &url, &mut workers, &mut served).await {
+            warn!(%url, %reason, "what there is to tell is not heard of");
+        }
+        tokio::time::sleep(pause.after(served)).await;
+    }
+}
+
+/// The next one between two connections.
+struct Pause(Duration);
+
+impl Pause {
+    /// Longer and longer while none serves, and short after one that has. How it ended says nothing about that: by a failure, as
+    /// all of them.
+    fn after(&mut self, served: bool) -> Duration {
+        let pause = if served { AGAIN } else { self.0 };
+        self.0 = (pause * 2).min(AGAIN_AT_MOST);
+        pause
+    }
+}
+
+/// Until the connection ends. It has served once a worker's notices were heard over it.
 async fn tell(
     means: &Means,
     url: &str,
-    workers: &[Told],
-    looks: &mut BTreeMap<String, Look>,
+    workers: &mut [Heard],
+    served: &mut bool,
 ) -> Result<(), ClientError> {
     let client = OwnerClient::connect_without_identity(url, TIMEOUT).await?;
     let (heard, mut hear) = mpsc::channel(workers.len().max(1));
     let mut listening = JoinSet::new();
-    for (at, worker) in workers.iter().enumerate() {
+    for (at, Heard { worker, .. }) in workers.iter().enumerate() {
         let args = json!({ "token": worker.token.expose(), "installId": means.install });
         let mut changes = client.subscribe("notices:list", args);
         let heard = heard.clone();
@@ -281,31 +315,28 @@ async fn tell(
     drop(heard);
     let mut again = tokio::time::interval(LOOK_AGAIN);
     let mut unoffered: BTreeSet<usize> = (0..workers.len())
-        .filter(|&at| workers[at].notify.push)
+        .filter(|&at| workers[at].worker.notify.push)
         .collect();
     loop {
         tokio::select! {
             change = hear.recv() => {
                 let Some((at, change)) = change else { return Ok(()) };
-                let worker = &workers[at];
-                let look = looks.entry(worker.id.clone()).or_default();
                 match change {
                     Ok(value) => {
-                        look.hear(serde_json::from_value(value).map_err(|error| ClientError::Server(error.to_string()))?);
-                        consider(means, &client, worker, look).await?;
+                        workers[at].look.hear(serde_json::from_value(value).map_err(|error| ClientError::Server(error.to_string()))?);
+                        *served = true;
+                        consider(means, &client, &mut workers[at]).await?;
                     }
                     // Revoked, or not known any more: its own actor says so.
                     Err(ClientError::Refused { .. } | ClientError::Unauthorized { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
-            _ = again.tick() => for (at, worker) in workers.iter().enumerate() {
-                if unoffered.contains(&at) && means.offer(&client, worker).await {
+            _ = again.tick() => for (at, heard) in workers.iter_mut().enumerate() {
+                if unoffered.contains(&at) && means.offer(&client, &heard.worker).await {
                     unoffered.remove(&at);
                 }
-                if let Some(look) = looks.get_mut(&worker.id) {
-                    consider(means, &client, worker, look).await?;
-                }
+                consider(means, &client, heard).await?;
             },
         }
     }
@@ -315,9 +346,13 @@ async fn tell(
 async fn consider(
     means: &Means,
     client: &OwnerClient,
-    worker: &Told,
-    look: &mut Look,
+    heard: &mut Heard,
 ) -> Result<(), ClientError> {
+    let Heard {
+        worker,
+        look,
+        teller,
+    } = heard;
     let is_quiet = worker.notify.quiet.is_some_and(|quiet| {
         let now = jiff::Zoned::now();
         quiet.covers(now.hour() as u16 * 60 + now.minute() as u16)
@@ -325,8 +360,16 @@ async fn consider(
     for News { id, notice } in look.news(worker, is_quiet, |id| means.knows(id)) {
         // Settled only once this is answered: a connection that is lost here must not lose the notice.
         if !is_looked_at(client, worker, &notice.session).await? {
+            // Those before it are still being told: it is looked at again.
+            let Some(place) = teller.place() else {
+                return Ok(());
+            };
             means.remember(id.clone());
-            means.tell(client, worker, &id, &notice).await;
+            info!(worker = %worker.name, session = %notice.session, event = ?notice.event, "telling its owner");
+            if worker.notify.push {
+                means.push(client, worker, &id, &notice).await;
+            }
+            place.send(notice.clone());
         }
         look.settle(id, &notice);
     }
@@ -387,6 +430,19 @@ async fn is_looked_at(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_served_makes_the_pause_after_it_short_again() {
+        let mut pause = Pause(AGAIN);
+        assert_eq!(pause.after(false), AGAIN);
+        assert_eq!(pause.after(false), AGAIN * 2);
+        for _ in 0..8 {
+            pause.after(false);
+        }
+        assert_eq!(pause.after(false), AGAIN_AT_MOST);
+        assert_eq!(pause.after(true), AGAIN);
+        assert_eq!(pause.after(false), AGAIN * 2);
+    }
 
     #[test]
     fn what_was_told_is_remembered_over_a_restart_and_within_bounds() {
