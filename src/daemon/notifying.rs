@@ -2,7 +2,7 @@
 //! It is fed by the deployment (`notices:list`), with the workers' own tokens over a connection of its own, so it neither reads nor
 //! holds up the actor tree. Nothing is told twice, also over a restart; nothing in quiet hours; and nothing that somebody
 //! looks at, on whichever device (`viewers:looking`). What waits is looked at again until it is answered: whoever went away
-//! without an answer is told after all. To devices it goes by Web Push: each installation tells of the workers that it serves,
+//! without an answer is told after all, and so is who looks on for minutes without one. To devices it goes by Web Push: each installation tells of the workers that it serves,
 //! with a key of its own, and only to those devices that have subscribed with it.
 
 mod look;
@@ -11,7 +11,7 @@ mod teller;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orchestrator_actors::domain::ids::DeploymentUrl;
 use orchestrator_actors::domain::token::WorkerToken;
@@ -323,7 +323,7 @@ async fn tell(
                 let Some((at, change)) = change else { return Ok(()) };
                 match change {
                     Ok(value) => {
-                        workers[at].look.hear(serde_json::from_value(value).map_err(|error| ClientError::Server(error.to_string()))?);
+                        workers[at].look.hear(serde_json::from_value(value).map_err(|error| ClientError::Server(error.to_string()))?, Instant::now());
                         *served = true;
                         consider(means, &client, &mut workers[at]).await?;
                     }
@@ -357,9 +357,15 @@ async fn consider(
         let now = jiff::Zoned::now();
         quiet.covers(now.hour() as u16 * 60 + now.minute() as u16)
     });
-    for News { id, notice } in look.news(worker, is_quiet, |id| means.knows(id)) {
+    let news = look.news(worker, is_quiet, Instant::now(), |id| means.knows(id));
+    for News {
+        id,
+        notice,
+        is_overdue,
+    } in news
+    {
         // Settled only once this is answered: a connection that is lost here must not lose the notice.
-        if !is_looked_at(client, worker, &notice.session).await? {
+        if is_overdue || !is_looked_at(client, worker, &notice.session).await? {
             // Those before it are still being told: it is looked at again.
             let Some(place) = teller.place() else {
                 return Ok(());

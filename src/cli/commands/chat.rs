@@ -70,6 +70,7 @@ impl Chat {
         let person = std::io::stdin().is_terminal();
         let mut conversation = self.begin(app, connection, person).await?;
         let mut lines = typing();
+        let touched = lines.touched().clone();
         let mut exit = Exit::Ok;
         let mut interrupted = false;
         let mut files = Vec::new();
@@ -80,7 +81,7 @@ impl Chat {
             let line = next_line(&mut lines);
             let line = match &conversation {
                 Target::Session { id, .. } => {
-                    looking_at(app.ui, &connection.client, id, line).await?
+                    looking_at(app.ui, &connection.client, id, &touched, line).await?
                 }
                 Target::Worker { .. } => line.await?,
             };
@@ -94,6 +95,7 @@ impl Chat {
                 }
                 Input::Interrupt if person && !interrupted => {
                     interrupted = true;
+                    touched.again();
                     app.ui.error("\n(Ctrl+C again to leave)");
                     continue;
                 }
@@ -154,7 +156,8 @@ impl Chat {
                 &worker,
                 person.then_some(&mut lines),
             );
-            let answered = looking_at(app.ui, &connection.client, &turn.session, answer).await?;
+            let answered =
+                looking_at(app.ui, &connection.client, &turn.session, &touched, answer).await?;
             if let Turn::Closed(closed) = &answered {
                 call_for(app.ui, &worker, closed);
             }
@@ -267,6 +270,9 @@ impl Chat {
                             return Ok(Turn::Left);
                         }
                         aborted = true;
+                        if let Some(lines) = &lines {
+                            lines.touched().again();
+                        }
                         app.ui.error("\naborting (Ctrl+C again to leave)");
                         let args = json!({"turnId": turn.turn});
                         tokio::select! {

@@ -2,12 +2,14 @@
 //! when there is none. It sits beside `follow` in a caller's loop and does one thing at a time.
 
 use std::collections::HashSet;
+use std::io::IsTerminal;
 use std::time::Instant;
 
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::sync::mpsc;
 
+use super::attention::Touched;
 use super::dialog::{Dialog, Typed, shown};
 use super::follow::{Closed, Watching, follow};
 use super::submit::Submitted;
@@ -17,11 +19,36 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::App;
 use crate::cli::rows::{RequestRow, read};
 
-pub type Typing = Lines<BufReader<Stdin>>;
+/// The terminal's lines, or those of a pipe.
+pub struct Typing {
+    lines: Lines<BufReader<Stdin>>,
+    touched: Touched,
+    /// What comes out of a pipe is typed by nobody.
+    person: bool,
+}
 
-/// The terminal's lines.
 pub fn typing() -> Typing {
-    BufReader::new(tokio::io::stdin()).lines()
+    Typing {
+        lines: BufReader::new(tokio::io::stdin()).lines(),
+        touched: Touched::now(),
+        person: std::io::stdin().is_terminal(),
+    }
+}
+
+impl Typing {
+    /// May be dropped and asked again: nothing is lost.
+    pub async fn next_line(&mut self) -> std::io::Result<Option<String>> {
+        let line = self.lines.next_line().await?;
+        if self.person {
+            self.touched.again();
+        }
+        Ok(line)
+    }
+
+    /// By a line, or by what the caller adds.
+    pub fn touched(&self) -> &Touched {
+        &self.touched
+    }
 }
 
 pub struct Asking<'a> {

@@ -12,7 +12,7 @@ mod submit;
 mod unserved;
 
 pub use asking::{Asking, Typing, follow_asking, typing, waits};
-pub use attention::{call_for, look_away, looking_at};
+pub use attention::{Touched, call_for, look_away, looking_at};
 pub use follow::{Closed, Watching, follow};
 pub use stored::stored_parts;
 pub use submit::{How, MAX_MESSAGE_BYTES, Submitted, check, model_name, submit};

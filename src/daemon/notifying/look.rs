@@ -1,13 +1,17 @@
 //! What is news of a worker, by what the deployment names (`notices:list`). What had ended when it was first looked is none, and
-//! neither is what another installation has served: with the worker's first answer after that it begins anew. Tells nobody
-//! itself, and knows no clock.
+//! neither is what another installation has served: with the worker's first answer after that it begins anew. What has waited
+//! for a while is told whoever looks. Tells nobody itself, and is told the time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::Told;
 use crate::adapters::notify::{Event, Notice};
+
+/// What has waited this long is told also to whoever looks at it: they do not answer. As long as one look counts.
+const OVERDUE: Duration = Duration::from_mins(2);
 
 /// What was seen of a worker.
 #[derive(Default)]
@@ -16,6 +20,8 @@ pub(super) struct Look {
     began: bool,
     /// What has ended and was told, or is not worth it.
     seen: HashSet<String>,
+    /// Since when we know of what waits, by our own clock.
+    asked: HashMap<String, Instant>,
     last: Notices,
 }
 
@@ -24,10 +30,12 @@ pub(super) struct Look {
 pub(super) struct News {
     pub id: String,
     pub notice: Notice,
+    /// It is told whoever looks.
+    pub is_overdue: bool,
 }
 
 impl Look {
-    pub fn hear(&mut self, heard: Notices) {
+    pub fn hear(&mut self, heard: Notices, now: Instant) {
         if !heard.served {
             // Somebody else tells; the empty lists say nothing about what has ended.
             *self = Self::default();
@@ -40,6 +48,11 @@ impl Look {
         } else {
             self.seen = ended().cloned().collect();
         }
+        let asked = heard.waiting.iter().map(|row| {
+            let since = self.asked.get(&row.request_id).copied();
+            (row.request_id.clone(), since.unwrap_or(now))
+        });
+        self.asked = asked.collect();
         self.last = heard;
     }
 
@@ -48,6 +61,7 @@ impl Look {
         &mut self,
         worker: &Told,
         is_quiet: bool,
+        now: Instant,
         knows: impl Fn(&str) -> bool,
     ) -> Vec<News> {
         let mut news = Vec::new();
@@ -56,17 +70,24 @@ impl Look {
                 continue;
             }
             match notice {
-                Some(notice) if !is_quiet && !knows(&id) => news.push(News { id, notice }),
+                Some(notice) if !is_quiet && !knows(&id) => news.push(News {
+                    id,
+                    notice,
+                    is_overdue: false,
+                }),
                 _ => drop(self.seen.insert(id)),
             }
         }
-        if !is_quiet {
-            let waiting = self.last.waiting(worker).into_iter();
-            news.extend(
-                waiting
-                    .filter(|(id, _)| !knows(id))
-                    .map(|(id, notice)| News { id, notice }),
-            );
+        for (id, notice) in self.last.waiting(worker) {
+            if is_quiet || knows(&id) {
+                continue;
+            }
+            let since = self.asked.get(&id).copied().unwrap_or(now);
+            news.push(News {
+                id,
+                notice,
+                is_overdue: now.saturating_duration_since(since) >= OVERDUE,
+            });
         }
         news
     }
@@ -231,10 +252,10 @@ mod tests {
 
     /// Heard, and told.
     fn told(look: &mut Look, heard: Notices) -> Vec<String> {
-        look.hear(heard);
-        let news = look.news(&worker(), false, |_| false);
+        look.hear(heard, Instant::now());
+        let news = look.news(&worker(), false, Instant::now(), |_| false);
         let mut ids = Vec::new();
-        for News { id, notice } in news {
+        for News { id, notice, .. } in news {
             look.settle(id.clone(), &notice);
             ids.push(id);
         }
@@ -260,19 +281,58 @@ mod tests {
         assert_eq!(told(&mut look, failed(&["d", "c", "b", "a"])), ["d"]);
     }
 
+    /// One turn that has failed, and a request.
+    fn waits(request: &str) -> Notices {
+        let row = json!({"sessionId": "s", "title": "t", "requestId": request, "kind": "question", "askedAt": 1.0});
+        Notices {
+            waiting: serde_json::from_value(json!([row])).unwrap(),
+            ..failed(&["a"])
+        }
+    }
+
     #[test]
     fn what_ended_in_quiet_hours_is_not_told_after_them_and_what_waits_is() {
+        let now = Instant::now();
         let mut look = Look::default();
-        look.hear(failed(&[]));
-        let mut heard = failed(&["a"]);
-        heard.waiting = serde_json::from_value(json!([
-            {"sessionId": "s", "title": "t", "requestId": "r", "kind": "question", "askedAt": 1.0},
-        ]))
-        .unwrap();
-        look.hear(heard);
-        assert!(look.news(&worker(), true, |_| false).is_empty());
-        let after = look.news(&worker(), false, |_| false);
+        look.hear(failed(&[]), now);
+        look.hear(waits("r"), now);
+        assert!(look.news(&worker(), true, now, |_| false).is_empty());
+        let after = look.news(&worker(), false, now, |_| false);
         assert_eq!(after.iter().map(|news| &news.id).collect::<Vec<_>>(), ["r"]);
-        assert!(look.news(&worker(), false, |id| id == "r").is_empty());
+        assert!(look.news(&worker(), false, now, |id| id == "r").is_empty());
+    }
+
+    #[test]
+    fn what_nobody_answers_for_two_minutes_is_told_whoever_looks() {
+        let begins = Instant::now();
+        let after = |seconds| begins + Duration::from_secs(seconds);
+        let mut look = Look::default();
+        look.hear(failed(&[]), begins);
+        look.hear(waits("r"), begins);
+        let mut overdue = |heard: Option<Notices>, now| -> Vec<(String, bool)> {
+            if let Some(heard) = heard {
+                look.hear(heard, now);
+            }
+            let news = look.news(&worker(), false, now, |_| false);
+            news.into_iter()
+                .map(|news| (news.id, news.is_overdue))
+                .collect()
+        };
+        let told = |rows: &[(&str, bool)]| -> Vec<(String, bool)> {
+            rows.iter().map(|&(id, is)| (id.to_owned(), is)).collect()
+        };
+        assert_eq!(
+            overdue(None, after(119)),
+            told(&[("a", false), ("r", false)])
+        );
+        // That something else has happened begins nothing anew; what has ended is told or not, and never late.
+        assert_eq!(
+            overdue(Some(waits("r")), after(120)),
+            told(&[("a", false), ("r", true)])
+        );
+        assert_eq!(
+            overdue(Some(waits("next")), after(120)),
+            told(&[("a", false), ("next", false)])
+        );
     }
 }

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { beforeEach, expect, test } from "vitest";
-import { isQuiet, keepSettings, newsOf, readSettings } from "./telling";
+import { Waits, isQuiet, keepSettings, newsOf, readSettings } from "./telling";
 
 beforeEach(() => localStorage.clear());
 
@@ -23,6 +23,19 @@ test("only what waits, failed or took long is worth a word", () => {
     ["e", "has failed"],
     ["r", "waits for you"],
   ]);
+});
+
+test("what nobody answers for two minutes is overdue, whatever else happens meanwhile", () => {
+  const asked = (requestId: string) => ({ requestId, sessionId: "s", title: "t", kind: "question", askedAt: 1 });
+  const news = (...waiting: string[]) => newsOf({ waiting: waiting.map(asked), ended: [turn("c", "failed", 1)] }, settings);
+  const waits = new Waits();
+  waits.heard(news("r"), 1_000);
+  waits.heard(news("r", "later"), 60_000);
+  expect(waits.isOverdue("r", 120_999)).toBe(false);
+  expect(["r", "later", "c"].map((id) => waits.isOverdue(id, 121_000))).toEqual([true, false, false]);
+  waits.heard(news("later"), 121_000);
+  waits.heard(news("later", "r"), 122_000);
+  expect(["r", "later"].map((id) => waits.isOverdue(id, 180_000))).toEqual([false, true]);
 });
 
 test("quiet hours go over midnight, and none that can be read are none", () => {

@@ -51,6 +51,25 @@ export function newsOf(notices: Notices, { after }: Settings): News[] {
   return [...ended.reverse(), ...waiting];
 }
 
+/** What has waited this long is told also to whoever looks at it: they do not answer. */
+const OVERDUE_MS = 120_000;
+
+/** Since when this page knows of what waits, by its own clock that nobody sets. */
+export class Waits {
+  private readonly since = new Map<string, number>();
+
+  /** What the newest notices name; the others have been answered. */
+  heard(news: readonly News[], now: number): void {
+    const ids = new Set(news.filter(({ isWaiting }) => isWaiting).map(({ id }) => id));
+    for (const id of this.since.keys()) if (!ids.has(id)) this.since.delete(id);
+    for (const id of ids) if (!this.since.has(id)) this.since.set(id, now);
+  }
+
+  isOverdue(id: string, now: number): boolean {
+    return now - (this.since.get(id) ?? now) >= OVERDUE_MS;
+  }
+}
+
 /** Whether the minute of the day is one of the quiet hours; hours that nobody can read are none. */
 export function isQuiet(quiet: string, minute: number): boolean {
   const times = /^\s*(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})\s*$/.exec(quiet);

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../data/api";
 import { useNow, useQuery, useWorld } from "../data/hooks";
 import { PushSettings } from "./Pushing";
-import { askToTell, canTell, isQuiet, keepSettings, newsOf, readSettings, tell } from "../data/telling";
+import { Waits, askToTell, canTell, isQuiet, keepSettings, newsOf, readSettings, tell } from "../data/telling";
 
 /** How often what waits and was not told is looked at again. */
 const LOOK_AGAIN_MS = 15_000;
@@ -15,6 +15,7 @@ export function Telling() {
   const { client } = useWorld().connection;
   const now = useNow(LOOK_AGAIN_MS);
   const told = useRef<Set<string> | null>(null);
+  const waits = useRef(new Waits()).current;
   useEffect(() => {
     if (value === undefined) return;
     const settings = readSettings();
@@ -23,15 +24,17 @@ export function Telling() {
     const known = told.current;
     const clock = new Date();
     const isSilent = !settings.isOn || isQuiet(settings.quiet, clock.getHours() * 60 + clock.getMinutes());
-    for (const news of newsOf(value, settings)) {
+    const all = newsOf(value, settings);
+    waits.heard(all, performance.now());
+    for (const news of all) {
       if (known.has(news.id)) continue;
       // What waits is told when the quiet hours are over, what has ended is not.
       if (!isSilent || !news.isWaiting) known.add(news.id);
       if (isSilent) continue;
       const say = async () => {
-        const isSeen = await client.query(api.viewers.watched, { sessionId: news.sessionId });
+        const isSeen = !waits.isOverdue(news.id, performance.now()) && (await client.query(api.viewers.watched, { sessionId: news.sessionId }));
         if (!isSeen) await tell(news);
-        // Whoever goes away without an answer is told after all.
+        // Whoever goes away without an answer is told after all, and so is who looks on for minutes without one.
         else if (news.isWaiting) known.delete(news.id);
       };
       say().catch(() => known.delete(news.id));

@@ -17,7 +17,9 @@ use crate::cli::globals::App;
 use crate::cli::rows::{MessageRow, Messages, PartRow, SessionRow, read};
 use crate::cli::turn::fold::answer;
 use crate::cli::turn::print::{Printer, tool_line};
-use crate::cli::turn::{Asking, Closed, Submitted, call_for, follow_asking, look_away, looking_at};
+use crate::cli::turn::{
+    Asking, Closed, Submitted, Touched, call_for, follow_asking, look_away, looking_at,
+};
 
 /// The most messages that are looked at at once; more cannot be open in a session.
 const LOOKED_AT: u32 = 100;
@@ -47,8 +49,10 @@ impl Tail {
     pub async fn execute(self, app: &App, connection: &Connection) -> Result<Exit, Failure> {
         let found = self.named.find(connection).await?;
         let telling = self.tell(app, connection, &found);
+        // Nobody types here: who gave the command looks for a while.
+        let touched = Touched::now();
         let told = tokio::select! {
-            done = looking_at(app.ui, &connection.client, &found.id, telling) => done.map(|()| Exit::Ok),
+            done = looking_at(app.ui, &connection.client, &found.id, &touched, telling) => done.map(|()| Exit::Ok),
             _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
         };
         look_away(app.ui, &connection.client).await;
