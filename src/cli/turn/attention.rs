@@ -146,7 +146,7 @@ mod tests {
         let types = async {
             tokio::time::sleep(Duration::from_mins(10)).await;
             touched.again();
-            std::future::pending::<()>().await
+            std::future::pending::<()>().await;
         };
         let (said, _) = tokio::join!(
             said(&touched, 601),
