@@ -1,5 +1,7 @@
 //! Undoing an attempt: whatever it did, the tree and the branches are as they were, and what it had is kept aside.
 
+use std::path::PathBuf;
+
 use orchestrator::adapters::git::GitCli;
 use orchestrator_actors::ports::git::{Git, GitError};
 
@@ -336,7 +338,7 @@ async fn a_work_tree_that_was_half_removed_does_not_keep_the_task_from_its_next_
     let repository = Repository::new();
     let git = repository.with_trees();
     let change = begin(&git, "x").await.unwrap();
-    let gone = change.directory.with_extension("gone");
+    let gone = PathBuf::from(format!("{}.gone", change.directory.display()));
     put(&gone.join("left.txt"), "left");
     git.clean_up(undo(&change)).await.unwrap();
     assert!(!gone.exists() && !change.directory.exists());

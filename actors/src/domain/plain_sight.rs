@@ -68,6 +68,11 @@ fn is_disguise(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{61c}' | '\u{feff}')
 }
 
+/// What has no place in a name of one line.
+pub fn breaks_a_line(c: char) -> bool {
+    c.is_control() || reorders(c) || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// Unicode's bidirectional embeddings, overrides and isolates; CVE-2021-42574 is what they are good for.
 pub fn reorders(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

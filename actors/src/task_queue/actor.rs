@@ -60,23 +60,22 @@ impl Actor for TaskActor {
             turns: Arc::default(),
         };
         let (credential, right) = watch::channel(args.credential.clone());
-        let mut state = TaskState {
-            shown: shown.clone(),
-            myself: myself.clone(),
-            credential,
-            calls: Calls::default(),
-            git: None,
-            tasks: Tasks::default(),
-            _card: guard,
-        };
         let site = Site {
             worker: args.worker.id().clone(),
             directory: args.worker.directory.clone(),
             settings: args.worker.tasks.clone(),
         };
-        let queue = LinkQueue::new(args.link, right).until_empty(site.settings.max_retries);
         let workshop = args.ports.workshops.open(&site);
-        state.git = Some(workshop.git.clone());
+        let mut state = TaskState {
+            shown: shown.clone(),
+            myself: myself.clone(),
+            credential,
+            calls: Calls::default(),
+            git: workshop.git.clone(),
+            tasks: Tasks::default(),
+            _card: guard,
+        };
+        let queue = LinkQueue::new(args.link, right).until_empty(site.settings.max_retries);
         let deps = Deps {
             gate: Gate {
                 queue: Arc::new(queue),
@@ -120,9 +119,7 @@ impl Actor for TaskActor {
             }
             TaskMsg::Drain => state.drain(),
             TaskMsg::Look => {
-                if let Some(git) = &state.git {
-                    git.accept();
-                }
+                state.git.accept();
                 state.calls.look.notify_one();
             }
             TaskMsg::Stop => state.stop(),
@@ -182,7 +179,6 @@ async fn work(deps: Deps, settings: LoopSettings, calls: Calls, turnstile: Arc<S
 /// Waits until the loop may go on. `false`: it is not to go on.
 async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Duration) -> bool {
     let mut why = why.to_string();
-    let mut news = deps.queue().news();
     loop {
         deps.shown.stand(Phase::Blocked, &why);
         tokio::select! {
@@ -190,7 +186,8 @@ async fn free_again(deps: &Deps, calls: &Calls, why: &Blocked, pause: &mut Durat
             () = calls.stop.cancelled() => return false,
             () = calls.drain.cancelled() => return false,
             () = calls.look.notified() => {}
-            () = &mut news => news = deps.queue().news(),
+            // Asked for anew with each look: the right to ask may be another by then.
+            () = deps.queue().news() => {}
             () = tokio::time::sleep(*pause) => {}
         }
         *pause = (*pause * 2).min(LOOK_LONGEST);

@@ -34,7 +34,7 @@ pub struct TaskState {
     pub(super) myself: Address<TaskMsg>,
     pub(super) credential: watch::Sender<Credential>,
     pub(super) calls: Calls,
-    pub(super) git: Option<Arc<dyn Git>>,
+    pub(super) git: Arc<dyn Git>,
     pub(super) tasks: Tasks,
     pub(super) _card: CardGuard,
 }

@@ -2,8 +2,10 @@
 //! nothing but the world around is in its way.
 
 use super::progress::Progress;
-use super::step::{Attempt, Stop, aborted, unless_lost};
-use crate::domain::task::{BranchChange, Class, CommitId, Doubt, Failure, Phase};
+use super::step::{Attempt, Stop, aborted, stopped_for_a_while, unless_lost};
+use crate::domain::task::{
+    BranchChange, Class, CommitId, Doubt, Failure, Phase, saying_what_is_kept,
+};
 use crate::ports::git::{GitError, Undo};
 use crate::ports::tasks::{Acknowledgement, Artifact, Blocked};
 
@@ -123,7 +125,7 @@ impl Attempt<'_> {
             Err(Blocked::Git(error)) => {
                 if let GitError::Moved { kept, .. } = &error
                     && let Err(Stop::Blocked(blocked)) =
-                        self.enter(phase(failure.with_kept(kept.clone()))).await
+                        self.enter(phase(failure.with_kept(kept.as_deref()))).await
                 {
                     return Err(blocked);
                 }
@@ -223,17 +225,11 @@ impl Attempt<'_> {
         let answer = tokio::select! {
             biased;
             answer = said => answer,
-            () = self.stopped_for_a_while() => return Ok(false),
+            () = stopped_for_a_while(self.deps, self.stop) => return Ok(false),
         };
         unless_lost(answer)?;
         self.deps.journal().clear().await?;
         Ok(true)
-    }
-
-    /// A queue that is away must not keep a supervisor from stopping.
-    async fn stopped_for_a_while(&self) {
-        self.stop.cancelled().await;
-        self.deps.sleep(super::step::LAST_WORDS).await;
     }
 }
 
@@ -246,13 +242,12 @@ pub struct Undone {
 
 impl Undone {
     fn told_in(&self, why: String) -> String {
-        match &self.kept {
-            Some(name) => format!("{why} (what was there is kept: git show {name})"),
-            None => why,
-        }
+        saying_what_is_kept(why, self.kept.as_deref())
     }
 
     fn told_with(self, failure: Failure) -> Failure {
-        failure.with_kept(self.kept).with_doubt(self.doubt.as_ref())
+        failure
+            .with_kept(self.kept.as_deref())
+            .with_doubt(self.doubt.as_ref())
     }
 }

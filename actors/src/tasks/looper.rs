@@ -6,7 +6,7 @@ use tracing::Instrument;
 
 use super::deps::{Admission, LoopSettings, LooperDeps};
 use super::progress::Progress;
-use super::step::{Attempt, Stop};
+use super::step::{Attempt, Stop, stopped_for_a_while};
 use crate::domain::task::{BranchChange, BranchName, Class, CommitId, Failure, Phase};
 use crate::ports::tasks::{Assignment, Blocked, LoopEnd, Pulled, Task, TurnCount};
 
@@ -32,18 +32,12 @@ async fn run(
         if stop.is_cancelled() {
             return Ok(());
         }
-        // What is on its way has a moment to arrive: it is given back then, and would else be ours until its lease ends.
+        // What is on its way has a moment to arrive: the attempt gives it back, and it would else be ours until its lease ends.
         let pulled = tokio::select! {
             biased;
             pulled = deps.queue().pull(None) => pulled,
-            () = stopped_for_long(deps, stop) => return Ok(()),
+            () = stopped_for_a_while(deps, stop) => return Ok(()),
         };
-        if let (Ok(Pulled::Task(task)), true) = (&pulled, stop.is_cancelled()) {
-            let mut attempt = Attempt::new(deps, settings, stop, task.clone());
-            return attempt
-                .give_back(None, "the supervisor stops".to_owned(), false)
-                .await;
-        }
         let task = match pulled {
             Ok(Pulled::Task(task)) => task,
             Ok(Pulled::Ended) => return Ok(()),
@@ -64,11 +58,6 @@ async fn run(
             }
         }
     }
-}
-
-async fn stopped_for_long(deps: &dyn LooperDeps, stop: &CancellationToken) {
-    stop.cancelled().await;
-    deps.sleep(super::step::LAST_WORDS).await;
 }
 
 impl Attempt<'_> {

@@ -166,5 +166,11 @@ pub fn aborted() -> Failure {
     Failure::new(Class::Aborted, "the task was called off")
 }
 
+/// A queue that is away must not keep a supervisor from stopping.
+pub async fn stopped_for_a_while(deps: &dyn LooperDeps, stop: &CancellationToken) {
+    stop.cancelled().await;
+    deps.sleep(LAST_WORDS).await;
+}
+
 /// How long a queue that is away is waited for when the loop has to stop; the journal keeps what it did not hear.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);

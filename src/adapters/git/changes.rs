@@ -10,6 +10,7 @@ use orchestrator_actors::ports::git::{Evidence, GitError};
 
 use super::call::Call;
 use super::place::{self, Place};
+use super::status::Status;
 use super::{GitCli, Isolation, status, trust};
 use crate::adapters::process::command::Finished;
 use crate::adapters::process::speaks_of_shortage;
@@ -19,7 +20,7 @@ use crate::adapters::process::speaks_of_shortage;
 const CHAIN: &str = "refs/orchestrator/chain";
 
 /// Of a tree that is being removed.
-const GONE: &str = "gone";
+const GONE: &str = ".gone";
 
 /// Paths in one call: git looks for each of them among all that it knows.
 const PATHS_AT_ONCE: usize = 2_000;
@@ -189,7 +190,7 @@ pub async fn commit(
     let now = status::read(git, &place).await?;
     is_on(&now, change)?;
     if !now.changed.is_empty() {
-        add(|| Call::at(git, &place), &place, &[]).await?;
+        add(|| Call::at(git, &place), &place, now, &[]).await?;
         let file = write_aside(&place, "ORCHESTRATOR_COMMIT_MESSAGE", message.as_bytes())?;
         let file = file.to_string_lossy();
         let args = [
@@ -250,26 +251,27 @@ pub async fn check_identity(git: &GitCli, place: &Place) -> Result<(), GitError>
 pub async fn add<'a>(
     call: impl Fn() -> Call<'a>,
     place: &Place,
+    mut now: Status,
     how: &[&str],
 ) -> Result<(), GitError> {
-    let mut looks = 0;
-    loop {
-        looks += 1;
-        match add_found(&call, place, how).await {
+    for _ in 1..LOOKS {
+        match add_found(&call, place, &now, how).await {
             // An editor's or a server's own file, gone since it was seen.
-            Err(GitError::Failed { said, .. })
-                if said.contains("did not match any file") && looks < LOOKS => {}
+            Err(GitError::Failed { said, .. }) if said.contains("did not match any file") => {
+                now = status::read_by(call()).await?;
+            }
             done => return done,
         }
     }
+    add_found(&call, place, &now, how).await
 }
 
 async fn add_found<'a>(
     call: &impl Fn() -> Call<'a>,
     place: &Place,
+    now: &Status,
     how: &[&str],
 ) -> Result<(), GitError> {
-    let now = status::read_by(call()).await?;
     for paths in now.to_add().chunks(PATHS_AT_ONCE) {
         let mut list = Vec::new();
         for path in paths {
@@ -389,7 +391,7 @@ async fn nothing_left(git: &GitCli, place: &Place, change: &BranchChange) -> Res
 /// Takes a tree out of the way before it is removed: a removal that is cut short, or that cannot remove everything (files of
 /// somebody else's, a read-only cache), must not look like a tree in which there is work.
 pub async fn remove_tree(git: &GitCli, main: &Place, tree: &Path) -> Result<(), GitError> {
-    let gone = tree.with_extension(GONE);
+    let gone = gone(tree);
     if tree.exists() {
         let named = tree.to_string_lossy();
         // Whoever has locked it has done so in vain.
@@ -405,6 +407,13 @@ pub async fn remove_tree(git: &GitCli, main: &Place, tree: &Path) -> Result<(), 
     Call::at(git, main).run(["worktree", "prune"]).await?;
     remove(gone).await;
     Ok(())
+}
+
+/// Beside the tree. Its name is not taken apart: a branch's prefix can have points.
+fn gone(tree: &Path) -> PathBuf {
+    let mut name = tree.as_os_str().to_owned();
+    name.push(GONE);
+    PathBuf::from(name)
 }
 
 /// What is left of it is tried again with the next tree of the same name.

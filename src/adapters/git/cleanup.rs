@@ -103,16 +103,15 @@ pub async fn take_back(
         .await
 }
 
-/// Where what was cleared away is, for people.
+/// Where what was cleared away is, for people. Whoever moved something has changed the tree, so something is kept.
 fn named(kept: Option<String>, moved: Option<&Path>) -> Option<String> {
-    match (kept, moved) {
-        (Some(kept), Some(folder)) => Some(format!(
+    let Some(folder) = moved else { return kept };
+    kept.map(|kept| {
+        format!(
             "{kept}; the repositories inside are in {}",
             folder.display()
-        )),
-        (None, Some(folder)) => Some(format!("of the repositories in {}", folder.display())),
-        (kept, None) => kept,
-    }
+        )
+    })
 }
 
 /// A work tree in which nothing of the repository's own choice is run.
@@ -227,7 +226,7 @@ impl<'a> Workshop<'a> {
         let kept = if now.changed.is_empty() {
             head.to_owned()
         } else {
-            self.commit_aside(head).await?
+            self.commit_aside(now, head).await?
         };
         if kept == self.change.base.as_str() {
             return Ok(None);
@@ -283,7 +282,7 @@ impl<'a> Workshop<'a> {
     }
 
     /// A commit of everything that is not ignored, made with an index of its own, on no branch.
-    async fn commit_aside(&self, head: &str) -> Result<String, GitError> {
+    async fn commit_aside(&self, now: &Status, head: &str) -> Result<String, GitError> {
         let index = self.place.git_dir.join("orchestrator-index");
         let _ = fs::remove_file(&index);
         // Nobody else uses it; what a power cut has left would stay for ever.
@@ -292,7 +291,7 @@ impl<'a> Workshop<'a> {
         let made = async {
             let aside = || self.call().env("GIT_INDEX_FILE", &index);
             // Something that cannot be added must not keep the rest from being kept.
-            if let Err(error) = add(aside, &self.place, &["--ignore-errors"]).await {
+            if let Err(error) = add(aside, &self.place, now.clone(), &["--ignore-errors"]).await {
                 if error.passes_by_itself() {
                     return Err(error);
                 }

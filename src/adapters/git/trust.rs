@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestrator_actors::domain::task::BranchChange;
 use orchestrator_actors::ports::git::GitError;
-use sha2::{Digest, Sha256};
 
 use super::GitCli;
 use super::call::Call;
 use super::place::Place;
+use crate::adapters::process::marker::short_hash;
 
 /// Refuses a repository that would make git start programs of its own choice.
 pub async fn check(git: &GitCli, place: &Place) -> Result<Settings, GitError> {
@@ -151,16 +151,10 @@ impl Settings {
 
     /// Names what the repository says about where a push to this remote goes. A hash, because an address can hold a password.
     pub fn route(&self, remote: &str) -> String {
-        use std::fmt::Write;
         let leads = |setting: &str| leads_somewhere(key_of(setting), remote);
         let own = self.each().filter(|(own, setting)| *own && leads(setting));
         let text: Vec<&str> = own.map(|(_, setting)| setting).collect();
-        Sha256::digest(text.join("\0"))[..16]
-            .iter()
-            .fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
+        short_hash(text.join("\0").as_bytes())
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use orchestrator_actors::domain::ids::WorkerId;
+use orchestrator_actors::domain::plain_sight::breaks_a_line;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -61,11 +62,7 @@ impl Choices {
 
 /// As the deployment takes names; one odd name does not cost all others.
 fn is_line(text: &str, most: usize) -> bool {
-    let is_odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    !text.is_empty() && text.encode_utf16().count() <= most && !text.contains(is_odd)
+    !text.is_empty() && text.encode_utf16().count() <= most && !text.contains(breaks_a_line)
 }
 
 /// Of every worker whose assistant has loaded since the start.

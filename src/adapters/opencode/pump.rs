@@ -230,7 +230,7 @@ impl Pump {
             }
             Input::Connected => {
                 self.stream_is_lost = false;
-                self.is_behind = true;
+                self.is_behind = self.reducer.is_following();
                 self.catch_up();
             }
         }

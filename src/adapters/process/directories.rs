@@ -10,18 +10,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sha2::{Digest, Sha256};
+use super::marker::short_hash;
 
 /// The lock file of a directory. Looks at the file system, so not on a runtime's thread.
 pub fn lock_of(locks: &Path, directory: &Path) -> PathBuf {
-    use std::fmt::Write;
     let root = root_of(directory);
-    let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    let hex = digest[..16].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    locks.join(format!("directory-{hex}.lock"))
+    let hash = short_hash(root.as_os_str().as_encoded_bytes());
+    locks.join(format!("directory-{hash}.lock"))
 }
 
 /// As [`lock_of`], for whoever runs on a runtime's thread.

@@ -113,7 +113,12 @@ pub fn file_key(id: &str) -> String {
     }
     let readable: String = id.chars().filter(|c| harmless(*c)).take(16).collect();
     // The point cannot occur in a harmless id, so the two forms never meet.
-    format!("{readable}.{}", &hex(id.as_bytes())[..32])
+    format!("{readable}.{}", short_hash(id.as_bytes()))
+}
+
+/// Stands for something that cannot be a file's name, or must not be shown: half of its SHA-256.
+pub fn short_hash(bytes: &[u8]) -> String {
+    hex(bytes)[..32].to_owned()
 }
 
 fn hex(bytes: &[u8]) -> String {

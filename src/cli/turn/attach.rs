@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use orchestrator_actors::domain::plain_sight::breaks_a_line;
 use serde_json::json;
 
 use super::submit::new_id;
@@ -126,13 +127,9 @@ fn kind_of(content: &[u8]) -> Option<&'static str> {
 
 /// As the deployment takes a name: 200 characters, none of which ends a line or turns its direction.
 fn in_one_line(name: &str) -> String {
-    let is_odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut units = 0;
     name.chars()
-        .map(|c| if is_odd(c) { '_' } else { c })
+        .map(|c| if breaks_a_line(c) { '_' } else { c })
         .take_while(|c| {
             units += c.len_utf16();
             units <= 200

@@ -96,10 +96,8 @@ impl Failure {
 
     /// Says where people find what the attempt left.
     #[must_use]
-    pub fn with_kept(mut self, kept: Option<String>) -> Self {
-        if let Some(name) = kept {
-            self.message = format!("{} (what was there is kept: git show {name})", self.message);
-        }
+    pub fn with_kept(mut self, kept: Option<&str>) -> Self {
+        self.message = saying_what_is_kept(self.message, kept);
         self
     }
 
@@ -113,6 +111,14 @@ impl Failure {
             );
         }
         self
+    }
+}
+
+/// Why an attempt is over, and where people find what it left.
+pub fn saying_what_is_kept(why: String, kept: Option<&str>) -> String {
+    match kept {
+        Some(name) => format!("{why} (what was there is kept: git show {name})"),
+        None => why,
     }
 }
 

@@ -8,7 +8,7 @@ mod phase;
 mod settings;
 
 pub use branch::{BranchChange, BranchName, BranchNameError, CommitId, Isolation, cyrb53};
-pub use failure::{Class, Doubt, Failure};
+pub use failure::{Class, Doubt, Failure, saying_what_is_kept};
 pub use patience::Patience;
 pub use phase::{Entry, Phase, Resume};
 pub use settings::{Committer, GitIsolation, GitSettings, GooseSettings, RunnerKind, TaskSettings};
