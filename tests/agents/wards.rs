@@ -1,5 +1,6 @@
 //! Wards over small programs: what a warden promises, without OpenCode.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use orchestrator::adapters::process::command;
@@ -68,24 +69,31 @@ async fn a_command_of_no_session_leaves_nothing_either_when_its_warden_is_killed
     assert!(left(&folder).is_empty(), "{:?}", left(&folder));
 }
 
-/// Whoever comes next may have found the lock free and gone on by the time the warden has it.
+/// Whoever comes next has found the lock free and gone on by the time the warden has it.
 #[tokio::test]
-async fn what_nobody_waits_for_any_more_is_not_started() {
+async fn a_warden_that_comes_up_late_does_not_start_what_nobody_waits_for_any_more() {
     let folder = tempfile::tempdir().unwrap();
-    for _ in 0..10 {
-        let spawning = Ward::spawn(shell(&folder, ": > ran"));
-        let at_once = Duration::ZERO;
-        assert!(tokio::time::timeout(at_once, spawning).await.is_err());
-        // Whoever is next waits for the lock.
-        let next = loop {
-            match Ward::spawn(shell(&folder, "test ! -e ran")).await {
-                Ok(ward) => break ward,
-                Err(SpawnError::Busy(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
-                Err(error) => panic!("{error}"),
-            }
-        };
-        assert_eq!(next.exited().await.code, Some(0));
-    }
+    let late = folder.path().join("late");
+    let text = format!(
+        "#!/bin/sh\n/bin/sleep 1\n'{}' \"$@\"\n: > '{}'\n",
+        orchestrator().display(),
+        folder.path().join("over").display()
+    );
+    std::fs::write(&late, text).unwrap();
+    std::fs::set_permissions(&late, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut spec = shell(&folder, ": > ran");
+    spec.warden = late;
+    let shortly = Duration::from_millis(50);
+    assert!(
+        tokio::time::timeout(shortly, Ward::spawn(spec))
+            .await
+            .is_err()
+    );
+    let next = Ward::spawn(shell(&folder, "exit 7")).await.unwrap();
+    assert_eq!(next.exited().await.code, Some(7));
+    let is_over = || folder.path().join("over").exists();
+    eventually("the late warden is gone", is_over).await;
+    assert!(!folder.path().join("ran").exists());
 }
 
 #[tokio::test]

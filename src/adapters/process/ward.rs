@@ -153,6 +153,28 @@ pub struct Ward {
     exit: watch::Receiver<Option<ExitRecord>>,
 }
 
+/// Somebody waits for a child to be started. Whoever does not any more has hung up by the time this is dropped, and not when
+/// the keeper comes to it: a warden that has not started the child by then does not start it.
+struct Waiting(Option<std::os::unix::net::UnixStream>);
+
+impl Waiting {
+    fn on(lifeline: std::os::unix::net::UnixStream) -> Self {
+        Self(Some(lifeline))
+    }
+
+    fn over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(lifeline) = &self.0 {
+            let _ = lifeline.shutdown(std::net::Shutdown::Write);
+        }
+    }
+}
+
 /// The first bytes of a child's output.
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
@@ -174,6 +196,10 @@ impl Ward {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()
             .map_err(|error| failed("could not make a lifeline", error))?;
         ours.set_nonblocking(true)
+            .map_err(|error| failed("could not make a lifeline", error))?;
+        let waiting = ours
+            .try_clone()
+            .map(Waiting::on)
             .map_err(|error| failed("could not make a lifeline", error))?;
         let lifeline = UnixStream::from_std(ours)
             .map_err(|error| failed("could not make a lifeline", error))?;
@@ -246,15 +272,18 @@ impl Ward {
         });
 
         match tokio::time::timeout(START, started).await {
-            Ok(Ok(Ok((pid, swept)))) => Ok(Self {
-                pid,
-                swept,
-                control,
-                lines: Some(lines),
-                ring,
-                captured,
-                exit,
-            }),
+            Ok(Ok(Ok((pid, swept)))) => {
+                waiting.over();
+                Ok(Self {
+                    pid,
+                    swept,
+                    control,
+                    lines: Some(lines),
+                    ring,
+                    captured,
+                    exit,
+                })
+            }
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_)) => Err(SpawnError::Failed(format!(
                 "the warden ended before it started the child; its last words: {}",
